@@ -1,0 +1,3 @@
+"""Self-adapting language models on Ray."""
+
+__version__ = "0.1.0"

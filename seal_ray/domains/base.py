@@ -1,0 +1,60 @@
+"""The protocol every domain speaks: list tasks, prompt the policy, parse a completion, grade answers.
+
+A domain lives in the driver process. It imports neither torch nor Ray, and never touches a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from seal_ray.types import Example, Grade, Prompt, Recipe, Task
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a baseline trains (None: nothing) and asks."""
+
+    recipe: Recipe | None
+    questions: tuple[Prompt, ...]
+
+
+class Domain(Protocol):
+    name: str
+    schema: dict[str, Any] | None
+    """JSON schema of a self-edit, for domains whose self-edit is a decision; None for free text."""
+    stop: tuple[str, ...]
+    """Answers end at the first of these."""
+    sample_stop: tuple[str, ...]
+    """Self-edits end at the first of these."""
+
+    def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[Task]:
+        """`count` tasks of a split (None: all), the same ones for the same seed."""
+        ...
+
+    def prompt(self, task: Task) -> Prompt:
+        """What the policy is shown when it writes a self-edit for this task."""
+        ...
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        """A completion as training examples and hyper-parameters; `DataError` when it cannot be one."""
+        ...
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        """The trial of a named baseline (`base`, `passage only`, …), or None when it has no such thing."""
+        ...
+
+    def questions(self, task: Task) -> tuple[Prompt, ...]:
+        """What a trial asks after training, with the context absent."""
+        ...
+
+    def statements(self, task: Task) -> tuple[Example, ...]:
+        """Held-out texts whose likelihood may serve as a reward; empty when the domain has none."""
+        ...
+
+    async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
+        """Judge a trial's answers, in the order of `questions`."""
+        ...

@@ -1,0 +1,235 @@
+"""The words of the project, as plain frozen data. Everything that crosses an actor boundary is here.
+
+No torch, no Ray: the driver, the workers and the tests all import this cheaply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat, rendered by the worker with the model's own template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Chat = tuple[Message, ...]
+Prompt = str | Chat
+
+
+@dataclass(frozen=True)
+class Question:
+    """One closed-book question: what is asked, and the answer that counts as right."""
+
+    prompt: Prompt
+    answer: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A context to adapt to, with the questions that measure it.
+
+    A domain may subclass this to carry more; tasks stay with the driver and never reach a worker.
+    """
+
+    id: str
+    title: str
+    context: str
+    questions: tuple[Question, ...]
+    family: str = ""
+    """Kind of task, for tables that break a result down."""
+
+
+@dataclass(frozen=True)
+class SelfEdit:
+    """One completion sampled from the policy for a task."""
+
+    task_id: str
+    index: int
+    policy: int
+    """Version of the policy that wrote it."""
+    prompt: Prompt
+    completion: str
+    seed: int
+    tokens: int = 0
+    finished: bool = True
+    """False when it was cut off by the token limit."""
+
+    @property
+    def key(self) -> str:
+        return content_key("self-edit", self.policy, self.prompt, self.seed)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training text.
+
+    A prompt is context the loss does not cover, unless `learn_prompt`. A completion that follows a
+    prompt is a whole reply and ends with the end-of-text token; a bare text does not.
+    """
+
+    completion: str
+    prompt: Prompt = ""
+    learn_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """The shape of a trial's adapter, in PEFT's words."""
+
+    rank: int = 32
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Names of linear modules, matched at the end of a module's path as PEFT does."""
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+@dataclass(frozen=True)
+class OptimSpec:
+    """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch."""
+
+    lr: float = 1e-3
+    epochs: int = 10
+    batch_size: int = 1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Decays to zero over the trial's own number of steps, after `warmup_steps`."""
+    warmup_steps: int = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parsed self-edit: what to train on, and how."""
+
+    examples: tuple[Example, ...]
+    lora: LoraSpec = LoraSpec()
+    optim: OptimSpec = OptimSpec()
+
+    @property
+    def key(self) -> str:
+        return content_key("recipe", asdict(self))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The unit of work: train a fresh adapter on a recipe, then ask the questions, closed book.
+
+    Its outcome depends on what is written here and on nothing else.
+    """
+
+    task_id: str
+    policy: int
+    """Version of the policy whose adapter lies under the trial's; 0 is the untouched base model."""
+    recipe: Recipe | None
+    """None asks the policy as it is, without training."""
+    seed: int
+    questions: tuple[Prompt, ...]
+    max_answer_tokens: int = 64
+    stop: tuple[str, ...] = ()
+    """Generation ends at the first of these; the stop text is not part of the answer."""
+    statements: tuple[Example, ...] = ()
+    """Texts whose log-likelihood under the adapted model is reported beside the answers."""
+
+    @property
+    def key(self) -> str:
+        return content_key("trial", asdict(self))
+
+
+FailureKind = Literal["infrastructure", "data", "bug"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, classified where it happened.
+
+    infrastructure: a worker, node or network was lost; retried elsewhere. data: this input cannot be
+    parsed or trained on; recorded, never retried. bug: stops the run.
+    """
+
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to. Workers fill in the answers; the driver grades them."""
+
+    key: str
+    answers: tuple[str, ...] = ()
+    log_likelihoods: tuple[float, ...] = ()
+    """Mean per-token log-likelihood of each statement."""
+    verdicts: tuple[float, ...] = ()
+    """One per question: 1 right, 0 wrong, or a probability between."""
+    reward: float | None = None
+    failure: Failure | None = None
+    first_loss: float | None = None
+    last_loss: float | None = None
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Ask the policy for one completion. Its text depends on what is written here and on nothing else."""
+
+    policy: int
+    prompt: Prompt
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = field(default=None, hash=False)
+    """A JSON schema the completion must satisfy, where the engine can enforce one."""
+
+    @property
+    def key(self) -> str:
+        return content_key("sample", asdict(self))
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A task's answers, judged: one verdict per question, and the reward they come to."""
+
+    verdicts: tuple[float, ...]
+    reward: float
+
+
+class DataError(ValueError):
+    """This self-edit, text or task cannot be used; the message says which and why. Recorded, not retried."""
+
+
+class UserError(ValueError):
+    """Something the user can mend: one line that says what, where and what to do. Exit code 2."""
+
+
+def content_key(*parts: Any) -> str:
+    """A short hash that is equal for equal content, on every machine and in every process."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def derive_seed(*parts: Any) -> int:
+    """A 63-bit seed that depends on the parts' content and nothing else."""
+    return int(content_key("seed", *parts)[:15], 16)
