@@ -1,0 +1,1 @@
+"""The Ray actors (trainers and samplers) and the elastic pool that feeds them."""

@@ -1,0 +1,1 @@
+"""What writes self-edits: one small seam, and the engines behind it."""
