@@ -1,0 +1,181 @@
+"""A patient client for OpenAI-compatible servers: bounded concurrency, bounded retries, a key that is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from seal_ray.types import DataError, Message, UserError, derive_seed
+
+RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
+REFUSED = {400, 413, 422}
+"""The server read the request and will not serve it: the request's own fault, so asking again is no use."""
+LONGEST_WAIT = 60.0
+
+
+class EndpointError(ConnectionError):
+    """The server could not be reached, or gave no usable reply, in all tries. An infrastructure failure."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    text: str
+    finish_reason: str
+    """`stop` when the model ended by itself, `length` when it was cut off."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass
+class Usage:
+    """What the client has used since it was made."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class ChatClient:
+    """Asks one model behind one base URL, such as `http://127.0.0.1:8000/v1`.
+
+    `key_env` names the environment variable that holds the key; empty for a server that asks for none.
+    Raises `UserError` for a missing or refused key or an unknown model, `DataError` for a request the
+    server refuses as such, `EndpointError` when all tries failed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        key_env: str = "",
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        retries: int = 5,
+        backoff: float = 1.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = _checked(base_url)
+        self.model = model
+        self.usage = Usage()
+        self._key_env = key_env
+        self._key = _key(key_env)
+        self._retries = retries
+        self._backoff = backoff
+        self._slots = asyncio.Semaphore(concurrency)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._http = httpx.AsyncClient(headers=headers, timeout=timeout, transport=transport)
+
+    async def chat(self, messages: Sequence[Message], **params: Any) -> Reply:
+        """The next turn of a chat; `params` go into the request as they are (`temperature`, `max_tokens`, …)."""
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        return await self._ask("chat/completions", {"messages": turns, **params})
+
+    async def complete(self, prompt: str, **params: Any) -> Reply:
+        """The continuation of a plain text."""
+        return await self._ask("completions", {"prompt": prompt, **params})
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> Reply:
+        payload = {"model": self.model, **body}
+        jitter = random.Random(derive_seed(payload))
+        problem = ""
+        for attempt in range(self._retries + 1):
+            async with self._slots:
+                self.usage.requests += 1
+                self.usage.retries += attempt > 0
+                reply, problem, asked_wait = await self._try(path, payload)
+            if reply is not None:
+                self.usage.prompt_tokens += reply.prompt_tokens
+                self.usage.completion_tokens += reply.completion_tokens
+                return reply
+            if attempt < self._retries:
+                wait = self._backoff * 2**attempt * (0.5 + jitter.random())
+                await asyncio.sleep(min(max(wait, asked_wait), LONGEST_WAIT))
+        raise EndpointError(f"{self.base_url}: {problem}, in all {self._retries + 1} tries")
+
+    async def _try(self, path: str, payload: dict[str, Any]) -> tuple[Reply | None, str, float]:
+        """One request: the reply, or what went wrong with how long the server asks to wait."""
+        try:
+            response = await self._http.post(f"{self.base_url}/{path}", json=payload)
+        except httpx.TransportError as error:
+            return None, f"no answer ({type(error).__name__})", 0.0
+        status = response.status_code
+        if status in RETRIED or status >= 500:
+            return None, f"HTTP {status}", _retry_after(response.headers.get("retry-after", ""))
+        if status in (401, 403):
+            hint = f"check the key in {self._key_env}" if self._key_env else "name the variable that holds its key"
+            raise UserError(f"{self.base_url}: access refused (HTTP {status}); {hint}")
+        if status in REFUSED:
+            raise DataError(f"{self.base_url}: request refused (HTTP {status}): {self._shown(response.text)}")
+        if not response.is_success:
+            raise UserError(f"{self.base_url}: HTTP {status} for model {self.model!r}: {self._shown(response.text)}; "
+                            "check the base URL (it usually ends in /v1) and the model's name")
+        try:
+            return _parsed(response.json()), "", 0.0
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return None, "a reply that is no completion", 0.0
+
+    def _shown(self, text: str) -> str:
+        """The start of a server's message on one line; some servers echo the key they were given."""
+        line = " ".join(text.split())
+        return (line.replace(self._key, "***") if self._key else line)[:200]
+
+
+def _parsed(body: Any) -> Reply:
+    choice = body["choices"][0]
+    text = choice["message"]["content"] if "message" in choice else choice["text"]
+    if not isinstance(text, str):
+        raise TypeError("the reply holds no text")
+    usage = body.get("usage") or {}
+    return Reply(text, str(choice.get("finish_reason") or "stop"),
+                 int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+
+
+def _checked(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise UserError(f"base URL {base_url!r} is not a URL ({error})") from None
+    if url.userinfo or url.query:
+        raise UserError("a base URL holds neither a password nor a query; name an environment variable for the key")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UserError(f"base URL {base_url!r} is not an http(s) address; give one such as http://127.0.0.1:8000/v1")
+    return base_url.rstrip("/")
+
+
+def _key(key_env: str) -> str:
+    key = os.environ.get(key_env, "").strip() if key_env else ""
+    if key_env and not key:
+        raise UserError(f"environment variable {key_env} is not set; put the endpoint's key there")
+    return key
+
+
+def _retry_after(value: str) -> float:
+    """Seconds asked for by a Retry-After header, which may also be a date; 0 when it says nothing usable."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
