@@ -83,6 +83,8 @@ class Example:
 class LoraSpec:
     """The shape of a trial's adapter, in PEFT's words."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
+
     rank: int = 32
     alpha: float = 64.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
@@ -96,6 +98,8 @@ class LoraSpec:
 @dataclass(frozen=True)
 class OptimSpec:
     """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
 
     lr: float = 1e-3
     epochs: int = 10

@@ -1,0 +1,243 @@
+"""The configuration of a run: one typed tree, read from TOML, overridden by `--section.key value`.
+
+    config = load("jobs/microworld.toml", ["--run.seed", "2"])
+
+Unknown keys are refused with the nearest known one named. What a run resolved to is written beside its
+journal, and a later run in that directory must resolve to the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seal_ray.types import LoraSpec, OptimSpec, UserError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class Run(Section):
+    dir: str = ""
+    """Where the run lives: a local path, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
+    name: str = "run"
+    seed: int = 1
+    rounds: int = Field(2, ge=0)
+    """Rounds of sample, try, select, update. 0 only evaluates."""
+
+
+class Model(Section):
+    path: str
+    """A Hugging Face model: hub name or local folder; or the name of a base that ships with the package."""
+    revision: str | None = None
+    dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
+    max_length: int = Field(2048, ge=8)
+    """Longest training text in tokens; longer ones are cut, and said so."""
+
+
+class DomainSection(Section):
+    name: str
+    """`microworld`, `knowledge`, `arc`, `arcworld`, or your own as `package.module:Thing`."""
+    options: dict[str, Any] = {}
+    train: int = Field(32, ge=0)
+    """Training tasks per round; 0 takes all."""
+    test: int = Field(32, ge=0)
+    """Held-out tasks; 0 takes all."""
+    fresh: bool = False
+    """Draw new training tasks each round, in place of the same ones again."""
+
+
+class Sampling(Section):
+    engine: str = "auto"
+    """`auto`, `vllm`, `transformers` or `endpoint`."""
+    per_task: int = Field(5, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+    endpoint: str = ""
+    """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
+    endpoint_model: str = ""
+    key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the endpoint's key."""
+
+
+class TrialSection(Section):
+    lora: LoraSpec = LoraSpec()
+    optim: OptimSpec = OptimSpec()
+    seeds: int = Field(3, ge=1)
+    """Trials of each self-edit: a seed is a noisy judge."""
+    start: Literal["policy", "base"] = "policy"
+    """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
+    answer_tokens: int = Field(64, ge=1)
+    answering: Literal["bank", "vllm"] = "bank"
+
+
+class Selection(Section):
+    rule: str = "best"
+    """`best`, `positive`, `random` (the control), or your own as `package.module:function`."""
+    race: int = Field(0, ge=0)
+    """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
+
+
+class Update(Section):
+    lora: LoraSpec = LoraSpec(
+        rank=64,
+        alpha=128.0,
+        targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    )
+    optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
+    max_rank: int = Field(0, ge=0)
+    """Compress the policy's summed adapters to this rank after each round, error reported; 0 never does."""
+
+
+class Evaluation(Section):
+    baselines: tuple[str, ...] = ("base", "passage only")
+    """What every round is shown beside, by the domain's names; `untrained self-edits` comes with any samples."""
+    samples: int = Field(1, ge=0)
+    """Self-edits sampled per held-out task."""
+    seeds: int = Field(1, ge=1)
+
+
+class Grading(Section):
+    name: str = "domain"
+    """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, or your own as `package.module:Thing`."""
+    options: dict[str, Any] = {}
+
+
+class Workers(Section):
+    address: str = ""
+    """Ray cluster to join; empty uses the one this process runs in, or starts one here."""
+    trainers: int = Field(1, ge=1)
+    samplers: int = Field(1, ge=1)
+    slots: int = Field(16, ge=1)
+    """Adapters one trainer works on at a time."""
+    tokens_per_step: int = Field(0, ge=0)
+    """Tokens in one forward pass; 0 plans it from the device's memory."""
+    cpus: float = Field(1, ge=0)
+    """CPUs each worker asks Ray for; its threads follow."""
+    gpus_per_trainer: float = Field(0, ge=0)
+    gpus_per_sampler: float = Field(0, ge=0)
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: Run = Run()
+    model: Model
+    domain: DomainSection
+    sampling: Sampling = Sampling()
+    trial: TrialSection = TrialSection()
+    selection: Selection = Selection()
+    update: Update = Update()
+    evaluation: Evaluation = Evaluation()
+    grading: Grading = Grading()
+    workers: Workers = Workers()
+
+    @property
+    def dir(self) -> str:
+        return self.run.dir or f"runs/{self.run.name}-{self.run.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a run's results. Where it lives and on how many workers is not part of it."""
+        tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir"}})
+        tree["sampling"] = {k: v for k, v in tree["sampling"].items() if k != "key_env"}
+        return tree
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply `--section.key value` overrides; `UserError` says what is wrong and where."""
+    try:
+        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    for keys, value in _pairs(overrides):
+        _put(tree, keys, value)
+    return parse(tree, str(path))
+
+
+def parse(tree: dict[str, Any], where: str) -> Config:
+    """A tree as a `Config`, or a `UserError` naming every wrong key."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError("; ".join(f"{where}: {_explain(dict(item))}" for item in error.errors())) from None
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """One line per setting that differs between two identities."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    keys = sorted(before.keys() | after.keys())
+    return [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys if before.get(k) != after.get(k)]
+
+
+def _explain(item: dict[str, Any]) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _known_keys(item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {path!r}; {hint}"
+    if item["type"] == "missing":
+        return f"{path!r} is missing"
+    return f"{path!r}: {item['msg'][:1].lower()}{item['msg'][1:]} (got {item['input']!r})"
+
+
+def _known_keys(path: Sequence[Any]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        model = _fields(model).get(str(part), None)
+        model = getattr(model, "annotation", model)
+    return sorted(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return dict(model.model_fields)
+    return dict(getattr(model, "__dataclass_fields__", {}))
+
+
+def _pairs(overrides: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
+    rest = list(overrides)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--") or flag == "--":
+            raise UserError(f"unexpected argument {flag!r}; settings are given as --section.key value")
+        name, equals, inline = flag[2:].partition("=")
+        if not equals and not rest:
+            raise UserError(f"{flag} needs a value, as in {flag} VALUE")
+        yield name.replace("-", "_").split("."), _value(inline if equals else rest.pop(0))
+
+
+def _value(text: str) -> Any:
+    """Numbers, booleans, null and lists as JSON writes them; anything else is a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"--{'.'.join(keys)}: {key!r} is a value, not a section")
+    tree[keys[-1]] = value
+
+
+def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree

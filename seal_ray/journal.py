@@ -1,0 +1,141 @@
+"""The run's record in Parquet: what was planned, what came of it. Resume reads it.
+
+A journal is a folder per table of immutable segments. Rows are buffered for a moment and written as one
+whole segment, so a kill at any time costs at most that moment's work, which the next process does again and,
+outcomes being functions of their content, gets the same. Rows are identified by their table's key; a row
+written twice counts once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seal_ray.storage import Store
+from seal_ray.types import Failure, Outcome, SelfEdit, content_key
+
+_STR, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+
+TABLES: dict[str, pa.Schema] = {
+    "self_edits": pa.schema(
+        [("key", _STR), ("stage", _STR), ("task_id", _STR), ("index", _INT), ("policy", _INT), ("prompt", _STR)]
+        + [("completion", _STR), ("seed", _INT), ("tokens", _INT), ("finished", pa.bool_()), ("worker", _STR)]
+    ),
+    "planned": pa.schema(
+        [("key", _STR), ("stage", _STR), ("arm", _STR), ("task_id", _STR), ("index", _INT), ("replicate", _INT)]
+        + [("policy", _INT), ("recipe", _STR), ("seed", _INT), ("trial", _STR)]
+    ),
+    "outcomes": pa.schema(
+        [("key", _STR), ("reward", _REAL), ("answers", pa.list_(_STR)), ("verdicts", pa.list_(_REAL))]
+        + [("log_likelihoods", pa.list_(_REAL)), ("failure", _STR), ("reason", _STR)]
+        + [("first_loss", _REAL), ("last_loss", _REAL), ("steps", _INT), ("tokens", _INT)]
+        + [("seconds", _REAL), ("worker", _STR)]
+    ),
+    "policies": pa.schema(
+        [("key", _STR), ("version", _INT), ("parent", _INT), ("kept", _INT), ("steps", _INT), ("first_loss", _REAL)]
+        + [("last_loss", _REAL), ("rank", _INT), ("compression_error", _REAL), ("seconds", _REAL)]
+    ),
+    "kept": pa.schema(
+        [("key", _STR), ("stage", _STR), ("task_id", _STR), ("index", _INT), ("reward", _REAL), ("self_edit", _STR)]
+    ),
+    "spans": pa.schema([("key", _STR), ("stage", _STR), ("what", _STR), ("worker", _STR), ("start", _REAL), ("end", _REAL)]),
+}
+
+_FLUSH_ROWS, _FLUSH_SECONDS, _COMPACT_SEGMENTS = 2000, 1.0, 50
+
+
+class Journal:
+    """One run's tables, in one directory. One process writes at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        self._next = {name: _next_number(store.list(f"journal/{name}")) for name in TABLES}
+        self._flushed = time.monotonic()
+        self._pause = _FLUSH_SECONDS
+
+    def append(self, table: str, row: dict[str, Any]) -> None:
+        """Record a row; it is on disk within about a second, or at the next `flush`."""
+        self._rows[table].append(row)
+        if len(self._rows[table]) >= _FLUSH_ROWS or time.monotonic() - self._flushed > self._pause:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put everything recorded so far on disk."""
+        start = time.monotonic()
+        for table, rows in self._rows.items():
+            if rows:
+                self._write(table, pa.Table.from_pylist(rows, TABLES[table]))
+                rows.clear()
+        self._flushed = time.monotonic()
+        # On slow storage, write rarely enough that writing stays a small part of the time.
+        self._pause = max(_FLUSH_SECONDS, 30 * (self._flushed - start))
+
+    def table(self, name: str) -> pa.Table:
+        """A table as recorded so far, one row a key, in the order first written."""
+        folder = f"journal/{name}"
+        parts = [self._read(f"{folder}/{segment}", name) for segment in self._store.list(folder)]
+        parts.append(pa.Table.from_pylist(self._rows[name], TABLES[name]))
+        whole = pa.concat_tables(parts)
+        seen: set[str] = set()
+        keep = [not (key in seen or seen.add(key)) for key in whole["key"].to_pylist()]  # type: ignore[func-returns-value]
+        return whole if all(keep) else whole.filter(pa.array(keep, pa.bool_()))
+
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        for batch in self.table(name).to_batches(max_chunksize=1000):
+            yield from batch.to_pylist()
+
+    def compact(self) -> None:
+        """Merge many small segments into one. Safe to kill: a row found twice counts once."""
+        for name in TABLES:
+            segments = self._store.list(f"journal/{name}")
+            if len(segments) > _COMPACT_SEGMENTS:
+                self._write(name, self.table(name))
+                for segment in segments:
+                    self._store.delete(f"journal/{name}/{segment}")
+
+    def _write(self, table: str, rows: pa.Table) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd")
+        self._store.write(f"journal/{table}/{self._next[table]:06d}.parquet", buffer.getvalue())
+        self._next[table] += 1
+
+    def _read(self, path: str, name: str) -> pa.Table:
+        return pq.read_table(io.BytesIO(self._store.read(path)), schema=TABLES[name])
+
+
+def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
+    prompt = edit.prompt if isinstance(edit.prompt, str) else json.dumps([vars(m) for m in edit.prompt])
+    fields = {k: getattr(edit, k) for k in ("task_id", "index", "policy", "completion", "seed", "tokens", "finished")}
+    return fields | {"key": edit.key, "stage": stage, "prompt": prompt, "worker": worker}
+
+
+def planned_row(
+    stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, **more: Any
+) -> dict[str, Any]:
+    key = content_key(stage, arm, task_id, index, replicate)
+    where = {"stage": stage, "arm": arm, "task_id": task_id, "index": index, "replicate": replicate}
+    return {"key": key, "trial": trial, **where, **more}
+
+
+def outcome_row(outcome: Outcome) -> dict[str, Any]:
+    row = {k: v for k, v in vars(outcome).items() if k != "failure"}
+    failure = outcome.failure
+    return row | {"failure": failure.kind if failure else None, "reason": failure.reason if failure else None}
+
+
+def outcome_from_row(row: dict[str, Any]) -> Outcome:
+    failure = Failure(row["failure"], row["reason"]) if row["failure"] else None
+    lists = {name: tuple(row[name] or ()) for name in ("answers", "verdicts", "log_likelihoods")}
+    plain = {k: row[k] for k in ("key", "reward", "first_loss", "last_loss", "steps", "tokens", "seconds", "worker")}
+    return Outcome(failure=failure, **lists, **plain)
+
+
+def _next_number(segments: list[str]) -> int:
+    return max((int(name.split(".")[0]) for name in segments), default=-1) + 1
