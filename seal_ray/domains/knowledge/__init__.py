@@ -1,0 +1,1 @@
+"""Knowledge incorporation: a passage's facts, written into weights."""
