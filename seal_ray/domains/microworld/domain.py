@@ -1,0 +1,114 @@
+"""The micro-world as a domain: passages about people nobody has met, and closed-book questions about them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.microworld import world
+from seal_ray.domains.microworld.describe import describe_text
+from seal_ray.domains.microworld.world import MicroTask
+from seal_ray.types import DataError, Example, Grade, LoraSpec, OptimSpec, Prompt, Question, Recipe, Task, derive_seed
+
+BASE = Path(__file__).parent / "base"
+"""The base model that ships with the package, as an ordinary Hugging Face folder."""
+
+ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Options(BaseModel):
+    """What a config may set under the domain; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directions: tuple[world.Direction, ...] = ("forward", "reversed")
+    """Which way the questions ask: both, or one of the two."""
+
+
+class MicroWorld:
+    """Tasks of three people and two attributes each, twelve questions a task; the reward is the share answered exactly.
+
+    Every line of the passage and of the self-edit is a training text of its own: packed together, the model would learn
+    to read the answer off its context. A batch as large as the self-edit makes each epoch one step.
+    """
+
+    name = "microworld"
+    schema: dict[str, Any] | None = None
+    stop: tuple[str, ...] = (".", "\n")
+    sample_stop: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        options: Options = Options(),  # noqa: B008 (frozen)
+        lora: LoraSpec = LoraSpec(rank=16, alpha=16.0, targets=ALL_PROJECTIONS),
+        optim: OptimSpec = OptimSpec(lr=2e-2, epochs=15, batch_size=64, betas=(0.9, 0.98)),
+    ) -> None:
+        self.options = options
+        self.lora = lora
+        self.optim = optim
+
+    def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[MicroTask]:
+        """A longer list starts with the shorter one; train and test never share a person."""
+        groups = world.trios(world.split_people(seed)[split])
+        if count is not None and count > len(groups):
+            raise DataError(f"microworld has {len(groups)} {split} tasks for a seed, {count} were asked for")
+        return [self._task(split, i, people, seed) for i, people in enumerate(groups[:count])]
+
+    def _task(self, split: Split, index: int, people: Sequence[world.Person], seed: int) -> MicroTask:
+        rng = random.Random(derive_seed("microworld task", split, index, seed))
+        facts = world.draw_facts(people, rng)
+        asked = [world.question(fact, direction, rng) for direction in self.options.directions for fact in facts]
+        return MicroTask(
+            id=f"{split}-{seed}-{index:03d}",
+            title=", ".join(person.name for person in people),
+            context="\n".join(world.entries(facts)),
+            questions=tuple(Question(prompt, answer) for prompt, answer in asked),
+            family=" and ".join(sorted({fact.attribute for fact in facts})),
+            facts=facts,
+        )
+
+    def prompt(self, task: Task) -> Prompt:
+        return f"{task.context}\n{world.NOTES}\n"
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        if not completion.strip():
+            raise DataError(f"{task.id}: the self-edit is empty")
+        return self._train_on(f"{task.context}\n{completion}")
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        if name == "base":
+            return Baseline(None, self.questions(task))
+        if name == "passage only":
+            return Baseline(self._train_on(task.context), self.questions(task))
+        return None
+
+    def _train_on(self, text: str) -> Recipe:
+        lines = (line.strip() for line in text.splitlines())
+        return Recipe(tuple(Example(line) for line in lines if line), self.lora, self.optim)
+
+    def questions(self, task: Task) -> tuple[Prompt, ...]:
+        return tuple(question.prompt for question in task.questions)
+
+    def statements(self, task: Task) -> tuple[Example, ...]:
+        return ()
+
+    async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
+        if len(answers) != len(task.questions):
+            raise ValueError(f"{task.id}: {len(answers)} answers to {len(task.questions)} questions")
+        verdicts = tuple(
+            float(answer.split() == question.answer.split())
+            for answer, question in zip(answers, task.questions, strict=True)
+        )
+        return Grade(verdicts, sum(verdicts) / len(verdicts))
+
+
+def describe(task: Task, completion: str) -> dict[str, float | str]:
+    """What the policy wrote: `style`, `lines`, `right` (share of its claims that are true), `covered` (share of the facts)."""
+    if not isinstance(task, MicroTask):
+        raise TypeError(f"{task.id} is no task of the micro-world")
+    return describe_text(task.facts, completion)
