@@ -22,7 +22,8 @@ def test_every_recorded_completion_gives_the_recorded_training_texts() -> None:
 
 
 def test_sections_are_cut_apart_and_the_passage_comes_last() -> None:
-    assert training_texts("T", " C ", "one\ntwo\n---\nthree", split_newlines=False) == ["T\none\ntwo", "T\nthree", "T\nC"]
+    whole = training_texts("T", " C ", "one\ntwo\n---\nthree", split_newlines=False)
+    assert whole == ["T\none\ntwo", "T\nthree", "T\nC"]
     assert training_texts("T", "C", "one\n\ntwo\n---\nthree") == ["T\none", "T\ntwo", "T\nthree", "T\nC"]
 
 
