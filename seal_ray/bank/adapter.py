@@ -1,0 +1,138 @@
+"""A LoRA adapter as plain arrays: saved and loaded as a PEFT folder, stacked, compressed. No torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from seal_ray.types import UserError
+
+PREFIX = "base_model.model."
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+
+
+def tensor_names(module: str) -> tuple[str, str]:
+    """PEFT's names of a module's A `[rank, in]` and B `[out, rank]`."""
+    return f"{PREFIX}{module}.lora_A.weight", f"{PREFIX}{module}.lora_B.weight"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA weights under PEFT's names; what is added to a linear's output is `alpha / rank · x Aᵀ Bᵀ`."""
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+    tensors: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Paths of the adapted modules in the base model."""
+        suffix = ".lora_A.weight"
+        return tuple(name[len(PREFIX) : -len(suffix)] for name in self.tensors if name.endswith(suffix))
+
+    def pair(self, module: str) -> tuple[np.ndarray, np.ndarray]:
+        """A `[rank, in]` and B `[out, rank]` of a module."""
+        name_a, name_b = tensor_names(module)
+        return self.tensors[name_a], self.tensors[name_b]
+
+    def save(self, folder: str | Path) -> None:
+        """Write a standard PEFT folder, which PEFT, Transformers and vLLM load."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "target_modules": list(self.targets),
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "inference_mode": True,
+        }
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Adapter:
+        """Read a PEFT folder; `UserError` when it is none, or uses what a plain LoRA does not have."""
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text())
+            tensors = load_file(folder / WEIGHTS_FILE)
+            rank, alpha, targets = config["r"], config["lora_alpha"], config["target_modules"]
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
+        odd = [name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(name)]
+        odd += [name for name in tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+        if odd or isinstance(targets, str):
+            what = odd[0] if odd else f'target_modules "{targets}"'
+            raise UserError(f"{folder}: {what} is not supported; give a plain LoRA adapter with named target modules")
+        return cls(rank, alpha, tuple(sorted(targets)), tensors)
+
+
+def stack(a: Adapter, b: Adapter) -> Adapter:
+    """One adapter, of summed rank, that adds exactly what both add together."""
+    scale = a.scale if a.scale == b.scale else 1.0
+    tensors: dict[str, np.ndarray] = {}
+    for module in dict.fromkeys((*a.modules, *b.modules)):
+        width_in, width_out, dtype = _widths(module, a, b)
+        part_a, part_b = [], []
+        for adapter in (a, b):
+            if module in adapter.modules:
+                down, up = adapter.pair(module)
+                part_a.append(down)
+                part_b.append(up if adapter.scale == scale else up * up.dtype.type(adapter.scale / scale))
+            else:
+                part_a.append(np.zeros((adapter.rank, width_in), dtype))
+                part_b.append(np.zeros((width_out, adapter.rank), dtype))
+        name_a, name_b = tensor_names(module)
+        tensors[name_a], tensors[name_b] = np.concatenate(part_a, axis=0), np.concatenate(part_b, axis=1)
+    rank = a.rank + b.rank
+    return Adapter(rank, scale * rank, tuple(dict.fromkeys((*a.targets, *b.targets))), tensors)
+
+
+def compress(adapter: Adapter, rank: int) -> tuple[Adapter, float]:
+    """The nearest adapter of a smaller rank, by truncated SVD of each module's update.
+
+    The second value is the relative error: the norm of what was lost over the norm of all updates together.
+    """
+    if rank < 1:
+        raise ValueError(f"an adapter cannot be compressed to rank {rank}; give at least 1")
+    if rank >= adapter.rank:
+        return adapter, 0.0
+    tensors: dict[str, np.ndarray] = {}
+    lost = total = 0.0
+    for module in adapter.modules:
+        down, up = adapter.pair(module)
+        left, core_left = np.linalg.qr(up.astype(np.float64) * adapter.scale)
+        right, core_right = np.linalg.qr(down.astype(np.float64).T)
+        u, singular, v = np.linalg.svd(core_left @ core_right.T)
+        root = np.sqrt(singular[:rank])
+        new_down, new_up = np.zeros((rank, down.shape[1])), np.zeros((up.shape[0], rank))
+        new_down[: len(root)] = root[:, None] * (v[: len(root)] @ right.T)
+        new_up[:, : len(root)] = (left @ u[:, : len(root)]) * root
+        name_a, name_b = tensor_names(module)
+        tensors[name_a], tensors[name_b] = new_down.astype(down.dtype), new_up.astype(up.dtype)
+        lost += float(np.sum(singular[rank:] ** 2))
+        total += float(np.sum(singular**2))
+    error = (lost / total) ** 0.5 if total else 0.0
+    return Adapter(rank, float(rank), adapter.targets, tensors), error
+
+
+def _widths(module: str, *adapters: Adapter) -> tuple[int, int, np.dtype]:
+    for adapter in adapters:
+        if module in adapter.modules:
+            down, up = adapter.pair(module)
+            return down.shape[1], up.shape[0], down.dtype
+    raise KeyError(module)

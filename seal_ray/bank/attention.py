@@ -1,0 +1,186 @@
+"""Attention over packed rows, plugged into Transformers' table of attention functions.
+
+A bank's pass names it as the model's implementation, so no mask is ever built; outside a pass the model is untouched.
+Letters: N packed tokens, R rows, T padded length, C cache length, H heads, K key-value heads, D head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from seal_ray.bank.layout import Bucket, Layout
+
+NAME = "seal_ray_bank"
+
+
+class Attention(Protocol):
+    """What a pass does at a layer's attention."""
+
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor: ...
+
+
+class How:
+    """A layer's own kind of attention."""
+
+    def __init__(self, scale: float | None, window: int | None, softcap: float | None) -> None:
+        self.scale, self.window, self.softcap = scale, window, softcap
+
+    def __call__(self, q_RHTD: Tensor, k_RKCD: Tensor, v_RKCD: Tensor, mask: Tensor | None) -> Tensor:
+        """Masked attention, or causal over equal lengths when there is no mask."""
+        causal, grouped = mask is None, q_RHTD.shape[1] != k_RKCD.shape[1]
+        if self.softcap is None:
+            return F.scaled_dot_product_attention(
+                q_RHTD, k_RKCD, v_RKCD, attn_mask=mask, is_causal=causal, scale=self.scale, enable_gqa=grouped
+            )
+        if grouped:
+            repeats = q_RHTD.shape[1] // k_RKCD.shape[1]
+            k_RKCD, v_RKCD = (x.repeat_interleave(repeats, dim=1) for x in (k_RKCD, v_RKCD))
+        scale = self.scale if self.scale is not None else q_RHTD.shape[-1] ** -0.5
+        scores = torch.tanh(q_RHTD @ k_RKCD.transpose(2, 3) * (scale / self.softcap)) * self.softcap
+        allowed = mask if mask is not None else causal_mask(q_RHTD.shape[2], None, q_RHTD.device)
+        return scores.masked_fill(~allowed, float("-inf")).softmax(-1) @ v_RKCD
+
+
+def causal_mask(length: int, window: int | None, device: torch.device) -> Tensor:
+    """`[T, T]`, true where a query sees a key: itself and what came before, within the window."""
+    mask = torch.ones(length, length, dtype=torch.bool, device=device).tril_()
+    return mask.triu_(1 - window) if window is not None else mask
+
+
+class KVCache:
+    """Keys and values of each layer, `[R, K, C, D]`, filled by a prefill and grown a token at a time."""
+
+    def __init__(self, rows: int, capacity: int) -> None:
+        self.rows, self.capacity = rows, capacity
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def layer(self, layer: int, k_like: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values; allocated on first use, when their shape is known."""
+        if layer not in self.layers:
+            shape = (self.rows, k_like.shape[-2], self.capacity, k_like.shape[-1])
+            self.layers[layer] = (k_like.new_zeros(shape), k_like.new_zeros(shape))
+        return self.layers[layer]
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget every row but these."""
+        self.rows = len(rows)
+        for layer, pair in self.layers.items():
+            self.layers[layer] = (pair[0].index_select(0, rows), pair[1].index_select(0, rows))
+
+
+class PackedAttention:
+    """Whole texts: each row attends to itself; filled into a cache when one is given."""
+
+    def __init__(self, layout: Layout, cache: KVCache | None = None, first_row: int = 0) -> None:
+        self.layout, self.cache, self.first_row = layout, cache, first_row
+        self.masks: dict[tuple[int, int], Tensor] = {}
+
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
+        parts = []
+        for bucket in self.layout.buckets:
+            q_RHTD, k_RKTD, v_RKTD = (_to_rows(x, bucket) for x in (q_NHD, k_NKD, v_NKD))
+            if self.cache is not None:
+                rows = bucket.rows + self.first_row
+                cache_k, cache_v = self.cache.layer(layer, k_NKD)
+                cache_k[rows, :, : bucket.length] = k_RKTD
+                cache_v[rows, :, : bucket.length] = v_RKTD
+            out_RHTD = how(q_RHTD, k_RKTD, v_RKTD, self._mask(bucket.length, how.window, q_NHD.device))
+            parts.append(out_RHTD.transpose(1, 2).reshape(-1, *q_NHD.shape[1:]))
+        out = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return out if self.layout.place is None else _ToTokens.apply(out, self.layout.place)
+
+    def _mask(self, length: int, window: int | None, device: torch.device) -> Tensor | None:
+        """None means causal: right padding is never seen by a real token."""
+        if window is None or window >= length:
+            return None
+        key = (length, window)
+        if key not in self.masks:
+            self.masks[key] = causal_mask(length, window, device)
+        return self.masks[key]
+
+
+class CachedAttention:
+    """One new token a row, at `positions`, over the cache up to itself."""
+
+    def __init__(self, cache: KVCache, positions: Tensor, longest: int) -> None:
+        self.cache, self.positions, self.longest = cache, positions, longest
+        self.rows = torch.arange(cache.rows, device=positions.device)
+        self.masks: dict[int | None, Tensor] = {}
+
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
+        cache_k, cache_v = self.cache.layer(layer, k_NKD)
+        cache_k[self.rows, :, self.positions] = k_NKD
+        cache_v[self.rows, :, self.positions] = v_NKD
+        rows, heads, width = q_NHD.shape
+        # The queries that share a key head stand in for its query length, so no key is repeated.
+        q_RKQD = q_NHD.reshape(rows, k_NKD.shape[1], -1, width)
+        out = how(q_RKQD, cache_k[:, :, : self.longest], cache_v[:, :, : self.longest], self._mask(how.window))
+        return out.reshape(rows, heads, -1)
+
+    def _mask(self, window: int | None) -> Tensor:
+        if window not in self.masks:
+            seen = torch.arange(self.longest, device=self.positions.device)
+            mask = seen <= self.positions[:, None]
+            if window is not None:
+                mask &= seen > self.positions[:, None] - window
+            self.masks[window] = mask[:, None, None]
+        return self.masks[window]
+
+
+def _to_rows(x_NHD: Tensor, bucket: Bucket) -> Tensor:
+    x = x_NHD if bucket.index is None else _ToRows.apply(x_NHD, bucket.index)
+    return x.reshape(bucket.count, bucket.length, *x_NHD.shape[1:]).transpose(1, 2)
+
+
+class _ToRows(torch.autograd.Function):
+    """Gather a bucket's padded rows. Padding is seen by no real query, so its gradient is zero and is dropped."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NHD: Tensor, index: Tensor) -> Tensor:
+        ctx.index, ctx.tokens = index, x_NHD.shape[0]
+        return x_NHD.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0].new_zeros(ctx.tokens, *grads[0].shape[1:])
+        return grad.index_add_(0, ctx.index, grads[0]), None
+
+
+class _ToTokens(torch.autograd.Function):
+    """Take the real tokens out of the padded rows; the gradient of padding is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x_PHD: Tensor, place: Tensor) -> Tensor:
+        ctx.place, ctx.padded = place, x_PHD.shape[0]
+        return x_PHD.index_select(0, place)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0].new_zeros(ctx.padded, *grads[0].shape[1:])
+        return grad.index_copy_(0, ctx.place, grads[0]), None
+
+
+def bank_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """What Transformers calls at every attention layer: `[1, H, N, D]` in, `[1, N, H, D]` out."""
+    attention: Attention = module.bank_stage.attention  # type: ignore[union-attr, assignment]
+    q_NHD, k_NKD, v_NKD = (x[0].transpose(0, 1) for x in (query, key, value))
+    how = How(scaling, sliding_window, softcap)
+    return attention.attend(module.layer_idx, q_NHD, k_NKD, v_NKD, how)[None], None  # type: ignore[arg-type]
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, bank_attention)

@@ -1,0 +1,230 @@
+"""The bank: jobs in, results out. Slots train side by side and are refilled as they finish; asking goes in batches."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from seal_ray.bank.adapter import Adapter
+from seal_ray.bank.generate import Answer, Ask, Ends, generate, score
+from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
+from seal_ray.bank.linear import Adapters, Installed, policy_views
+from seal_ray.bank.lora import Plan, matching, move, to_adapter
+from seal_ray.bank.prepare import Prepared, Text, prepare
+from seal_ray.bank.train import Running, Slots, Trained, is_out_of_memory
+from seal_ray.types import DataError, Failure, LoraSpec, UserError
+
+TOKENS_PER_STEP = 16384
+CACHE_TOKENS = 65536
+"""Keys and values held at once while asking, in tokens."""
+ATTENTIONS = {"full_attention", "sliding_attention"}
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Bank:
+    """Many adapters on one frozen base model, each trained and asked as if it were alone.
+
+    The model is used in place: frozen, put in eval mode, its linear layers taught to look at the bank while the bank
+    is at work. Between calls it behaves as before. Not safe to use from two threads at once.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, slots: int, tokens_per_step: int | None = None, max_length: int = 2048
+    ) -> None:
+        odd = set(getattr(model.config, "layer_types", None) or ()) - ATTENTIONS
+        if odd:
+            raise UserError(f"the model has {', '.join(sorted(odd))} layers; give one with softmax attention alone")
+        self.home = Installed(model)
+        self.slots, self.max_length = slots, max_length
+        self.positions = getattr(model.config, "max_position_embeddings", 1 << 30)
+        self.vocabulary = model.get_input_embeddings().weight.shape[0]
+        self.ends = Ends(tokenizer, eos_ids(model, tokenizer))
+        self.queue: deque[Prepared] = deque()
+        self.waiting: list[Trained] = []
+        self.refused: list[JobResult] = []
+        self.training = Slots(self.home, tokens_per_step or TOKENS_PER_STEP)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.queue or self.training.running or self.waiting or self.refused)
+
+    def set_policy(self, adapter: Adapter | None) -> None:
+        """Lay an adapter under every slot, or none. Base weights are neither changed nor reloaded."""
+        if self.busy:
+            raise RuntimeError("the policy cannot change while jobs are in the bank; take their results first")
+        self.home.policy = policy_views(adapter, self.home)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. One that cannot run comes back from the next `step` as a failure."""
+        try:
+            prepared = prepare(job, self.home.sites, self.vocabulary, self.max_length, self.positions)
+        except DataError as error:
+            self.refused.append(JobResult(job.key, failure=Failure("data", str(error))))
+            return
+        if job.texts is None:
+            self.waiting.append(Trained(Running(prepared), torch.empty(0), Plan(0, ()), ()))
+        else:
+            self.queue.append(prepared)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        """Submit jobs and yield each result as it comes, in the order of finishing."""
+        for job in jobs:
+            self.submit(job)
+        while self.busy:
+            yield from self.step()
+
+    def step(self) -> list[JobResult]:
+        """Train every busy slot for one step, or ask the adapters that wait; the results that are ready."""
+        results, self.refused = self.refused, []
+        free = self.slots - len(self.training.running)
+        if free and self.queue:
+            self.training.admit([self.queue.popleft() for _ in range(min(free, len(self.queue)))])
+        if len(self.waiting) >= self.slots or (self.waiting and not self.training.running):
+            batch, self.waiting = self.waiting[: self.slots], self.waiting[self.slots :]
+            results += self._ask(batch)
+        elif self.training.running:
+            for trained in self.training.step():
+                if trained.failure:
+                    results.append(_result(trained, failure=trained.failure))
+                else:
+                    self.waiting.append(trained)
+        return results
+
+    def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
+        """Sample under the policy. Each text depends on its own spec and the policy alone."""
+        asks = [
+            Ask(0, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
+            for spec in specs
+        ]
+        answers = self._within(asks, lambda part: self._generate(PLAIN, part), _ask_tokens)
+        return [SampledText(answer.ids, answer.text, answer.finished) for answer in answers]
+
+    def log_probs(self, texts: Sequence[TokenText]) -> list[tuple[float, ...]]:
+        """The log-probability, under the policy, of each learnt token of each text."""
+        rows = [(0, Text.of(text, self.max_length)) for text in texts]
+        return [tuple(scores) for scores in self._within(rows, lambda part: self._score(PLAIN, part), _text_tokens)]
+
+    def memory_per_slot(self, lora: LoraSpec) -> int:
+        """Bytes a training slot holds for an adapter of this shape: weights, gradient and two moments.
+
+        A base in half precision adds the copy of the weights that it computes with.
+        """
+        numbers = Plan(lora.rank, matching(self.home.sites, lora.targets)).size
+        master, computed = self.training.dtype.itemsize, self.home.dtype.itemsize
+        return numbers * (4 * master + (computed if computed != master else 0))
+
+    def _ask(self, batch: list[Trained]) -> list[JobResult]:
+        """Answer all prompts of these adapters together."""
+        started = time.perf_counter()
+        adapters = self._stacked(batch)
+        asks, texts = [], []
+        for slot, trained in enumerate(batch):
+            job = trained.running.prepared.job
+            asks += [Ask(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
+            texts += [(slot, text) for text in trained.running.prepared.statements]
+        try:
+            answers = self._within(asks, lambda part: self._generate(adapters, part), _ask_tokens)
+            scores = self._within(texts, lambda part: self._score(adapters, part), _text_tokens)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                return [_result(batch[0], failure=Failure("infrastructure", "out of memory on a single prompt"))]
+            return [result for trained in batch for result in self._ask([trained])]
+        share = (time.perf_counter() - started) / len(batch)
+        answered, scored = iter(answers), iter(scores)
+        return [
+            _result(
+                trained,
+                [next(answered) for _ in trained.running.prepared.job.prompts],
+                [next(scored) for _ in trained.running.prepared.statements],
+                share,
+            )
+            for trained in batch
+        ]
+
+    def _generate(self, adapters: Adapters, asks: Sequence[Ask]) -> list[Answer]:
+        return generate(self.home, adapters, asks, self.ends, self.training.tokens_per_step)
+
+    def _score(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
+        return score(self.home, adapters, texts, self.training.tokens_per_step)
+
+    def _stacked(self, batch: Sequence[Trained]) -> Adapters:
+        """The waiting adapters side by side, in the base's dtype."""
+        jobs = [trained.running.prepared.job for trained in batch]
+        specs = [(trained.plan.rank, trained.running.prepared.sites) for trained in batch]
+        plan = Plan.union(specs, self.home.sites)
+        flat_SP = torch.zeros(len(batch), plan.size, dtype=self.home.dtype, device=self.home.device)
+        for slot, trained in enumerate(batch):
+            if trained.plan.size:
+                move(trained.weight_P[None], trained.plan, flat_SP[slot : slot + 1], plan)
+        return Adapters(plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
+
+    def _within(
+        self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]], tokens: Callable[[Item], int]
+    ) -> list[T]:
+        """Call on parts that fit the cache, halving a part that runs out of memory; results in order."""
+        if not items:
+            return []
+        longest = max(map(tokens, items))
+        count = max(1, CACHE_TOKENS // longest)
+        if count < len(items):
+            parts = [items[at : at + count] for at in range(0, len(items), count)]
+            return [result for part in parts for result in self._within(part, call, tokens)]
+        try:
+            return call(items)
+        except (RuntimeError, MemoryError) as error:
+            if len(items) == 1 or not is_out_of_memory(error):
+                raise
+        half = len(items) // 2
+        return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
+
+
+PLAIN = Adapters({}, (1.0,), (True,))
+
+
+def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a text, as the model's generation settings and the tokenizer name them."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    named = [named] if isinstance(named, int) else list(named or ())
+    return frozenset(token for token in (*named, tokenizer.eos_token_id) if token is not None)
+
+
+def _ask_tokens(ask: Ask) -> int:
+    return len(ask.prompt) + ask.max_new_tokens
+
+
+def _text_tokens(text: tuple[int, Text]) -> int:
+    return len(text[1].ids)
+
+
+def _result(
+    trained: Trained,
+    answers: Sequence[Answer] = (),
+    scores: Sequence[Sequence[float]] = (),
+    seconds: float = 0.0,
+    failure: Failure | None = None,
+) -> JobResult:
+    run = trained.running
+    job = run.prepared.job
+    adapter = None
+    if job.keep_adapter and job.texts is not None and failure is None:
+        adapter = to_adapter(trained.weight_P, trained.plan, run.prepared.sites, job.lora)
+    return JobResult(
+        key=job.key,
+        answers=tuple(answer.ids for answer in answers),
+        answer_texts=tuple(answer.text for answer in answers),
+        log_likelihoods=tuple(sum(values) / len(values) if values else 0.0 for values in scores),
+        losses=trained.losses,
+        steps=run.step,
+        tokens=run.tokens,
+        seconds=run.seconds + seconds,
+        adapter=adapter,
+        failure=failure,
+        warnings=run.prepared.warnings,
+    )

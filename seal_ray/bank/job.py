@@ -1,0 +1,93 @@
+"""What a bank is given and what it gives back, at the level of tokens. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seal_ray.bank.adapter import Adapter
+from seal_ray.types import Failure, LoraSpec, OptimSpec
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A text as tokens. `learn[i]` says whether token i is predicted (from those before it) with loss.
+
+    The first token has nothing before it, so it never carries loss whatever its flag says.
+    """
+
+    ids: tuple[int, ...]
+    learn: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.learn):
+            raise ValueError(f"a text of {len(self.ids)} tokens has {len(self.learn)} learn flags; give one per token")
+
+    @classmethod
+    def of(cls, prompt_ids: Sequence[int], completion_ids: Sequence[int], learn_prompt: bool = False) -> TokenText:
+        """Prompt and completion as one text; the loss covers the completion, and the prompt too if `learn_prompt`."""
+        learn = (learn_prompt,) * len(prompt_ids) + (True,) * len(completion_ids)
+        return cls((*prompt_ids, *completion_ids), learn)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial in tokens: train a fresh adapter on the texts, then answer the prompts greedily."""
+
+    key: str
+    texts: tuple[TokenText, ...] | None
+    """None trains nothing and asks the model as it is."""
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    optim: OptimSpec = field(default_factory=OptimSpec)
+    seed: int = 0
+    prompts: tuple[tuple[int, ...], ...] = ()
+    max_new_tokens: int = 64
+    stop: tuple[str, ...] = ()
+    statements: tuple[TokenText, ...] = ()
+    """Texts whose mean log-likelihood per learnt token is reported."""
+    keep_adapter: bool = False
+    use_policy: bool = True
+    """False: trained and asked on the untouched base, whatever the bank's policy."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job came to; everything but `failure` is empty when it failed."""
+
+    key: str
+    answers: tuple[tuple[int, ...], ...] = ()
+    """Generated token ids, one tuple per prompt, without the end-of-text token."""
+    answer_texts: tuple[str, ...] = ()
+    """The same, decoded, without special tokens and cut before the first stop string."""
+    log_likelihoods: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+    """One per training step: the mean over the labelled tokens of that step's batch, before the update."""
+    steps: int = 0
+    tokens: int = 0
+    """Tokens trained on, over all epochs; no padding is counted, for there is none."""
+    seconds: float = 0.0
+    """This job's share of the bank's time, by tokens."""
+    adapter: Adapter | None = None
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """One completion to be sampled; the same spec gives the same text whatever is sampled beside it."""
+
+    prompt: tuple[int, ...]
+    seed: int
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    max_new_tokens: int = 1024
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampledText:
+    ids: tuple[int, ...]
+    text: str
+    finished: bool
+    """False when it was cut off by the token limit."""

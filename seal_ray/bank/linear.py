@@ -1,0 +1,232 @@
+"""The model's linear layers during a pass of the bank: frozen weights, the policy, and each slot's own adapter.
+
+Letters: G slots of a pass, N packed tokens, T tokens per slot, I in, O out, R rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seal_ray.bank.adapter import Adapter
+from seal_ray.bank.attention import NAME, Attention
+from seal_ray.bank.layout import Groups, Layout
+from seal_ray.bank.lora import sites_of
+
+Views = dict[str, tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Stage:
+    """What the model's layers read during a pass; empty between passes."""
+
+    layout: Layout | None = None
+    attention: Attention | None = None
+    weights: Views = field(default_factory=dict)
+    """A and B of the pass's slots by site, in the base model's dtype."""
+    grads: Views = field(default_factory=dict)
+    scale_G11: Tensor | None = None
+    policy: Views = field(default_factory=dict)
+    """The policy's A `[R, I]` and B `[O, R]`, its scale folded into B."""
+    policy_mask: tuple[Tensor, Tensor] | None = None
+    """1 for tokens (and for wanted tokens) the policy lies under, 0 for others; None when it lies under all."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of all slots, as a pass reads them."""
+
+    weights: Views
+    """A `[S, R, I]` and B `[S, O, R]` by site, in the base model's dtype."""
+    scales: Sequence[float]
+    on_policy: Sequence[bool]
+    """Whether the policy lies under each slot."""
+
+    def scale(self, slots: slice, home: Installed) -> Tensor | None:
+        """`[G, 1, 1]`, or None when there is nothing to multiply by."""
+        scales = self.scales[slots]
+        if all(scale == 1.0 for scale in scales):
+            return None
+        return torch.tensor(scales, dtype=home.dtype).to(home.device, non_blocking=True)[:, None, None]
+
+    def policy_mask(self, layout: Layout, slots: slice, home: Installed) -> tuple[Tensor, Tensor] | None:
+        """1 for the tokens (and for the wanted tokens) of slots the policy lies under; None when it lies under all."""
+        flags = self.on_policy[slots]
+        if not home.policy or all(flags) or not any(flags):
+            return None
+        mask = torch.tensor(flags, dtype=home.dtype).to(home.device)
+        return tuple(group.column(mask) for group in (layout.tokens, layout.heads))  # type: ignore[return-value]
+
+
+def _narrow(views: Views, slots: slice) -> Views:
+    return {name: (a_SRI[slots], b_SOR[slots]) for name, (a_SRI, b_SOR) in views.items()}
+
+
+class Installed:
+    """A model whose linear and attention layers look at a stage during the bank's passes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.stage = model, Stage()
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.sites = sites_of(model)
+        self.policy: Views = {}
+        # Autograd starts where something requires a gradient; adapters take theirs by hand, so this stands for them.
+        self.anchor = torch.zeros((), device=self.device, dtype=self.dtype, requires_grad=True)
+        head = model.get_output_embeddings()  # type: ignore[operator]
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+                _install(module, name, self, is_head=module is head)
+            if hasattr(module, "layer_idx"):
+                module.bank_stage = self.stage
+        model.requires_grad_(False).eval()
+
+    @contextmanager
+    def active(
+        self, layout: Layout, attention: Attention, adapters: Adapters, grads: Views | None = None
+    ) -> Iterator[None]:
+        """Let the layers see this layout and these adapters during one pass; with `grads`, one that is trained."""
+        config: Any = self.model.config
+        usual = config._attn_implementation
+        slots = slice(layout.first, layout.first + layout.tokens.slots)
+        vars(self.stage).update(
+            layout=layout,
+            attention=attention,
+            weights=_narrow(adapters.weights, slots),
+            grads=_narrow(grads or {}, slots),
+            scale_G11=adapters.scale(slots, self),
+            policy=self.policy if any(adapters.on_policy[slots]) else {},
+            policy_mask=adapters.policy_mask(layout, slots, self),
+        )
+        config._attn_implementation = NAME
+        try:
+            yield
+        finally:
+            config._attn_implementation = usual
+            vars(self.stage).update(vars(Stage()))
+
+    def logits(self, layout: Layout) -> Tensor:
+        """`[L, V]`: the logits of the wanted tokens of a layout, within `active`."""
+        output = self.model(
+            input_ids=layout.input_ids,
+            position_ids=layout.position_ids,
+            use_cache=False,
+            logits_to_keep=layout.head_index,
+        )
+        return output.logits[0]
+
+
+def _install(linear: nn.Linear, name: str, home: Installed, is_head: bool) -> None:
+    stage, frozen = home.stage, linear.forward
+
+    def forward(x: Tensor) -> Tensor:
+        if stage.layout is None or (name not in stage.weights and name not in stage.policy):
+            return frozen(x)
+        call = _Call(
+            linear=linear,
+            groups=stage.layout.heads if is_head else stage.layout.tokens,
+            weights=stage.weights.get(name),
+            grads=stage.grads.get(name),
+            scale_G11=stage.scale_G11,
+            policy=stage.policy.get(name),
+            policy_mask=stage.policy_mask[is_head] if stage.policy_mask else None,
+        )
+        x_NI = x.reshape(-1, x.shape[-1])
+        y_NO = _AdaptedLinear.apply(x_NI, home.anchor, call) if stage.grads else call.forward(x_NI)[0]
+        return y_NO.view(*x.shape[:-1], -1)
+
+    linear.forward = forward  # type: ignore[method-assign, assignment]
+
+
+@dataclass
+class _Call:
+    """One linear layer in one pass: `y = x Wᵀ + b + policy + scale · x Aᵀ Bᵀ`."""
+
+    linear: nn.Linear
+    groups: Groups
+    weights: tuple[Tensor, Tensor] | None
+    grads: tuple[Tensor, Tensor] | None
+    scale_G11: Tensor | None
+    policy: tuple[Tensor, Tensor] | None
+    policy_mask: Tensor | None
+
+    def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The output, and what the gradients of A and B need: the slots' inputs, and those times A and scale."""
+        y_NO = F.linear(x_NI, self.linear.weight, self.linear.bias)
+        if self.policy:
+            a_RI, b_OR = self.policy
+            y_NO.addmm_(self._masked(x_NI @ a_RI.T), b_OR.T)
+        if not self.weights:
+            return y_NO, None, None
+        a_GRI, b_GOR = self.weights
+        x_GTI = self.groups.spread(x_NI)
+        z_GTR = self._scaled(torch.bmm(x_GTI, a_GRI.transpose(1, 2)))
+        self.groups.add_product(y_NO, z_GTR, b_GOR.transpose(1, 2))
+        return y_NO, x_GTI, z_GTR
+
+    def backward(self, dy_NO: Tensor, x_GTI: Tensor | None, z_GTR: Tensor | None, wants_dx: bool) -> Tensor | None:
+        """Add to the gradients of A and B; return that of the input."""
+        dx_NI = dy_NO @ self.linear.weight if wants_dx else None
+        if self.policy and dx_NI is not None:
+            a_RI, b_OR = self.policy
+            dx_NI.addmm_(self._masked(dy_NO @ b_OR), a_RI)
+        if self.weights and self.grads and x_GTI is not None and z_GTR is not None:
+            a_GRI, b_GOR = self.weights
+            dy_GTO = self.groups.spread_zeros(dy_NO)
+            dz_GTR = self._scaled(torch.bmm(dy_GTO, b_GOR))
+            grad_a, grad_b = self.grads
+            _accumulate(grad_b, dy_GTO.transpose(1, 2), z_GTR)
+            _accumulate(grad_a, dz_GTR.transpose(1, 2), x_GTI)
+            if dx_NI is not None:
+                self.groups.add_product(dx_NI, dz_GTR, a_GRI)
+        return dx_NI
+
+    def _scaled(self, z_GTR: Tensor) -> Tensor:
+        return z_GTR if self.scale_G11 is None else z_GTR.mul_(self.scale_G11)
+
+    def _masked(self, z_NR: Tensor) -> Tensor:
+        return z_NR if self.policy_mask is None else z_NR.mul_(self.policy_mask)
+
+
+def _accumulate(grad: Tensor, left: Tensor, right: Tensor) -> None:
+    if grad.dtype == left.dtype:
+        grad.baddbmm_(left, right)
+    else:
+        grad.add_(torch.bmm(left, right))
+
+
+class _AdaptedLinear(torch.autograd.Function):
+    """Only the input gets its gradient from autograd; A and B get theirs in place."""
+
+    @staticmethod
+    def forward(ctx, x_NI: Tensor, anchor: Tensor, call: _Call) -> Tensor:  # type: ignore[no-untyped-def]
+        y_NO, x_GTI, z_GTR = call.forward(x_NI)
+        ctx.call = call
+        ctx.save_for_backward(x_GTI, z_GTR)
+        return y_NO
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, None, None]:  # type: ignore[no-untyped-def]
+        return ctx.call.backward(grads[0].contiguous(), *ctx.saved_tensors, ctx.needs_input_grad[0]), None, None
+
+
+def policy_views(adapter: Adapter | None, home: Installed) -> Views:
+    """An adapter on the model's device, its scale folded into B; `ValueError` when it does not fit the model."""
+    weights: Views = {}
+    if adapter is None:
+        return weights
+    for module in adapter.modules:
+        a_RI, b_OR = adapter.pair(module)
+        site = next((site for site in home.sites if site.name == module), None)
+        if site is None or (a_RI.shape[1], b_OR.shape[0]) != (site.width_in, site.width_out):
+            raise ValueError(f'the policy adapter does not fit the model at "{module}"; give one made for this base')
+        b_OR = b_OR * b_OR.dtype.type(adapter.scale)
+        a, b = (torch.tensor(x, device=home.device, dtype=home.dtype) for x in (a_RI, b_OR))
+        weights[module] = (a, b)
+    return weights

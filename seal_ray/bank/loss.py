@@ -1,0 +1,37 @@
+"""Cross-entropy of packed labelled tokens, in chunks, so that no float32 copy of all logits is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 24
+
+
+def token_losses(logits_LV: Tensor, targets_L: Tensor) -> Tensor:
+    """`[L]`: minus the log-probability of each target, in float32 or better."""
+    losses = [normaliser - value for _, _, normaliser, value in _chunks(logits_LV, targets_L)]
+    return torch.cat(losses)
+
+
+def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses, and the gradient of their weighted sum with respect to the logits, in the logits' dtype."""
+    grad_LV, losses = torch.empty_like(logits_LV), []
+    for rows, chunk, normaliser, value in _chunks(logits_LV, targets_L):
+        losses.append(normaliser - value)
+        probs = (chunk - normaliser[:, None]).exp_()
+        probs.scatter_add_(1, targets_L[rows, None], probs.new_full((len(value), 1), -1.0))
+        grad_LV[rows] = probs.mul_(weights_L[rows, None])
+    return torch.cat(losses), grad_LV
+
+
+def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Rows, their logits, the log of the sum of their exponentials, and the target's logit."""
+    height = max(1, CHUNK_ELEMENTS // logits_LV.shape[1])
+    for at in range(0, max(1, len(logits_LV)), height):
+        rows = slice(at, min(at + height, len(logits_LV)))
+        chunk = logits_LV[rows]
+        chunk = chunk.float() if chunk.dtype.itemsize < 4 else chunk
+        yield rows, chunk, chunk.logsumexp(1), chunk.gather(1, targets_L[rows, None])[:, 0]

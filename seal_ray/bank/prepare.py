@@ -1,0 +1,122 @@
+"""Look a job over before it takes a slot: cut what is too long, refuse what cannot be trained, fix its order."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seal_ray.bank.job import Job, TokenText
+from seal_ray.bank.lora import Site, matching
+from seal_ray.bank.optim import batch_order
+from seal_ray.types import DataError, OptimSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as the layout takes it. `labels` are the positions whose next token is learnt."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, text: TokenText, limit: int) -> Text:
+        ids = np.asarray(text.ids[:limit], np.int64)
+        return cls(ids, np.flatnonzero(np.asarray(text.learn[1:limit], bool)))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that can run."""
+
+    job: Job
+    sites: tuple[Site, ...]
+    texts: tuple[Text, ...]
+    batches: tuple[tuple[int, ...], ...]
+    """Indices into `texts`, one tuple per training step; empty when nothing is trained."""
+    statements: tuple[Text, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, positions: int) -> Prepared:
+    """`DataError` says why a job cannot run. `positions` is what the model can hold, prompt and answer together."""
+    warnings: list[str] = []
+    chosen: tuple[Site, ...] = ()
+    texts: tuple[Text, ...] = ()
+    batches: tuple[tuple[int, ...], ...] = ()
+    if job.texts is not None:
+        _check_settings(job)
+        chosen = matching(sites, job.lora.targets)
+        texts = _texts("text", job.texts, vocabulary, max_length, warnings)
+        if not texts:
+            raise DataError(
+                "no token of the recipe carries loss; give a text of two tokens or more, one of them learnt"
+            )
+        batches = tuple(map(tuple, batch_order(len(texts), job.optim, job.seed)))
+    for number, prompt in enumerate(job.prompts):
+        _check_ids(f"prompt {number}", prompt, vocabulary)
+        if len(prompt) + job.max_new_tokens > positions:
+            raise DataError(
+                f"prompt {number} of {len(prompt)} tokens and {job.max_new_tokens} new ones exceed "
+                f"the model's {positions} positions"
+            )
+    statements = _texts("statement", job.statements, vocabulary, max_length, warnings, keep_all=True)
+    for warning in warnings:
+        log.warning("%s: %s", job.key, warning)
+    return Prepared(job, chosen, texts, batches, statements, tuple(warnings))
+
+
+def _texts(
+    what: str, texts: Sequence[TokenText], vocabulary: int, limit: int, warnings: list[str], keep_all: bool = False
+) -> tuple[Text, ...]:
+    kept = []
+    for number, text in enumerate(texts):
+        _check_ids(f"{what} {number}", text.ids, vocabulary)
+        if len(text.ids) > limit:
+            warnings.append(f"{what} {number}: {len(text.ids)} tokens cut to {limit}")
+        made = Text.of(text, limit)
+        if len(made.labels) or keep_all:
+            kept.append(made)
+        else:
+            warnings.append(f"{what} {number}: no token carries loss; left out")
+    return tuple(kept)
+
+
+def _check_ids(what: str, ids: Sequence[int], vocabulary: int) -> None:
+    if not ids:
+        raise DataError(f"{what} has no tokens")
+    if min(ids) < 0 or max(ids) >= vocabulary:
+        raise DataError(f"{what} has a token outside the vocabulary of {vocabulary}")
+
+
+def _check_settings(job: Job) -> None:
+    if not job.texts:
+        raise DataError("the recipe has no texts")
+    if job.lora.rank < 1:
+        raise DataError(f"rank {job.lora.rank} is no rank; give at least 1")
+    if not job.lora.targets:
+        raise DataError("the adapter targets no module; name at least one")
+    if not math.isfinite(job.lora.alpha):
+        raise DataError(f"alpha {job.lora.alpha} is not finite")
+    _check_optim(job.optim)
+
+
+def _check_optim(optim: OptimSpec) -> None:
+    checks = {
+        "epochs": optim.epochs >= 1,
+        "batch_size": optim.batch_size >= 1,
+        "lr": math.isfinite(optim.lr) and optim.lr >= 0,
+        "betas": all(0 <= beta < 1 for beta in optim.betas),
+        "eps": math.isfinite(optim.eps) and optim.eps > 0,
+        "weight_decay": math.isfinite(optim.weight_decay) and optim.weight_decay >= 0,
+        "warmup_steps": optim.warmup_steps >= 0,
+        "schedule": optim.schedule in ("linear", "cosine", "constant"),
+    }
+    for name, fine in checks.items():
+        if not fine:
+            raise DataError(f"{name} {getattr(optim, name)} cannot be trained with")

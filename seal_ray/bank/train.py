@@ -1,0 +1,204 @@
+"""The slots in training: one step advances every one of them by its own next batch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from seal_ray.bank.attention import PackedAttention
+from seal_ray.bank.layout import Row, cut, pack
+from seal_ray.bank.linear import Adapters, Installed, Views
+from seal_ray.bank.lora import Plan, initial_weights, move
+from seal_ray.bank.loss import token_losses_and_grad
+from seal_ray.bank.optim import StepScalars, adamw_step
+from seal_ray.bank.prepare import Prepared
+from seal_ray.types import Failure
+
+log = logging.getLogger(__name__)
+CHECK_EVERY = 16
+"""Steps between looks at the losses: each look waits for the device."""
+
+
+@dataclass
+class Running:
+    """A job in a slot."""
+
+    prepared: Prepared
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        return len(self.prepared.batches)
+
+    def rows(self, slot: int) -> list[Row]:
+        """The batch of the next step. Each labelled token weighs the same, and all of them together one."""
+        texts = [self.prepared.texts[index] for index in self.prepared.batches[self.step]]
+        weight = 1.0 / sum(len(text.labels) for text in texts)
+        return [Row(slot, text.ids, text.labels, weight) for text in texts]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job that has left its slot: its weights, laid out by `plan`, and what it lost on the way."""
+
+    running: Running
+    weight_P: Tensor
+    plan: Plan
+    losses: tuple[float, ...]
+    failure: Failure | None = None
+
+
+class OutOfMemory(Exception):
+    """A single text of one slot does not fit in memory."""
+
+    def __init__(self, slot: int, tokens: int) -> None:
+        super().__init__(f"out of memory on a single text of {tokens} tokens")
+        self.slot = slot
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+@dataclass
+class Slots:
+    """Busy slots are always the first ones, so that a pass reads a contiguous range of every buffer."""
+
+    home: Installed
+    tokens_per_step: int
+    running: list[Running] = field(default_factory=list)
+    plan: Plan = field(default_factory=lambda: Plan(0, ()))
+
+    def __post_init__(self) -> None:
+        self.dtype = torch.float64 if self.home.dtype == torch.float64 else torch.float32
+        self.buffers_SP = [self._empty(0, 0) for _ in range(4)]
+        self.losses_SK = self._empty(0, 0)
+
+    def _empty(self, rows: int, width: int) -> Tensor:
+        return torch.zeros(rows, width, dtype=self.dtype, device=self.home.device)
+
+    def admit(self, newcomers: Sequence[Prepared]) -> None:
+        """Give each newcomer a slot, with a fresh adapter drawn from its seed."""
+        first = len(self.running)
+        self.running += [Running(prepared) for prepared in newcomers]
+        self._fit()
+        views = self.plan.views(self.buffers_SP[0])
+        for slot, prepared in enumerate(newcomers, first):
+            for buffer in self.buffers_SP:
+                buffer[slot].zero_()
+            rank = prepared.job.lora.rank
+            for name, a_RI in initial_weights(prepared.sites, prepared.job.lora, prepared.job.seed).items():
+                views[name][0][slot, :rank] = a_RI.to(self.home.device, self.dtype, non_blocking=True)
+
+    def _fit(self) -> None:
+        """Make the buffers as large as the busy slots need, and not much larger."""
+        busy = len(self.running)
+        specs = [(run.prepared.job.lora.rank, run.prepared.sites) for run in self.running]
+        plan = Plan.union(specs, self.home.sites)
+        held = len(self.losses_SK)
+        if plan != self.plan or not busy <= held <= 2 * busy:
+            for number, old in enumerate(self.buffers_SP):
+                self.buffers_SP[number] = self._empty(busy, plan.size)
+                move(old[:busy], self.plan, self.buffers_SP[number], plan)
+            self.plan = plan
+        steps = max((run.steps for run in self.running), default=0)
+        if len(self.losses_SK) != len(self.buffers_SP[0]) or self.losses_SK.shape[1] < steps:
+            old, self.losses_SK = self.losses_SK[:busy], self._empty(len(self.buffers_SP[0]), steps)
+            width = min(old.shape[1], steps)
+            self.losses_SK[: len(old), :width] = old[:, :width]
+
+    def step(self) -> list[Trained]:
+        """Advance every busy slot by one step; those that are done, or failed, leave their slots."""
+        started = time.perf_counter()
+        busy = len(self.running)
+        rows = [run.rows(slot) for slot, run in enumerate(self.running)]
+        try:
+            losses_S = self._accumulate(rows)
+        except OutOfMemory as error:
+            return self._leave({error.slot: Failure("infrastructure", str(error))})
+        scalars = [StepScalars.of(run.prepared.job.optim, run.step, run.steps) for run in self.running]
+        adamw_step(tuple(buffer[:busy] for buffer in self.buffers_SP), scalars)
+        columns = torch.tensor([run.step for run in self.running]).to(self.home.device, non_blocking=True)
+        self.losses_SK[torch.arange(busy, device=self.home.device), columns] = losses_S
+        counts = [sum(len(row.ids) for row in batch) for batch in rows]
+        share = (time.perf_counter() - started) / sum(counts)
+        for run, count in zip(self.running, counts, strict=True):
+            run.step += 1
+            run.tokens += count
+            run.seconds += share * count
+        return self._leave(self._faults())
+
+    def _accumulate(self, rows: list[list[Row]]) -> Tensor:
+        """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it."""
+        adapters = self._adapters()
+        grads = self.plan.views(self.buffers_SP[1])
+        flat = [row for batch in rows for row in batch]
+        while True:
+            self.buffers_SP[1].zero_()
+            losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.home.device)
+            batch: list[Row] = []
+            try:
+                for batch in cut(flat, self.tokens_per_step):
+                    self._pass(batch, adapters, grads, losses_S)
+                return losses_S
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                tokens = sum(len(row.ids) for row in batch)
+                if len(batch) == 1:
+                    raise OutOfMemory(batch[0].slot, tokens) from error
+                self.tokens_per_step = max(1, tokens // 2)
+                log.warning("out of memory on %d tokens; from now on %d at a time", tokens, self.tokens_per_step)
+            if self.home.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _adapters(self) -> Adapters:
+        jobs = [run.prepared.job for run in self.running]
+        flat_SP = self.buffers_SP[0].to(self.home.dtype)
+        return Adapters(self.plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
+
+    def _pass(self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor) -> None:
+        layout = pack(rows, self.home.device, self.dtype)
+        with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads):
+            logits_LV = self.home.logits(layout)
+            losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, layout.weights)
+            logits_LV.backward(grad_LV)
+        losses_S.index_add_(0, layout.head_slot + layout.first, losses_L * layout.weights)
+
+    def _faults(self) -> dict[int, Failure]:
+        """Slots whose loss is no number. Looked at now and then, and always before a slot is left."""
+        late = [slot for slot, run in enumerate(self.running) if run.step == run.steps or run.step % CHECK_EVERY == 0]
+        if not late:
+            return {}
+        finite = (self.losses_SK[late].isfinite().all(1) & self.buffers_SP[0][late].isfinite().all(1)).tolist()
+        return {slot: Failure("data", self._fault(slot)) for slot, fine in zip(late, finite, strict=True) if not fine}
+
+    def _fault(self, slot: int) -> str:
+        losses = self.losses_SK[slot, : self.running[slot].step].tolist()
+        wrong = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        return f"the loss is not finite at step {wrong}" if wrong is not None else "the weights are not finite"
+
+    def _leave(self, faults: dict[int, Failure]) -> list[Trained]:
+        """Empty the slots that are done or failed, and close the gaps with the last ones."""
+        gone = [slot for slot, run in enumerate(self.running) if slot in faults or run.step == run.steps]
+        left = []
+        for slot in gone:
+            run = self.running[slot]
+            losses = tuple(self.losses_SK[slot, : run.step].tolist())
+            left.append(Trained(run, self.buffers_SP[0][slot].clone(), self.plan, losses, faults.get(slot)))
+        for slot in reversed(gone):
+            last = len(self.running) - 1
+            if slot != last:
+                for buffer in (*self.buffers_SP, self.losses_SK):
+                    buffer[slot] = buffer[last]
+                self.running[slot] = self.running[last]
+            self.running.pop()
+        return left

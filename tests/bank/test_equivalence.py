@@ -1,0 +1,28 @@
+"""A trial in the bank is the trial alone with PEFT."""
+
+import pytest
+import torch
+
+from seal_ray.bank import Bank
+from tests.bank.small import make_model, make_tokenizer, peft_tensors, recipes, train_alone
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loss_bound", "weight_bound"), [(torch.float64, 1e-9, 1e-8), (torch.float32, 1e-4, None)]
+)
+def test_eight_recipes_through_three_slots_equal_each_alone_with_peft(dtype, loss_bound, weight_bound):
+    jobs = recipes()
+    bank = Bank(make_model(dtype=dtype), make_tokenizer(), slots=3)
+    results = {result.key: result for result in bank.run(jobs)}
+    assert len(results) == len(jobs)
+    for job in jobs:
+        result = results[job.key]
+        peft, losses = train_alone(make_model(dtype=dtype), job)
+        assert result.failure is None
+        assert result.steps == len(losses) == len(result.losses) >= 50
+        assert max(abs(ours - theirs) for ours, theirs in zip(result.losses, losses, strict=True)) < loss_bound
+        theirs = peft_tensors(peft)
+        assert theirs.keys() == result.adapter.tensors.keys()
+        if weight_bound is not None:
+            for name, tensor in theirs.items():
+                assert (torch.from_numpy(result.adapter.tensors[name]) - tensor).abs().max() < weight_bound, name
