@@ -121,6 +121,7 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
         ]
         env = {
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),  # what the connecting driver will assume
             "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
             "RAY_FAKE_CLUSTER": "1",
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
