@@ -54,6 +54,17 @@ class Store:
     def delete(self, name: str) -> None:
         self._fs.delete_file(self.path(name))
 
+    def set_aside(self) -> None:
+        """Move what is here into a folder beside the new files, named by the first free number."""
+        if self.local is None:
+            raise UserError(f"{self.url}: a run in object storage is not moved aside; choose another directory")
+        number = next(n for n in range(1, 10_000) if not (self.local / f"aside-{n}").exists())
+        target = self.local / f"aside-{number}"
+        target.mkdir()
+        for entry in self.local.iterdir():
+            if entry.name != ".lock" and not entry.name.startswith("aside-"):
+                entry.rename(target / entry.name)
+
     def lock(self) -> IO[str] | None:
         """Hold this directory for one driver; released by the system when the process ends, however it ends."""
         if self.local is None:

@@ -210,6 +210,10 @@ class Completion:
     text: str
     tokens: int
     finished: bool
+    """False when it was cut off by the token limit."""
+    refused: str = ""
+    """Why this request cannot be served at all, when it cannot."""
+    worker: str = ""
 
 
 @dataclass(frozen=True)

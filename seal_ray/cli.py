@@ -1,0 +1,160 @@
+"""The command `seal-ray`. Commands import what they need when they run, so `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+import seal_ray
+from seal_ray.types import UserError
+
+app = App(
+    name="seal-ray",
+    help="A language model writes its own finetuning data, and learns to write it better.",
+    version=seal_ray.__version__,
+)
+
+Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]
+
+
+@app.command
+def run(
+    config: str,
+    *overrides: Overrides,
+    dry_run: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Do a run, or continue the one in its directory.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/microworld.toml.
+    dry_run
+        Print what the config resolves to, and stop.
+    force
+        If the directory holds a run with another config, move that aside (it is never deleted).
+    quiet
+        No progress.
+    as_json
+        Print the result as one JSON object.
+    """
+    from seal_ray import config as configs
+
+    tree = configs.load(config, overrides)
+    if dry_run:
+        print(tree.model_dump_json(indent=2))
+        return
+    _run(tree, quiet, as_json, force)
+
+
+@app.command
+def resume(dir: str, *, quiet: bool = False, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Continue the run in a directory, with the config it was started with."""
+    from seal_ray.run import recorded_config
+
+    _run(recorded_config(dir), quiet, as_json)
+
+
+@app.command(name="eval")
+def evaluate(dir: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Show a run's held-out accuracy per baseline and round, with 95 % intervals."""
+    from seal_ray.journal import Journal
+    from seal_ray.run import recorded_config
+    from seal_ray.storage import Store
+    from seal_ray.summary import summarize
+
+    recorded_config(dir)  # refuses what is no run
+    _show(summarize(Journal(Store(dir))), as_json)
+
+
+@app.command
+def demo(
+    *,
+    seed: int = 1,
+    dir: str = "",
+    quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Watch a small model learn to write better notes to itself, in minutes, on this machine.
+
+    Parameters
+    ----------
+    seed
+        Of the people, the sampling and the training.
+    dir
+        Where the run goes; empty: runs/demo-SEED.
+    """
+    from seal_ray.demo import run_demo
+    from seal_ray.ui import progress
+
+    _log(quiet)
+    target = dir or f"runs/demo-{seed}"
+    _show(run_demo(seed, target, progress(quiet), progress(quiet)), as_json)
+    _say(f"report: {_write_report(target)}")
+
+
+@app.command
+def report(dir: str) -> None:
+    """Write the report of a run: one self-contained HTML page."""
+    print(_write_report(dir))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: one line and exit code 2 for what the user can mend, a traceback for bugs or with --debug."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        app(arguments)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"seal-ray: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("seal-ray: stopped; give the same command to continue", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
+    from seal_ray.run import run as run_all
+    from seal_ray.ui import progress
+
+    _log(quiet)
+    _show(run_all(config, progress(quiet), force), as_json)
+    _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
+
+
+def _write_report(dir: str) -> str:
+    from seal_ray.report import write_report
+
+    return write_report(dir)
+
+
+def _show(summary: dict[str, Any], as_json: bool) -> None:
+    from seal_ray.summary import as_json as tree
+    from seal_ray.summary import print_table
+
+    if as_json:
+        print(json.dumps(tree(summary)))
+    else:
+        print_table(summary)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _log(quiet: bool) -> None:
+    level = logging.WARNING if quiet or sys.stderr.isatty() else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
+    logging.getLogger("httpx").setLevel(logging.WARNING)

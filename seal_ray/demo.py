@@ -1,0 +1,24 @@
+"""The demo: a micro-world run, and beside it the control that keeps random self-edits in place of the best."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from seal_ray.config import Config, load
+from seal_ray.run import run
+from seal_ray.summary import Interval
+from seal_ray.ui import Progress
+
+
+def demo_config(seed: int, directory: str, *more: str) -> Config:
+    """The shipped micro-world config, in this directory, with this seed."""
+    path = files("seal_ray.domains.microworld") / "demo.toml"
+    return load(str(path), ["--run.seed", str(seed), "--run.dir", directory, *more])
+
+
+def run_demo(seed: int, directory: str, progress: Progress, control: Progress) -> dict[str, Interval]:
+    """Both runs; the control's rounds come last, under names of their own."""
+    found = run(demo_config(seed, directory), progress)
+    without_reward = ["--selection.rule", "random", "--evaluation.baselines", "[]", "--run.name", "control"]
+    drawn = run(demo_config(seed, f"{directory}/control", *without_reward), control)
+    return found | {f"control, {arm}": measured for arm, measured in drawn.items() if arm.startswith("after")}

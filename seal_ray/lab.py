@@ -1,0 +1,228 @@
+"""Samples self-edits and tries them, each exactly once, whatever was done before and whoever asks again.
+
+Everything is looked up in the journal before it is done, and journalled when it is done. One coroutine follows
+one self-edit from request to reward, so a trainer starts on the first self-edits while others are being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain
+from seal_ray.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
+from seal_ray.types import (
+    DataError,
+    Failure,
+    Outcome,
+    Recipe,
+    SampleRequest,
+    SelfEdit,
+    Task,
+    Trial,
+    content_key,
+    derive_seed,
+)
+from seal_ray.ui import Progress
+from seal_ray.update.select import Candidate
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.pool import Poisoned
+
+logger = logging.getLogger(__name__)
+
+UNTRAINED = "untrained self-edits"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a trial belongs; names its row in the journal."""
+
+    stage: str
+    arm: str
+    task_id: str
+    index: int = 0
+
+
+class Lab:
+    """One policy version at a time; `self.policy` is the one under study."""
+
+    def __init__(self, config: Config, domain: Domain, crew: Crew, journal: Journal, progress: Progress) -> None:
+        self.policy = 0
+        self._config, self._domain, self._crew = config, domain, crew
+        self._journal, self._progress = journal, progress
+        self._edits = {row["key"]: row for row in journal.rows("self_edits")}
+        self._outcomes = {row["key"]: _light(outcome_from_row(row)) for row in journal.rows("outcomes")}
+        self._planned = {row["key"] for row in journal.rows("planned")}
+        self._under_way: dict[str, asyncio.Task[Outcome]] = {}
+
+    async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
+        """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
+        per_task, stage = self._config.sampling.per_task, f"round {round_}"
+        self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
+        if with_rewards:
+            self._progress.begin(f"{stage}: trials", len(tasks) * per_task * self._config.trial.seeds)
+
+        async def candidate(task: Task, index: int) -> Candidate:
+            edit = await self._sample(task, index, stage)
+            if not with_rewards:
+                return Candidate(edit, ())
+            return await self._candidate(task, edit, Place(stage, "self-edits", task.id, index))
+
+        async def one_task(task: Task) -> list[Candidate]:
+            return list(await _all(candidate(task, index) for index in range(per_task)))
+
+        found = await _all(one_task(task) for task in tasks)
+        return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
+
+    async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
+        """What this policy's self-edits teach about held-out tasks."""
+        samples, seeds = self._config.evaluation.samples, self._config.evaluation.seeds
+        self._progress.begin(f"evaluation: {arm}", len(tasks) * samples * seeds)
+
+        async def one(task: Task, index: int) -> None:
+            edit = await self._sample(task, index, "evaluation")
+            place = Place("evaluation", arm, task.id, index)
+            await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
+
+        await _all(one(task, index) for task in tasks for index in range(samples))
+
+    async def measure_baseline(self, name: str, tasks: Sequence[Task]) -> None:
+        """A baseline of the domain's on held-out tasks; tasks that have no such thing are left out."""
+        seeds = self._config.evaluation.seeds
+        self._progress.begin(f"evaluation: {name}", len(tasks) * seeds)
+
+        async def one(task: Task, replicate: int) -> None:
+            seed = self._trial_seed(task, replicate)
+            baseline = self._domain.baseline(name, task, seed)
+            place = Place("evaluation", name, task.id)
+            if baseline is None:
+                self._progress.advance(f"evaluation: {name}")
+                return
+            await self._settle(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
+
+        await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
+
+    async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
+        settings = self._config.sampling
+        prompt = self._domain.prompt(task)
+        seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
+        edit = SelfEdit(task.id, index, self.policy, prompt, "", seed)
+        row = self._edits.get(edit.key)
+        if row is None:
+            request = SampleRequest(
+                self.policy,
+                prompt,
+                seed,
+                settings.temperature,
+                settings.top_p,
+                settings.max_tokens,
+                self._domain.sample_stop,
+                self._domain.schema,
+            )
+            completion = await self._crew.sample(request)
+            if completion.refused:
+                logger.warning("%s: no self-edit: %s", task.id, completion.refused)
+            edit = replace(
+                edit, completion=completion.text, tokens=completion.tokens, finished=completion.finished
+            )
+            row = self._edits[edit.key] = self_edit_row(edit, stage, completion.worker)
+            self._journal.append("self_edits", row)
+        if stage != "evaluation":
+            self._progress.advance(f"{stage}: self-edits")
+        return replace(edit, completion=row["completion"], tokens=row["tokens"], finished=row["finished"])
+
+    async def _candidate(self, task: Task, edit: SelfEdit, place: Place) -> Candidate:
+        tried = await _all(self._try_edit(task, edit, place, k) for k in range(self._config.trial.seeds))
+        return Candidate(edit, tuple(outcome.reward or 0.0 for outcome in tried))
+
+    async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Outcome:
+        """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
+        seed = self._trial_seed(task, replicate)
+        try:
+            recipe = self._domain.recipe(task, edit.completion, seed)
+        except DataError as error:
+            key = content_key("unusable", edit.key, seed)
+            outcome = Outcome(key, reward=0.0, failure=Failure("data", str(error)))
+            self._plan(place, replicate, key, seed, "")
+            self._record(outcome)
+            self._advance(place)
+            return outcome
+        return await self._settle(self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate)
+
+    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> Outcome:
+        """The outcome of a trial: from the journal, from a twin under way, or by doing it."""
+        key = trial.key
+        self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
+        if key not in self._outcomes:
+            if key not in self._under_way:
+                self._under_way[key] = asyncio.create_task(self._do(trial, key, task))
+            await asyncio.shield(self._under_way[key])
+            self._under_way.pop(key, None)
+        self._advance(place)
+        return self._outcomes[key]
+
+    async def _do(self, trial: Trial, key: str, task: Task) -> Outcome:
+        try:
+            outcome = await self._crew.attempt(trial)
+        except Poisoned as error:
+            outcome = Outcome(key, failure=Failure("data", f"set aside: {error}"))
+        if outcome.failure:
+            outcome = replace(outcome, reward=0.0)
+        else:
+            grade = await self._domain.grade(task, outcome.answers)
+            outcome = replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+        self._record(outcome)
+        return outcome
+
+    def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
+        start = self.policy if self._config.trial.start == "policy" else 0
+        return Trial(
+            task.id,
+            start,
+            recipe,
+            seed if recipe else 0,  # asking alone draws no lots: every seed of it is the same trial
+            questions,
+            self._config.trial.answer_tokens,
+            self._domain.stop,
+            self._domain.statements(task),
+        )
+
+    def _trial_seed(self, task: Task, replicate: int) -> int:
+        """The same for every self-edit of a task, so that candidates are compared under the same draws."""
+        return derive_seed("trial", self._config.run.seed, task.id, replicate)
+
+    def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
+        row = planned_row(
+            **vars(place), replicate=replicate, trial=trial, policy=self.policy, recipe=recipe, seed=seed
+        )
+        if row["key"] not in self._planned:
+            self._planned.add(row["key"])
+            self._journal.append("planned", row)
+
+    def _record(self, outcome: Outcome) -> None:
+        if outcome.key not in self._outcomes:
+            self._outcomes[outcome.key] = _light(outcome)
+            self._journal.append("outcomes", outcome_row(outcome))
+
+    def _advance(self, place: Place) -> None:
+        self._progress.advance(f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials")
+
+
+async def _all(coroutines):  # type: ignore[no-untyped-def]
+    """Their results in order; when one fails, the others are cancelled and its error raised as it is."""
+    tasks = [asyncio.ensure_future(c) for c in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _light(outcome: Outcome) -> Outcome:
+    """What decisions need of an outcome; its texts stay in the journal, so memory stays flat."""
+    return replace(outcome, answers=(), verdicts=(), log_likelihoods=())

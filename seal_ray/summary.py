@@ -1,0 +1,65 @@
+"""What a run came to: held-out accuracy per arm, with intervals, from its journal alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from seal_ray.journal import Journal
+from seal_ray.types import derive_seed
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over tasks with its 95 % bootstrap interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    """Held-out tasks, each with the mean of its trials."""
+
+
+def summarize(journal: Journal) -> dict[str, Interval]:
+    """Per arm of the evaluation, in the order they were begun."""
+    return {arm: interval(list(rewards.values())) for arm, rewards in task_rewards(journal).items()}
+
+
+def task_rewards(journal: Journal) -> dict[str, dict[str, float]]:
+    """Mean reward per arm and held-out task, over the trials that have ended."""
+    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in journal.rows("planned"):
+        if row["stage"] == "evaluation" and row["trial"] in reward:
+            found[row["arm"]][row["task_id"]].append(reward[row["trial"]])
+    return {arm: {task: float(np.mean(values)) for task, values in tasks.items()} for arm, tasks in found.items()}
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval, resampling tasks, since the questions of one task go together."""
+    data = np.asarray(sorted(values))
+    rng = np.random.default_rng(derive_seed("bootstrap", len(data)))
+    means = rng.choice(data, (_RESAMPLES, len(data))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(data.mean()), float(low), float(high), len(data))
+
+
+def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
+    return {arm: {k: round(v, 4) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
+
+
+def print_table(summary: dict[str, Interval]) -> None:
+    """The arms on standard output, as a table a person can read and a log can hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("held-out accuracy", "mean", "95 % interval", "tasks")
+    for arm, m in summary.items():
+        table.add_row(arm, f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", str(m.n))
+    Console().print(table)

@@ -1,0 +1,105 @@
+"""What a person sees while a run goes on: bars on a terminal, a line now and then in a log, or nothing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.progress import ProgressColumn
+from rich.progress import Task as Bar
+from rich.text import Text
+
+logger = logging.getLogger("seal_ray")
+
+
+class Progress(Protocol):
+    """Counts the pieces of named stages, several of them at a time."""
+
+    def begin(self, stage: str, total: int) -> None: ...
+
+    def advance(self, stage: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def progress(quiet: bool = False) -> Progress:
+    """Bars when the output is a terminal, log lines when it is not, silence when asked."""
+    if quiet:
+        return Silent()
+    return TerminalProgress() if sys.stderr.isatty() else LogProgress()
+
+
+class Silent:
+    def begin(self, stage: str, total: int) -> None: ...
+
+    def advance(self, stage: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Bar) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class TerminalProgress:
+    def __init__(self) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+        )
+        self._ids: dict[str, TaskID] = {}
+        self._bars.start()
+
+    def begin(self, stage: str, total: int) -> None:
+        self._ids[stage] = self._bars.add_task(stage, total=total)
+
+    def advance(self, stage: str) -> None:
+        self._bars.advance(self._ids[stage])
+
+    def close(self) -> None:
+        self._bars.stop()
+
+
+@dataclass
+class _Count:
+    total: int
+    done: int = 0
+    start: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+
+
+class LogProgress:
+    """A line when a stage begins and ends, and at most every ten seconds between."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every = every
+        self._counts: dict[str, _Count] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        self._counts[stage] = _Count(total)
+        logger.info("%s: %d to do", stage, total)
+
+    def advance(self, stage: str) -> None:
+        count = self._counts[stage]
+        count.done += 1
+        now = time.monotonic()
+        if count.done < count.total and now - count.told < self._every:
+            return
+        count.told = now
+        rate = count.done / max(now - count.start, 1e-9)
+        left = (count.total - count.done) / rate
+        logger.info("%s: %d/%d, %.1f/s, %.0f s left", stage, count.done, count.total, rate, left)
+
+    def close(self) -> None: ...

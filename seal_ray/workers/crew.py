@@ -1,0 +1,111 @@
+"""The run's workers seen from the driver: a pool that writes self-edits and a pool that tries them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from seal_ray.config import Config
+from seal_ray.models import resolve
+from seal_ray.types import Completion, Example, LoraSpec, OptimSpec, Outcome, SampleRequest, Trial, UserError
+from seal_ray.workers.loading import ModelSpec
+from seal_ray.workers.pool import Pool
+from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.trainer import Trainer, UpdateResult
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+
+_QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot without a trip to the driver
+
+
+@dataclass(frozen=True)
+class Span:
+    """When a worker was busy with what, for the timeline."""
+
+    what: str
+    worker: str
+    start: float
+    end: float
+
+
+class Crew:
+    """Trainers and samplers. Use as `async with Crew(config, on_span) as crew`."""
+
+    def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
+        connect(config)
+        workers, model = config.workers, config.model
+        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        engine = EngineSpec.of(config)
+        trainer = ray.remote(Trainer).options(
+            num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+        )
+        sampler = ray.remote(Sampler).options(
+            num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
+        )
+        self.trainers = Pool(
+            "trainer",
+            lambda: trainer.remote(spec, workers.slots, workers.tokens_per_step),
+            lambda handle: handle.setup.remote(),
+            size=workers.trainers,
+            depth=workers.slots * _QUEUED_PER_SLOT,
+        )
+        self.samplers = Pool(
+            "sampler",
+            lambda: sampler.remote(spec, engine),
+            lambda handle: handle.setup.remote(),
+            size=workers.samplers,
+            depth=engine.in_flight,
+        )
+        self._on_span = on_span
+
+    async def __aenter__(self) -> Crew:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.samplers.close()
+        await self.trainers.close()
+
+    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
+        """Every worker, and each that joins later, works under this version from now on."""
+        shared = ray.put(adapter)
+        await self.trainers.broadcast("set_policy", version, shared)
+        await self.samplers.broadcast("set_policy", version, shared)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        return await self._timed("sample", self.samplers, "sample", request)
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        return await self._timed("trial", self.trainers, "attempt", trial)
+
+    async def update(
+        self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
+    ) -> UpdateResult:
+        return await self._timed("update", self.trainers, "update", tuple(examples), lora, optim, seed, max_rank)
+
+    async def _timed(self, what: str, pool: Pool, method: str, *args: Any) -> Any:
+        start = time.time()
+        result = await pool.call(method, *args)
+        self._on_span(Span(what, getattr(result, "worker", ""), start, time.time()))
+        return result
+
+
+def connect(config: Config, forward_logs: bool = False) -> None:
+    """Join the cluster that was asked for, the one this process runs in, or start one on this machine."""
+    if ray.is_initialized():
+        return
+    address = config.workers.address or None
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"Ray cannot be reached at {address or 'this machine'}: {reason}") from None
+
+
+def _threads(cpus: float) -> dict[str, Any]:
+    return {"env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus))), "TOKENIZERS_PARALLELISM": "false"}}

@@ -1,0 +1,266 @@
+"""Sampling with vLLM: continuous batching, shared prefixes, and policies loaded as adapters while it runs.
+
+The base model's weights are read once. A policy version is a LoRA adapter under a name and number that are never
+used again; before a change, requests in flight are finished and the prefix cache is emptied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seal_ray.types import Completion, DataError, Prompt, SampleRequest, UserError
+from seal_ray.workers.engines.text import render_prompt
+from seal_ray.workers.loading import ModelSpec, load_tokenizer
+from seal_ray.workers.pool import WorkerLost
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The sizes vLLM can set aside for an adapter."""
+_CPU_CACHE_BYTES = 1 << 30
+_CPU_BLOCK = 32  # tokens that share a prefix-cache entry; vLLM's own 128 on CPU is longer than many prompts
+
+
+def rank_limit(rank: int) -> int:
+    """The smallest limit vLLM can be started with that holds adapters of this rank."""
+    for limit in RANKS:
+        if rank <= limit:
+            return limit
+    raise UserError(f"vLLM serves adapters up to rank {RANKS[-1]}, and rank {rank} is asked for; "
+                    "lower it (update.max_rank compresses the policy), or use sampling.engine = \"transformers\"")
+
+
+class VllmEngine:
+    """One vLLM engine. `adapters` are the trial adapters it can serve at once, beside the policy's own."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        max_lora_rank: int,
+        max_model_len: int | None = None,
+        gpu_memory_utilization: float = 0.9,
+        adapters: int = 0,
+    ) -> None:
+        self._rank_limit = rank_limit(max_lora_rank)
+        _prepare(spec)
+        self._tokenizer = load_tokenizer(spec)
+        self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, gpu_memory_utilization, adapters)
+        self._folder = tempfile.TemporaryDirectory(prefix="seal-ray-adapters-")
+        self._numbers = itertools.count(1)
+        self._version: int | None = 0
+        self._policy: Any = None
+        self._switch = asyncio.Lock()
+        self._open, self._idle = asyncio.Event(), asyncio.Event()
+        self._open.set()
+        self._idle.set()
+        self._busy = 0
+        self._slots = asyncio.Semaphore(adapters)
+
+    @classmethod
+    async def start(cls, spec: ModelSpec, **options: Any) -> VllmEngine:
+        """The constructor, away from the event loop: it takes half a minute even for a small model."""
+        return await asyncio.to_thread(cls, spec, **options)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        ids = self._rendered(request.prompt)
+        params: dict[str, Any] = {"seed": request.seed, "temperature": request.temperature, "top_p": request.top_p}
+        if request.schema is not None:
+            from vllm.sampling_params import StructuredOutputsParams
+
+            params["structured_outputs"] = StructuredOutputsParams(json=request.schema)
+        async with self._in_flight():
+            if request.policy != self._version:
+                raise RuntimeError(f"policy {request.policy} is asked for, and policy {self._version} is served")
+            return await self._complete(ids, request.max_tokens, request.stop, self._policy, **params)
+
+    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
+        async with self._switch:
+            self._open.clear()
+            try:
+                await self._idle.wait()
+                old, self._policy, self._version = self._policy, None, None
+                if old is not None:
+                    await self._llm.remove_lora(old.lora_int_id)
+                if not await self._llm.reset_prefix_cache():
+                    raise RuntimeError("vLLM did not empty its prefix cache; the old policy's entries may be in it")
+                self._policy = await self._load(adapter, f"policy-{version}") if adapter else None
+                self._version = version
+            finally:
+                self._open.set()
+
+    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+        if len(ids) >= self.max_model_len:
+            raise DataError(f"the text has {len(ids)} tokens and the engine's context {self.max_model_len}")
+        async with self._in_flight():
+            output = await self._generate(list(ids), self._policy, max_tokens=1, temperature=0.0, prompt_logprobs=0)
+        return [row[token].logprob for token, row in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
+
+    async def answers(self, adapter: Adapter | None, prompts: Sequence[Prompt], max_tokens: int,
+                      stop: tuple[str, ...] = ()) -> list[Completion]:
+        """Greedy answers of the base plus one adapter: a trial's own, with the policy's stacked into it.
+
+        As many calls as `adapters` run at once; further ones wait, so no adapter is evicted while it is in use.
+        """
+        rendered = [self._rendered(prompt) for prompt in prompts]
+        async with self._slots, self._in_flight():
+            lora = await self._load(adapter, "trial") if adapter else None
+            try:
+                return list(await asyncio.gather(
+                    *(self._complete(ids, max_tokens, stop, lora, temperature=0.0) for ids in rendered)
+                ))
+            finally:
+                if lora is not None:
+                    await self._llm.remove_lora(lora.lora_int_id)
+
+    async def close(self) -> None:
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            await asyncio.to_thread(llm.shutdown, timeout=0.5)
+            self._folder.cleanup()
+
+    def _rendered(self, prompt: Prompt) -> list[int]:
+        ids = render_prompt(self._tokenizer, prompt)
+        if not 0 < len(ids) < self.max_model_len:
+            raise DataError(f"the prompt has {len(ids)} tokens and the engine's context {self.max_model_len}")
+        return ids
+
+    @asynccontextmanager
+    async def _in_flight(self) -> AsyncIterator[None]:
+        """A request waits for a policy change to end, and the next change waits for it."""
+        while not self._open.is_set():
+            await self._open.wait()
+        self._busy += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+    async def _load(self, adapter: Adapter, name: str) -> Any:
+        """An adapter in vLLM's memory, under a name and number never used before."""
+        from vllm.lora.request import LoRARequest
+
+        if adapter.rank > self._rank_limit:
+            raise UserError(f"an adapter of rank {adapter.rank} is above this engine's limit of {self._rank_limit}; "
+                            "start it with a higher one, or compress the policy with update.max_rank")
+        number = next(self._numbers)
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            await asyncio.to_thread(adapter.save, folder)
+            request = LoRARequest(f"{name}-{number}", number, folder)
+            if not await self._llm.add_lora(request):
+                raise RuntimeError(f"vLLM did not load adapter {request.lora_name}")
+        return request
+
+    async def _complete(self, ids: list[int], max_tokens: int, stop: tuple[str, ...], lora: Any,
+                        **params: Any) -> Completion:
+        output = await self._generate(ids, lora, max_tokens=max_tokens, stop=list(stop), **params)
+        written = output.outputs[0]
+        finished = written.finish_reason == "stop"
+        ended_by_token = finished and written.stop_reason is None
+        written_ids = written.token_ids[:-1] if ended_by_token else written.token_ids
+        # Decoded as the bank does, so that both ways of answering give the same text.
+        text = self._tokenizer.decode(written_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        ends = [at for at in (text.find(mark) for mark in stop) if at >= 0]
+        return Completion(text[: min(ends, default=len(text))], len(written_ids), finished)
+
+    async def _generate(self, ids: list[int], lora: Any, **params: Any) -> Any:
+        from vllm import SamplingParams
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        output = None
+        try:
+            settings = SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **params)
+            request_id = f"request-{next(self._numbers)}"
+            async for part in self._llm.generate(tokens_input(ids), settings, request_id, lora_request=lora):
+                output = part
+        except EngineDeadError as error:
+            raise WorkerLost("the vLLM engine behind this sampler died") from error
+        except ValueError as error:
+            raise DataError(f"vLLM refuses this request: {_first_line(error)}") from error
+        if output is None or not output.finished:
+            raise WorkerLost("the vLLM engine behind this sampler gave no output")
+        return output
+
+
+def _prepare(spec: ModelSpec) -> None:
+    """What has to be in the environment before vLLM is imported; its engine process inherits it."""
+    import torch
+
+    if find_spec("vllm") is None:
+        raise UserError("sampling.engine is \"vllm\", which is not installed here; "
+                        "install seal-ray[vllm], or use \"transformers\"")
+    settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    if Path(spec.path).is_dir():
+        settings["HF_HUB_OFFLINE"] = "1"
+    if not torch.cuda.is_available():
+        settings |= {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # pinned threads of several engines would share cores
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process behind the engine, not two
+            "TORCHDYNAMO_DISABLE": "1",  # its few compiled functions cost seconds and a C++ compiler
+        }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float, adapters: int) -> tuple[Any, int]:
+    """A running engine and the length of its context."""
+    try:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.model_executor.models.interfaces import supports_lora
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise UserError(f"vLLM is installed but cannot be imported ({_first_line(error)}); "
+                        "install seal-ray[vllm] afresh, or use sampling.engine = \"transformers\"") from error
+    options: dict[str, Any] = {
+        "model": spec.path,
+        "revision": spec.revision,
+        "tokenizer_revision": spec.revision,
+        "dtype": spec.dtype,
+        "load_format": "safetensors",
+        "max_model_len": max_model_len,
+        "gpu_memory_utilization": memory,
+        "seed": 0,
+        "enable_prefix_caching": True,
+        "enable_lora": True,
+        "max_lora_rank": rank,
+        "max_loras": adapters + 1,
+        "max_cpu_loras": adapters + 1,
+        "disable_log_stats": True,
+    }
+    if current_platform.is_cpu():
+        # Chunked prefill rewinds a request's random generator, which a CPU generator cannot do.
+        options |= {"enforce_eager": True, "block_size": _CPU_BLOCK, "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
+                    "enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, max_model_len or 0)}
+    try:
+        config = AsyncEngineArgs(**options).create_engine_config()
+        model = config.model_config
+        kind, _ = model.registry.resolve_model_cls(model.architectures, model)
+    except (ValueError, OSError) as error:
+        raise UserError(f"vLLM cannot serve {spec.path!r}: {_first_line(error)}") from error
+    if not supports_lora(kind):
+        raise UserError(f"vLLM cannot serve adapters on {kind.__name__}, the architecture of {spec.path!r}; "
+                        "use sampling.engine = \"transformers\"")
+    return AsyncLLM.from_vllm_config(config, disable_log_stats=True), model.max_model_len
+
+
+def _first_line(error: Exception) -> str:
+    """The line of an error that says something; pydantic's first line only counts the errors."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]

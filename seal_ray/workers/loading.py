@@ -1,0 +1,46 @@
+"""Loads a base model and its tokenizer once per worker; only safetensors, no remote code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from seal_ray.types import UserError
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What every worker loads: the same weights, in the same precision."""
+
+    path: str
+    revision: str | None
+    dtype: str
+    max_length: int
+
+
+def load_tokenizer(spec: ModelSpec) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(spec.path, revision=spec.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {_first_line(error)}") from None
+
+
+def load_model(spec: ModelSpec) -> Any:
+    """The frozen base on this worker's device, in evaluation mode."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            spec.path, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {spec.path!r}: no model could be loaded: {_first_line(error)}") from None
+    model.requires_grad_(False)
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

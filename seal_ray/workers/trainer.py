@@ -1,0 +1,150 @@
+"""The actor that tries self-edits: a frozen base, and a bank that trains and asks many adapters on it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from seal_ray.types import DataError, Example, Failure, LoraSpec, OptimSpec, Outcome, Trial
+from seal_ray.workers.engines.text import render_example, render_prompt
+from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+
+if TYPE_CHECKING:
+    from seal_ray.bank import Adapter, Job, JobResult, TokenText
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """The next policy's whole adapter, and how its training went."""
+
+    adapter: Adapter
+    losses: tuple[float, ...]
+    compression_error: float
+    worker: str
+
+
+class Trainer:
+    """Trials arrive one call each; the bank takes them into its slots as they come and finishes them as they end."""
+
+    def __init__(self, model: ModelSpec, slots: int, tokens_per_step: int) -> None:
+        self._spec, self._slots, self._tokens_per_step = model, slots, tokens_per_step
+        self._name = f"trainer-{os.getpid()}"
+        self._version = 0
+        self._waiting: dict[str, asyncio.Future[JobResult]] = {}
+        self._numbers = itertools.count()
+        self._driving: asyncio.Task[None] | None = None
+
+    async def setup(self) -> None:
+        """Load the base. Errors here are the user's to mend, or bugs; either stops the run."""
+        from seal_ray.bank import Bank
+
+        self._tokenizer = await asyncio.to_thread(load_tokenizer, self._spec)
+        model = await asyncio.to_thread(load_model, self._spec)
+        self._bank = Bank(
+            model,
+            self._tokenizer,
+            slots=self._slots,
+            tokens_per_step=self._tokens_per_step or None,
+            max_length=self._spec.max_length,
+        )
+
+    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
+        """Called between stages, when no trial is under way."""
+        self._version = version
+        self._bank.set_policy(adapter)
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
+        if trial.policy not in (0, self._version):
+            raise RuntimeError(f"trial for policy {trial.policy} reached a trainer that holds {self._version}")
+        start = time.time()
+        try:
+            job = self._job(trial)
+        except DataError as error:
+            return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name)
+        result = await self._run(job)
+        for warning in result.warnings:
+            logger.warning("%s: %s", trial.task_id, warning)
+        return Outcome(
+            trial.key,
+            answers=result.answer_texts,
+            log_likelihoods=result.log_likelihoods,
+            failure=result.failure,
+            first_loss=result.losses[0] if result.losses else None,
+            last_loss=result.losses[-1] if result.losses else None,
+            steps=result.steps,
+            tokens=result.tokens,
+            seconds=time.time() - start,
+            worker=self._name,
+        )
+
+    async def update(
+        self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
+    ) -> UpdateResult:
+        """Train one adapter over the current policy's, and return both as one."""
+        from seal_ray.bank import Job
+
+        texts = tuple(self._text(example) for example in examples)
+        job = Job(self._name, texts, lora, optim, seed, keep_adapter=True)
+        result = await self._run(job)
+        if result.failure:
+            raise RuntimeError(f"the update failed: {result.failure.reason}")
+        assert result.adapter
+        adapter, error = self._bank.stack_on_policy(result.adapter), 0.0
+        if max_rank and adapter.rank > max_rank:
+            adapter, error = adapter.compress(max_rank)
+        return UpdateResult(adapter, result.losses, error, self._name)
+
+    def _job(self, trial: Trial) -> Job:
+        from seal_ray.bank import Job
+
+        recipe = trial.recipe
+        training: dict[str, Any] = {"texts": None}
+        if recipe is not None:
+            texts = tuple(self._text(example) for example in recipe.examples)
+            training = {"texts": texts, "lora": recipe.lora, "optim": recipe.optim}
+        return Job(
+            trial.key,
+            seed=trial.seed,
+            prompts=tuple(tuple(render_prompt(self._tokenizer, question)) for question in trial.questions),
+            max_new_tokens=trial.max_answer_tokens,
+            stop=trial.stop,
+            statements=tuple(self._text(statement) for statement in trial.statements),
+            use_policy=trial.policy != 0,
+            **training,
+        )
+
+    def _text(self, example: Example) -> TokenText:
+        from seal_ray.bank import TokenText
+
+        prompt, completion = render_example(self._tokenizer, example)
+        return TokenText.of(prompt, completion, example.learn_prompt)
+
+    async def _run(self, job: Job) -> JobResult:
+        # The same trial may be here twice, as a straggler's second try: each call has a key of its own.
+        job = replace(job, key=f"{next(self._numbers)}")
+        future = self._waiting[job.key] = asyncio.get_running_loop().create_future()
+        self._bank.submit(job)
+        if self._driving is None or self._driving.done():
+            self._driving = asyncio.create_task(self._drive())
+        return await future
+
+    async def _drive(self) -> None:
+        """Advance the bank while it has work. Each step runs in a thread, so that calls are taken meanwhile."""
+        try:
+            while self._bank.busy:
+                for result in await asyncio.to_thread(self._bank.step):
+                    self._waiting.pop(result.key).set_result(result)
+        except Exception as error:
+            for future in self._waiting.values():
+                future.set_exception(error)
+            self._waiting.clear()
+            raise

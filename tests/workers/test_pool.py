@@ -1,0 +1,175 @@
+"""The pool answers every call, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from seal_ray.types import UserError
+from seal_ray.workers.pool import Poisoned, Pool, WorkerLost
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+class Echo:
+    """An actor that answers, dies, or lingers, as it is told."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._state = 0
+
+    async def setup(self) -> None:
+        if (self._folder / "broken").exists():
+            raise UserError("the model is not there")
+
+    async def set_state(self, value: int) -> None:
+        self._state = value
+
+    async def state(self) -> int:
+        return self._state
+
+    async def echo(self, value: int) -> int:
+        return value
+
+    async def pid(self) -> int:
+        await asyncio.sleep(0.01)
+        return os.getpid()
+
+    async def die_once(self, name: str) -> str:
+        marker = self._folder / name
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return name
+
+    async def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def linger_once(self, name: str) -> str:
+        """The first to be asked takes for ever."""
+        try:
+            (self._folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return "second"
+        await asyncio.Event().wait()
+        return "first"
+
+    async def lose_device_once(self, name: str) -> str:
+        marker = self._folder / name
+        if not marker.exists():
+            marker.touch()
+            raise WorkerLost("the device is gone")
+        return name
+
+    async def fail(self) -> None:
+        raise KeyError("a bug")
+
+
+def pool_of(folder: Path, size: int = 2, depth: int = 4, **more: Any) -> Pool:
+    actor = ray.remote(Echo).options(num_cpus=0.1)
+    return Pool("echo", lambda: actor.remote(str(folder)), lambda h: h.setup.remote(), size=size, depth=depth, **more)
+
+
+def in_pool(folder: Path, use: Any, **more: Any) -> Any:
+    async def main() -> Any:
+        pool = pool_of(folder, **more)
+        try:
+            return await use(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(main())
+
+
+def test_many_calls_are_answered_each_with_its_own_result(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        return await asyncio.gather(*(pool.call("echo", i) for i in range(300)))
+
+    assert in_pool(tmp_path, use) == list(range(300))
+
+
+def test_the_pool_starts_only_as_many_workers_as_the_calls_need(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> int:
+        await asyncio.gather(*(pool.call("echo", i) for i in range(4)))
+        return pool.stats.started
+
+    assert in_pool(tmp_path, use, size=8, depth=4) == 1
+
+
+def test_a_lost_workers_calls_are_answered_by_another(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        calls = [pool.call("die_once", "a"), *(pool.call("echo", i) for i in range(20)), pool.call("die_once", "b")]
+        return await asyncio.gather(*calls), pool.stats.lost
+
+    answers, lost = in_pool(tmp_path, use)
+    assert answers == ["a", *range(20), "b"]
+    assert lost in (1, 2)  # both deaths may fall on one worker
+
+
+def test_a_worker_whose_device_is_gone_is_replaced(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        return await pool.call("lose_device_once", "gpu"), pool.stats.lost
+
+    assert in_pool(tmp_path, use) == ("gpu", 1)
+
+
+def test_a_worker_that_joins_later_gets_the_state_that_was_broadcast(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        await pool.broadcast("set_state", 7)
+        await pool.call("die_once", "x")
+        await pool.broadcast("set_state", 8)
+        return await asyncio.gather(*(pool.call("state") for _ in range(12)))
+
+    assert in_pool(tmp_path, use, size=3) == [8] * 12
+
+
+def test_a_call_that_kills_every_worker_alone_is_set_aside_and_the_others_live(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        return await asyncio.gather(pool.call("die"), *(pool.call("echo", i) for i in range(6)), return_exceptions=True)
+
+    poisoned, *others = in_pool(tmp_path, use)
+    assert isinstance(poisoned, Poisoned)
+    assert others == list(range(6))
+
+
+def test_a_straggler_is_tried_on_an_idle_worker_and_the_first_result_counts(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        await asyncio.gather(*(pool.call("pid") for _ in range(8)))  # both workers are up
+        return await pool.call("linger_once", "slow"), pool.stats.duplicated
+
+    assert in_pool(tmp_path, use, patience=0.2) == ("second", 1)
+
+
+def test_a_bug_in_a_worker_is_raised_as_it_was(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        return await pool.call("fail")
+
+    with pytest.raises(KeyError, match="a bug"):
+        in_pool(tmp_path, use)
+
+
+def test_a_setup_that_cannot_succeed_stops_the_pool_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+
+    async def use(pool: Pool) -> Any:
+        return await pool.call("echo", 1)
+
+    with pytest.raises(UserError, match="the model is not there"):
+        in_pool(tmp_path, use)
+
+
+def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        await pool.call("echo", 1)
+        async with asyncio.timeout(10):
+            while pool.workers:
+                await asyncio.sleep(0.05)
+        return await pool.call("echo", 2), pool.stats.started
+
+    assert in_pool(tmp_path, use, idle_seconds=0.2) == (2, 2)
