@@ -1,0 +1,274 @@
+"""The real vLLM on this machine's CPU, with a tiny Llama. One engine serves the whole file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.bank.adapter import Adapter
+from seal_ray.types import Completion, DataError, SampleRequest, UserError
+from seal_ray.workers.engines import vllm as vllm_module
+from seal_ray.workers.engines.canary import CanaryError, check
+from seal_ray.workers.engines.vllm import VllmEngine, rank_limit
+from seal_ray.workers.loading import ModelSpec
+from seal_ray.workers.pool import WorkerLost
+from tests.workers.tiny import CONTEXT, Reference, write_adapter, write_model
+
+pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+
+LIMIT = 8
+PASSAGE = "The heron of Korim Dal eats figs in the town of Velm, and sings at noon. " * 2
+PROBE = [ord(letter) % 200 + 5 for letter in PASSAGE[:100]]
+TOLERANCE = 1e-3
+
+
+class Served:
+    """The engine with the loop it lives on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runner = asyncio.Runner()
+        self.spec = ModelSpec(str(folder), None, "float32", CONTEXT)
+        start = VllmEngine.start(self.spec, max_lora_rank=LIMIT, max_model_len=CONTEXT, adapters=3)
+        self.engine: VllmEngine = self.runner.run(start)
+        self.reference = Reference(folder)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    def serve(self, version: int, adapter: Adapter | None) -> None:
+        self.run(self.engine.set_policy(version, adapter))
+
+    def sample(self, *requests: SampleRequest) -> list[Completion]:
+        async def all_at_once() -> list[Completion]:
+            return list(await asyncio.gather(*(self.engine.sample(request) for request in requests)))
+
+        return self.run(all_at_once())
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(write_model(tmp_path_factory.mktemp("model")))
+    yield made
+    made.run(made.engine.close())
+    made.runner.close()
+
+
+def ask(policy: int = 0, seed: int = 1, prompt: str = PASSAGE, **rest: Any) -> SampleRequest:
+    return SampleRequest(policy, prompt, seed, **{"max_tokens": 40, **rest})
+
+
+def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_before(
+    served: Served, tmp_path: Path
+) -> None:
+    texts: dict[int, Completion] = {}
+    for version, adapter in enumerate([None, write_adapter(1), write_adapter(2), write_adapter(1), None]):
+        served.serve(version, adapter)
+        greedy, sampled, again = served.sample(ask(version, temperature=0.0), ask(version), ask(version))
+        ids = served.engine._tokenizer(PASSAGE).input_ids
+        expected = served.reference.greedy(ids, adapter, tmp_path / str(version), 40)
+        assert greedy.text == served.engine._tokenizer.decode(expected, skip_special_tokens=True)
+        assert sampled == again
+        wanted = served.reference.log_probs(PROBE, adapter, tmp_path / str(version))
+        assert served.run(served.engine.log_probs(PROBE)) == pytest.approx(wanted, abs=1e-4)
+        texts[version] = sampled
+    assert texts[0] == texts[4]
+    assert texts[1] == texts[3]
+    assert len({texts[0].text, texts[1].text, texts[2].text}) == 3
+    assert served.run(served.engine._llm.list_loras()) == []
+
+
+def test_prompts_share_their_prefix_within_a_policy_and_never_across_two(served: Served) -> None:
+    ids = served.engine._tokenizer(PASSAGE).input_ids
+    reused = []
+    for version in (1, 2):
+        served.serve(version, write_adapter(1))
+        for _ in range(2):
+            output = served.run(served.engine._generate(ids, served.engine._policy, max_tokens=1))
+            reused.append(output.num_cached_tokens)
+    assert reused == [0, 128, 0, 128]
+
+
+def test_requests_in_flight_end_under_the_policy_they_began_with(served: Served) -> None:
+    served.serve(1, write_adapter(1))
+    requests = [ask(1, seed, max_tokens=60) for seed in range(6)]
+    before = served.sample(*requests)
+
+    async def change_midway() -> tuple[list[Completion], list[Completion]]:
+        flying = [asyncio.create_task(served.engine.sample(request)) for request in requests]
+        while not served.engine._busy:
+            await asyncio.sleep(0)
+        change = asyncio.create_task(served.engine.set_policy(2, write_adapter(2)))
+        while served.engine._open.is_set():
+            await asyncio.sleep(0)
+        late = [asyncio.create_task(served.engine.sample(replace(request, policy=2))) for request in requests]
+        await change
+        return list(await asyncio.gather(*flying)), list(await asyncio.gather(*late))
+
+    during, after = served.run(change_midway())
+    assert during == before
+    assert after == served.sample(*(replace(request, policy=2) for request in requests))
+    assert after != before
+
+
+def test_a_text_is_the_same_alone_and_beside_others(served: Served) -> None:
+    served.serve(0, None)
+    requests = [ask(seed=seed, prompt=PASSAGE + "#" * seed) for seed in range(4)]
+    alone = [served.sample(request)[0] for request in requests]
+    # More prompt tokens than one step holds, so some wait and none may be cut in two.
+    crowd = [ask(seed=900 + n, prompt=f"{n} " + PASSAGE[: 40 + 3 * n], temperature=1.5, top_p=0.9) for n in range(50)]
+    together = served.sample(*crowd[:25], *requests, *crowd[25:])
+    assert together[25:29] == alone
+    assert len({completion.text for completion in alone}) == 4
+
+
+def test_a_schema_is_enforced(served: Served) -> None:
+    served.serve(0, None)
+    schema = {
+        "type": "object",
+        "properties": {"rotate": {"type": "boolean"}, "epochs": {"enum": [1, 2, 3]}},
+        "required": ["rotate", "epochs"],
+        "additionalProperties": False,
+    }
+    for completion in served.sample(*(ask(seed=seed, schema=schema, max_tokens=120) for seed in range(4))):
+        if completion.finished:  # white space is free in JSON, and a random model may write it to the end
+            edit = json.loads(completion.text)
+            assert isinstance(edit["rotate"], bool)
+            assert edit["epochs"] in (1, 2, 3)
+        assert completion.text.startswith("{")
+
+
+def test_a_text_ends_before_its_stop(served: Served) -> None:
+    served.serve(0, None)
+    (whole,) = served.sample(ask())
+    mark = whole.text[10:12]
+    (cut,) = served.sample(ask(stop=(mark, "never written")))
+    assert cut.text == whole.text[: whole.text.index(mark)]
+    assert cut.finished
+    assert not whole.finished
+    assert whole.tokens == 40
+
+
+def test_a_prompt_longer_than_the_context_is_a_data_failure(served: Served) -> None:
+    served.serve(0, None)
+    with pytest.raises(DataError, match=f"{CONTEXT + 3} tokens and the engine's context {CONTEXT}"):
+        served.sample(ask(prompt="x" * (CONTEXT + 3)))
+    (short,) = served.sample(ask(prompt="x" * (CONTEXT - 5)))
+    assert (short.tokens, short.finished) == (5, False)
+
+
+def test_a_request_for_another_policy_than_the_one_served_is_refused(served: Served) -> None:
+    served.serve(3, None)
+    with pytest.raises(RuntimeError, match="policy 2 is asked for, and policy 3 is served"):
+        served.sample(ask(2))
+
+
+def test_trial_questions_are_answered_by_many_adapters_at_once(served: Served, tmp_path: Path) -> None:
+    served.serve(1, write_adapter(1))
+    adapters = [None, *(write_adapter(seed, rank=2 + seed % 3) for seed in range(10, 16))]
+    prompts = ["question : where ? answer :", PASSAGE]
+
+    async def ask_all() -> list[list[Completion]]:
+        return await asyncio.gather(*(served.engine.answers(a, prompts, 12) for a in adapters))
+
+    tokenizer = served.engine._tokenizer
+    for number, (adapter, answers) in enumerate(zip(adapters, served.run(ask_all()), strict=True)):
+        for prompt, answer in zip(prompts, answers, strict=True):
+            ids = served.reference.greedy(tokenizer(prompt).input_ids, adapter, tmp_path / str(number), 12)
+            assert answer.text == tokenizer.decode(ids, skip_special_tokens=True)
+    assert len(served.run(served.engine._llm.list_loras())) == 1
+
+
+def test_an_adapter_above_the_rank_limit_is_refused_in_time(served: Served) -> None:
+    with pytest.raises(UserError, match="rank 9 is above this engine's limit of 8"):
+        served.serve(1, write_adapter(1, rank=9))
+    assert [rank_limit(rank) for rank in (1, 8, 9, 321)] == [8, 8, 16, 512]
+    with pytest.raises(UserError, match="up to rank 512"):
+        rank_limit(513)
+
+
+def test_the_canary_passes_the_policy_it_was_given(served: Served, tmp_path: Path) -> None:
+    adapter = write_adapter(1)
+    served.serve(1, adapter)
+    reading = canary(served, adapter, tmp_path)
+    assert reading.difference < 1e-5
+    assert reading.effect > 0.1
+    assert reading.arrived == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [0.4, 2e-4])
+def test_the_canary_catches_a_zeroed_adapter(served: Served, tmp_path: Path, size: float) -> None:
+    served.serve(1, write_adapter(1, size=0.0))
+    with pytest.raises(CanaryError, match="policy 1 is not what vllm serves"):
+        canary(served, write_adapter(1, size=size), tmp_path)
+
+
+def test_the_canary_catches_an_adapter_of_the_wrong_rank(served: Served, tmp_path: Path) -> None:
+    trained = write_adapter(1, rank=4)
+    half = {name: t[:2] if "lora_A" in name else t[:, :2].copy() for name, t in trained.tensors.items()}
+    served.serve(1, Adapter(2, trained.scale * 2, trained.targets, half))
+    with pytest.raises(CanaryError, match="tolerance"):
+        canary(served, trained, tmp_path)
+
+
+def test_the_canary_catches_an_adapter_for_other_modules(served: Served, tmp_path: Path) -> None:
+    trained = write_adapter(1, targets=("q_proj",))
+    moved = {name.replace("q_proj", "o_proj"): tensor for name, tensor in trained.tensors.items()}
+    served.serve(1, Adapter(trained.rank, trained.alpha, ("o_proj",), moved))
+    with pytest.raises(CanaryError, match="tolerance"):
+        canary(served, trained, tmp_path)
+    beyond = {name.replace("layers", "blocks"): tensor for name, tensor in trained.tensors.items()}
+    served.serve(1, Adapter(trained.rank, trained.alpha, trained.targets, beyond))
+    with pytest.raises(CanaryError, match="the adapter does nothing there"):
+        canary(served, trained, tmp_path)
+
+
+def canary(served: Served, trained: Adapter, scratch: Path) -> Any:
+    expected = served.reference.log_probs(PROBE, trained, scratch)
+    base = served.reference.log_probs(PROBE, None, scratch)
+    return served.run(check(served.engine, 1, PROBE, expected, base, TOLERANCE))
+
+
+def test_a_model_vllm_does_not_know_is_said_before_anything_starts(served: Served, tmp_path: Path) -> None:
+    config = json.loads((served.reference.folder / "config.json").read_text())
+    write_model(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["NobodysModel"], "model_type": "t5"}))
+    with pytest.raises(UserError, match="vLLM cannot serve"):
+        VllmEngine(ModelSpec(str(tmp_path), None, "float32", CONTEXT), max_lora_rank=8)
+    with pytest.raises(UserError, match="vLLM cannot serve"):
+        VllmEngine(replace(served.spec, dtype="float64"), max_lora_rank=8)
+    with pytest.raises(UserError, match="vLLM cannot serve"):
+        VllmEngine(served.spec, max_lora_rank=8, max_model_len=10 * CONTEXT)
+
+
+def test_a_vllm_that_is_not_installed_is_named_with_what_installs_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"seal-ray\[vllm\]"):
+        VllmEngine(served.spec, max_lora_rank=8)
+
+
+def test_a_killed_engine_process_is_a_lost_worker(served: Served) -> None:
+    """The last test of the file: it ends the engine."""
+    served.serve(0, None)
+
+    async def kill_midway() -> Completion:
+        flying = asyncio.create_task(served.engine.sample(ask(max_tokens=100)))
+        while not served.engine._busy:
+            await asyncio.sleep(0)
+        for process in multiprocessing.active_children():
+            process.kill()
+        return await flying
+
+    with pytest.raises(WorkerLost):
+        served.run(kill_midway())
+    with pytest.raises(WorkerLost):
+        served.sample(ask())
