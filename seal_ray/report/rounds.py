@@ -1,0 +1,154 @@
+"""What each round's trials said: rewards of the self-edits, what selection gained, what failed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from seal_ray.report.texts import shown
+from seal_ray.update.reliability import reliability
+
+Row = dict[str, Any]
+Place = tuple[str, str, int]
+"""stage, task, index: where a self-edit was tried."""
+
+_REASONS = 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A self-edit of a round with the rewards of its trials so far, one per seed."""
+
+    place: Place
+    rewards: tuple[float, ...]
+    kept: bool
+
+    @property
+    def task_id(self) -> str:
+        return self.place[1]
+
+    @property
+    def reward(self) -> float:
+        return fmean(self.rewards)
+
+
+@dataclass(frozen=True)
+class Round:
+    number: int
+    written: int
+    """Self-edits."""
+    trials: int
+    """Planned."""
+    pending: int
+    failed: int
+    candidates: tuple[Candidate, ...]
+    """Those with at least one reward."""
+    kept: int
+    mean: float | None
+    kept_mean: float | None
+    gain: float | None
+    """Of the kept over the mean of their own tasks' candidates."""
+    between: float | None
+    """Standard deviation of a task's self-edits around their mean, each the mean of its seeds."""
+    within: float | None
+    """Standard deviation of a self-edit's seeds around their mean."""
+    reliability: float | None
+    policy: Row | None
+    """The update that ended the round: its row of the table `policies`."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    stage: str
+    kind: str
+    reason: str
+    count: int
+
+
+def round_number(stage: str) -> int | None:
+    found = re.fullmatch(r"round (\d+)", stage)
+    return int(found[1]) if found else None
+
+
+def rounds(planned: Sequence[Row], outcomes: dict[str, Row], edits: Iterable[Row], kept: Iterable[Row],
+           policies: Iterable[Row]) -> tuple[Round, ...]:  # fmt: skip
+    """Every round that has been begun, in order."""
+    chosen = {(row["stage"], row["task_id"], row["index"]) for row in kept}
+    written = Counter(row["stage"] for row in edits)
+    by_stage: dict[str, list[Row]] = defaultdict(list)
+    for row in planned:
+        by_stage[row["stage"]].append(row)
+    versions = {row["version"]: row for row in policies}
+    numbers = {n for stage in {*written, *by_stage} if (n := round_number(stage)) is not None}
+    return tuple(
+        _round(n, written[f"round {n}"], by_stage[f"round {n}"], outcomes, chosen, versions.get(n))
+        for n in sorted(numbers | set(versions))
+    )
+
+
+def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str, Row], chosen: set[Place],
+           policy: Row | None) -> Round:  # fmt: skip
+    ended = [(row, outcomes[row["trial"]]) for row in planned if row["trial"] in outcomes]
+    rewards: dict[Place, list[float]] = defaultdict(list)
+    for row, outcome in ended:
+        if outcome["reward"] is not None:
+            rewards[row["stage"], row["task_id"], row["index"]].append(outcome["reward"])
+    candidates = [Candidate(place, tuple(found), place in chosen) for place, found in sorted(rewards.items())]
+    tasks = by_task(candidates)
+    gains = [c.reward - fmean(o.reward for o in tasks[c.task_id]) for c in candidates if c.kept]
+    return Round(
+        number,
+        written,
+        len(planned),
+        len(planned) - len(ended),
+        sum(outcome["failure"] is not None for _, outcome in ended),
+        tuple(candidates),
+        sum(stage == f"round {number}" for stage, _, _ in chosen),
+        _mean(c.reward for c in candidates),
+        _mean(c.reward for c in candidates if c.kept),
+        _mean(gains),
+        _deviation([[c.reward for c in found] for found in tasks.values()]),
+        _deviation([c.rewards for c in candidates]),
+        reliability([[c.rewards for c in found] for found in tasks.values()]),
+        policy,
+    )
+
+
+def failures(planned: Sequence[Row], outcomes: dict[str, Row]) -> tuple[Failures, ...]:
+    """The most frequent reasons, by stage and class; the rest of them in one line per stage and class."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in planned:
+        outcome = outcomes.get(row["trial"])
+        if outcome and outcome["failure"]:
+            reason = (outcome["reason"] or "").removeprefix(f"{row['task_id']}: ")
+            counts[row["stage"], outcome["failure"], shown(reason, 200)] += 1
+    top = counts.most_common(_REASONS)
+    rest: Counter[tuple[str, str]] = Counter()
+    for (stage, kind, _), count in counts.most_common()[_REASONS:]:
+        rest[stage, kind] += count
+    found = [Failures(*where, count) for where, count in top]
+    found += [Failures(stage, kind, "other reasons", count) for (stage, kind), count in rest.items()]
+    return tuple(sorted(found, key=lambda f: (f.stage, -f.count, f.kind, f.reason)))
+
+
+def by_task(candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
+    tasks: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        tasks[candidate.task_id].append(candidate)
+    return tasks
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
+
+
+def _deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """Pooled over groups of two and more, each around its own mean; None where there is none."""
+    squares = sum((value - fmean(group)) ** 2 for group in groups if len(group) > 1 for value in group)
+    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
+    return (squares / freedom) ** 0.5 if freedom else None
