@@ -1,0 +1,40 @@
+"""What a grader is: verdicts on answers, as probabilities of being right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from seal_ray.grading.text import f1, normalized
+
+
+@dataclass(frozen=True)
+class Item:
+    """One answer to be judged against the gold answer."""
+
+    question: str
+    gold: str
+    answer: str
+    title: str = ""
+    """What the question is about, where it does not say so itself."""
+
+
+class Grader(Protocol):
+    async def grade(self, items: Sequence[Item]) -> list[float]:
+        """One verdict per item: 1 right, 0 wrong, or the probability of being right."""
+        ...
+
+
+class Exact:
+    """Right when the answer is the gold answer, case, punctuation and articles aside."""
+
+    async def grade(self, items: Sequence[Item]) -> list[float]:
+        return [float(bool(item.answer.strip()) and normalized(item.gold) == normalized(item.answer)) for item in items]
+
+
+class F1:
+    """The overlap of words with the gold answer, between 0 and 1."""
+
+    async def grade(self, items: Sequence[Item]) -> list[float]:
+        return [f1(item.gold, item.answer) for item in items]

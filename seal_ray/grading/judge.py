@@ -1,0 +1,123 @@
+"""Verdicts of a judge model: over an OpenAI-compatible endpoint, or through a sampler of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seal_ray.grading.base import Item
+from seal_ray.grading.cache import VerdictCache
+from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
+from seal_ray.http import ChatClient
+from seal_ray.types import Message, Prompt, content_key
+
+Sample = Callable[[Sequence[Prompt]], Awaitable[Sequence[str]]]
+"""Replies of a model to prompts, in order, greedily decoded."""
+
+
+class Judge:
+    """Asks a model behind an OpenAI-compatible endpoint; requests run at once, up to a bound, and are retried.
+
+    Equal answers are asked about once, also across runs when a cache file is given. An empty answer is a no
+    without asking. When the endpoint stays away, the error is raised once every other verdict is in the cache.
+    """
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        base_url: str
+        """Up to and with `/v1`."""
+        model: str
+        key_env: str = ""
+        """Environment variable that holds the key; empty for a server that asks for none."""
+        concurrency: int = Field(16, ge=1)
+        timeout: float = Field(60.0, gt=0)
+        retries: int = Field(6, ge=0)
+        backoff: float = Field(1.0, gt=0)
+        """Seconds before the first retry; doubled each time, with jitter."""
+        cache: str = ""
+        """A JSONL file of verdicts, kept across runs."""
+        params: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
+        """What else goes into each request."""
+        prompt_price: float = Field(0.0, ge=0)
+        """Price of a million prompt tokens, for the cost that is reported."""
+        completion_price: float = Field(0.0, ge=0)
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._client = ChatClient(
+            options.base_url,
+            options.model,
+            options.key_env,
+            options.concurrency,
+            options.timeout,
+            options.retries,
+            options.backoff,
+        )
+        self._cache = VerdictCache(options.cache)
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self.from_cache = 0
+        """Verdicts that needed no request of their own."""
+
+    async def grade(self, items: Sequence[Item]) -> list[float]:
+        verdicts = await asyncio.gather(*(self._verdict(item) for item in items), return_exceptions=True)
+        for said in verdicts:
+            if isinstance(said, BaseException):
+                raise said
+        return [float(said) for said in verdicts if not isinstance(said, BaseException)]
+
+    def cost(self) -> dict[str, float]:
+        """What the judge has used so far; `cost` is in the currency of the prices."""
+        usage, options = self._client.usage, self._options
+        price = usage.prompt_tokens * options.prompt_price + usage.completion_tokens * options.completion_price
+        return {**vars(usage), "from_cache": self.from_cache, "cost": price / 1e6}
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _verdict(self, item: Item) -> bool:
+        if not item.answer.strip():
+            return False
+        text = judge_text(item)
+        key = content_key("verdict", self._options.model, self._options.params, text)
+        known = self._cache.get(key)
+        if known is not None:
+            self.from_cache += 1
+            return known
+        if key in self._asked:
+            self.from_cache += 1
+        else:
+            self._asked[key] = asyncio.ensure_future(self._ask(key, text))
+            self._asked[key].add_done_callback(lambda _: self._asked.pop(key))
+        # Shielded: an equal answer of another trial may be waiting for the same verdict.
+        return await asyncio.shield(self._asked[key])
+
+    async def _ask(self, key: str, text: str) -> bool:
+        reply = await self._client.chat([Message("user", text)], **self._options.params)
+        said = verdict(reply.text)
+        self._cache.put(key, said)
+        return said
+
+
+class LocalJudge:
+    """The same question put to a model that we sample ourselves, such as the run's own base model."""
+
+    def __init__(self, sample: Sample, chat: bool = True) -> None:
+        self._sample = sample
+        self._chat = chat
+        """False for a base model, which continues plain text."""
+        self._known: dict[Prompt, float] = {}
+
+    async def grade(self, items: Sequence[Item]) -> list[float]:
+        prompts = [self._prompt(item) for item in items if item.answer.strip()]
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        for prompt, reply in zip(new, await self._sample(new) if new else (), strict=True):
+            self._known[prompt] = float(verdict(reply if self._chat else reply.strip().partition("\n")[0]))
+        return [self._known[self._prompt(item)] if item.answer.strip() else 0.0 for item in items]
+
+    def _prompt(self, item: Item) -> Prompt:
+        text = judge_text(item)
+        return (Message("user", text),) if self._chat else f"{text}\nReply:"

@@ -1,0 +1,80 @@
+"""Words as the graders see them: case, accents, punctuation and spelled-out numbers do not matter."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)?")
+_SUFFIX = re.compile(r"(?<=\d)(?:st|nd|rd|th|s)\b")
+_ARTICLES = {"a", "an", "the"}
+_UNITS = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+]
+_ORDINALS = [
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
+    *("twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth"),
+    "twentieth",
+]
+_TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+NUMBERS = (
+    {word: str(value) for value, word in enumerate(_UNITS)}
+    | {word: str(value) for value, word in enumerate(_ORDINALS, start=1)}
+    | {word: str(value) for word, value in _TENS.items()}
+)
+
+
+def folded(text: str) -> str:
+    """Lower case, without accents, with plain quotes."""
+    plain = unicodedata.normalize("NFKD", text.replace("’", "'").replace("‘", "'"))
+    return "".join(mark for mark in plain if not unicodedata.combining(mark)).lower()
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, folded; `1,000` is `1000`, `five` is `5`, possessives lose their `'s`."""
+    return [_plain(word) for word in _WORD.findall(_SUFFIX.sub("", folded(text)))]
+
+
+def normalized(text: str) -> str:
+    """Words without articles, one space between: what exact match compares."""
+    return " ".join(word for word in words(text) if word not in _ARTICLES)
+
+
+def f1(gold: str, answer: str) -> float:
+    """Harmonic mean of the shares of gold words found and of answer words that are gold."""
+    wanted, given = Counter(normalized(gold).split()), Counter(normalized(answer).split())
+    shared = (wanted & given).total()
+    return 2 * shared / (wanted.total() + given.total()) if shared else 0.0
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """A crude stem that brings the forms of an English word together."""
+    if word[0].isdigit() or len(word) < 4:
+        return word
+    for ending, instead in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) + len(instead) >= 3:
+            word = word[: len(word) - len(ending)] + instead
+            break
+    if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "ls":
+        word = word[:-1]
+    return word[:-1] if len(word) > 4 and word[-1] == "e" else word
+
+
+_ENDINGS = (
+    ("ational", "ate"), ("ization", "ize"), ("isation", "ize"), ("fulness", "ful"), ("iveness", "ive"),
+    ("ations", "ate"), ("ation", "ate"), ("ness", ""), ("ment", ""), ("ments", ""), ("ically", "ic"), ("ingly", ""),
+    ("edly", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ings", ""), ("ing", ""), ("ers", "er"), ("ed", ""),
+    ("es", "e"), ("ly", ""), ("s", ""),
+)  # fmt: skip
+
+
+def _plain(word: str) -> str:
+    if word[0].isdigit():
+        whole = word.replace(",", "")
+        return whole.rstrip("0").rstrip(".") if "." in whole else whole
+    word = word.removesuffix("'s")
+    return NUMBERS.get(word, word)

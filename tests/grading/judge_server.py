@@ -1,0 +1,99 @@
+"""A judge endpoint on 127.0.0.1 that misbehaves on purpose: late, refusing, broken, talking nonsense.
+
+What happens to an answer is spelled out in it, as in `late 429 500: this is right`: each word before the colon
+is what one try comes to, then the answer is judged: right when it ends with `right`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+SLOW = 0.05
+"""Seconds a slow reply takes. A late one comes only when the server is shut down."""
+
+
+class JudgeServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
+        self.hang = threading.Event()
+        self.tries: Counter[str] = Counter()
+        self.keys: set[str] = set()
+        self.open = self.most_open = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+@contextmanager
+def judge_server() -> Iterator[JudgeServer]:
+    server = JudgeServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.hang.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: JudgeServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.server.lock:
+            self.server.open += 1
+            self.server.most_open = max(self.server.most_open, self.server.open)
+        try:
+            self._answer(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client gave up waiting
+        finally:
+            with self.server.lock:
+                self.server.open -= 1
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        lines = body["messages"][-1]["content"].splitlines()
+        answer = next(line.partition(": ")[2] for line in lines if line.startswith("Answer to judge: "))
+        with self.server.lock:
+            attempt = self.server.tries[answer]
+            self.server.tries[answer] += 1
+            self.server.keys.add(self.headers.get("authorization", ""))
+        plan, _, text = answer.rpartition(":")
+        tries = [*plan.split(), "ok"]
+        what = tries[min(attempt, len(tries) - 1)]
+        if what.isdigit():
+            return self._send(int(what), "busy", {"Retry-After": "0.01"} if what == "429" else {})
+        if what in ("slow", "late"):
+            self.server.hang.wait(SLOW if what == "slow" else None)
+        if what == "garbage":
+            return self._send(200, "<html>not JSON</html>")
+        if what == "hollow":
+            return self._send(200, json.dumps({"choices": []}))
+        said = "It may be, yes or no." if what == "unsure" else "Yes." if text.endswith("right") else "no"
+        reply = {"choices": [{"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
+        return self._send(200, json.dumps({**reply, "usage": {"prompt_tokens": 100, "completion_tokens": 2}}))
+
+    def _send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        data = text.encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
