@@ -26,6 +26,10 @@ class EndpointError(ConnectionError):
     """The server could not be reached, or gave no usable reply, in all tries. An infrastructure failure."""
 
 
+class NoSuchPath(UserError):
+    """The server answered 404: it has no such way to ask, or no such model."""
+
+
 @dataclass(frozen=True)
 class Reply:
     text: str
@@ -90,8 +94,9 @@ class ChatClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     async def _ask(self, path: str, body: dict[str, Any]) -> Reply:
@@ -127,8 +132,11 @@ class ChatClient:
         if status in REFUSED:
             raise DataError(f"{self.base_url}: request refused (HTTP {status}): {self._shown(response.text)}")
         if not response.is_success:
-            raise UserError(f"{self.base_url}: HTTP {status} for model {self.model!r}: {self._shown(response.text)}; "
-                            "check the base URL (it usually ends in /v1) and the model's name")
+            kind = NoSuchPath if status == 404 else UserError
+            raise kind(
+                f"{self.base_url}: HTTP {status} for model {self.model!r}: {self._shown(response.text)}; "
+                "check the base URL (it usually ends in /v1) and the model's name"
+            )
         try:
             return _parsed(response.json()), "", 0.0
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
@@ -146,8 +154,12 @@ def _parsed(body: Any) -> Reply:
     if not isinstance(text, str):
         raise TypeError("the reply holds no text")
     usage = body.get("usage") or {}
-    return Reply(text, str(choice.get("finish_reason") or "stop"),
-                 int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+    return Reply(
+        text,
+        str(choice.get("finish_reason") or "stop"),
+        int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0),
+    )
 
 
 def _checked(base_url: str) -> str:

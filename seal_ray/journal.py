@@ -20,31 +20,31 @@ import pyarrow.parquet as pq
 from seal_ray.storage import Store
 from seal_ray.types import Failure, Outcome, SelfEdit, content_key
 
-_STR, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+
+def _schema(strings: str = "", integers: str = "", reals: str = "", **others: pa.DataType) -> pa.Schema:
+    """A schema from names by type; every table has a string `key`."""
+    fields = [(name, pa.string()) for name in ("key", *strings.split())]
+    fields += [(name, pa.int64()) for name in integers.split()]
+    fields += [(name, pa.float64()) for name in reals.split()]
+    return pa.schema([*fields, *others.items()])
+
+
+_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
 
 TABLES: dict[str, pa.Schema] = {
-    "self_edits": pa.schema(
-        [("key", _STR), ("stage", _STR), ("task_id", _STR), ("index", _INT), ("policy", _INT), ("prompt", _STR)]
-        + [("completion", _STR), ("seed", _INT), ("tokens", _INT), ("finished", pa.bool_()), ("worker", _STR)]
+    "self_edits": _schema("stage task_id prompt completion worker", "index policy seed tokens", finished=pa.bool_()),
+    "planned": _schema("stage arm task_id recipe trial", "index replicate policy seed"),
+    "outcomes": _schema(
+        "failure reason worker",
+        "steps tokens",
+        "reward first_loss last_loss seconds",
+        answers=_TEXTS,
+        verdicts=_NUMBERS,
+        log_likelihoods=_NUMBERS,
     ),
-    "planned": pa.schema(
-        [("key", _STR), ("stage", _STR), ("arm", _STR), ("task_id", _STR), ("index", _INT), ("replicate", _INT)]
-        + [("policy", _INT), ("recipe", _STR), ("seed", _INT), ("trial", _STR)]
-    ),
-    "outcomes": pa.schema(
-        [("key", _STR), ("reward", _REAL), ("answers", pa.list_(_STR)), ("verdicts", pa.list_(_REAL))]
-        + [("log_likelihoods", pa.list_(_REAL)), ("failure", _STR), ("reason", _STR)]
-        + [("first_loss", _REAL), ("last_loss", _REAL), ("steps", _INT), ("tokens", _INT)]
-        + [("seconds", _REAL), ("worker", _STR)]
-    ),
-    "policies": pa.schema(
-        [("key", _STR), ("version", _INT), ("parent", _INT), ("kept", _INT), ("steps", _INT), ("first_loss", _REAL)]
-        + [("last_loss", _REAL), ("rank", _INT), ("compression_error", _REAL), ("seconds", _REAL)]
-    ),
-    "kept": pa.schema(
-        [("key", _STR), ("stage", _STR), ("task_id", _STR), ("index", _INT), ("reward", _REAL), ("self_edit", _STR)]
-    ),
-    "spans": pa.schema([("key", _STR), ("stage", _STR), ("what", _STR), ("worker", _STR), ("start", _REAL), ("end", _REAL)]),
+    "policies": _schema("", "version parent kept steps rank", "first_loss last_loss compression_error seconds"),
+    "kept": _schema("stage task_id self_edit", "index", "reward"),
+    "spans": _schema("stage what worker", "", "start end"),
 }
 
 _FLUSH_ROWS, _FLUSH_SECONDS, _COMPACT_SEGMENTS = 2000, 1.0, 50
@@ -131,10 +131,11 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_from_row(row: dict[str, Any]) -> Outcome:
-    failure = Failure(row["failure"], row["reason"]) if row["failure"] else None
-    lists = {name: tuple(row[name] or ()) for name in ("answers", "verdicts", "log_likelihoods")}
-    plain = {k: row[k] for k in ("key", "reward", "first_loss", "last_loss", "steps", "tokens", "seconds", "worker")}
-    return Outcome(failure=failure, **lists, **plain)
+    fields = {name: value for name, value in row.items() if name != "reason"}
+    fields["failure"] = Failure(row["failure"], row["reason"]) if row["failure"] else None
+    for name in ("answers", "verdicts", "log_likelihoods"):
+        fields[name] = tuple(row[name] or ())
+    return Outcome(**fields)
 
 
 def _next_number(segments: list[str]) -> int:

@@ -125,9 +125,7 @@ class Lab:
             completion = await self._crew.sample(request)
             if completion.refused:
                 logger.warning("%s: no self-edit: %s", task.id, completion.refused)
-            edit = replace(
-                edit, completion=completion.text, tokens=completion.tokens, finished=completion.finished
-            )
+            edit = replace(edit, completion=completion.text, tokens=completion.tokens, finished=completion.finished)
             row = self._edits[edit.key] = self_edit_row(edit, stage, completion.worker)
             self._journal.append("self_edits", row)
         if stage != "evaluation":
@@ -195,9 +193,7 @@ class Lab:
         return derive_seed("trial", self._config.run.seed, task.id, replicate)
 
     def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
-        row = planned_row(
-            **vars(place), replicate=replicate, trial=trial, policy=self.policy, recipe=recipe, seed=seed
-        )
+        row = planned_row(**vars(place), replicate=replicate, trial=trial, policy=self.policy, recipe=recipe, seed=seed)
         if row["key"] not in self._planned:
             self._planned.add(row["key"])
             self._journal.append("planned", row)

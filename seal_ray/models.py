@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 from seal_ray.types import UserError
@@ -14,9 +14,7 @@ SHIPPED = ("microworld", "arcworld")
 def resolve(path: str) -> str:
     """A shipped base's folder, a checked local folder, or a hub name as given."""
     if path in SHIPPED:
-        spec = find_spec(f"seal_ray.domains.{path}")
-        assert spec and spec.origin
-        return str(Path(spec.origin).parent / "base")
+        return str(files("seal_ray.domains") / path / "base")
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():

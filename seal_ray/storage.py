@@ -78,7 +78,7 @@ class Store:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             handle.close()
-            raise UserError(f"{self.url}: another process is running in this directory; wait for it or stop it") from None
+            raise UserError(f"{self.url}: another process is at work here; wait for it, or stop it") from None
         return handle
 
 

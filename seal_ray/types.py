@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Example:
 class LoraSpec:
     """The shape of a trial's adapter, in PEFT's words."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
 
     rank: int = 32
     alpha: float = 64.0
@@ -99,7 +99,7 @@ class LoraSpec:
 class OptimSpec:
     """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch."""
 
-    __pydantic_config__ = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
 
     lr: float = 1e-3
     epochs: int = 10

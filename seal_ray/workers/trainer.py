@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ class Trainer:
         self._version = 0
         self._waiting: dict[str, asyncio.Future[JobResult]] = {}
         self._numbers = itertools.count()
+        self._inbox: deque[Job] = deque()
+        self._policy: Adapter | None = None
         self._driving: asyncio.Task[None] | None = None
 
     async def setup(self) -> None:
@@ -58,8 +61,8 @@ class Trainer:
 
     async def set_policy(self, version: int, adapter: Adapter | None) -> None:
         """Called between stages, when no trial is under way."""
-        self._version = version
         self._bank.set_policy(adapter)
+        self._version, self._policy = version, adapter
 
     async def attempt(self, trial: Trial) -> Outcome:
         """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
@@ -91,6 +94,7 @@ class Trainer:
     ) -> UpdateResult:
         """Train one adapter over the current policy's, and return both as one."""
         from seal_ray.bank import Job
+        from seal_ray.bank.adapter import compress, stack
 
         texts = tuple(self._text(example) for example in examples)
         job = Job(self._name, texts, lora, optim, seed, keep_adapter=True)
@@ -98,9 +102,11 @@ class Trainer:
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
-        adapter, error = self._bank.stack_on_policy(result.adapter), 0.0
+        adapter, error = result.adapter, 0.0
+        if self._policy:
+            adapter = stack(self._policy, adapter)
         if max_rank and adapter.rank > max_rank:
-            adapter, error = adapter.compress(max_rank)
+            adapter, error = compress(adapter, max_rank)
         return UpdateResult(adapter, result.losses, error, self._name)
 
     def _job(self, trial: Trial) -> Job:
@@ -132,7 +138,7 @@ class Trainer:
         # The same trial may be here twice, as a straggler's second try: each call has a key of its own.
         job = replace(job, key=f"{next(self._numbers)}")
         future = self._waiting[job.key] = asyncio.get_running_loop().create_future()
-        self._bank.submit(job)
+        self._inbox.append(job)
         if self._driving is None or self._driving.done():
             self._driving = asyncio.create_task(self._drive())
         return await future
@@ -140,11 +146,17 @@ class Trainer:
     async def _drive(self) -> None:
         """Advance the bank while it has work. Each step runs in a thread, so that calls are taken meanwhile."""
         try:
-            while self._bank.busy:
-                for result in await asyncio.to_thread(self._bank.step):
+            while self._inbox or self._bank.busy:
+                for result in await asyncio.to_thread(self._step):
                     self._waiting.pop(result.key).set_result(result)
         except Exception as error:
             for future in self._waiting.values():
                 future.set_exception(error)
             self._waiting.clear()
             raise
+
+    def _step(self) -> list[JobResult]:
+        """The bank is touched by this thread alone."""
+        while self._inbox:
+            self._bank.submit(self._inbox.popleft())
+        return self._bank.step()

@@ -50,8 +50,10 @@ async def check(
     """
     got = await engine.log_probs(probe_ids)
     if not len(got) == len(expected_log_probs) == len(base_log_probs) == len(probe_ids) - 1:
-        raise CanaryError(f"policy {version}: {engine.name} gave {len(got)} log-probabilities for the probe, the bank "
-                          f"{len(expected_log_probs)} and {len(base_log_probs)}, and {len(probe_ids) - 1} were due")
+        raise CanaryError(
+            f"policy {version}: {engine.name} gave {len(got)} log-probabilities for the probe, the bank "
+            f"{len(expected_log_probs)} and {len(base_log_probs)}, and {len(probe_ids) - 1} were due"
+        )
     pull = [want - base for want, base in zip(expected_log_probs, base_log_probs, strict=True)]
     seen = [have - base for have, base in zip(got, base_log_probs, strict=True)]
     energy = sum(p * p for p in pull)
@@ -65,11 +67,20 @@ async def check(
     return reading
 
 
-def _explain(engine: str, reading: Reading, got: Sequence[float], expected: Sequence[float], base: Sequence[float],
-             tolerance: float) -> str:
+def _explain(
+    engine: str,
+    reading: Reading,
+    got: Sequence[float],
+    expected: Sequence[float],
+    base: Sequence[float],
+    tolerance: float,
+) -> str:
     share = "too small to tell" if reading.arrived is None else f"{reading.arrived:.0%}"
-    hint = " The engine scores as the untouched base does: the adapter does nothing there." if (
-        reading.effect > tolerance and _mean_gap(got, base) <= tolerance) else ""
+    hint = (
+        " The engine scores as the untouched base does: the adapter does nothing there."
+        if (reading.effect > tolerance and _mean_gap(got, base) <= tolerance)
+        else ""
+    )
     return (
         f"policy {reading.version} is not what {engine} serves: mean log-probability of the probe {_mean(got):.4f} "
         f"there, {_mean(expected):.4f} in the bank (base {_mean(base):.4f}); mean difference "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seal_ray.types import Completion, DataError, SampleRequest
 from seal_ray.workers.engines.text import render_prompt
@@ -22,8 +22,8 @@ class TransformersEngine:
 
     name = "transformers"
 
-    def __init__(self, bank: Bank, max_context: int) -> None:
-        self._bank, self._max_context = bank, max_context
+    def __init__(self, bank: Bank, tokenizer: Any) -> None:
+        self._bank, self._tokenizer = bank, tokenizer
         self._waiting: list[tuple[SampleSpec, asyncio.Future[Completion]]] = []
         self._sampling: asyncio.Task[None] | None = None
         self._idle = asyncio.Lock()
@@ -34,15 +34,15 @@ class TransformersEngine:
 
         tokenizer = await asyncio.to_thread(load_tokenizer, spec)
         model = await asyncio.to_thread(load_model, spec)
-        return cls(Bank(model, tokenizer, slots=1), model.config.max_position_embeddings)
+        return cls(Bank(model, tokenizer, slots=1), tokenizer)
 
     async def sample(self, request: SampleRequest) -> Completion:
         from seal_ray.bank import SampleSpec
 
-        prompt = tuple(render_prompt(self._bank.tokenizer, request.prompt))
-        room = self._max_context - len(prompt)
+        prompt = tuple(render_prompt(self._tokenizer, request.prompt))
+        room = self._bank.positions - len(prompt)
         if room < 1:
-            raise DataError(f"the prompt has {len(prompt)} tokens and the model's context {self._max_context}")
+            raise DataError(f"the prompt has {len(prompt)} tokens and the model's context {self._bank.positions}")
         spec = SampleSpec(
             prompt, request.seed, request.temperature, request.top_p, min(request.max_tokens, room), request.stop
         )
@@ -57,8 +57,10 @@ class TransformersEngine:
             self._bank.set_policy(adapter)
 
     async def log_probs(self, ids: Sequence[int]) -> list[float]:
+        from seal_ray.bank import TokenText
+
         async with self._idle:
-            return list(self._bank.log_probs([tuple(ids)])[0])
+            return list(self._bank.log_probs([TokenText.of((), ids)])[0])
 
     async def close(self) -> None:
         if self._sampling:

@@ -35,8 +35,10 @@ def rank_limit(rank: int) -> int:
     for limit in RANKS:
         if rank <= limit:
             return limit
-    raise UserError(f"vLLM serves adapters up to rank {RANKS[-1]}, and rank {rank} is asked for; "
-                    "lower it (update.max_rank compresses the policy), or use sampling.engine = \"transformers\"")
+    raise UserError(
+        f"vLLM serves adapters up to rank {RANKS[-1]}, and rank {rank} is asked for; "
+        'lower it (update.max_rank compresses the policy), or use sampling.engine = "transformers"'
+    )
 
 
 class VllmEngine:
@@ -107,8 +109,9 @@ class VllmEngine:
             output = await self._generate(list(ids), self._policy, max_tokens=1, temperature=0.0, prompt_logprobs=0)
         return [row[token].logprob for token, row in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
 
-    async def answers(self, adapter: Adapter | None, prompts: Sequence[Prompt], max_tokens: int,
-                      stop: tuple[str, ...] = ()) -> list[Completion]:
+    async def answers(
+        self, adapter: Adapter | None, prompts: Sequence[Prompt], max_tokens: int, stop: tuple[str, ...] = ()
+    ) -> list[Completion]:
         """Greedy answers of the base plus one adapter: a trial's own, with the policy's stacked into it.
 
         As many calls as `adapters` run at once; further ones wait, so no adapter is evicted while it is in use.
@@ -117,9 +120,11 @@ class VllmEngine:
         async with self._slots, self._in_flight():
             lora = await self._load(adapter, "trial") if adapter else None
             try:
-                return list(await asyncio.gather(
-                    *(self._complete(ids, max_tokens, stop, lora, temperature=0.0) for ids in rendered)
-                ))
+                return list(
+                    await asyncio.gather(
+                        *(self._complete(ids, max_tokens, stop, lora, temperature=0.0) for ids in rendered)
+                    )
+                )
             finally:
                 if lora is not None:
                     await self._llm.remove_lora(lora.lora_int_id)
@@ -155,8 +160,10 @@ class VllmEngine:
         from vllm.lora.request import LoRARequest
 
         if adapter.rank > self._rank_limit:
-            raise UserError(f"an adapter of rank {adapter.rank} is above this engine's limit of {self._rank_limit}; "
-                            "start it with a higher one, or compress the policy with update.max_rank")
+            raise UserError(
+                f"an adapter of rank {adapter.rank} is above this engine's limit of {self._rank_limit}; "
+                "start it with a higher one, or compress the policy with update.max_rank"
+            )
         number = next(self._numbers)
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             await asyncio.to_thread(adapter.save, folder)
@@ -165,8 +172,9 @@ class VllmEngine:
                 raise RuntimeError(f"vLLM did not load adapter {request.lora_name}")
         return request
 
-    async def _complete(self, ids: list[int], max_tokens: int, stop: tuple[str, ...], lora: Any,
-                        **params: Any) -> Completion:
+    async def _complete(
+        self, ids: list[int], max_tokens: int, stop: tuple[str, ...], lora: Any, **params: Any
+    ) -> Completion:
         output = await self._generate(ids, lora, max_tokens=max_tokens, stop=list(stop), **params)
         written = output.outputs[0]
         finished = written.finish_reason == "stop"
@@ -203,8 +211,9 @@ def _prepare(spec: ModelSpec) -> None:
     import torch
 
     if find_spec("vllm") is None:
-        raise UserError("sampling.engine is \"vllm\", which is not installed here; "
-                        "install seal-ray[vllm], or use \"transformers\"")
+        raise UserError(
+            'sampling.engine is "vllm", which is not installed here; install seal-ray[vllm], or use "transformers"'
+        )
     settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     if Path(spec.path).is_dir():
         settings["HF_HUB_OFFLINE"] = "1"
@@ -226,8 +235,10 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
-        raise UserError(f"vLLM is installed but cannot be imported ({_first_line(error)}); "
-                        "install seal-ray[vllm] afresh, or use sampling.engine = \"transformers\"") from error
+        raise UserError(
+            f"vLLM is installed but cannot be imported ({_first_line(error)}); "
+            'install seal-ray[vllm] afresh, or use sampling.engine = "transformers"'
+        ) from error
     options: dict[str, Any] = {
         "model": spec.path,
         "revision": spec.revision,
@@ -246,8 +257,13 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
     }
     if current_platform.is_cpu():
         # Chunked prefill rewinds a request's random generator, which a CPU generator cannot do.
-        options |= {"enforce_eager": True, "block_size": _CPU_BLOCK, "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
-                    "enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, max_model_len or 0)}
+        options |= {
+            "enforce_eager": True,
+            "block_size": _CPU_BLOCK,
+            "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(4096, max_model_len or 0),
+        }
     try:
         config = AsyncEngineArgs(**options).create_engine_config()
         model = config.model_config
@@ -255,8 +271,10 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
     except (ValueError, OSError) as error:
         raise UserError(f"vLLM cannot serve {spec.path!r}: {_first_line(error)}") from error
     if not supports_lora(kind):
-        raise UserError(f"vLLM cannot serve adapters on {kind.__name__}, the architecture of {spec.path!r}; "
-                        "use sampling.engine = \"transformers\"")
+        raise UserError(
+            f"vLLM cannot serve adapters on {kind.__name__}, the architecture of {spec.path!r}; "
+            'use sampling.engine = "transformers"'
+        )
     return AsyncLLM.from_vllm_config(config, disable_log_stats=True), model.max_model_len
 
 

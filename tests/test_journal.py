@@ -1,0 +1,108 @@
+"""The journal holds each thing once, whatever is killed and whenever."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray import journal as journals
+from seal_ray.journal import Journal, outcome_from_row, outcome_row
+from seal_ray.storage import Store
+from seal_ray.types import Failure, Outcome, UserError
+
+OUTCOME = Outcome("k1", ("a", "b"), (-1.5,), (1.0, 0.0), 0.5, None, 2.0, 0.1, 15, 300, 1.25, "trainer-1")
+
+
+def journal_in(folder: Path) -> Journal:
+    return Journal(Store(str(folder)))
+
+
+def keys(journal: Journal, table: str = "outcomes") -> list[str]:
+    return [row["key"] for row in journal.rows(table)]
+
+
+@pytest.mark.parametrize("outcome", [OUTCOME, replace(OUTCOME, failure=Failure("data", "empty"), reward=0.0)])
+def test_an_outcome_comes_back_as_it_went_in(tmp_path: Path, outcome: Outcome) -> None:
+    journal = journal_in(tmp_path)
+    journal.append("outcomes", outcome_row(outcome))
+    journal.flush()
+    assert [outcome_from_row(row) for row in journal_in(tmp_path).rows("outcomes")] == [outcome]
+
+
+def test_rows_are_seen_before_and_after_they_reach_the_disk(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.append("outcomes", outcome_row(OUTCOME))
+    assert keys(journal) == ["k1"]
+    journal.flush()
+    assert keys(journal) == keys(journal_in(tmp_path)) == ["k1"]
+
+
+def test_a_row_written_twice_counts_once_and_the_first_stands(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    for reward in (0.5, 0.9):
+        journal.append("outcomes", outcome_row(replace(OUTCOME, reward=reward)))
+        journal.flush()
+    assert [row["reward"] for row in journal_in(tmp_path).rows("outcomes")] == [0.5]
+
+
+def test_a_segment_half_written_when_the_process_was_killed_is_not_there(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.append("outcomes", outcome_row(OUTCOME))
+    journal.flush()
+    (tmp_path / "journal/outcomes/000001.parquet.tmp").write_bytes(b"PAR1 and then the power went")
+    again = journal_in(tmp_path)
+    again.append("outcomes", outcome_row(replace(OUTCOME, key="k2")))
+    again.flush()
+    assert keys(journal_in(tmp_path)) == ["k1", "k2"]
+
+
+def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_COMPACT_SEGMENTS", 3)
+    journal = journal_in(tmp_path)
+    for number in range(8):
+        journal.append("outcomes", outcome_row(replace(OUTCOME, key=f"k{number}")))
+        journal.flush()
+    deleted: list[str] = []
+
+    def killed(self: Store, name: str) -> None:
+        if len(deleted) == 2:
+            raise KeyboardInterrupt
+        deleted.append(name)
+        os.unlink(self.path(name))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal_in(tmp_path).compact()
+    assert sorted(keys(journal_in(tmp_path))) == [f"k{n}" for n in range(8)]
+    journal_in(tmp_path).compact()
+    assert sorted(keys(journal_in(tmp_path))) == [f"k{n}" for n in range(8)]
+    assert len(list((tmp_path / "journal/outcomes").iterdir())) == 1
+
+
+def test_a_full_disk_is_a_clear_error_and_what_was_written_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journal_in(tmp_path)
+    journal.append("outcomes", outcome_row(OUTCOME))
+    journal.flush()
+    journal.append("outcomes", outcome_row(replace(OUTCOME, key="k2")))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write journal/outcomes.*No space left on device"):
+            journal.flush()
+    assert keys(journal_in(tmp_path)) == ["k1"]
+    assert not list(tmp_path.rglob("*.tmp"))
+    journal.flush()
+    assert keys(journal_in(tmp_path)) == ["k1", "k2"]
