@@ -29,24 +29,30 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
 )
 from ray.cluster_utils import AutoscalingCluster
 
-WORKER_NODE_TYPE = "worker"
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = ROOT / "cluster"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Per node; Ray refuses less than 75 MiB."""
 
 
 @contextmanager
 def autoscaling_cluster(
-    max_workers: int = 3, cpus_per_worker: int = 1, idle_seconds: float = 3, **worker: Any
+    max_workers: int = 3,
+    cpus_per_worker: int = 1,
+    idle_seconds: float = 3,
+    provider: str = f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}",
+    node_config: dict[str, Any] | None = None,
 ) -> Iterator[str]:
     """The address of a cluster whose head takes no work and which has no other node until one is asked for.
 
-    `worker` adds fields to the worker's node type. Connect with `ray.init(address)` and disconnect before leaving.
+    Connect with `ray.init(address)` and disconnect before leaving. `provider` makes the nodes, from `node_config`.
     """
     resources = {"CPU": cpus_per_worker, "object_store_memory": OBJECT_STORE_BYTES}
-    kind = {"resources": resources, "node_config": {}, "min_workers": 0, "max_workers": max_workers, **worker}
-    cluster = PrivateAutoscalingCluster({"CPU": 0}, {WORKER_NODE_TYPE: kind}, idle_timeout_minutes=idle_seconds / 60)
+    worker = {"resources": resources, "node_config": node_config or {}, "min_workers": 0, "max_workers": max_workers}
+    cluster = PrivateAutoscalingCluster({"CPU": 0}, {"worker": worker}, idle_timeout_minutes=idle_seconds / 60)
+    cluster.provider["module"] = provider
     try:
-        cluster.start()
+        cluster.start(override_env={"PYTHONPATH": f"{ROOT}:{CLUSTER}"})
         yield cluster.address
     finally:
         cluster.shutdown()
@@ -80,6 +86,10 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
         self._head: subprocess.Popen[bytes] | None = None
         super().__init__(head_resources, worker_node_types, autoscaler_v2=True, **config)
 
+    @property
+    def provider(self) -> dict[str, Any]:
+        return self._config["provider"]
+
     def _generate_config(
         self, head_resources: dict[str, int], worker_node_types: dict[str, Any], autoscaler_v2: bool, **config: Any
     ) -> dict[str, Any]:
@@ -88,8 +98,7 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
             "cluster_name": "autoscaling-test",
             "max_workers": sum(kind["max_workers"] for kind in worker_node_types.values()),
             "provider": {
-                "type": "external",  # "fake_multinode" by name would read the file that is not there
-                "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}",
+                "type": "external",  # with "module"; "fake_multinode" by name would read the file that is not there
                 "disable_launch_config_check": True,
                 "disable_node_updaters": True,
                 "gcs_address": self.address,
