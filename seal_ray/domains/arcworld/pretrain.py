@@ -1,0 +1,250 @@
+"""Make the grid world's base model from nothing:
+
+    python -m seal_ray.domains.arcworld.pretrain --out DIR --seed 0
+
+Every sequence is a few-shot puzzle of a family the base may know. Three fifths end in a solved grid, a fifth in a
+uniformly drawn decision (so that the untrained policy writes valid self-edits and prefers none), a fifth in a
+description of the rule. Only outputs carry loss, from the second demonstration on: the first cannot be known.
+The result must pass the check below.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cyclopts
+import torch
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from seal_ray.domains.arcworld import decision, world
+from seal_ray.domains.arcworld.world import Family, Part
+from seal_ray.types import DataError
+
+STEPS, BATCH = 1600, 32
+MUON_LR, ADAM_LR, WARMUP, FLOOR = 4e-3, 2e-3, 80, 0.05
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+POSITIONS = 128
+GATE = {
+    "valid decisions": (0.98, 1.0),
+    "rarest choice of a decision": (0.10, 1.0),
+    "solves base move": (0.70, 1.0),
+    "solves base derange": (0.70, 1.0),
+    "solves base paint": (0.70, 1.0),
+    "solves test, all families": (0.0, 0.25),
+}
+"""At least, at most."""
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word; a cell is one word, so that a plain decoder needs no second dimension."""
+    cells = [world.cell_word(i, colour) for i in range(world.CELLS) for colour in range(world.COLOURS)]
+    marks = [world.ARROW, world.NEXT, world.DECIDE, world.DESCRIBE]
+    facets = [word for pair in world.FACETS for word in pair]
+    vocabulary = {word: i for i, word in enumerate([*SPECIALS, *marks, *facets, *decision.words(), *cells])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        padding_side="left",
+        model_max_length=POSITIONS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """The head is not tied to the embeddings: learning to decide needs one that can move."""
+    ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=False,
+        **ids,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(**ids)
+    return model
+
+
+def draw_words(rng: random.Random) -> tuple[list[str], list[bool]]:
+    """One sequence, and which of its words are learnt."""
+    family = rng.choice(world.FAMILIES["base"])
+    rule, pairs = world.draw_pairs(family, "base", rng)
+    kind = rng.random()
+    ending: list[str] = []
+    if kind < 0.2:
+        ending = [world.DECIDE, *decision.draw(rng).split()]
+    elif kind < 0.4:
+        ending = [world.DESCRIBE, *rule.description().split()]
+    found, learnt = ["<bos>"], [False]
+    for i, (given, wanted) in enumerate(pairs[: world.DEMOS] if ending else pairs):
+        shown = [*world.write_cells(given).split(), world.ARROW]
+        output = world.write_cells(wanted).split()
+        last = i == world.DEMOS
+        found += [*shown, *output, "<eos>" if last else world.NEXT]
+        learnt += [False] * len(shown) + [i > 0] * len(output) + [last]
+    if ending:
+        found += [*ending, "<eos>"]
+        learnt += [False] + [True] * len(ending)
+    return found, learnt
+
+
+def draw_batch(vocabulary: dict[str, int], rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input ids and labels, right-padded; what is only read carries no loss."""
+    rows = [draw_words(rng) for _ in range(BATCH)]
+    width = max(len(found) for found, _ in rows)
+    ids = torch.full((BATCH, width), vocabulary["<pad>"])
+    labels = torch.full((BATCH, width), -100)
+    for row, (found, learnt) in enumerate(rows):
+        line = torch.tensor([vocabulary[word] for word in found])
+        ids[row, : len(line)] = line
+        labels[row, : len(line)] = torch.where(torch.tensor(learnt), line, -100)
+    return ids, labels
+
+
+def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "head" not in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name or "head" in name]
+    return [
+        torch.optim.Muon(hidden, lr=MUON_LR, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def pretrain(model: LlamaForCausalLM, vocabulary: dict[str, int], seed: int, steps: int, out: Console) -> None:
+    rng = random.Random(seed)
+    chosen = optimizers(model)
+
+    def factor(step: int) -> float:
+        if step < WARMUP:
+            return (step + 1) / WARMUP
+        return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP))) / 2
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in chosen]
+    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out) as progress:
+        bar = progress.add_task("pretraining", total=steps)
+        for step in range(steps):
+            ids, labels = draw_batch(vocabulary, rng)
+            # Padding stands on the right, where a causal model never looks back at it: no mask is needed.
+            loss = model(input_ids=ids, labels=labels).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer, schedule in zip(chosen, schedules, strict=True):
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+            progress.update(bar, advance=1, description=f"pretraining  loss {loss.item():.3f}")
+            if step % 50 == 49 and not out.is_terminal:
+                out.print(f"{step + 1}: loss {loss.item():.3f}")
+
+
+@torch.no_grad()
+def write(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], tokens: int, sample: bool
+) -> list[str]:
+    """What the model writes after each prompt, up to `tokens` tokens."""
+    batch = tokenizer(list(prompts), return_tensors="pt", padding=True, return_token_type_ids=False)
+    out = model.generate(**batch, max_new_tokens=tokens, do_sample=sample, top_k=0 if sample else None)  # type: ignore[misc]
+    return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def solves(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, family: Family, part: Part, count: int
+) -> float:
+    """Share of fresh puzzles of a family that the model solves in context."""
+    rng = random.Random(f"check {family} {part}")
+    puzzles = [world.draw_pairs(family, part, rng)[1] for _ in range(count)]
+    prompts = [world.write_question(pairs[:-1], pairs[-1][0]) for pairs in puzzles]
+    answers = write(model, tokenizer, prompts, world.CELLS, sample=False)
+    return sum(world.read_cells(a) == pairs[-1][1] for a, pairs in zip(answers, puzzles, strict=True)) / count
+
+
+def decides(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int) -> tuple[float, float]:
+    """Share of sampled decisions that are valid; share of the rarest value of any choice, over the uniform share."""
+    rng = random.Random("check decisions")
+    puzzles = [world.draw_pairs(rng.choice(world.FAMILIES["test"]), "test", rng)[1] for _ in range(count)]
+    prompts = [world.write_decision(pairs[: world.DEMOS]) for pairs in puzzles]
+    valid = []
+    for text in write(model, tokenizer, prompts, len(decision.CHOICES) + 1, sample=True):
+        try:
+            decision.parse(text)
+        except DataError:
+            continue
+        valid.append(text.split())
+    written = [word for line in valid for word in line]
+    rarest = min(
+        written.count(f"{name}={value}") * len(values) / max(1, len(valid))
+        for name, values in decision.CHOICES.items()
+        for value in values
+    )
+    return len(valid) / count, rarest
+
+
+def check(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 300, seed: int = 0
+) -> dict[str, float]:
+    """What the base can do and cannot: families it knows, the families of rounds and tests, and writing decisions."""
+    model.eval()
+    torch.manual_seed(seed)
+    figures = dict(
+        zip(("valid decisions", "rarest choice of a decision"), decides(model, tokenizer, count), strict=True)
+    )
+    for part, families in world.FAMILIES.items():
+        own = {f"solves {part} {family}": solves(model, tokenizer, family, part, count) for family in families}
+        figures |= own
+        figures[f"solves {part}, all families"] = sum(own.values()) / len(own)
+    return figures
+
+
+def failures(figures: dict[str, float]) -> list[str]:
+    """Which of the check's figures miss the gate."""
+    return [name for name, (least, most) in GATE.items() if not least <= figures[name] <= most]
+
+
+def main(out: Path, *, seed: int = 0, steps: int = STEPS, threads: int = 1) -> None:
+    """Pretrain a base model into the folder OUT, check it, and fail if it misses the gate."""
+    console = Console()
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer)
+    pretrain(model, tokenizer.get_vocab(), seed, steps, console)
+    figures = check(model, tokenizer)
+    missed = failures(figures)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "check.json").write_text(json.dumps({"seed": seed, "steps": steps, **figures}, indent=2) + "\n")
+    table = Table("what the base can do", "measured", "gate")
+    for name, value in figures.items():
+        bound = "" if name not in GATE else "{:.2f} to {:.2f}".format(*GATE[name])
+        table.add_row(name, f"{value:.3f}", bound, style="red" if name in missed else None)
+    console.print(table)
+    sys.exit(f"{out}: the base misses the gate on {', '.join(missed)}; try another --seed" if missed else 0)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
