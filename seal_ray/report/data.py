@@ -100,7 +100,7 @@ def read_run(directory: str) -> Run:
     written, held_out = writing(edit_table)
     return Run(
         name=_name(config),
-        place=directory,
+        place=shown(directory, 300),
         settings=_settings(config) if config else (),
         config=text,
         arms=arms,

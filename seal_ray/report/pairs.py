@@ -15,7 +15,7 @@ from seal_ray.report.texts import bytes_on_page, prompt_text, shown
 
 OPEN_PAIRS = 20
 _OPEN_TEXT, _FOLDED_TEXT, _PROMPT_TEXT = 3000, 400, 2000
-_FOLDED_BYTES = 1_500_000
+_FOLDED_BYTES = 2_500_000
 
 
 @dataclass(frozen=True)
