@@ -55,36 +55,35 @@ OPTIM = OptimSpec(batch_size=2, schedule="cosine", warmup_steps=11)
 """The paper's trial, but for what the self-edit decides."""
 
 
-class Options(BaseModel):
-    """What a config may set under the domain; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    train: str
-    """Tasks for the rounds: a challenges file, or a folder with one file a task."""
-    test: str
-    train_solutions: str = ""
-    test_solutions: str = ""
-    """May be left out for tasks that carry their outputs, and for tasks to be submitted unsolved."""
-    message_template: str = ""
-    """File with the system message of a puzzle, in place of our wording; `{description}` in it is left empty."""
-    edit_template: str = ""
-    """File with the system message that asks for a self-edit, in place of our wording."""
-    decide: tuple[Extra, ...] = ()
-    """Further choices given to the policy."""
-    max_examples: int = Field(250, ge=1)
-    max_text: int = Field(8192, ge=1)
-    """Longest puzzle to train on, in characters (about one token each); longer ones are left out."""
-    max_steps: int = Field(375, ge=1)
-    """A self-edit that would train for more steps has failed."""
-
-
 class Arc:
     """Tasks of a few demonstrations; the reward is the share of test inputs that one of two attempts solves."""
 
     name = "arc"
     stop: tuple[str, ...] = ("#",)
     sample_stop: tuple[str, ...] = ()
+
+    class Options(BaseModel):
+        """What a config may set under the domain; unknown keys are refused."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        train: str
+        """Tasks for the rounds: a challenges file, or a folder with one file a task."""
+        test: str
+        train_solutions: str = ""
+        test_solutions: str = ""
+        """May be left out for tasks that carry their outputs, and for tasks to be submitted unsolved."""
+        message_template: str = ""
+        """File with the system message of a puzzle, in place of our wording; `{description}` in it is left empty."""
+        edit_template: str = ""
+        """File with the system message that asks for a self-edit, in place of our wording."""
+        decide: tuple[Extra, ...] = ()
+        """Further choices given to the policy."""
+        max_examples: int = Field(250, ge=1)
+        max_text: int = Field(8192, ge=1)
+        """Longest puzzle to train on, in characters (about one token each); longer ones are left out."""
+        max_steps: int = Field(375, ge=1)
+        """A self-edit that would train for more steps has failed."""
 
     def __init__(
         self,

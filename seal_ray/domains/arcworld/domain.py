@@ -26,12 +26,6 @@ FIXED = "turns=off recolour=on copies=8 loss=outputs lr=1e-2 epochs=2"
 """The hand-set decision of the baseline."""
 
 
-class Options(BaseModel):
-    """The grid world has nothing to set; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ArcWorld:
     """Puzzles of four demonstrations and one grid to solve; the reward is 1 when all nine cells are right."""
 
@@ -40,13 +34,13 @@ class ArcWorld:
     stop: tuple[str, ...] = ()
     sample_stop: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        options: Options = Options(),  # noqa: B008 (frozen)
-        lora: LoraSpec = LORA,
-        optim: OptimSpec = OPTIM,
-    ) -> None:
-        self.options = options
+    class Options(BaseModel):
+        """The grid world has nothing to set; unknown keys are refused."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, options: Options | None = None, lora: LoraSpec = LORA, optim: OptimSpec = OPTIM) -> None:
+        self.options = options or self.Options()
         self.lora = lora
         self.optim = optim
 

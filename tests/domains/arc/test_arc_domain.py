@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seal_ray.domains.arc import Arc, ArcTask, Options, describe, load_tasks, write_submission
+from seal_ray.domains.arc import Arc, ArcTask, describe, load_tasks, write_submission
 from seal_ray.domains.arc import edit as edits
 from seal_ray.domains.arc.augment import Flip, Identity, Rotate, Transpose
 from seal_ray.domains.arc.grids import to_array, write_array
@@ -34,7 +34,7 @@ def task(tmp_path: Path) -> ArcTask:
 @pytest.fixture
 def arc(tmp_path: Path) -> Arc:
     challenges, solutions = write(tmp_path / "c.json", {"t": BODY}), write(tmp_path / "s.json", {"t": SOLUTION})
-    return Arc(Options(train=str(challenges), train_solutions=str(solutions), test=str(challenges)))
+    return Arc(Arc.Options(train=str(challenges), train_solutions=str(solutions), test=str(challenges)))
 
 
 def with_edit(**changes: Any) -> str:
@@ -154,7 +154,7 @@ def test_a_recipe_depends_on_the_seed_alone(arc: Arc, task: ArcTask) -> None:
 )
 def test_a_bad_self_edit_is_refused_with_its_reason(tmp_path: Path, text: str, reason: str) -> None:
     file = str(write(tmp_path / "c.json", {"t": {**BODY, "test": [{**BODY["test"][0], "output": SOLUTION[0]}]}}))
-    arc = Arc(Options(train=file, test=file, max_steps=100))
+    arc = Arc(Arc.Options(train=file, test=file, max_steps=100))
     with pytest.raises(DataError, match="self-edit: ") as error:
         arc.recipe(arc.tasks("train", None, 0)[0], text, 0)
     assert reason in str(error.value)
@@ -162,7 +162,7 @@ def test_a_bad_self_edit_is_refused_with_its_reason(tmp_path: Path, text: str, r
 
 
 def test_richer_decisions_are_there_when_switched_on(tmp_path: Path, task: ArcTask) -> None:
-    arc = Arc(Options(train="-", test="-", decide=("rank", "alpha", "layers")))
+    arc = Arc(Arc.Options(train="-", test="-", decide=("rank", "alpha", "layers")))
     recipe = arc.recipe(task, with_edit(rank=8, alpha=32, layers="mlp"), 0)
     assert (recipe.lora.rank, recipe.lora.alpha, recipe.lora.targets) == (8, 32, ("gate_proj", "up_proj", "down_proj"))
     assert '"rank"' in arc.prompt(task)[0].content  # type: ignore[union-attr]
@@ -233,7 +233,7 @@ def test_a_bad_task_is_one_line_that_names_it(tmp_path: Path, challenges: Any, s
 def test_a_task_to_train_on_needs_its_output(tmp_path: Path) -> None:
     file = str(write(tmp_path / "c.json", {"t1": BODY}))
     with pytest.raises(UserError, match="task t1: test 1 has no output"):
-        Arc(Options(train=file, test=file)).tasks("train", None, 0)
+        Arc(Arc.Options(train=file, test=file)).tasks("train", None, 0)
 
 
 def test_solutions_for_other_tasks_are_refused(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_file_that_is_no_tasks_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_seed_picks_the_same_tasks_again(tmp_path: Path) -> None:
     file = str(write(tmp_path / "many.json", {f"t{i}": BODY for i in range(9)}))
-    arc = Arc(Options(train=file, test=file))
+    arc = Arc(Arc.Options(train=file, test=file))
     picked = [[task.id for task in arc.tasks("test", 4, seed)] for seed in (1, 1, 2, 3)]
     assert picked[0] == picked[1]
     assert len(set(map(tuple, picked))) > 1
@@ -268,12 +268,12 @@ def test_templates_replace_the_wording(tmp_path: Path) -> None:
     (tmp_path / "e.txt").write_text("DECIDE")
     file = str(write(tmp_path / "c.json", {"t1": BODY}))
     own = {"message_template": str(tmp_path / "m.txt"), "edit_template": str(tmp_path / "e.txt")}
-    arc = Arc(Options(train=file, test=file, **own))
+    arc = Arc(Arc.Options(train=file, test=file, **own))
     (task,) = arc.tasks("test", None, 0)
     assert arc.questions(task)[0][0].content.startswith("PUZZLE \n[[1 2]")  # type: ignore[union-attr]
     assert arc.prompt(task)[0].content == "DECIDE"  # type: ignore[union-attr]
     with pytest.raises(UserError, match="template cannot be read"):
-        Arc(Options(train=file, test=file, edit_template=str(tmp_path / "none.txt")))
+        Arc(Arc.Options(train=file, test=file, edit_template=str(tmp_path / "none.txt")))
 
 
 @needs_shared
@@ -285,7 +285,7 @@ def test_the_published_subsets_become_trials_and_questions() -> None:
         "test": str(data / "arc-agi_evaluation_challenges_filtered_1B_eval_set.json"),
         "test_solutions": str(data / "arc-agi_evaluation_solutions_filtered_1B_eval_set.json"),
     }
-    arc = Arc(Options(**names))
+    arc = Arc(Arc.Options(**names))
     for split, count in (("train", 12), ("test", 10)):
         tasks = arc.tasks(split, None, 0)  # type: ignore[arg-type]
         assert len(tasks) == count
