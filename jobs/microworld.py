@@ -1,6 +1,6 @@
 """The micro-world as a cluster job.
 
-    ray job submit --working-dir . -- python jobs/microworld.py [--section.key value ...]
+ray job submit --working-dir . -- python jobs/microworld.py [--section.key value ...]
 """
 
 import sys

@@ -12,6 +12,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,7 +205,7 @@ def _known_keys(path: Sequence[Any]) -> list[str]:
 def _fields(model: Any) -> dict[str, Any]:
     if isinstance(model, type) and issubclass(model, BaseModel):
         return dict(model.model_fields)
-    return dict(getattr(model, "__dataclass_fields__", {}))
+    return {field.name: field.type for field in fields(model)} if is_dataclass(model) else {}
 
 
 def _pairs(overrides: Sequence[str]) -> Iterator[tuple[list[str], Any]]:

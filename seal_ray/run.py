@@ -77,10 +77,12 @@ async def _rounds(config: Config, store: Store, journal: Journal, progress: Prog
 
 async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
     """Measure the policy as it is, on tasks that it never learns from; the baselines once, with the untrained one."""
-    if lab.policy == 0:
-        await asyncio.gather(*(lab.measure_baseline(name, held_out) for name in config.evaluation.baselines))
+    untrained = lab.policy == 0
+    baselines = config.evaluation.baselines if untrained else ()
+    measures = [lab.measure_baseline(name, held_out) for name in baselines]
     if config.evaluation.samples:
-        await lab.measure(UNTRAINED if lab.policy == 0 else f"after round {lab.policy}", held_out)
+        measures.append(lab.measure(UNTRAINED if untrained else f"after round {lab.policy}", held_out))
+    await asyncio.gather(*measures)
 
 
 def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:

