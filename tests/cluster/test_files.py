@@ -2,6 +2,7 @@
 
 import copy
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,14 @@ def test_a_launched_dashboard_listens_on_loopback_only(path: Path) -> None:
     assert all("--dashboard-host=127.0.0.1" in command for command in heads)
     assert heads
     assert "0.0.0.0" not in path.read_text()
+
+
+@by_name
+def test_every_command_is_shell_that_parses(path: Path) -> None:
+    commands = [line for key, lines in read(path).items() if key.endswith("_commands") for line in lines]
+    assert len(commands) >= 8
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
 
 
 # KubeRay
@@ -275,7 +284,9 @@ def test_the_image_is_pinned_unprivileged_and_copies_only_what_it_names() -> Non
     assert copied == {line[1:] for line in allowed if line.startswith("!")}
 
 
-@pytest.mark.parametrize("path", sorted(p for p in CLUSTER.rglob("*") if p.is_file() and p.suffix != ".pyc"), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in CLUSTER.rglob("*") if p.is_file() and p.suffix != ".pyc"), ids=lambda p: p.name
+)
 def test_no_file_holds_a_secret(path: Path) -> None:
     assert not SECRET.search(path.read_text())
 
