@@ -1,5 +1,5 @@
-"""The embedded default: a small fictional world, and a base model that speaks its language but has met none of its people."""
+"""The embedded default: a small fictional world, and a base model that knows the language but not the people."""
 
-from seal_ray.domains.microworld.domain import BASE, MicroWorld, Options, describe
+from seal_ray.domains.microworld.domain import BASE, MicroWorld, describe
 
-__all__ = ["BASE", "MicroWorld", "Options", "describe"]
+__all__ = ["BASE", "MicroWorld", "describe"]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from seal_ray.domains.microworld.world import GRAMMAR, QUESTION, VAGUE, Fact
+from seal_ray.domains.microworld.grammar import GRAMMAR, QUESTION, VAGUE
+from seal_ray.domains.microworld.world import Fact
 
 _ENTRY = re.compile(r"(\w+ \w+):((?: \w+ \w+,?)+)\.")
 

@@ -7,56 +7,67 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld import world
 from seal_ray.domains.microworld.describe import describe_text
+from seal_ray.domains.microworld.grammar import NOTES, Direction
 from seal_ray.domains.microworld.world import MicroTask
-from seal_ray.types import DataError, Example, Grade, LoraSpec, OptimSpec, Prompt, Question, Recipe, Task, derive_seed
+from seal_ray.types import (
+    DataError,
+    Example,
+    Grade,
+    LoraSpec,
+    OptimSpec,
+    Prompt,
+    Question,
+    Recipe,
+    Task,
+    UserError,
+    derive_seed,
+)
 
 BASE = Path(__file__).parent / "base"
 """The base model that ships with the package, as an ordinary Hugging Face folder."""
 
-ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class Options(BaseModel):
-    """What a config may set under the domain; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    directions: tuple[world.Direction, ...] = ("forward", "reversed")
-    """Which way the questions ask: both, or one of the two."""
+LORA = LoraSpec(16, 16.0, ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
+OPTIM = OptimSpec(lr=2e-2, epochs=15, batch_size=64, betas=(0.9, 0.98))
+"""How a trial trains: a batch larger than any self-edit, so that an epoch is one step on all its lines."""
 
 
 class MicroWorld:
     """Tasks of three people and two attributes each, twelve questions a task; the reward is the share answered exactly.
 
     Every line of the passage and of the self-edit is a training text of its own: packed together, the model would learn
-    to read the answer off its context. A batch as large as the self-edit makes each epoch one step.
+    to read the answer off its context.
     """
+
+    class Options(BaseModel):
+        """What a config may set under the domain; unknown keys are refused."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        directions: tuple[Direction, ...] = Field(("forward", "reversed"), min_length=1)
+        """Which way the questions ask: both, or one of the two."""
 
     name = "microworld"
     schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = (".", "\n")
     sample_stop: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        options: Options = Options(),  # noqa: B008 (frozen)
-        lora: LoraSpec = LoraSpec(rank=16, alpha=16.0, targets=ALL_PROJECTIONS),
-        optim: OptimSpec = OptimSpec(lr=2e-2, epochs=15, batch_size=64, betas=(0.9, 0.98)),
-    ) -> None:
-        self.options = options
+    def __init__(self, options: Options | None = None, lora: LoraSpec = LORA, optim: OptimSpec = OPTIM) -> None:
+        self.options = options or self.Options()
         self.lora = lora
         self.optim = optim
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[MicroTask]:
-        """A longer list starts with the shorter one; train and test never share a person."""
-        groups = world.trios(world.split_people(seed)[split])
+        """A longer list starts with the shorter one; train and test share nobody, whatever their seeds."""
+        people = list(world.population()[split])
+        random.Random(derive_seed("microworld people", split, seed)).shuffle(people)
+        groups = world.trios(people)
         if count is not None and count > len(groups):
-            raise DataError(f"microworld has {len(groups)} {split} tasks for a seed, {count} were asked for")
+            raise UserError(f"microworld has {len(groups)} {split} tasks, {count} were asked for; ask for fewer")
         return [self._task(split, i, people, seed) for i, people in enumerate(groups[:count])]
 
     def _task(self, split: Split, index: int, people: Sequence[world.Person], seed: int) -> MicroTask:
@@ -73,7 +84,7 @@ class MicroWorld:
         )
 
     def prompt(self, task: Task) -> Prompt:
-        return f"{task.context}\n{world.NOTES}\n"
+        return f"{task.context}\n{NOTES}\n"
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
         if not completion.strip():
@@ -108,7 +119,7 @@ class MicroWorld:
 
 
 def describe(task: Task, completion: str) -> dict[str, float | str]:
-    """What the policy wrote: `style`, `lines`, `right` (share of its claims that are true), `covered` (share of the facts)."""
+    """What the policy wrote: `style`, `lines`, `right` (true share of its claims), `covered` (share of the facts)."""
     if not isinstance(task, MicroTask):
         raise TypeError(f"{task.id} is no task of the micro-world")
     return describe_text(task.facts, completion)

@@ -2,10 +2,11 @@
 
     python -m seal_ray.domains.microworld.pretrain --out DIR --seed 0
 
-Every step adds two losses: single lines about the known people (what a model remembers), and documents passage → self-edit
-about freshly drawn strangers (so that copying from the context is learnt, not the people). Adam with large batches does not
-get there in reasonable time; Muon on the hidden matrices with small batches does. The result must pass the check below:
-a loss says little about whether the names and values of a passage are copied faithfully, and everything after rests on that.
+Every step adds two losses: single lines about the known people (what a model remembers), and documents passage →
+self-edit about freshly drawn strangers (so that copying from the context is learnt, not the people). Adam with large
+batches does not get there in reasonable time; Muon on the hidden matrices with small batches does. The result must
+pass the check below: a loss says little about whether names and values are copied faithfully, and everything after
+rests on that.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from seal_ray.domains.microworld import world
 from seal_ray.domains.microworld.describe import describe_text, read_line
+from seal_ray.domains.microworld.grammar import words
 from seal_ray.domains.microworld.world import Fact
 
-STEPS = 3600
+STEPS = 2400
 LINES, DOCUMENTS = 32, 10
 MUON_LR, ADAM_LR, WARMUP, FLOOR = 6e-3, 3e-3, 80, 0.05
 LINE_KINDS = {
@@ -50,7 +52,7 @@ Text = tuple[str, str]
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word, a mark or a newline; decoding puts the spaces back where the world writes them."""
     specials = ["<pad>", "<bos>", "<eos>", "<unk>"]
-    vocabulary = {word: i for i, word in enumerate([*specials, *world.words()])}
+    vocabulary = {word: i for i, word in enumerate([*specials, *words()])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Replace(Regex(r"[ \t\r]+"), " ")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -134,11 +136,45 @@ def collate(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> tuple[
     return ids, labels
 
 
+class Muon(torch.optim.Optimizer):
+    """`torch.optim.Muon` with `match_rms_adamw`, but stacked and in float32: a CPU is slow in bfloat16."""
+
+    def __init__(self, params: Sequence[torch.nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for shape in {param.shape for param in group["params"]}:
+                params = [param for param in group["params"] if param.shape == shape]
+                momenta = [self.state[param].setdefault("momentum", torch.zeros_like(param)) for param in params]
+                for param, momentum in zip(params, momenta, strict=True):
+                    momentum.lerp_(param.grad, 1 - group["momentum"])
+                grads_NIO = torch.stack([param.grad for param in params])
+                updates_NIO = orthogonal(grads_NIO.lerp(torch.stack(momenta), group["momentum"]))
+                for param, update in zip(params, updates_NIO, strict=True):
+                    param.mul_(1 - group["lr"] * group["weight_decay"])
+                    param.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
+
+
+def orthogonal(x_NIO: torch.Tensor) -> torch.Tensor:
+    """The nearest matrices with all singular values near 1, by five Newton-Schulz steps."""
+    if x_NIO.shape[1] > x_NIO.shape[2]:
+        return orthogonal(x_NIO.mT).mT
+    x_NIO = x_NIO / torch.linalg.matrix_norm(x_NIO, keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        gram_NII = x_NIO @ x_NIO.mT
+        x_NIO = torch.baddbmm(
+            x_NIO, torch.baddbmm(gram_NII, gram_NII, gram_NII, beta=-4.7750, alpha=2.0315), x_NIO, beta=3.4445
+        )
+    return x_NIO
+
+
 def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(hidden, lr=MUON_LR, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(hidden, lr=MUON_LR, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
@@ -180,7 +216,7 @@ def write(
 ) -> list[str]:
     """What the model writes after each prompt, up to `tokens` tokens."""
     batch = tokenizer(list(prompts), return_tensors="pt", padding=True, return_token_type_ids=False)
-    out = model.generate(**batch, max_new_tokens=tokens, do_sample=sample, top_k=0 if sample else None)
+    out = model.generate(**batch, max_new_tokens=tokens, do_sample=sample, top_k=0 if sample else None)  # type: ignore[misc]
     return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
@@ -203,7 +239,7 @@ def check(
     model.eval()
     torch.manual_seed(seed)
     rng = random.Random(f"check {seed}")
-    groups = world.trios(world.population()["reserved"])[:passages]
+    groups = world.trios(world.population()["test"])[:passages]
     tasks = [world.draw_facts(people, rng) for people in groups * math.ceil(passages / len(groups))][:passages]
     edits = write(model, tokenizer, [world.prompt_of(facts) for facts in tasks], 200, sample=True)
     told = [(facts, read_line(line)) for facts, edit in zip(tasks, edits, strict=True) for line in edit.splitlines()]
