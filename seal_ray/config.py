@@ -62,6 +62,8 @@ class Sampling(Section):
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, ge=1)
+    context: int = Field(0, ge=0)
+    """Tokens of prompt and completion that vLLM makes room for; 0 takes the model's own limit."""
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
     endpoint_model: str = ""

@@ -25,7 +25,7 @@ from seal_ray.journal import Journal
 from seal_ray.lab import UNTRAINED, Lab
 from seal_ray.storage import Store
 from seal_ray.summary import Interval, summarize
-from seal_ray.types import Example, Task, UserError, content_key, derive_seed
+from seal_ray.types import Example, Prompt, Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import RULES, Candidate, Rule
 from seal_ray.workers.crew import Crew, Span
@@ -61,7 +61,7 @@ async def _rounds(config: Config, store: Store, journal: Journal, progress: Prog
 
     async with Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew:
         lab = Lab(config, domain, crew, journal, progress)
-        policies = Policies(config, store, journal, crew)
+        policies = Policies(config, store, journal, crew, probe=domain.prompt(held_out[0]))
         await policies.use(0)
         for round_ in range(1, config.run.rounds + 1):
             fresh = round_ if config.domain.fresh else 1
@@ -101,14 +101,16 @@ def journal_kept(journal: Journal, kept: Sequence[Candidate], round_: int) -> No
 class Policies:
     """The versions of the policy: 0 is the untouched base, each next one the base plus a single adapter."""
 
-    def __init__(self, config: Config, store: Store, journal: Journal, crew: Crew) -> None:
+    def __init__(self, config: Config, store: Store, journal: Journal, crew: Crew, probe: Prompt) -> None:
         self._config, self._store, self._journal, self._crew = config, store, journal, crew
+        self._probe = probe
         self._version = 0
         self._finished = {row["version"] for row in journal.rows("policies")}
 
     async def use(self, version: int) -> int:
         """Have every worker hold this version, as it was written to the run's directory."""
-        await self._crew.set_policy(version, load_policy(self._store, version) if version else None)
+        adapter = load_policy(self._store, version) if version else None
+        await self._crew.set_policy(version, adapter, self._probe)
         self._version = version
         return version
 

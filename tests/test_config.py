@@ -52,7 +52,11 @@ def test_what_a_config_does_not_know_is_refused_with_the_near_miss(
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("[model\n", "not valid TOML"), ("", "'model' is missing"), (MINIMAL.replace("path", "pth"), "did you mean 'path'")],
+    [
+        ("[model\n", "not valid TOML"),
+        ("", "'model' is missing"),
+        (MINIMAL.replace("path", "pth"), "did you mean 'path'"),
+    ],
 )
 def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
     path = written(tmp_path, text)

@@ -1,8 +1,5 @@
 import asyncio
-import json
-import threading
 from collections.abc import Callable, Coroutine, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -10,56 +7,23 @@ import pytest
 
 from seal_ray.http import ChatClient, EndpointError, Reply, _retry_after
 from seal_ray.types import DataError, Message, UserError
+from tests.servers import Answer, ScriptedServer, ok, serving
 
 KEY = "sk-a-key-nobody-may-see"
-GOOD = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
-Answer = tuple[int, dict[str, str], str]
-
-
-class Server:
-    """A real HTTP server that gives scripted answers in turn, the last one for ever, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.script: list[Answer] = [ok()]
-        self.seen: list[tuple[str, dict[str, Any], str]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                server.seen.append((self.path, body, self.headers.get("authorization", "")))
-                status, headers, text = server.script[min(len(server.seen), len(server.script)) - 1]
-                self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(text.encode()))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-
-def ok(body: Any = GOOD) -> Answer:
-    return 200, {}, json.dumps(body)
+GOOD = {
+    "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+}
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     monkeypatch.setenv("TEST_KEY", KEY)
-    made = Server()
-    thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.http.shutdown()
-    thread.join()
-    made.http.server_close()
+    with serving(ok(GOOD)) as made:
+        yield made
 
 
-def use(server: Server, work: Callable[[ChatClient], Coroutine[Any, Any, Any]], **options: Any) -> Any:
+def use(server: ScriptedServer, work: Callable[[ChatClient], Coroutine[Any, Any, Any]], **options: Any) -> Any:
     async def main() -> Any:
         async with ChatClient(server.url, "m", **{"key_env": "TEST_KEY", "backoff": 0.001, **options}) as client:
             return await work(client), client.usage
@@ -71,33 +35,46 @@ def hello(client: ChatClient) -> Coroutine[Any, Any, Reply]:
     return client.chat([Message("user", "hi")], temperature=0.5)
 
 
-def test_a_chat_carries_the_key_and_its_parameters(server: Server) -> None:
+def test_a_chat_carries_the_key_and_its_parameters(server: ScriptedServer) -> None:
     reply, usage = use(server, hello)
     assert reply == Reply("hello", "stop", 3, 1)
     assert (usage.requests, usage.retries, usage.prompt_tokens, usage.completion_tokens) == (1, 0, 3, 1)
-    assert server.seen == [("/v1/chat/completions",
-                            {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5},
-                            f"Bearer {KEY}")]
+    assert server.seen == [
+        (
+            "/v1/chat/completions",
+            {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5},
+            f"Bearer {KEY}",
+        )
+    ]
 
 
-def test_a_plain_text_is_continued(server: Server) -> None:
+def test_a_plain_text_is_continued(server: ScriptedServer) -> None:
     server.script = [ok({"choices": [{"text": " there", "finish_reason": "length"}]})]
     reply, _ = use(server, lambda client: client.complete("hello", max_tokens=1))
     assert reply == Reply(" there", "length")
     assert server.seen[0][:2] == ("/v1/completions", {"model": "m", "prompt": "hello", "max_tokens": 1})
 
 
-@pytest.mark.parametrize("trouble", [(429, {"retry-after": "0.02"}, ""), (500, {}, ""), (503, {}, "busy"),
-                                     (200, {}, "{not json"), (200, {}, "[]"), (200, {}, '{"choices": []}'),
-                                     ok({"choices": [{"message": {"content": None}}]})])
-def test_passing_trouble_is_retried(server: Server, trouble: Answer) -> None:
-    server.script = [trouble, trouble, ok()]
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        (429, {"retry-after": "0.02"}, ""),
+        (500, {}, ""),
+        (503, {}, "busy"),
+        (200, {}, "{not json"),
+        (200, {}, "[]"),
+        (200, {}, '{"choices": []}'),
+        ok({"choices": [{"message": {"content": None}}]}),
+    ],
+)
+def test_passing_trouble_is_retried(server: ScriptedServer, trouble: Answer) -> None:
+    server.script = [trouble, trouble, ok(GOOD)]
     reply, usage = use(server, hello)
     assert reply.text == "hello"
     assert (usage.requests, usage.retries) == (3, 2)
 
 
-def test_lasting_trouble_ends_after_a_bounded_number_of_tries(server: Server) -> None:
+def test_lasting_trouble_ends_after_a_bounded_number_of_tries(server: ScriptedServer) -> None:
     server.script = [(503, {}, KEY)]
     with pytest.raises(EndpointError, match="HTTP 503, in all 3 tries") as caught:
         use(server, hello, retries=2)
@@ -105,7 +82,7 @@ def test_lasting_trouble_ends_after_a_bounded_number_of_tries(server: Server) ->
     assert KEY not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_an_infrastructure_failure(server: Server) -> None:
+def test_a_server_that_is_not_there_is_an_infrastructure_failure(server: ScriptedServer) -> None:
     port = server.http.server_port
     server.http.server_close()
     server.url = f"http://127.0.0.1:{port}/v1"
@@ -113,10 +90,12 @@ def test_a_server_that_is_not_there_is_an_infrastructure_failure(server: Server)
         use(server, hello, retries=1)
 
 
-@pytest.mark.parametrize(("status", "kind", "words"), [(401, UserError, "TEST_KEY"), (404, UserError, "/v1"),
-                                                       (400, DataError, "too long")])
-def test_a_refusal_is_not_retried_and_never_shows_the_key(server: Server, status: int, kind: type[Exception],
-                                                          words: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind", "words"), [(401, UserError, "TEST_KEY"), (404, UserError, "/v1"), (400, DataError, "too long")]
+)
+def test_a_refusal_is_not_retried_and_never_shows_the_key(
+    server: ScriptedServer, status: int, kind: type[Exception], words: str
+) -> None:
     server.script = [(status, {}, f"too long, said {KEY}")]
     with pytest.raises(kind, match=words) as caught:
         use(server, hello)
@@ -138,7 +117,7 @@ class Counting(httpx.AsyncHTTPTransport):
             self.busy -= 1
 
 
-def test_no_more_requests_run_at_once_than_asked_for(server: Server) -> None:
+def test_no_more_requests_run_at_once_than_asked_for(server: ScriptedServer) -> None:
     transport = Counting()
 
     async def many(client: ChatClient) -> list[Reply]:
@@ -154,8 +133,9 @@ def test_a_key_that_is_not_set_is_said_before_anything_is_asked() -> None:
         ChatClient("http://127.0.0.1:1/v1", "m", "NO_SUCH_KEY")
 
 
-@pytest.mark.parametrize("url", [f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}", "127.0.0.1/v1",
-                                 "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url", [f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}", "127.0.0.1/v1", "ftp://127.0.0.1"]
+)
 def test_a_base_url_that_is_none_or_hides_a_secret_is_refused(url: str) -> None:
     with pytest.raises(UserError) as caught:
         ChatClient(url, "m")

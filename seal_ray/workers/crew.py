@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from seal_ray.config import Config
 from seal_ray.models import resolve
-from seal_ray.types import Completion, Example, LoraSpec, OptimSpec, Outcome, SampleRequest, Trial, UserError
+from seal_ray.types import Completion, Example, LoraSpec, OptimSpec, Outcome, Prompt, SampleRequest, Trial, UserError
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec, Sampler
@@ -62,7 +62,7 @@ class Crew:
             size=workers.samplers,
             depth=engine.in_flight,
         )
-        self._on_span = on_span
+        self._engine, self._on_span = engine, on_span
 
     async def __aenter__(self) -> Crew:
         return self
@@ -71,17 +71,27 @@ class Crew:
         await self.samplers.close()
         await self.trainers.close()
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
-        """Every worker, and each that joins later, works under this version from now on."""
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
+        """Every worker, and each that joins later, works under this version from now on.
+
+        An engine that loads adapters its own way is held to the bank's log-probabilities of the probe.
+        """
         shared = ray.put(adapter)
         await self.trainers.broadcast("set_policy", version, shared)
-        await self.samplers.broadcast("set_policy", version, shared)
+        checked = await self.trainers.call("probe", probe) if adapter and self._engine.name == "vllm" else None
+        await self.samplers.broadcast("set_policy", version, shared, checked)
 
     async def sample(self, request: SampleRequest) -> Completion:
         return await self._timed("sample", self.samplers, "sample", request)
 
     async def attempt(self, trial: Trial) -> Outcome:
-        return await self._timed("trial", self.trainers, "attempt", trial)
+        """One trial, trained in a bank and asked there, or asked through the samplers' engine."""
+        if not self._engine.trial_adapters:
+            return await self._timed("trial", self.trainers, "attempt", trial)
+        outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
+        if outcome.failure:
+            return outcome
+        return replace(outcome, answers=await self._timed("ask", self.samplers, "answer", adapter, trial))
 
     async def update(
         self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int

@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from seal_ray.config import Config
-from seal_ray.types import Completion, DataError, SampleRequest, UserError
+from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
+from seal_ray.workers.engines.canary import check
+from seal_ray.workers.engines.vllm import rank_limit
 from seal_ray.workers.loading import ModelSpec
 
 if TYPE_CHECKING:
@@ -23,21 +25,59 @@ ENGINES = ("auto", "vllm", "transformers", "endpoint")
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Which engine a sampler runs."""
+    """Which engine a sampler runs, and what it must be able to hold."""
 
     name: str
-    in_flight: int
+    max_rank: int
+    """The largest adapter a run will load: policies add up, unless they are compressed."""
+    context: int = 0
+    memory: float = 0.9
+    trial_adapters: int = 0
+    endpoint: str = ""
+    endpoint_model: str = ""
+    key_env: str = ""
+    in_flight: int = 256
     """Requests one sampler holds at a time; the engine batches them."""
 
     @classmethod
     def of(cls, config: Config) -> EngineSpec:
-        name = config.sampling.engine
+        """Checked before anything is started."""
+        sampling, workers, update = config.sampling, config.workers, config.update
+        name = sampling.engine
         if name not in ENGINES:
             raise UserError(f"sampling.engine {name!r} is unknown; known: {', '.join(ENGINES)}")
         if name == "auto":
-            name = "vllm" if config.workers.gpus_per_sampler and find_spec("vllm") else "transformers"
+            name = "vllm" if workers.gpus_per_sampler and find_spec("vllm") else "transformers"
             logger.info("sampling.engine auto: using %s", name)
-        return cls(name, in_flight=256)
+        if name == "endpoint" and not sampling.endpoint:
+            raise UserError('sampling.engine is "endpoint": give its base URL as sampling.endpoint')
+        by_vllm = config.trial.answering == "vllm"
+        if by_vllm and name != "vllm":
+            raise UserError(f'trial.answering is "vllm", which needs sampling.engine "vllm" (it is "{name}")')
+        rank = update.max_rank or update.lora.rank * max(1, config.run.rounds)
+        if by_vllm:
+            rank += config.trial.lora.rank
+        if name == "vllm":
+            rank_limit(rank)
+        return cls(
+            name,
+            rank,
+            sampling.context,
+            0.9 * min(1.0, workers.gpus_per_sampler or 1.0),
+            workers.slots if by_vllm else 0,
+            sampling.endpoint,
+            sampling.endpoint_model,
+            sampling.key_env,
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A text and what the bank makes of it, to check that an engine serves the same policy."""
+
+    ids: tuple[int, ...]
+    expected: tuple[float, ...]
+    base: tuple[float, ...]
 
 
 class Sampler:
@@ -49,9 +89,12 @@ class Sampler:
     async def setup(self) -> None:
         self._engine = await _build(self._model, self._spec)
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> None:
         """Called between rounds; requests in flight are finished first."""
         await self._engine.set_policy(version, adapter)
+        if probe:
+            tolerance = _TOLERANCE[self._model.dtype]
+            await check(self._engine, version, probe.ids, probe.expected, probe.base, tolerance)
         self._version = version
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -63,8 +106,35 @@ class Sampler:
             return Completion("", 0, finished=False, refused=str(error), worker=self._name)
         return replace(completion, worker=self._name)
 
+    async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[str, ...]:
+        """A trained trial's questions, asked here instead of in the bank."""
+        from seal_ray.workers.engines.vllm import VllmEngine
+
+        assert isinstance(self._engine, VllmEngine)
+        answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
+        return tuple(answer.text for answer in answers)
+
+
+_TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01}
+"""Nats per token that rounding may put between an engine and the bank."""
+
 
 async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
+    if spec.name == "vllm":
+        from seal_ray.workers.engines.vllm import VllmEngine
+
+        return await VllmEngine.start(
+            replace(model, dtype="float32" if model.dtype == "float64" else model.dtype),
+            max_lora_rank=spec.max_rank,
+            max_model_len=spec.context or None,
+            gpu_memory_utilization=spec.memory,
+            adapters=spec.trial_adapters,
+        )
+    if spec.name == "endpoint":
+        from seal_ray.http import ChatClient
+        from seal_ray.workers.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(ChatClient(spec.endpoint, spec.endpoint_model, key_env=spec.key_env))
     from seal_ray.workers.engines.transformers import TransformersEngine
 
     return await TransformersEngine.start(model)

@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.types import DataError, Example, Failure, LoraSpec, OptimSpec, Outcome, Trial
+from seal_ray.types import DataError, Example, Failure, LoraSpec, OptimSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.workers.sampler import Probe
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
 
 logger = logging.getLogger(__name__)
+
+_PROBE_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,20 @@ class Trainer:
 
     async def attempt(self, trial: Trial) -> Outcome:
         """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
+        return (await self._attempt(trial))[0]
+
+    async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
         if trial.policy not in (0, self._version):
             raise RuntimeError(f"trial for policy {trial.policy} reached a trainer that holds {self._version}")
         start = time.time()
         try:
-            job = self._job(trial)
+            job = self._job(trial, keep_adapter)
         except DataError as error:
-            return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name)
+            return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name), None
         result = await self._run(job)
         for warning in result.warnings:
             logger.warning("%s: %s", trial.task_id, warning)
-        return Outcome(
+        outcome = Outcome(
             trial.key,
             answers=result.answer_texts,
             log_likelihoods=result.log_likelihoods,
@@ -88,6 +94,30 @@ class Trainer:
             seconds=time.time() - start,
             worker=self._name,
         )
+        return outcome, result.adapter
+
+    async def train(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        """Only train; the adapter comes back, over the policy's, for the questions to be asked elsewhere."""
+        from seal_ray.bank.adapter import stack
+
+        under = self._policy if trial.policy else None
+        if trial.recipe is None:
+            return Outcome(trial.key, worker=self._name), under
+        outcome, adapter = await self._attempt(replace(trial, questions=()), keep_adapter=True)
+        outcome = replace(outcome, key=trial.key)
+        return outcome, stack(under, adapter) if under and adapter else adapter
+
+    async def probe(self, prompt: Prompt) -> Probe:
+        """A text's log-probabilities with and without the policy. Called between stages."""
+        from seal_ray.bank import TokenText
+
+        ids = tuple(render_prompt(self._tokenizer, prompt)[:_PROBE_TOKENS])
+        text = TokenText.of((), ids)
+        (expected,) = self._bank.log_probs([text])
+        self._bank.set_policy(None)
+        (base,) = self._bank.log_probs([text])
+        self._bank.set_policy(self._policy)
+        return Probe(ids, tuple(expected), tuple(base))
 
     async def update(
         self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
@@ -109,7 +139,7 @@ class Trainer:
             adapter, error = compress(adapter, max_rank)
         return UpdateResult(adapter, result.losses, error, self._name)
 
-    def _job(self, trial: Trial) -> Job:
+    def _job(self, trial: Trial, keep_adapter: bool) -> Job:
         from seal_ray.bank import Job
 
         recipe = trial.recipe
@@ -125,6 +155,7 @@ class Trainer:
             stop=trial.stop,
             statements=tuple(self._text(statement) for statement in trial.statements),
             use_policy=trial.policy != 0,
+            keep_adapter=keep_adapter,
             **training,
         )
 

@@ -1,0 +1,3 @@
+from seal_ray.cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""Small runs of the micro-world, and what is compared of them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from seal_ray.config import Config, load
+from seal_ray.journal import Journal
+from seal_ray.storage import Store
+
+CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"
+SMALL = [
+    *("--domain.train", "4", "--domain.test", "4", "--sampling.per_task", "3", "--sampling.max_tokens", "120"),
+    *("--evaluation.samples", "1", "--trial.optim.epochs", "10", "--workers.slots", "8"),
+]
+
+
+def small_run(folder: Path, *more: str) -> Config:
+    """A whole run, two rounds, in seconds."""
+    return load(CONFIG, [*SMALL, "--run.dir", str(folder), *more])
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Everything a run decided: its self-edits, the reward of every trial, what was kept, what was planned."""
+    journal = Journal(Store(str(folder)))
+    return {
+        "self_edits": {row["key"]: row["completion"] for row in journal.rows("self_edits")},
+        "rewards": {row["key"]: (row["reward"], tuple(row["answers"])) for row in journal.rows("outcomes")},
+        "planned": {row["key"]: row["trial"] for row in journal.rows("planned")},
+        "kept": {row["key"]: row["self_edit"] for row in journal.rows("kept")},
+        "policies": {row["version"]: row["kept"] for row in journal.rows("policies")},
+    }
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    """The same small run as a command of its own, which can be killed."""
+    arguments = ["run", str(CONFIG), *SMALL, "--run.dir", str(folder), *more]
+    log = open(folder.with_suffix(".log"), "ab")  # noqa: SIM115 - the process keeps it
+    return subprocess.Popen([sys.executable, "-m", "seal_ray", *arguments], stdout=log, stderr=log)
+
+
+def kill_when(process: subprocess.Popen[bytes], folder: Path, rows: int) -> bool:
+    """Kill -9 once this many rows are on disk; False when the run ended before that."""
+    while process.poll() is None:
+        if rows_on_disk(folder) >= rows:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    return False
+
+
+def rows_on_disk(folder: Path) -> int:
+    """Self-edits and outcomes that would survive a kill."""
+    files = [path for table in ("self_edits", "outcomes") for path in (folder / "journal" / table).glob("*.parquet")]
+    return sum(pq.read_metadata(path).num_rows for path in files)

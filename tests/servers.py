@@ -1,0 +1,57 @@
+"""A real HTTP server on loopback that says what a test scripts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers and body of one reply."""
+
+
+class ScriptedServer:
+    """Gives its scripted answers in turn, the last one for ever, and keeps what it was asked."""
+
+    def __init__(self, *script: Answer) -> None:
+        self.script = list(script)
+        self.seen: list[tuple[str, dict[str, Any], str]] = []
+        """Path, body and authorization of each request."""
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                server.seen.append((self.path, body, self.headers.get("authorization", "")))
+                status, headers, text = server.script[min(len(server.seen), len(server.script)) - 1]
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(text.encode()))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+
+def ok(body: Any) -> Answer:
+    return 200, {}, json.dumps(body)
+
+
+@contextmanager
+def serving(*script: Answer) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(*script)
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.http.shutdown()
+        thread.join()
+        server.http.server_close()

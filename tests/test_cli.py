@@ -1,0 +1,83 @@
+"""The command: one line and exit code 2 for what a user can mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs import CONFIG
+
+
+def seal_ray(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True, env=os.environ | environment
+    )
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert seal_ray("--help").returncode == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -> None:
+    shown = seal_ray("run", str(CONFIG), "--run.dir", str(tmp_path / "r"), "--run.seed", "4", "--dry-run")
+    assert json.loads(shown.stdout)["run"]["seed"] == 4
+    assert not (tmp_path / "r").exists()
+
+
+MISTAKES = {
+    "a missing config": (["run", "nowhere.toml"], "nowhere.toml: no such config file"),
+    "an unknown key": (["run", str(CONFIG), "--run.sede", "1"], "did you mean 'seed'?"),
+    "an unknown domain": (["run", str(CONFIG), "--domain.name", "microwold"], "did you mean 'microworld'?"),
+    "an unknown option": (["run", str(CONFIG), "--domain.options", '{"colour": 1}'], "domain.options.colour"),
+    "an unknown engine": (["run", str(CONFIG), "--sampling.engine", "vlm"], "sampling.engine 'vlm' is unknown"),
+    "an unknown rule": (["run", str(CONFIG), "--selection.rule", "bset"], "did you mean 'best'?"),
+    "a model that is none": (
+        ["run", str(CONFIG), "--model.path", "{tmp}"],
+        "is no model: the folder has no config.json",
+    ),
+    "a model path that is nowhere": (["run", str(CONFIG), "--model.path", "{tmp}/x"], "neither a model folder nor"),
+    "no run to resume": (["resume", "{tmp}"], "no run is here"),
+    "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
+    "no Ray at that address": (
+        ["run", str(CONFIG), "--workers.address", "127.0.0.1:1"],
+        "Ray cannot be reached at 127.0.0.1:1",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda name: name.replace(" ", "-"))
+def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: Path) -> None:
+    arguments, complaint = MISTAKES[mistake]
+    arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    if arguments[0] == "run":
+        arguments += ["--run.dir", str(tmp_path / "run")]
+    shown = seal_ray(*arguments, RAY_raylet_start_wait_time_s="5")
+    assert shown.returncode == 2, shown.stderr
+    lines = [line for line in shown.stderr.splitlines() if line.startswith("seal-ray: ")]
+    assert len(lines) == 1
+    assert complaint in lines[0]
+    assert "Traceback" not in shown.stderr
+
+
+def test_with_debug_the_traceback_is_shown() -> None:
+    shown = seal_ray("run", "nowhere.toml", "--debug")
+    assert "Traceback" in shown.stderr
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    shown = seal_ray("run", str(CONFIG), "--run.dir", str(blocker / "run"))
+    assert shown.returncode == 2
+    assert "cannot be written" in shown.stderr

@@ -1,0 +1,105 @@
+"""A run's result depends on its config alone: not on how many workers it had, or what was killed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.journal import Journal
+from seal_ray.run import load_policy, recorded_config, run
+from seal_ray.storage import Store
+from seal_ray.summary import summarize
+from seal_ray.types import UserError
+from seal_ray.ui import Silent
+from tests.runs import kill_when, results, small_run, start
+
+
+@pytest.fixture(scope="module")
+def quiet_run(_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One undisturbed run on one trainer, which the others are compared with."""
+    folder = tmp_path_factory.mktemp("quiet") / "run"
+    run(small_run(folder, "--workers.trainers", "1"), Silent())
+    return folder
+
+
+def test_a_run_leaves_baselines_and_every_round_measured(quiet_run: Path) -> None:
+    summary = summarize(Journal(Store(str(quiet_run))))
+    assert set(summary) == {"base", "passage only", "untrained self-edits", "after round 1", "after round 2"}
+    assert all(measured.n == 4 and measured.low <= measured.accuracy <= measured.high for measured in summary.values())
+    assert summary["base"].accuracy < summary["untrained self-edits"].accuracy
+
+
+def test_two_trainers_come_to_the_same_answers_as_one(quiet_run: Path, tmp_path: Path) -> None:
+    run(small_run(tmp_path / "two", "--workers.trainers", "2"), Silent())
+    assert results(tmp_path / "two") == results(quiet_run)
+
+
+def test_a_finished_run_given_again_does_nothing_again(quiet_run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in quiet_run.rglob("*.parquet")}
+    summary = run(recorded_config(str(quiet_run)), Silent())
+    after = {path: path.stat().st_mtime_ns for path in quiet_run.rglob("*.parquet")}
+    assert after == before
+    assert summary == summarize(Journal(Store(str(quiet_run))))
+
+
+def test_each_policy_is_the_one_before_and_one_adapter_more(quiet_run: Path) -> None:
+    store = Store(str(quiet_run))
+    assert [load_policy(store, version).rank for version in (1, 2)] == [16, 32]
+
+
+def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(quiet_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    rows = len(results(quiet_run)["self_edits"]) + len(results(quiet_run)["rewards"])
+    moments = sorted(random.Random(3).sample(range(1, rows), 5))
+    killed = [kill_when(start(folder, "--workers.trainers", "1"), folder, moment) for moment in moments]
+    assert killed.count(True) >= 4  # a moment is passed over when one flush brings the rows of two
+    process = start(folder, "--workers.trainers", "1")
+    assert process.wait(300) == 0, folder.with_suffix(".log").read_text()
+    assert results(folder) == results(quiet_run)
+
+
+def test_a_directory_of_another_run_is_refused_with_the_difference_and_force_moves_it_aside(
+    quiet_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(small_run(folder, "--run.rounds", "0", "--evaluation.samples", "0"), Silent())
+    other = small_run(folder, "--run.rounds", "0", "--evaluation.samples", "0", "--run.seed", "9")
+    with pytest.raises(UserError, match=r"holds a run with another config \(run.seed: 1 -> 9\)"):
+        run(other, Silent())
+    old = results(folder)
+    run(other, Silent(), force=True)
+    assert results(folder / "aside-1") == old
+    assert results(folder)["rewards"].keys().isdisjoint(old["rewards"])
+
+
+def test_two_drivers_never_share_a_directory(tmp_path: Path) -> None:
+    lock = Store(str(tmp_path)).lock()
+    assert lock
+    with pytest.raises(UserError, match="another process is at work here"):
+        run(small_run(tmp_path), Silent())
+    lock.close()
+
+
+def test_a_self_edit_that_cannot_be_used_is_on_record_and_worth_nothing(
+    quiet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seal_ray.domains.microworld.domain import MicroWorld
+    from seal_ray.types import DataError
+
+    whole = MicroWorld.recipe
+
+    def picky(self: MicroWorld, task: Any, completion: str, seed: int) -> Any:
+        if task.id.endswith("001"):
+            raise DataError(f"{task.id}: not this one")
+        return whole(self, task, completion, seed)
+
+    monkeypatch.setattr(MicroWorld, "recipe", picky)
+    folder = tmp_path / "picky"
+    run(small_run(folder, "--run.rounds", "1"), Silent())
+    rows = list(Journal(Store(str(folder))).rows("outcomes"))
+    failed = [row for row in rows if row["failure"]]
+    assert failed
+    assert all(row["failure"] == "data" and "not this one" in row["reason"] and row["reward"] == 0 for row in failed)
