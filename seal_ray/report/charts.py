@@ -110,7 +110,7 @@ def _said(arm: Arm) -> str:
 
 def histogram(round_: Round) -> Markup:
     """Mean rewards of a round's self-edits, those that were kept in the accent's colour."""
-    left, right, top, bottom = 34, SMALL - 10, 12, 156
+    left, right, top, bottom = 34, SMALL - 16, 12, 156
     low = min(0.0, *(c.reward for c in round_.candidates))
     high = max(1.0, *(c.reward for c in round_.candidates))
     counts = [[0, 0] for _ in range(_BINS)]  # not kept, kept
@@ -144,7 +144,7 @@ def histogram(round_: Round) -> Markup:
 
 
 def workers(found: Timeline) -> Markup:
-    """A lane per worker with what it had in hand, and above them the trials that ended."""
+    """A lane per worker with what it had to do, and above them the trials that ended."""
     return both(lambda name, wide: _workers(found, name, wide), "timeline")
 
 
@@ -153,8 +153,8 @@ def _workers(found: Timeline, name: str, wide: bool) -> Drawing:
     width, left = (WIDE, 150) if wide else (NARROW, 4)
     right, floor = width - 4, strip + 18 + lane * len(found.lanes)
     label_x, anchor = (left - 10, "end") if wide else (left, "start")
-    said = "; ".join(f"{row.worker} had nothing in hand {percent(row.idle)} of the time" for row in found.lanes)
-    pen = Drawing(name, width, floor + 34, "What each worker had in hand over time", said)
+    said = "; ".join(f"{row.worker} had no work {percent(row.idle)} of the time" for row in found.lanes)
+    pen = Drawing(name, width, floor + 34, "What each worker had to do over time", said)
     x = Axis(0, found.seconds, left, right)
     if most := max(found.ended):
         each, slot = found.seconds / len(found.ended), (right - left) / len(found.ended)

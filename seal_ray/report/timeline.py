@@ -1,4 +1,4 @@
-"""How a run's time was spent, from its spans: when each worker had what in hand."""
+"""How a run's time was spent, from its spans: when each worker had what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAUSE_SECONDS, _PAUSE_SHARE = 120.0, 0.05
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of time, in seconds from the start of the run, in which a worker always had `what` in hand."""
+    """A stretch of time, in seconds from the start of the run, in which a worker always had `what` to do."""
 
     what: str
     start: float
