@@ -20,6 +20,7 @@ app = App(
 )
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
 
 
 @app.command
@@ -29,7 +30,7 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Do a run, or continue the one in its directory.
 
@@ -43,8 +44,6 @@ def run(
         If the directory holds a run with another config, move that aside (it is never deleted).
     quiet
         No progress.
-    as_json
-        Print the result as one JSON object.
     """
     from seal_ray import config as configs
 
@@ -56,7 +55,7 @@ def run(
 
 
 @app.command
-def resume(dir: str, *, quiet: bool = False, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
     """Continue the run in a directory, with the config it was started with."""
     from seal_ray.run import recorded_config
 
@@ -64,7 +63,7 @@ def resume(dir: str, *, quiet: bool = False, as_json: Annotated[bool, Parameter(
 
 
 @app.command(name="eval")
-def evaluate(dir: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def evaluate(dir: str, *, as_json: AsJson = False) -> None:
     """Show a run's held-out accuracy per baseline and round, with 95 % intervals."""
     from seal_ray.journal import Journal
     from seal_ray.run import recorded_config
@@ -81,7 +80,7 @@ def demo(
     seed: int = 1,
     dir: str = "",
     quiet: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Watch a small model learn to write better notes to itself, in minutes, on this machine.
 
@@ -105,6 +104,55 @@ def demo(
 def report(dir: str) -> None:
     """Write the report of a run: one self-contained HTML page."""
     print(_write_report(dir))
+
+
+@app.command(name="import")
+def import_(record: str, *, into: str) -> None:
+    """Carry a recorded round of the published results into a run directory of its own."""
+    from seal_ray.records.carry import import_record
+
+    _say(f"{import_record(record, into)} self-edits are in {into}")
+
+
+@app.command
+def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "") -> None:
+    """Write what a run has learnt.
+
+    Parameters
+    ----------
+    self_edits
+        A file for the self-edits last kept, as JSON lines of prompt and completion.
+    adapter
+        A folder for the last policy as a PEFT adapter, with a model card.
+    merged
+        A folder for the last policy as a whole Hugging Face model, with a model card.
+    """
+    from seal_ray import export as exports
+
+    if not (self_edits or adapter or merged):
+        raise UserError("nothing to export: give --self-edits FILE, --adapter FOLDER or --merged FOLDER")
+    if self_edits:
+        _say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
+    if adapter:
+        _say(f"policy {exports.export_adapter(dir, adapter)}: {adapter}")
+    if merged:
+        _say(f"policy {exports.export_merged(dir, merged)}: {merged}")
+
+
+@app.command
+def grade(*, records: str, grader: str = "offline", as_json: AsJson = False) -> None:
+    """Hold a grader to recorded verdicts: how often it agrees, beyond chance, and how far rewards shift."""
+    from seal_ray.grading.agreement import grade_records
+
+    _facts(grade_records(records, grader), as_json)
+
+
+@app.command
+def race(*, records: str, as_json: AsJson = False) -> None:
+    """What racing would have saved on a recorded round's trials, and what it would have given up."""
+    from seal_ray.update.racing import replay
+
+    _facts(replay(records), as_json)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -147,6 +195,10 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(tree(summary)))
     else:
         print_table(summary)
+
+
+def _facts(found: dict[str, float], as_json: bool) -> None:
+    print(json.dumps(found) if as_json else "\n".join(f"{name:22} {value:.4g}" for name, value in found.items()))
 
 
 def _say(line: str) -> None:

@@ -22,9 +22,9 @@ from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config, difference, parse
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
-from seal_ray.lab import UNTRAINED, Lab
+from seal_ray.lab import Lab
 from seal_ray.storage import Store
-from seal_ray.summary import Interval, summarize
+from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Example, Prompt, Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import RULES, Candidate, Rule
@@ -166,7 +166,7 @@ def claim(store: Store, config: Config, force: bool) -> None:
     """Make the directory this config's. Another run found there stops this one, or with `force` is moved aside."""
     mine = config.identity()
     if store.exists(CONFIG):
-        lines = difference(json.loads(store.read(CONFIG))["identity"], mine)
+        lines = difference(json.loads(store.read(CONFIG)).get("identity", {}), mine)
         if not lines:
             return
         if not force:
@@ -184,7 +184,9 @@ def recorded_config(directory: str) -> Config:
     store = Store(directory)
     if not store.exists(CONFIG):
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
-    tree = json.loads(store.read(CONFIG))["config"]
+    tree = json.loads(store.read(CONFIG)).get("config")
+    if tree is None:
+        raise UserError(f"{directory}: holds an imported record, not a run of its own")
     tree["run"]["dir"] = directory
     return parse(tree, f"{directory}/{CONFIG}")
 

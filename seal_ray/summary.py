@@ -12,6 +12,9 @@ import numpy as np
 from seal_ray.journal import Journal
 from seal_ray.types import derive_seed
 
+UNTRAINED = "untrained self-edits"
+"""The arm of the policy before its first round."""
+
 _RESAMPLES = 2000
 
 

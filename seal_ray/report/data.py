@@ -19,11 +19,9 @@ from seal_ray.report.texts import shown
 from seal_ray.report.timeline import Timeline, timeline
 from seal_ray.report.writing import Writing, writing
 from seal_ray.storage import Store
-from seal_ray.summary import Interval, interval, task_rewards
+from seal_ray.summary import UNTRAINED, Interval, interval, task_rewards
 from seal_ray.types import UserError
 
-UNTRAINED = "untrained self-edits"
-"""The arm of the policy before its first round, as the journal names it."""
 CONTROL = "control"
 """A run in this folder of the directory is drawn beside the run."""
 

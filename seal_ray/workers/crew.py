@@ -99,8 +99,7 @@ class Crew:
         return await self._timed("update", self.trainers, "update", tuple(examples), lora, optim, seed, max_rank)
 
     async def _timed(self, what: str, pool: Pool, method: str, *args: Any) -> Any:
-        start = time.time()
-        result = await pool.call(method, *args)
+        result, start = await pool.timed(method, *args)
         self._on_span(Span(what, getattr(result, "worker", ""), start, time.time()))
         return result
 

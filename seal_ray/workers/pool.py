@@ -94,6 +94,10 @@ class Pool:
 
     async def call(self, method: str, *args: Any) -> Any:
         """Run a method on some worker. Lost workers are replaced and the call repeated; its own errors are raised."""
+        return (await self.timed(method, *args))[0]
+
+    async def timed(self, method: str, *args: Any) -> tuple[Any, float]:
+        """The same, with the time at which the worker that answered was given the call."""
         self._outstanding += 1
         self._grow()
         attempts: set[asyncio.Task[Any]] = set()
@@ -137,17 +141,17 @@ class Pool:
             ray.kill(worker.handle)
         self._ready.clear()
 
-    async def _persist(self, method: str, args: tuple[Any, ...]) -> Any:
+    async def _persist(self, method: str, args: tuple[Any, ...]) -> tuple[Any, float]:
         """One attempt at a call: on as many workers in turn as it takes."""
         lost = lost_alone = 0
         while True:
             alone = lost >= _ALONE_AFTER
             worker = await self._acquire(alone)
-            start = time.monotonic()
+            start = time.time()
             try:
                 result = await getattr(worker.handle, method).remote(*args)
-                self._durations.append(time.monotonic() - start)
-                return result
+                self._durations.append(time.time() - start)
+                return result, start
             except LOST as error:
                 self._lose(worker)
                 lost += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.journal import Journal
-from seal_ray.lab import UNTRAINED
+from seal_ray.summary import UNTRAINED
 from seal_ray.report import data, write_report
 from seal_ray.storage import Store
 from seal_ray.summary import summarize
@@ -180,7 +180,3 @@ def test_a_run_of_a_thousand_tasks_with_long_hostile_texts_gives_a_page_below_fi
     assert size < 5_000_000
     assert (len(found.open), len(found.folded) > 100, found.unseen > 0) == (20, True, True)
     assert len(found.open) + len(found.folded) + found.unseen + found.level == 1000
-
-
-def test_the_untrained_arm_is_called_as_the_journal_calls_it() -> None:
-    assert data.UNTRAINED == UNTRAINED

@@ -1,0 +1,105 @@
+"""What a run leaves for others: its kept self-edits as rows, its policy as an adapter or as a whole model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from seal_ray.journal import Journal
+from seal_ray.models import resolve
+from seal_ray.run import load_policy, recorded_config
+from seal_ray.storage import Store
+from seal_ray.summary import summarize
+from seal_ray.types import UserError
+
+
+def export_self_edits(directory: str, out: str) -> int:
+    """Write the self-edits the last policy was finetuned on as `{"prompt", "completion"}` lines; returns how many."""
+    journal = Journal(Store(directory))
+    kept = list(journal.rows("kept"))
+    if not kept:
+        raise UserError(f"{directory}: no self-edits were kept here yet")
+    last = kept[-1]["stage"]
+    wanted = [row["self_edit"] for row in kept if row["stage"] == last]
+    rows = {row["key"]: row for row in journal.rows("self_edits")}
+    lines = [
+        json.dumps({"prompt": _prompt(rows[key]["prompt"]), "completion": rows[key]["completion"]}, ensure_ascii=False)
+        for key in wanted
+    ]
+    Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)
+
+
+def export_adapter(directory: str, out: str) -> int:
+    """Write the last policy as a PEFT folder with a model card; returns its version."""
+    version = last_policy(directory)
+    load_policy(Store(directory), version).save(out)
+    (Path(out) / "README.md").write_text(model_card(directory, version), encoding="utf-8")
+    return version
+
+
+def export_merged(directory: str, out: str) -> int:
+    """Write the last policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
+    import tempfile
+
+    from peft import PeftModel
+
+    from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+
+    config = recorded_config(directory)
+    version = last_policy(directory)
+    model = config.model
+    spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+    with tempfile.TemporaryDirectory() as folder:
+        load_policy(Store(directory), version).save(folder)
+        merged = PeftModel.from_pretrained(load_model(spec), folder).merge_and_unload()
+    merged.save_pretrained(out)
+    load_tokenizer(spec).save_pretrained(out)
+    (Path(out) / "README.md").write_text(model_card(directory, version), encoding="utf-8")
+    return version
+
+
+def last_policy(directory: str) -> int:
+    versions = [row["version"] for row in Journal(Store(directory)).rows("policies")]
+    if not versions:
+        raise UserError(f"{directory}: no policy has been trained here yet")
+    return max(versions)
+
+
+def model_card(directory: str, version: int) -> str:
+    """What was trained on what, and what was measured."""
+    config = recorded_config(directory)
+    journal = Journal(Store(directory))
+    policies = {row["version"]: row for row in journal.rows("policies")}
+    lines = [
+        "---",
+        f"base_model: {config.model.path}",
+        "library_name: peft",
+        "tags: [self-adapting, rest-em]",
+        "---",
+        f"# {config.run.name}, policy after round {version}",
+        "",
+        f"Finetuned with seal_ray from `{config.model.path}` in the domain `{config.domain.name}` (seed "
+        f"{config.run.seed}): in each round the model wrote {config.sampling.per_task} self-edits for each of "
+        f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
+        f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
+        "",
+        "| round | self-edits kept | steps | first loss | last loss | adapter rank |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number in range(1, version + 1):
+        row = policies[number]
+        losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
+        lines.append(f"| {number} | {row['kept']} | {row['steps']} | {losses} | {row['rank']} |")
+    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks |", "|---|---|---|---|"]
+    for arm, m in summarize(journal).items():
+        lines.append(f"| {arm} | {m.accuracy:.1%} | {m.low:.1%} – {m.high:.1%} | {m.n} |")
+    return "\n".join(lines) + "\n"
+
+
+def _prompt(text: str) -> str | list[dict[str, str]]:
+    """A prompt as it was shown: a text, or the turns of a chat."""
+    if text.startswith('[{"role": '):
+        turns: list[dict[str, str]] = json.loads(text)
+        return turns
+    return text

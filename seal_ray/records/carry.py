@@ -1,0 +1,63 @@
+"""Carries a recorded round into a run directory, where `report`, `export` and the importer of another tool find it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+
+from seal_ray.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.records.read import Completion, Passage, read_record
+from seal_ray.records.stats import best_index, completion_stats
+from seal_ray.storage import Store
+from seal_ray.types import Outcome, SelfEdit, UserError, content_key, derive_seed
+
+_STAGE = "round 1"
+
+
+def import_record(record: str, into: str) -> int:
+    """Write a recorded round as a journal; returns how many self-edits came over. Refuses a directory in use."""
+    store = Store(into)
+    if store.exists("config.json"):
+        raise UserError(f"{into}: holds a run already; import into a directory of its own")
+    found = read_record(record)
+    journal = Journal(store)
+    count = 0
+    for number, passage in enumerate(found.passages):
+        task_id = f"{number:04d} {passage.title}"
+        for index, completion in enumerate(passage.completions):
+            _carry(journal, passage, completion, task_id, index)
+            count += 1
+        _keep(journal, passage, task_id)
+    journal.flush()
+    store.write("config.json", json.dumps({"imported": Path(record).name}).encode())
+    return count
+
+
+def _carry(journal: Journal, passage: Passage, completion: Completion, task_id: str, index: int) -> None:
+    edit = _edit(passage, task_id, index)
+    journal.append("self_edits", self_edit_row(edit, _STAGE, "imported"))
+    trials = defaultdict(list)
+    for verdict in completion.verdicts:
+        trials[verdict.rep].append(verdict)
+    for rep, verdicts in trials.items():
+        right = tuple(float(verdict.adapter_correct) for verdict in verdicts)
+        key = content_key("imported", edit.key, rep)
+        answers = tuple(verdict.adapter_answer for verdict in verdicts)
+        journal.append("outcomes", outcome_row(Outcome(key, answers, (), right, fmean(right))))
+        row = planned_row(_STAGE, "self-edits", task_id, index, rep, key, policy=0, recipe="", seed=rep)
+        journal.append("planned", row)
+
+
+def _keep(journal: Journal, passage: Passage, task_id: str) -> None:
+    index = best_index(passage)
+    completion = passage.completions[index]
+    reward = completion_stats(completion)["adapter_mean"] if completion.verdicts else None
+    where = {"stage": _STAGE, "task_id": task_id, "index": index, "self_edit": _edit(passage, task_id, index).key}
+    journal.append("kept", {"key": content_key(*where.values()), "reward": reward, **where})
+
+
+def _edit(passage: Passage, task_id: str, index: int) -> SelfEdit:
+    seed = derive_seed("imported", task_id, index)
+    return SelfEdit(task_id, index, 0, passage.prompt, passage.completions[index].text, seed)

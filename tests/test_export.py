@@ -1,0 +1,65 @@
+"""What a run leaves for others is what it learnt, in forms that other tools load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from seal_ray import export
+from seal_ray.models import resolve
+from seal_ray.records.carry import import_record
+from seal_ray.run import run
+from seal_ray.types import UserError
+from seal_ray.ui import Silent
+from tests.runs import results, small_run
+from tests.shared import SHARED, needs_shared
+
+
+@pytest.fixture(scope="module")
+def finished(_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "run"
+    run(small_run(folder, "--domain.test", "1"), Silent())
+    return folder
+
+
+def test_the_policy_is_the_same_model_as_adapter_and_merged(finished: Path, tmp_path: Path) -> None:
+    assert export.export_adapter(str(finished), str(tmp_path / "adapter")) == 2
+    export.export_merged(str(finished), str(tmp_path / "merged"))
+    base = AutoModelForCausalLM.from_pretrained(resolve("microworld"), dtype=torch.float64)
+    adapted = PeftModel.from_pretrained(base, str(tmp_path / "adapter"), autocast_adapter_dtype=False)
+    merged = AutoModelForCausalLM.from_pretrained(str(tmp_path / "merged"), dtype=torch.float64)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-6, rtol=1e-6)
+
+
+def test_the_model_card_says_what_was_trained_and_measured(finished: Path, tmp_path: Path) -> None:
+    export.export_adapter(str(finished), str(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert "base_model: microworld" in card
+    assert all(f"| {arm} |" in card for arm in ("base", "passage only", "untrained self-edits", "after round 2"))
+
+
+def test_the_self_edits_of_the_last_round_are_rows_of_prompt_and_completion(finished: Path, tmp_path: Path) -> None:
+    count = export.export_self_edits(str(finished), str(tmp_path / "rows.jsonl"))
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == count == results(finished)["policies"][2]
+    written = set(results(finished)["self_edits"].values())
+    assert all(row.keys() == {"prompt", "completion"} and row["completion"] in written for row in rows)
+
+
+@needs_shared
+def test_a_recorded_round_carried_over_keeps_exactly_the_recorded_choice(tmp_path: Path) -> None:
+    records = SHARED / "data/seal_records"
+    assert import_record(str(records / "rank_iter0.json"), str(tmp_path / "run")) == 250
+    assert export.export_self_edits(str(tmp_path / "run"), str(tmp_path / "kept.jsonl")) == 50
+    recorded = (records / "sft_best1of5_iter0.jsonl").read_text().splitlines()
+    carried = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in carried] == [json.loads(line) for line in recorded]
+    with pytest.raises(UserError, match="holds a run already"):
+        import_record(str(records / "rank_iter0.json"), str(tmp_path / "run"))
