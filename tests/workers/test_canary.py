@@ -1,0 +1,88 @@
+"""The canary's arithmetic; what it catches in the real vLLM is in test_vllm.py."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from seal_ray.types import Completion, SampleRequest
+from seal_ray.workers.engines.canary import CanaryError, Reading, check
+
+COUNT = 200
+RANDOM = np.random.default_rng(0)
+BASE = list(-3 + RANDOM.normal(0, 1, COUNT))
+PULL = RANDOM.normal(0, 1, COUNT)
+NOISE = RANDOM.normal(0, 1, COUNT)
+
+
+class Told:
+    """An engine whose scores are what it was told."""
+
+    name = "told"
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        self.scores = list(scores)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        raise NotImplementedError
+
+    async def set_policy(self, version: int, adapter: object) -> None:
+        raise NotImplementedError
+
+    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+        return self.scores
+
+    async def close(self) -> None:
+        pass
+
+
+def read(got: Sequence[float], expected: Sequence[float], tolerance: float = 0.05) -> Reading:
+    told, bank, base = ([float(value) for value in values] for values in (got, expected, BASE))
+    return asyncio.run(check(Told(told), 3, range(COUNT + 1), bank, base, tolerance))
+
+
+def test_equal_numbers_pass_and_say_how_much_the_policy_does() -> None:
+    policy = list(BASE + 0.5 * PULL)
+    reading = read(policy, policy)
+    assert (reading.version, reading.difference) == (3, 0.0)
+    assert reading.effect == pytest.approx(0.5 * float(np.abs(PULL).mean()))
+    assert reading.arrived == pytest.approx(1.0)
+
+
+def test_a_mismatch_names_both_numbers_and_the_version() -> None:
+    policy = list(BASE + PULL)
+    with pytest.raises(CanaryError) as caught:
+        read(BASE, policy)
+    message = str(caught.value)
+    assert "policy 3" in message
+    assert f"{np.mean(BASE):.4f} there, {np.mean(policy):.4f} in the bank" in message
+    assert "the adapter does nothing there" in message
+
+
+@pytest.mark.parametrize("effect", [0.04, 0.4])
+def test_an_adapter_that_does_nothing_is_seen_through_rounding_as_large_as_its_effect(effect: float) -> None:
+    policy, rounding = BASE + effect * PULL, 0.04 * NOISE
+    assert read(list(policy + rounding), list(policy)).difference < 0.05
+    with pytest.raises(CanaryError, match="policy 3"):
+        read(list(BASE + rounding), list(policy))
+
+
+def test_an_effect_too_small_to_tell_is_not_judged() -> None:
+    policy = list(BASE + 1e-3 * PULL)
+    assert read(BASE, policy).arrived is None
+
+
+def test_the_base_itself_is_checked_too() -> None:
+    assert read(BASE, BASE).effect == 0.0
+    with pytest.raises(CanaryError):
+        read(list(BASE + PULL), BASE)
+
+
+@pytest.mark.parametrize("broken", [[math.nan] * COUNT, [-math.inf] * COUNT, BASE[:-1]])
+def test_numbers_that_are_none_fail(broken: list[float]) -> None:
+    with pytest.raises(CanaryError):
+        read(broken, list(BASE + PULL))
