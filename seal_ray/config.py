@@ -106,11 +106,14 @@ class Evaluation(Section):
     samples: int = Field(1, ge=0)
     """Self-edits sampled per held-out task."""
     seeds: int = Field(1, ge=1)
+    together: bool = False
+    """Train one adapter on all held-out tasks at once (continued pretraining), in place of one for each."""
 
 
 class Grading(Section):
     name: str = "domain"
-    """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, or your own as `package.module:Thing`."""
+    """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, `likelihood` (of held-out statements, no questions
+    asked), or your own as `package.module:Thing`."""
     options: dict[str, Any] = {}
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain
+from seal_ray.domains.base import Corpus, Domain
+from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
     DataError,
@@ -23,17 +26,18 @@ from seal_ray.types import (
     SelfEdit,
     Task,
     Trial,
+    UserError,
     content_key,
     derive_seed,
 )
 from seal_ray.ui import Progress
+from seal_ray.update.racing import Race, RaceConfig
+from seal_ray.update.reliability import Prior
 from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.pool import Poisoned
 
 logger = logging.getLogger(__name__)
-
-UNTRAINED = "untrained self-edits"
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,53 @@ class Lab:
         self._outcomes = {row["key"]: _light(outcome_from_row(row)) for row in journal.rows("outcomes")}
         self._planned = {row["key"] for row in journal.rows("planned")}
         self._under_way: dict[str, asyncio.Task[Outcome]] = {}
+        self._rewards: list[Sequence[Sequence[float]]] = []
 
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
+        race, seeds = self._config.selection.race, self._config.trial.seeds
         self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
         if with_rewards:
-            self._progress.begin(f"{stage}: trials", len(tasks) * per_task * self._config.trial.seeds)
+            self._progress.begin(f"{stage}: trials", len(tasks) * (race or per_task * seeds))
+        prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
 
         async def candidate(task: Task, index: int) -> Candidate:
             edit = await self._sample(task, index, stage)
             if not with_rewards:
                 return Candidate(edit, ())
-            return await self._candidate(task, edit, Place(stage, "self-edits", task.id, index))
+            place = Place(stage, "self-edits", task.id, index)
+            tried = await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
+            return Candidate(edit, tuple(outcome.reward or 0.0 for outcome in tried))
 
         async def one_task(task: Task) -> list[Candidate]:
+            if race and with_rewards:
+                edits = await _all(self._sample(task, index, stage) for index in range(per_task))
+                return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
             return list(await _all(candidate(task, index) for index in range(per_task)))
 
         found = await _all(one_task(task) for task in tasks)
+        self._rewards += [[c.rewards for c in candidates] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
+
+    async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
+        """Try where a result can change the choice, until none can."""
+        rewards: list[list[float]] = [[] for _ in edits]
+
+        async def one(index: int, seed_index: int) -> None:
+            place = Place(stage, "self-edits", task.id, index)
+            outcome = await self._try_edit(task, edits[index], place, seed_index)
+            rewards[index].append(outcome.reward or 0.0)
+            race.record(index, seed_index, None if outcome.failure else outcome.reward)
+
+        while batch := race.next():
+            await _all(one(index, seed_index) for index, seed_index in batch)
+        self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
+        expected, _ = race.posterior()
+        return [
+            Candidate(edit, tuple(found), float(mean) if found and not math.isnan(mean) else 0.0)
+            for edit, found, mean in zip(edits, rewards, expected, strict=True)
+        ]
 
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
         """What this policy's self-edits teach about held-out tasks."""
@@ -105,6 +137,40 @@ class Lab:
 
         await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
 
+    async def measure_together(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
+        """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
+        samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds
+        if not isinstance(self._domain, Corpus):
+            raise UserError(f"evaluation.together: the domain {self._domain.name!r} cannot train on many tasks at once")
+        self._progress.begin(f"evaluation: {arm}", seeds)
+        indices = range(samples)
+        edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
+        texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
+        recipe = self._domain.corpus(texts)
+        asked = tuple(question for task in tasks for question in self._domain.questions(task))
+
+        async def one(replicate: int) -> None:
+            seed = derive_seed("together", self._config.run.seed, replicate)
+            trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
+            keys = [content_key(trial.key, task.id) for task in tasks]
+            for task, key in zip(tasks, keys, strict=True):
+                self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
+            if not all(key in self._outcomes for key in keys):
+                await self._share_out(await self._crew.attempt(trial), tasks, keys)
+            self._progress.advance(f"evaluation: {arm}")
+
+        await _all(one(replicate) for replicate in range(seeds))
+
+    async def _share_out(self, whole: Outcome, tasks: Sequence[Task], keys: Sequence[str]) -> None:
+        """One trial's answers, given back to the tasks that asked."""
+        if whole.failure:
+            raise UserError(f"training on all texts at once failed: {whole.failure.reason}")
+        answers = iter(whole.answers)
+        for task, key in zip(tasks, keys, strict=True):
+            mine = tuple(next(answers) for _ in self._domain.questions(task))
+            grade = await self._domain.grade(task, mine)
+            self._record(replace(whole, key=key, answers=mine, verdicts=grade.verdicts, reward=grade.reward))
+
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         settings = self._config.sampling
         prompt = self._domain.prompt(task)
@@ -131,10 +197,6 @@ class Lab:
         if stage != "evaluation":
             self._progress.advance(f"{stage}: self-edits")
         return replace(edit, completion=row["completion"], tokens=row["tokens"], finished=row["finished"])
-
-    async def _candidate(self, task: Task, edit: SelfEdit, place: Place) -> Candidate:
-        tried = await _all(self._try_edit(task, edit, place, k) for k in range(self._config.trial.seeds))
-        return Candidate(edit, tuple(outcome.reward or 0.0 for outcome in tried))
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Outcome:
         """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
@@ -170,10 +232,21 @@ class Lab:
         if outcome.failure:
             outcome = replace(outcome, reward=0.0)
         else:
-            grade = await self._domain.grade(task, outcome.answers)
-            outcome = replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+            outcome = await self._graded(outcome, task)
         self._record(outcome)
         return outcome
+
+    async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
+        if self._by_likelihood:
+            reward = fmean(math.exp(value) for value in outcome.log_likelihoods)
+            return replace(outcome, reward=reward)
+        grade = await self._domain.grade(task, outcome.answers)
+        return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+
+    @property
+    def _by_likelihood(self) -> bool:
+        """The reward that asks no questions: how likely the held-out statements have become."""
+        return self._config.grading.name == LIKELIHOOD
 
     def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
         start = self.policy if self._config.trial.start == "policy" else 0
@@ -182,10 +255,10 @@ class Lab:
             start,
             recipe,
             seed if recipe else 0,  # asking alone draws no lots: every seed of it is the same trial
-            questions,
+            () if self._by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
-            self._domain.statements(task),
+            self._domain.statements(task) if self._by_likelihood else (),
         )
 
     def _trial_seed(self, task: Task, replicate: int) -> int:

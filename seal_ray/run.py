@@ -79,9 +79,16 @@ async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
     """Measure the policy as it is, on tasks that it never learns from; the baselines once, with the untrained one."""
     untrained = lab.policy == 0
     baselines = config.evaluation.baselines if untrained else ()
-    measures = [lab.measure_baseline(name, held_out) for name in baselines]
+    together, arm = config.evaluation.together, UNTRAINED if untrained else f"after round {lab.policy}"
+    measures = [
+        lab.measure_together(name, held_out, with_edits=False)
+        if together and name == "passage only"
+        else lab.measure_baseline(name, held_out)
+        for name in baselines
+    ]
     if config.evaluation.samples:
-        measures.append(lab.measure(UNTRAINED if untrained else f"after round {lab.policy}", held_out))
+        measure = lab.measure_together(arm, held_out, with_edits=True) if together else lab.measure(arm, held_out)
+        measures.append(measure)
     await asyncio.gather(*measures)
 
 

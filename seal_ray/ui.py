@@ -22,7 +22,7 @@ class Progress(Protocol):
 
     def begin(self, stage: str, total: int) -> None: ...
 
-    def advance(self, stage: str) -> None: ...
+    def advance(self, stage: str, by: int = 1) -> None: ...
 
     def close(self) -> None: ...
 
@@ -37,7 +37,7 @@ def progress(quiet: bool = False) -> Progress:
 class Silent:
     def begin(self, stage: str, total: int) -> None: ...
 
-    def advance(self, stage: str) -> None: ...
+    def advance(self, stage: str, by: int = 1) -> None: ...
 
     def close(self) -> None: ...
 
@@ -64,8 +64,8 @@ class TerminalProgress:
     def begin(self, stage: str, total: int) -> None:
         self._ids[stage] = self._bars.add_task(stage, total=total)
 
-    def advance(self, stage: str) -> None:
-        self._bars.advance(self._ids[stage])
+    def advance(self, stage: str, by: int = 1) -> None:
+        self._bars.advance(self._ids[stage], by)
 
     def close(self) -> None:
         self._bars.stop()
@@ -90,9 +90,9 @@ class LogProgress:
         self._counts[stage] = _Count(total)
         logger.info("%s: %d to do", stage, total)
 
-    def advance(self, stage: str) -> None:
+    def advance(self, stage: str, by: int = 1) -> None:
         count = self._counts[stage]
-        count.done += 1
+        count.done += by
         now = time.monotonic()
         if count.done < count.total and now - count.told < self._every:
             return

@@ -5,9 +5,9 @@ A domain lives in the driver process. It imports neither torch nor Ray, and neve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from seal_ray.types import Example, Grade, Prompt, Recipe, Task
 
@@ -57,4 +57,13 @@ class Domain(Protocol):
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         """Judge a trial's answers, in the order of `questions`."""
+        ...
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """A domain whose tasks can be trained on together, as continued pretraining."""
+
+    def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
+        """All these tasks at once, each with its self-edits; a task with none is its bare text."""
         ...

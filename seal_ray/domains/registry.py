@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 from pydantic import ValidationError
 
-from seal_ray import plugins
+from seal_ray import grading, plugins
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.types import UserError
@@ -17,6 +19,10 @@ DOMAINS = {
 }
 
 
+LIKELIHOOD = "likelihood"
+"""Not a grader of answers: the reward is how likely the task's held-out statements have become."""
+
+
 def load_domain(config: Config) -> Domain:
     """The domain of that name, with the options and trial settings of the config."""
     section = config.domain
@@ -27,4 +33,9 @@ def load_domain(config: Config) -> Domain:
         item = error.errors()[0]
         where = ".".join(["domain.options", *map(str, item["loc"])])
         raise UserError(f"{where}: {item['msg'].lower()} (known: {', '.join(domain.Options.model_fields)})") from None
-    return domain(options, config.trial.lora, config.trial.optim)
+    more = {}
+    if config.grading.name not in ("domain", LIKELIHOOD):
+        if "grader" not in inspect.signature(domain).parameters:
+            raise UserError(f"grading.name {config.grading.name!r}: the domain {section.name!r} grades in its own way")
+        more["grader"] = grading.load(config.grading.name, config.grading.options)
+    return domain(options, config.trial.lora, config.trial.optim, **more)

@@ -16,9 +16,14 @@ class Candidate:
 
     edit: SelfEdit
     rewards: tuple[float, ...]
+    expected: float | None = None
+    """What a race believes its true reward to be, which trusts few seeds less than many."""
 
     @property
     def reward(self) -> float:
+        """The reward to choose by."""
+        if self.expected is not None:
+            return self.expected
         return fmean(self.rewards) if self.rewards else 0.0
 
 
