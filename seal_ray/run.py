@@ -20,15 +20,18 @@ from pathlib import Path
 from seal_ray import plugins
 from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config, difference, parse
+from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.lab import Lab
+from seal_ray.models import resolve
 from seal_ray.storage import Store
 from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Example, Prompt, Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import RULES, Candidate, Rule
 from seal_ray.workers.crew import Crew, Span
+from seal_ray.workers.sampler import EngineSpec
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,10 @@ CONFIG = "config.json"
 
 def run(config: Config, progress: Progress, force: bool = False) -> dict[str, Interval]:
     """Do, or continue, a whole run; returns held-out accuracy per arm."""
+    domain = load_domain(config)
+    rule: Rule = plugins.find("selection.rule", config.selection.rule, RULES)
+    EngineSpec.of(config)  # what cannot work is refused before the directory is touched
+    resolve(config.model.path)
     store = Store(config.dir)
     lock = store.lock()
     try:
@@ -44,7 +51,7 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
         journal = Journal(store)
         journal.compact()
         try:
-            asyncio.run(_rounds(config, store, journal, progress))
+            asyncio.run(_rounds(config, domain, rule, store, journal, progress))
         finally:
             journal.flush()
         return summarize(journal)
@@ -54,9 +61,9 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
             lock.close()
 
 
-async def _rounds(config: Config, store: Store, journal: Journal, progress: Progress) -> None:
-    domain = load_domain(config)
-    rule: Rule = plugins.find("selection.rule", config.selection.rule, RULES)
+async def _rounds(
+    config: Config, domain: Domain, rule: Rule, store: Store, journal: Journal, progress: Progress
+) -> None:
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
 
     async with Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew:
