@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
 import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.types import Completion, DataError, Prompt, SampleRequest, UserError
+from seal_ray.workers.engines.guard import end_with_me
 from seal_ray.workers.engines.text import render_prompt
 from seal_ray.workers.loading import ModelSpec, load_tokenizer
 from seal_ray.workers.pool import WorkerLost
@@ -58,7 +60,10 @@ class VllmEngine:
         self._rank_limit = rank_limit(max_lora_rank)
         _prepare(spec)
         self._tokenizer = load_tokenizer(spec)
+        before = multiprocessing.active_children()
         self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, gpu_memory_utilization, adapters)
+        started = [child.pid for child in multiprocessing.active_children() if child not in before]
+        self._guard = end_with_me([pid for pid in started if pid])
         self._folder = tempfile.TemporaryDirectory(prefix="seal-ray-adapters-")
         self._numbers = itertools.count(1)
         self._version: int | None = 0
@@ -133,6 +138,8 @@ class VllmEngine:
         llm, self._llm = self._llm, None
         if llm is not None:
             await asyncio.to_thread(llm.shutdown, timeout=0.5)
+            self._guard.kill()
+            self._guard.wait()
             self._folder.cleanup()
 
     def _rendered(self, prompt: Prompt) -> list[int]:
