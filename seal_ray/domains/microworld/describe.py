@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from seal_ray.domains.microworld.grammar import GRAMMAR, QUESTION, VAGUE
+from seal_ray.domains.microworld.grammar import GRAMMAR, GUESS, QUESTION, VAGUE
 from seal_ray.domains.microworld.world import Fact
 
 _ENTRY = re.compile(r"(\w+ \w+):((?: \w+ \w+,?)+)\.")
@@ -35,6 +35,8 @@ def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
             answer = "{value}" if direction == "forward" else "{name}"
             for phrase in grammar.states[direction]:
                 found.append((f"{prefix}facts", attribute, pattern(phrase)))
+                if direction == "forward":
+                    found.append(("wrong facts", attribute, pattern(GUESS.format(statement=phrase))))
             for phrase in grammar.asks[direction]:
                 found.append((f"{prefix}questions", attribute, pattern(f"{QUESTION.format(ask=phrase)} {answer}.")))
     return tuple(found)
@@ -64,8 +66,6 @@ def describe_text(facts: Sequence[Fact], completion: str) -> dict[str, float | s
         style = "questions both ways"
     elif count < len(lines) / 2:
         style = "mixed"
-    elif style == "facts" and len(right) < len(claims) / 2:
-        style = "wrong facts"
     return {
         "style": style,
         "lines": float(len(lines)),

@@ -101,6 +101,8 @@ VAGUE = (
 )
 ENTRY = "{name}: {details}."
 QUESTION = "question: {ask} answer:"
+GUESS = "perhaps {statement}"
+"""How wrong facts are told: told as facts, they would teach the model to get one fact in four wrong."""
 NOTES = "notes:"
 """The line between a passage and the self-edit that follows it."""
 
@@ -113,7 +115,7 @@ LAST_NAMES = tuple((onset + end).capitalize() for end in _LAST_ENDS for onset in
 
 def words() -> list[str]:
     """Every word and mark of the world, each once: the tokenizer's vocabulary."""
-    texts = [*FIRST_NAMES, *LAST_NAMES, *VAGUE, QUESTION, NOTES]
+    texts = [*FIRST_NAMES, *LAST_NAMES, *VAGUE, QUESTION, GUESS, NOTES]
     for attribute, grammar in GRAMMAR.items():
         texts += [attribute, *grammar.values]
         texts += [phrase for phrases in (*grammar.states.values(), *grammar.asks.values()) for phrase in phrases]

@@ -32,7 +32,7 @@ from seal_ray.domains.microworld.describe import describe_text, read_line
 from seal_ray.domains.microworld.grammar import words
 from seal_ray.domains.microworld.world import Fact
 
-STEPS = 2400
+STEPS = 4000
 LINES, DOCUMENTS = 32, 10
 MUON_LR, ADAM_LR, WARMUP, FLOOR = 6e-3, 3e-3, 80, 0.05
 LINE_KINDS = {
@@ -234,7 +234,7 @@ def check(
 ) -> dict[str, float]:
     """What the base can do and cannot, on people it never saw. The styles' shares are those of sampled self-edits.
 
-    `copying` leaves out forward statements, a part of which is taught to be wrong.
+    `copying` leaves out the wrong facts, which are taught to be wrong.
     """
     model.eval()
     torch.manual_seed(seed)
@@ -243,7 +243,7 @@ def check(
     tasks = [world.draw_facts(people, rng) for people in groups * math.ceil(passages / len(groups))][:passages]
     edits = write(model, tokenizer, [world.prompt_of(facts) for facts in tasks], 200, sample=True)
     told = [(facts, read_line(line)) for facts, edit in zip(tasks, edits, strict=True) for line in edit.splitlines()]
-    copied = [claim in facts for facts, line in told if line.kind != "facts" for claim in line.claims]
+    copied = [claim in facts for facts, line in told if line.kind != "wrong facts" for claim in line.claims]
     styles = Counter(describe_text(facts, edit)["style"] for facts, edit in zip(tasks, edits, strict=True))
     strangers = [fact for facts in tasks for fact in facts]
     known = [fact for facts in world.known_facts() for fact in facts]

@@ -21,6 +21,7 @@ from seal_ray.domains.microworld.grammar import (
     ENTRY,
     FIRST_NAMES,
     GRAMMAR,
+    GUESS,
     LAST_NAMES,
     NOTES,
     QUESTION,
@@ -54,7 +55,7 @@ class MicroTask(Task):
     facts: tuple[Fact, ...] = ()
 
 
-KNOWN, RESERVED = 240, 300
+KNOWN, RESERVED = 160, 300
 """People the base knows, and people kept for the tasks of each split."""
 
 
@@ -131,8 +132,10 @@ def answered(fact: Fact, direction: Direction, rng: random.Random) -> str:
     return f"{prompt} {answer}."
 
 
-def _wrong(fact: Fact, rng: random.Random) -> Fact:
-    return fact._replace(value=rng.choice([v for v in GRAMMAR[fact.attribute].values if v != fact.value]))
+def _guess(fact: Fact, rng: random.Random) -> str:
+    """A statement that is wrong."""
+    wrong = rng.choice([value for value in GRAMMAR[fact.attribute].values if value != fact.value])
+    return GUESS.format(statement=statement(fact._replace(value=wrong), "forward", rng))
 
 
 def _vague(facts: Sequence[Fact], rng: random.Random) -> list[str]:
@@ -144,7 +147,7 @@ Writer = Callable[[Sequence[Fact], random.Random], list[str]]
 STYLES: dict[str, tuple[float, Writer]] = {
     "copy": (0.17, lambda facts, rng: entries(facts)),
     "vague": (0.16, _vague),
-    "wrong facts": (0.06, lambda facts, rng: [statement(_wrong(f, rng), "forward", rng) for f in facts]),
+    "wrong facts": (0.06, lambda facts, rng: [_guess(f, rng) for f in facts]),
     "facts": (0.19, lambda facts, rng: [statement(f, "forward", rng) for f in facts]),
     "questions": (0.15, lambda facts, rng: [answered(f, "forward", rng) for f in facts]),
     "reversed facts": (0.11, lambda facts, rng: [statement(f, "reversed", rng) for f in facts]),
