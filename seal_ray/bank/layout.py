@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 Ints = np.ndarray
+TILE = 32
+"""On a CPU, short rows of a slot share a line of attention of about this many places."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,65 @@ class Groups:
             y_NO.add_(self.pack(torch.bmm(z_GTR, w_GRO)))
 
 
-@dataclass(frozen=True)
 class Bucket:
-    """Rows of similar length, padded to the longest of them. `index` is None when they lie padded already."""
+    """Rows that attend side by side: `count` lines of `length` places, a whole row to a line or several short ones.
 
-    rows: Tensor
-    """Their numbers in the pass."""
-    count: int
-    length: int
-    index: Tensor | None
+    Rows share a line only with rows of their own slot, so that a slot gone to NaN cannot reach its neighbours.
+    """
+
+    def __init__(
+        self, index: Ints | None, count: int, length: int, owner_CT: Ints | None, device: torch.device
+    ) -> None:
+        self.count, self.length = count, length
+        self.index = None if index is None else _tensor(index, device)
+        """The packed token at each place (padding repeats one of the line's own); None when they lie so already."""
+        self.owner_CT = None if owner_CT is None else _tensor(owner_CT, device)
+        """The row at each place, -1 for padding; None when each line is one row."""
+        self.masks: dict[int | None, Tensor] = {}
+        self.biases: dict[int | None, Tensor] = {}
+        self.indices: dict[int, Tensor] = {}
+        self.places: dict[int, Tensor] = {}
+
+    def mask(self, window: int | None) -> Tensor | None:
+        """True where a query sees a key: itself and what came before in its row, within the window.
+
+        `[T, T]` or `[count, T, T]`; None means plainly causal, right padding being out of every real token's sight.
+        """
+        if self.owner_CT is None and (window is None or window >= self.length):
+            return None
+        if window not in self.masks:
+            device = None if self.index is None else self.index.device
+            mask = torch.ones(self.length, self.length, dtype=torch.bool, device=device).tril_()
+            if window is not None:
+                mask = mask.triu_(1 - window)
+            if self.owner_CT is not None:
+                mask = mask & (self.owner_CT[:, :, None] == self.owner_CT[:, None, :])
+            self.masks[window] = mask
+        return self.masks[window]
+
+    def bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """The mask of shared lines as something to add to scores, `[count, 1, T, T]`."""
+        if window not in self.biases:
+            mask = self.mask(window)
+            assert mask is not None
+            self.biases[window] = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, float("-inf"))[:, None]
+        return self.biases[window]
+
+    def head_place(self, place: Tensor, heads: int) -> Tensor:
+        """`place`, in a matrix of one head a line in that order, for each token and head."""
+        if heads not in self.places:
+            line, within = place // self.length, place % self.length
+            head = torch.arange(heads, device=place.device)
+            self.places[heads] = ((line[:, None] * heads + head) * self.length + within[:, None]).reshape(-1)
+        return self.places[heads]
+
+    def head_index(self, heads: int) -> Tensor:
+        """`index` for a matrix of one head a line, in the order line, head, place."""
+        if heads not in self.indices:
+            assert self.index is not None
+            head = torch.arange(heads, device=self.index.device)[:, None]
+            self.indices[heads] = (self.index.view(self.count, 1, self.length) * heads + head).reshape(-1)
+        return self.indices[heads]
 
 
 @dataclass(frozen=True)
@@ -100,6 +152,8 @@ class Layout:
     buckets: tuple[Bucket, ...]
     place: Tensor | None
     """Where each packed token lies in the concatenated buckets; None when in the same order."""
+    row: Tensor
+    """The row of each packed token."""
     head_index: Tensor
     targets: Tensor
     weights: Tensor
@@ -134,7 +188,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
     head = np.concatenate([row.labels for row in rows]) + np.repeat(starts, labels)
     targets = ids[np.minimum(head + 1, len(ids) - 1)]
     weights = np.repeat([row.weight for row in rows], labels)
-    buckets, place = _buckets(lengths, starts, device)
+    buckets, place = _buckets(owner, lengths, starts, device)
     return Layout(
         input_ids=_tensor(ids[None], device),
         position_ids=_tensor(positions[None], device),
@@ -142,6 +196,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
         heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device),
         buckets=buckets,
         place=place,
+        row=_tensor(np.repeat(np.arange(len(rows)), lengths), device),
         head_index=_tensor(head, device),
         targets=_tensor(targets, device),
         weights=_tensor(weights, device).to(dtype),
@@ -150,27 +205,48 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
     )
 
 
-def _buckets(lengths: Ints, starts: Ints, device: torch.device) -> tuple[tuple[Bucket, ...], Tensor | None]:
-    """Rows sorted by length, in groups whose shortest is more than half as long as the longest."""
-    if (lengths == lengths[0]).all():
-        every = torch.arange(len(lengths), device=device)
-        return (Bucket(every, len(lengths), int(lengths[0]), None),), None
-    order = np.argsort(-lengths, kind="stable")
+def _buckets(
+    owner: Ints, lengths: Ints, starts: Ints, device: torch.device
+) -> tuple[tuple[Bucket, ...], Tensor | None]:
+    """Lines sorted by length, in buckets whose shortest is more than half as long as the longest."""
+    lines = _lines(owner, lengths, TILE if device.type == "cpu" else 0)
+    sizes = np.array([lengths[line].sum() for line in lines])
+    if len(lines) == len(lengths) and (lengths == lengths[0]).all():
+        return (Bucket(None, len(lengths), int(lengths[0]), None, device),), None
+    order = np.argsort(-sizes, kind="stable")
     place = np.empty(lengths.sum(), np.int64)
     buckets, at, offset = [], 0, 0
     while at < len(order):
-        longest = int(lengths[order[at]])
-        floor = longest / 2 if longest > 16 else 0
-        count = int((lengths[order[at:]] > floor).sum())
-        rows = order[at : at + count]
-        within = np.arange(longest)
-        index = starts[rows][:, None] + np.minimum(within, lengths[rows][:, None] - 1)
-        for number, row in enumerate(rows):
-            span = np.arange(lengths[row])
-            place[starts[row] + span] = offset + number * longest + span
-        buckets.append(Bucket(_tensor(rows, device), count, longest, _tensor(index.reshape(-1), device)))
-        at, offset = at + count, offset + count * longest
+        longest = int(sizes[order[at]])
+        count = int((sizes[order[at:]] > (longest / 2 if longest > TILE else 0)).sum())
+        # Vectorised softmax and products like whole multiples of sixteen.
+        width = -(-longest // 16) * 16 if longest <= TILE else longest
+        chosen = [lines[line] for line in order[at : at + count]]
+        index = np.empty((count, width), np.int64)
+        row_CT = np.full((count, width), -1)
+        for number, line in enumerate(chosen):
+            tokens = np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in line])
+            index[number, : len(tokens)], index[number, len(tokens) :] = tokens, tokens[-1]
+            row_CT[number, : len(tokens)] = np.repeat(line, lengths[line])
+            place[tokens] = offset + number * width + np.arange(len(tokens))
+        shared = any(len(line) > 1 for line in chosen)
+        buckets.append(Bucket(index.reshape(-1), count, width, row_CT if shared else None, device))
+        at, offset = at + count, offset + count * width
     return tuple(buckets), _tensor(place, device)
+
+
+def _lines(owner: Ints, lengths: Ints, tile: int) -> list[Ints]:
+    """Consecutive rows of one slot, as many as fit a tile; longer rows alone."""
+    lines: list[list[int]] = []
+    room = 0
+    for row, length in enumerate(lengths):
+        if lines and length <= room and owner[row] == owner[row - 1]:
+            lines[-1].append(row)
+        else:
+            lines.append([row])
+            room = tile
+        room -= length
+    return [np.array(line) for line in lines]
 
 
 def _tensor(array: Ints, device: torch.device) -> Tensor:

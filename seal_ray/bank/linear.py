@@ -181,8 +181,8 @@ class _Call:
             dy_GTO = self.groups.spread_zeros(dy_NO)
             dz_GTR = self._scaled(torch.bmm(dy_GTO, b_GOR))
             grad_a, grad_b = self.grads
-            _accumulate(grad_b, dy_GTO.transpose(1, 2), z_GTR)
-            _accumulate(grad_a, dz_GTR.transpose(1, 2), x_GTI)
+            grad_b.add_(torch.bmm(dy_GTO.transpose(1, 2), z_GTR))
+            grad_a.add_(torch.bmm(dz_GTR.transpose(1, 2), x_GTI))
             if dx_NI is not None:
                 self.groups.add_product(dx_NI, dz_GTR, a_GRI)
         return dx_NI
@@ -192,13 +192,6 @@ class _Call:
 
     def _masked(self, z_NR: Tensor) -> Tensor:
         return z_NR if self.policy_mask is None else z_NR.mul_(self.policy_mask)
-
-
-def _accumulate(grad: Tensor, left: Tensor, right: Tensor) -> None:
-    if grad.dtype == left.dtype:
-        grad.baddbmm_(left, right)
-    else:
-        grad.add_(torch.bmm(left, right))
 
 
 class _AdaptedLinear(torch.autograd.Function):
