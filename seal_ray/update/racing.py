@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,9 @@ def _promise(belief: Belief, leader: int, gap_C: Array, room_C: Array, left: int
     """What the rest of the race may add to the reward kept, were it all spent on the leader and its best rival."""
     more_C = np.minimum(room_C, np.maximum(left / 2, left - room_C[leader]))
     leader_C = belief.moves(np.minimum(room_C[leader], left - more_C), leader)
-    return float(np.delete(overshoot(gap_C, np.hypot(belief.moves(more_C), leader_C)), leader).max())
+    gain_C = overshoot(gap_C, np.hypot(belief.moves(more_C), leader_C))
+    gain_C[leader] = 0.0
+    return float(gain_C.max())
 
 
 def _choice(belief: Belief, gap_C: Array, room_C: Array) -> int:
@@ -275,5 +277,6 @@ def simulate(
         "uniform_gain": 100 * float(np.mean(uniform)),
         "difference_error": 100 * float(np.std(np.subtract(raced, uniform), ddof=1)) / tasks**0.5,
         "best_possible_gain": 100 * float(np.mean(ceiling)),
-        "prior": {name: round(value, 4) for name, value in asdict(prior).items()},
+        "spread": 100 * prior.spread,
+        "noise": 100 * prior.noise,
     }

@@ -92,8 +92,9 @@ def _fit(rewards: Rewards, start: Prior | None) -> tuple[float, float]:
         freedom += int(n_C.sum()) - 1
     penalty = np.zeros_like(ratio2)
     if start is not None:
-        squares, freedom = squares + FAITH * start.noise**2, freedom + int(FAITH)
-        aim = np.log(start.spread / start.noise)
+        start_noise, start_spread = max(start.noise, 1e-6), max(start.spread, 1e-6)
+        squares, freedom = squares + FAITH * start_noise**2, freedom + int(FAITH)
+        aim = np.log(start_spread / start_noise)
         with np.errstate(divide="ignore"):
             penalty = ((np.log(_RATIOS) - aim) / RATIO_SD) ** 2
     best = int(np.argmin(freedom * np.log(np.maximum(squares, 1e-24)) + log_det + penalty))
@@ -147,7 +148,8 @@ class Belief:
         mean_C = np.where(alive_C, self.mean_C, -np.inf)
         leader = first_best(mean_C)
         gap_C = np.minimum(mean_C - mean_C[leader], 0.0)
-        gap_C[leader] = np.delete(gap_C, leader).max()
+        gap_C[leader] = -np.inf
+        gap_C[leader] = gap_C.max()
         return leader, gap_C
 
     def moves(self, more_C: Array, of: int | None = None) -> Array:
