@@ -1,0 +1,276 @@
+"""Passages with closed-book questions: the paper's first domain, on SQuAD or on files of your own.
+
+A trial trains on the pieces of a self-edit and on the passage itself, then answers questions with the passage
+out of sight.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seal_ray import grading
+from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.knowledge.passages import Passage
+from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
+from seal_ray.domains.knowledge.reading import passages
+from seal_ray.domains.knowledge.styles import STYLES, Style, from_template
+from seal_ray.domains.knowledge.texts import training_texts
+from seal_ray.grading import Grader, Item
+from seal_ray.records import read_record
+from seal_ray.types import (
+    DataError,
+    Example,
+    Grade,
+    LoraSpec,
+    Message,
+    OptimSpec,
+    Prompt,
+    Question,
+    Recipe,
+    Task,
+    UserError,
+    derive_seed,
+)
+
+SYNTHETIC = "synthetic questions"
+"""Family of tasks whose questions a model wrote; shown in every table."""
+MAX_COMPLETION = 50_000
+"""Characters. The longest completion a policy is let write (8,192 tokens) stays well below; longer ones ran wild."""
+ANOTHER_MODEL = "self-edits by another model"
+
+
+@dataclass(frozen=True)
+class KnowledgeTask(Task):
+    asked: tuple[str, ...] = ()
+    """The questions alone, as a grader sees them."""
+
+
+class Knowledge:
+    """Tasks from one source split in two, or from a source for each split."""
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        train: str
+        """A file, a folder, or `hf:NAME#SPLIT`."""
+        test: str = ""
+        """The same for held-out passages; without it, part of `train` is held out."""
+        test_fraction: float = Field(0.2, ge=0, le=1)
+        split_seed: int = 0
+        """Decides which passages are held out, whatever the run's seed."""
+        shuffle: bool = True
+        """Draw tasks at random; otherwise they come in the order of the source."""
+        style: Literal["implications", "implications-long", "implications-very-long", "rewrite", "self-qa"] = (
+            "implications"
+        )
+        template: str = ""
+        """A file with a prompt of your own, with `{title}` and `{context}`; `style` still says how it is cut."""
+        question: str = Field("Topic: {title}\n{question}", pattern=r"\{question\}")
+        """How a question is put, closed book."""
+        split_newlines: bool = True
+        """Every line of a self-edit is a training text of its own."""
+        chat: bool = False
+        """The model is a chat model: prompts are turns, rendered with its own template."""
+        other_edits: str = ""
+        """Recorded self-edits of another model on the held-out passages, for the baseline of that name."""
+
+    name = "knowledge"
+    schema: dict[str, Any] | None = None
+    stop: tuple[str, ...] = ()
+    sample_stop: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        options: Options,
+        lora: LoraSpec | None = None,
+        optim: OptimSpec | None = None,
+        grader: Grader | None = None,
+    ) -> None:
+        self.options = options
+        self.lora = lora or LoraSpec()
+        self.optim = optim or OptimSpec()
+        self.grader: Grader = grader or grading.load("offline")
+        style = STYLES[options.style]
+        self.style: Style = from_template(options.template, style) if options.template else style
+        self._others = _recorded_edits(options.other_edits) if options.other_edits else {}
+
+    def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[KnowledgeTask]:
+        """A longer list starts with the shorter one. Only the chosen passages are ever held in memory."""
+        chosen: Iterable[Passage]
+        found = self.passages(split)
+        if not self.options.shuffle:
+            chosen = found if count is None else [p for p, _ in zip(found, range(count), strict=False)]
+        elif count is None:
+            chosen = sorted(found, key=lambda passage: derive_seed("draw", seed, passage.key))
+        else:
+            chosen = heapq.nsmallest(count, found, key=lambda passage: derive_seed("draw", seed, passage.key))
+        tasks = list(_unique(self.task(passage) for passage in chosen))
+        if not tasks or (count is not None and len(tasks) < count):
+            asked = f"{count} were asked for; ask for fewer or give a larger source" if tasks else "check the source"
+            raise UserError(f"{self._source(split)}: holds {len(tasks)} {split} passages; {asked}")
+        return tasks
+
+    def passages(self, split: Split) -> Iterator[Passage]:
+        """The passages of a split, one at a time."""
+        options = self.options
+        if not options.test:
+            held_out = split == "test"
+            yield from (passage for passage in passages(options.train) if self._is_held_out(passage) == held_out)
+        elif split == "test":
+            yield from passages(options.test)
+        else:
+            test = {hash(passage.key) for passage in passages(options.test)}
+            for passage in passages(options.train):
+                if hash(passage.key) in test:
+                    where = f"{options.train} and {options.test}"
+                    raise UserError(f"{where}: both hold the passage {passage.id!r}; remove it from one of them")
+                yield passage
+
+    def task(self, passage: Passage) -> KnowledgeTask:
+        task = KnowledgeTask(passage.id, passage.title, passage.context, ())
+        return self._with_questions(task, passage.questions)
+
+    async def write_questions(
+        self, tasks: Sequence[KnowledgeTask], sample: Callable[[Sequence[Prompt]], Awaitable[Sequence[str]]]
+    ) -> list[KnowledgeTask]:
+        """Tasks with questions: those that came without get some of a model's, the rest stay as they are.
+
+        Passages on which the model wrote no usable question are left out; `UserError` when that leaves nothing.
+        """
+        bare = [task for task in tasks if not task.questions]
+        prompts = [question_prompt(task.title, task.context, self.options.chat) for task in bare]
+        written = dict(zip((task.id for task in bare), await sample(prompts) if prompts else (), strict=True))
+        asked = [self.with_questions(task, written[task.id]) if task.id in written else task for task in tasks]
+        kept = [task for task in asked if task is not None]
+        if tasks and not kept:
+            raise UserError("no passage got a usable question; let a stronger model write them, or give your own")
+        return kept
+
+    def with_questions(self, task: KnowledgeTask, completion: str) -> KnowledgeTask | None:
+        """The task with the questions of a completion, marked as synthetic; None when it holds none."""
+        try:
+            questions = parse_questions(completion)
+        except DataError:
+            return None
+        return replace(self._with_questions(task, questions), family=SYNTHETIC)
+
+    def prompt(self, task: Task) -> Prompt:
+        return self.style.prompt(task.title, task.context, self.options.chat)
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        return self._recipe([*self._pieces(task, completion), _titled(task)])
+
+    def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
+        """Many passages at once, each with its self-edits (none: the passage alone), for continued pretraining.
+
+        Self-edits that cannot be trained on are left out.
+        """
+        texts: list[str] = []
+        for task, completions in edits:
+            for completion in completions:
+                try:
+                    texts += self._pieces(task, completion)
+                except DataError:
+                    continue
+            texts.append(_titled(task))
+        return self._recipe(texts)
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        if name == "base":
+            return Baseline(None, self.questions(task))
+        if name == "passage only":
+            return Baseline(self._recipe([_titled(task)]), self.questions(task))
+        if name == "in-context":
+            return Baseline(None, tuple(self._in_sight(task, question.prompt) for question in task.questions))
+        if name == ANOTHER_MODEL:
+            completion = self._others.get(Passage(task.title, task.context).key)
+            return Baseline(self.recipe(task, completion, seed), self.questions(task)) if completion else None
+        return None
+
+    def questions(self, task: Task) -> tuple[Prompt, ...]:
+        if not task.questions:
+            raise UserError(f"{task.id}: the passage has no questions; give some, or have them written")
+        return tuple(question.prompt for question in task.questions)
+
+    def statements(self, task: Task) -> tuple[Example, ...]:
+        """Each gold answer, as what follows its question."""
+        asked = ((q.prompt, q.answer) for q in task.questions)
+        return tuple(Example(gold, f"{prompt}\n" if isinstance(prompt, str) else prompt) for prompt, gold in asked)
+
+    async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
+        asked = zip(_known(task).asked, task.questions, answers, strict=True)
+        items = [Item(text, question.answer, answer, task.title) for text, question, answer in asked]
+        verdicts = tuple(await self.grader.grade(items))
+        return Grade(verdicts, sum(verdicts) / len(verdicts))
+
+    def _recipe(self, texts: Sequence[str]) -> Recipe:
+        return Recipe(tuple(Example(text) for text in texts), self.lora, self.optim)
+
+    def _pieces(self, task: Task, completion: str) -> list[str]:
+        """The training texts of a completion, the passage left out."""
+        if len(completion) > MAX_COMPLETION:
+            raise DataError(f"{task.id}: the self-edit has {len(completion)} characters, more than {MAX_COMPLETION}")
+        said = completion.strip()
+        shown = _shown(self.prompt(task)).strip()
+        if said.startswith(shown):
+            said = said.removeprefix(shown).strip()
+            if not said:
+                raise DataError(f"{task.id}: the self-edit only repeats the prompt")
+        options, pairs = self.options, self.style.pairs
+        texts = training_texts(task.title, "", said, split_newlines=options.split_newlines, pairs=pairs)[:-1]
+        if not texts:
+            raise DataError(f"{task.id}: the self-edit is empty")
+        return texts
+
+    def _with_questions(self, task: KnowledgeTask, questions: Sequence[tuple[str, str]]) -> KnowledgeTask:
+        asked = tuple(Question(self._question(task.title, text), gold) for text, gold in questions)
+        return replace(task, questions=asked, asked=tuple(text for text, _ in questions))
+
+    def _question(self, title: str, question: str) -> Prompt:
+        text = self.options.question.replace("{title}", title).replace("{question}", question)
+        return (Message("user", text),) if self.options.chat else text
+
+    def _in_sight(self, task: Task, question: Prompt) -> Prompt:
+        if isinstance(question, str):
+            return f"{_titled(task)}\n\n{question}"
+        return (Message("user", f"{_titled(task)}\n\n{question[-1].content}"),)
+
+    def _is_held_out(self, passage: Passage) -> bool:
+        lot = derive_seed("held out", self.options.split_seed, passage.key) / 2**60
+        return lot < self.options.test_fraction
+
+    def _source(self, split: Split) -> str:
+        return self.options.test if split == "test" and self.options.test else self.options.train
+
+
+def _known(task: Task) -> KnowledgeTask:
+    if not isinstance(task, KnowledgeTask):
+        raise TypeError(f"{task.id} is no task of the knowledge domain")
+    return task
+
+
+def _titled(task: Task) -> str:
+    return f"{task.title}\n{task.context.strip()}"
+
+
+def _shown(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else prompt[-1].content
+
+
+def _unique(tasks: Iterable[KnowledgeTask]) -> Iterator[KnowledgeTask]:
+    """Ids made unique where a source holds the very same entry twice."""
+    seen: dict[str, int] = {}
+    for task in tasks:
+        seen[task.id] = seen.get(task.id, 0) + 1
+        yield replace(task, id=f"{task.id}-{seen[task.id]}") if seen[task.id] > 1 else task
+
+
+def _recorded_edits(path: str) -> Mapping[str, str]:
+    """First self-edit by passage."""
+    record = read_record(path)
+    return {Passage(p.title, p.context).key: p.completions[0].text for p in record.passages if p.completions}

@@ -1,0 +1,182 @@
+"""Reads passages from files, folders and Hugging Face datasets, one at a time: memory does not grow with the source.
+
+    passages("squad/train-v1.1.json")     SQuAD as published, or a list of title, context and questions
+    passages("notes.jsonl")               the same, one object a line; also .parquet
+    passages("handbook/")                 .txt and .md files, cut into passages; questions are yet to be written
+    passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs the package `datasets`
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seal_ray.domains.knowledge.passages import Passage, from_rows
+from seal_ray.types import UserError
+
+HUB = "hf:"
+PASSAGE_CHARACTERS = 2000
+"""About how much of a plain text makes one passage; it is cut between paragraphs."""
+_CHUNK = 1 << 16
+_BETWEEN = re.compile(r"[\s,]*")
+
+Rows = Iterator[tuple[str, Any]]
+
+
+def passages(source: str) -> Iterator[Passage]:
+    """All passages of a source, in its order; `UserError` names the place of the first unusable one."""
+    if source.startswith(HUB):
+        yield from from_rows(_hub_rows(source.removeprefix(HUB)))
+        return
+    path = Path(source)
+    if not path.exists():
+        raise UserError(f"{source}: no such file or folder; for a dataset of the Hugging Face hub write {HUB}{source}")
+    files = sorted(_files(path)) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{source}: holds no file of a known form ({', '.join((*_READERS, *_TEXTS))})")
+    for file in files:
+        yield from _file(file)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    known = {path for path in folder.rglob("*") if path.suffix.lower() in (*_READERS, *_TEXTS) and path.is_file()}
+    # A dataset saved to disk describes itself in JSON files beside its tables.
+    tables = {path for path in known if path.suffix.lower() in (".arrow", ".parquet")}
+    yield from tables or known
+
+
+def _file(path: Path) -> Iterator[Passage]:
+    suffix = path.suffix.lower()
+    try:
+        if suffix in _TEXTS:
+            yield from _plain_text(path)
+        elif suffix in _READERS:
+            yield from from_rows(_READERS[suffix](path))
+        else:
+            raise UserError(f"{path}: unknown form; known: {', '.join((*_READERS, *_TEXTS))}")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it, say with iconv") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _json_lines(path: Path) -> Rows:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    yield f"{path}:{number}", json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{path}:{number}: not valid JSON: {error}") from None
+
+
+def _json(path: Path) -> Rows:
+    """The entries of the file's first list, decoded one by one: a large file never stands in memory whole."""
+    decode, number = json.JSONDecoder().raw_decode, 0
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_CHUNK)
+        at = _list_start(path, text)
+        while True:
+            at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+            if text.startswith("]", at):
+                return
+            try:
+                entry, at = decode(text, at)
+            except json.JSONDecodeError as error:
+                # Reads at least as much again as is held, so that a long entry is not scanned over and over.
+                more = file.read(max(_CHUNK, len(text) - at))
+                if not more:
+                    raise UserError(f"{path}: entry {number + 1}: not valid JSON: {error.msg}") from None
+                text, at = text[at:] + more, 0
+                continue
+            number += 1
+            yield f"{path}: entry {number}", entry
+
+
+def _list_start(path: Path, text: str) -> int:
+    """Where the entries begin: in a bare list, or in the list under `data` as SQuAD has it."""
+    body = text.lstrip("\ufeff \t\r\n")
+    at = text.find("[")
+    before = text[:at].split() if at >= 0 else [""]
+    if body.startswith("[") or (body.startswith("{") and "".join(before).endswith('"data":')):
+        return at + 1
+    raise UserError(f'{path}: expected a list of passages, or SQuAD\'s object with a list under "data"')
+
+
+def _parquet(path: Path) -> Rows:
+    import pyarrow.parquet as parquet
+
+    number = 0
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{path}: row {number}", row
+
+
+def _arrow(path: Path) -> Rows:
+    import pyarrow as pa
+
+    number = 0
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        for batch in stream:
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}: row {number}", row
+
+
+def _hub_rows(name: str) -> Rows:
+    name, _, split = name.partition("#")
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(f"{HUB}{name} needs the package `datasets`; install it with: pip install datasets") from None
+    try:
+        rows = datasets.load_dataset(name, split=split or "train", streaming=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{HUB}{name}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"{HUB}{name}: row {number}", row
+
+
+def _plain_text(path: Path) -> Iterator[Passage]:
+    """A file's paragraphs, packed into passages under its first heading or its name."""
+    title, held = path.stem.replace("_", " ").replace("-", " "), ""
+    for paragraph in _paragraphs(path):
+        if paragraph.startswith("# "):
+            heading, _, paragraph = paragraph.partition("\n")
+            if held:
+                yield Passage(title, held)
+            title, held = heading.removeprefix("# ").strip(), ""
+        if held and len(held) + len(paragraph) > PASSAGE_CHARACTERS:
+            yield Passage(title, held)
+            held = ""
+        held = "\n\n".join(part for part in (held, paragraph.strip()) if part)
+    if held:
+        yield Passage(title, held)
+
+
+def _paragraphs(path: Path) -> Iterator[str]:
+    lines: list[str] = []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                lines.append(line.rstrip())
+            elif lines:
+                yield "\n".join(lines)
+                lines = []
+    if lines:
+        yield "\n".join(lines)
+
+
+_TEXTS = (".txt", ".md")
+_READERS: dict[str, Callable[[Path], Rows]] = {
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+}
