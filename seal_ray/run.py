@@ -107,9 +107,13 @@ def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_
 
 
 def journal_kept(journal: Journal, kept: Sequence[Candidate], round_: int) -> None:
+    """Put the choice on record, once."""
+    known = {row["key"] for row in journal.rows("kept")}
     for c in kept:
         row = {"stage": f"round {round_}", "task_id": c.edit.task_id, "index": c.edit.index, "self_edit": c.edit.key}
-        journal.append("kept", {"key": content_key(*row.values()), "reward": c.reward, **row})
+        key = content_key(*row.values())
+        if key not in known:
+            journal.append("kept", {"key": key, "reward": c.reward, **row})
 
 
 class Policies:
