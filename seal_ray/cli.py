@@ -17,6 +17,7 @@ app = App(
     name="seal-ray",
     help="A language model writes its own finetuning data, and learns to write it better.",
     version=seal_ray.__version__,
+    help_format="plaintext",  # markdown would double the time to answer
 )
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,15 @@ def seal_ray(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 def test_help_answers_at_once() -> None:
-    times = []
+    """In processor time, which is what it costs however busy the machine is."""
+    assert seal_ray("--help").returncode == 0  # compiled once
+    costs = []
     for _ in range(3):
-        start = time.perf_counter()
-        assert seal_ray("--help").returncode == 0
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seal_ray("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(costs) < 0.5
 
 
 def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -> None:
