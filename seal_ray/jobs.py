@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seal_ray.config import Config, load
 from seal_ray.summary import Interval, print_table
@@ -16,13 +19,13 @@ from seal_ray.workers.crew import connect
 
 
 def submit(config_path: str, overrides: Sequence[str]) -> None:
-    """Run a config as a Ray task that is started again if its process or node is lost, and print its table."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    """Run a config as a job and print its table. A job that is submitted again continues its run."""
+    _log()
     try:
-        config = load(config_path, overrides)
+        config = lasting(load(config_path, overrides))
         connect(config, forward_logs=True)
-        drive = ray.remote(_drive).options(num_cpus=0, max_retries=-1)
-        print_table(ray.get(drive.remote(config)))
+        logging.info("the run lives in %s", config.dir)
+        print_table(ray.get(drive(config)))
     except UserError as error:
         sys.exit(_refuse(error))
     except RayTaskError as error:
@@ -31,12 +34,35 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
         raise
 
 
-def _drive(config: Config) -> dict[str, Interval]:
+def driver(config: Config) -> dict[str, Interval]:
+    """A whole run, as its own process on the cluster."""
     from seal_ray.run import run
     from seal_ray.ui import LogProgress
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    _log()
     return run(config, LogProgress())
+
+
+def drive(config: Config, body: Callable[[Config], Any] = driver) -> ray.ObjectRef:
+    """Start the driver as a Ray task that is begun again, and continues, whenever its process is lost.
+
+    It takes no CPU and stays on this node, the head for a submitted job, which is not taken away like workers are.
+    A run in object storage may go on elsewhere.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft="://" in config.dir)
+    return ray.remote(body).options(num_cpus=0, max_retries=-1, scheduling_strategy=here).remote(config)
+
+
+def lasting(config: Config) -> Config:
+    """A job's working directory is a copy that goes when the job ends, so relative run directories are under home."""
+    if "://" in config.dir:
+        return config
+    run = config.run.model_copy(update={"dir": str(Path.home() / config.dir)})
+    return config.model_copy(update={"run": run})
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
 
 
 def _refuse(error: UserError) -> int:

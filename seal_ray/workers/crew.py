@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,7 @@ class Crew:
             size=workers.samplers,
             depth=engine.in_flight,
         )
+        self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._engine, self._on_span = engine, on_span
 
     async def __aenter__(self) -> Crew:
@@ -110,10 +112,18 @@ def connect(config: Config, forward_logs: bool = False) -> None:
         return
     address = config.workers.address or None
     try:
+        _knock(address or "")
         ray.init(address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"Ray cannot be reached at {address or 'this machine'}: {reason}") from None
+
+
+def _knock(address: str) -> None:
+    """Ray keeps trying an address for minutes; whether somebody listens there is known at once."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _threads(cpus: float) -> dict[str, Any]:

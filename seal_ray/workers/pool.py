@@ -8,52 +8,62 @@ the cluster cannot place yet are simply pending, which is what an autoscaler act
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import statistics
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    NodeDiedError,
-    ObjectLostError,
-    RayActorError,
-    RaySystemError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray._private.state import state as ray_state
+from ray.exceptions import RayError, RayTaskError
+
+from seal_ray.workers.losses import LOST, Poisoned, WorkerLost, brief, node_died, unwrap
+
+__all__ = ["Poisoned", "Pool", "PoolStats", "WorkerLost"]
 
 logger = logging.getLogger(__name__)
 
-LOST = (RayActorError, NodeDiedError, ObjectLostError, RaySystemError, WorkerCrashedError)
 _ALONE_AFTER, _GIVE_UP_AFTER = 2, 3
 """After two lost workers a call runs alone, so that blame is its own; three lost alone and it is set aside."""
-
-
-class Poisoned(Exception):
-    """A call that killed its worker again and again, running alone."""
-
-
-class WorkerLost(Exception):
-    """Raised by an actor that cannot go on (its device failed): the call is retried elsewhere."""
+_TRIES_TO_START = 5
+_KNOWN_AFTER = 3
+"""Answers of a kind after which it is known how long that kind takes."""
+_TICK = 2.0
+"""Seconds between looks at idle workers, stragglers and nodes that announce their end."""
+_YIELD_AFTER = 5.0
+"""Seconds that another pool waits for a first worker to be placed before idle workers make room for it."""
 
 
 @dataclass(eq=False)
 class _Worker:
-    handle: Any
     number: int
+    handle: Any = None
+    node: str = ""
+    """Empty until the cluster has found a place for it."""
     load: int = 0
     idle_since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(eq=False)
+class _Call:
+    method: str
+    args: tuple[Any, ...]
+    answer: asyncio.Future[tuple[Any, float]]
+    given: float = 0.0
+    """When a worker was last given it; 0 while it waits for one."""
+    attempts: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 @dataclass
 class PoolStats:
     started: int = 0
     lost: int = 0
+    drained: int = 0
     retried: int = 0
     duplicated: int = 0
 
@@ -74,16 +84,21 @@ class Pool:
     ) -> None:
         self.name, self.size, self.depth = name, size, depth
         self.stats = PoolStats()
+        self.sibling: Pool | None = None
+        """Another pool on the same cluster. Idle workers make room for it when it can place none of its own."""
         self._spawn, self._setup = spawn, setup
         self._idle_seconds, self._patience = idle_seconds, patience
         self._ready: list[_Worker] = []
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[_Worker, asyncio.Task[None]] = {}
+        self._leaving: list[_Worker] = []
         self._waiting: deque[tuple[bool, asyncio.Future[_Worker]]] = deque()
-        self._outstanding = 0
-        self._durations: deque[float] = deque(maxlen=101)
+        self._calls: set[_Call] = set()
+        self._idle_since = time.monotonic()
+        self._unplaced_since: float | None = None
+        self._durations: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=101))
         self._state: tuple[str, tuple[Any, ...]] | None = None
         self._broken: BaseException | None = None
-        self._reaper: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def workers(self) -> int:
@@ -98,22 +113,16 @@ class Pool:
 
     async def timed(self, method: str, *args: Any) -> tuple[Any, float]:
         """The same, with the time at which the worker that answered was given the call."""
-        self._outstanding += 1
+        call = _Call(method, args, asyncio.get_running_loop().create_future())
+        self._calls.add(call)
         self._grow()
-        attempts: set[asyncio.Task[Any]] = set()
+        self._attempt(call)
         try:
-            attempts.add(asyncio.create_task(self._persist(method, args)))
-            while True:
-                done, _ = await asyncio.wait(attempts, timeout=self._patience_now(), return_when="FIRST_COMPLETED")
-                if done:
-                    return done.pop().result()
-                if len(attempts) == 1 and not self._waiting and any(not w.load for w in self._ready):
-                    self.stats.duplicated += 1
-                    logger.info("%s: a straggling call is tried on a second worker", self.name)
-                    attempts.add(asyncio.create_task(self._persist(method, args)))
+            return await call.answer
         finally:
-            self._outstanding -= 1
-            for attempt in attempts:
+            self._calls.remove(call)
+            self._idle_since = time.monotonic()
+            for attempt in call.attempts:
                 attempt.cancel()
 
     async def broadcast(self, method: str, *args: Any) -> list[Any]:
@@ -127,62 +136,71 @@ class Pool:
             if isinstance(result, LOST):
                 self._lose(worker)
             elif isinstance(result, BaseException):
-                raise _unwrap(result)
+                raise unwrap(result)
         return [result for result in results if not isinstance(result, LOST)]
 
     async def close(self) -> None:
-        """Give every worker back."""
-        if self._reaper:
-            self._reaper.cancel()
-        for task in self._starting:
+        """Give every worker back; calls still under way fail."""
+        self._break(RuntimeError(f"the {self.name} pool is closed"))
+        tasks = [*self._starting.values(), *([self._keeper] if self._keeper else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        for worker in self._ready:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for worker in [*self._ready, *self._leaving]:
             ray.kill(worker.handle)
         self._ready.clear()
+        self._leaving.clear()
 
-    async def _persist(self, method: str, args: tuple[Any, ...]) -> tuple[Any, float]:
-        """One attempt at a call: on as many workers in turn as it takes."""
+    def _attempt(self, call: _Call) -> None:
+        call.attempts.append(asyncio.create_task(self._answer(call)))
+
+    async def _answer(self, call: _Call) -> None:
+        """One attempt at a call; of several, the first to end counts."""
+        try:
+            answer = await self._persist(call)
+        except Exception as error:
+            if not call.answer.done():
+                call.answer.set_exception(error)
+        else:
+            if not call.answer.done():
+                call.answer.set_result(answer)
+
+    async def _persist(self, call: _Call) -> tuple[Any, float]:
+        """On as many workers in turn as it takes."""
         lost = lost_alone = 0
         while True:
             alone = lost >= _ALONE_AFTER
+            call.given = 0.0
             worker = await self._acquire(alone)
-            start = time.time()
+            call.given = start = time.time()
             try:
-                result = await getattr(worker.handle, method).remote(*args)
-                self._durations.append(time.time() - start)
+                result = await getattr(worker.handle, call.method).remote(*call.args)
+                self._durations[call.method].append(time.time() - start)
                 return result, start
             except LOST as error:
                 self._lose(worker)
-                lost += 1
-                self.stats.retried += 1
-                lost_alone += alone and not _node_died(error)
+                lost_alone += alone and not node_died(error)
                 if lost_alone >= _GIVE_UP_AFTER:
-                    raise Poisoned(f"its worker died {lost} times, {lost_alone} of them while it ran alone") from None
+                    raise Poisoned(f"its worker died {lost + 1} times, {lost_alone} of them alone with it") from None
             except RayTaskError as error:
                 if not isinstance(error.cause, WorkerLost):
-                    raise _unwrap(error) from None
+                    raise unwrap(error) from None
                 self._lose(worker)
-                ray.kill(worker.handle)
-                lost += 1
-                self.stats.retried += 1
             finally:
                 self._release(worker, alone)
+            lost += 1
+            self.stats.retried += 1
 
     # Places -------------------------------------------------------------------------------------
 
     async def _acquire(self, alone: bool) -> _Worker:
-        limit = 1 if alone else self.depth
-        open_workers = [w for w in self._ready if w.load < limit]
-        if open_workers and not self._waiting:
-            worker = min(open_workers, key=lambda w: w.load)
-            worker.load += self.depth if alone else 1
-            return worker
         if self._broken:
             raise self._broken
         place: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
         self._waiting.append((alone, place))
-        self._grow()
+        self._hand_out()
+        if not place.done():
+            self._grow()
         try:
             return await place
         except asyncio.CancelledError:
@@ -193,102 +211,164 @@ class Pool:
     def _release(self, worker: _Worker, alone: bool) -> None:
         worker.load -= self.depth if alone else 1
         worker.idle_since = time.monotonic()
+        self._dismiss()
         self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free places to the calls that have waited longest."""
-        for _ in range(len(self._waiting)):
+        while self._waiting:
             alone, place = self._waiting[0]
-            if place.done():
-                self._waiting.popleft()
-                continue
-            limit = 1 if alone else self.depth
-            open_workers = [w for w in self._ready if w.load < limit]
-            if not open_workers:
-                return
+            if not place.done():
+                limit = 1 if alone else self.depth
+                worker = min(self._ready, key=lambda w: w.load, default=None)
+                if worker is None or worker.load >= limit:
+                    return
+                worker.load += self.depth if alone else 1
+                place.set_result(worker)
             self._waiting.popleft()
-            worker = min(open_workers, key=lambda w: w.load)
-            worker.load += self.depth if alone else 1
-            place.set_result(worker)
 
     # Members ------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        wanted = min(self.size, -(-self._outstanding // self.depth))
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+        wanted = min(self.size, -(-len(self._calls) // self.depth))
         while len(self._ready) + len(self._starting) < wanted and not self._broken:
-            task = asyncio.create_task(self._start(self.stats.started))
+            worker = _Worker(self.stats.started)
             self.stats.started += 1
-            self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
-        if self._reaper is None:
-            self._reaper = asyncio.create_task(self._reap())
+            task = self._starting[worker] = asyncio.create_task(self._start(worker))
+            task.add_done_callback(functools.partial(self._started, worker))
 
-    async def _start(self, number: int) -> None:
+    def _started(self, worker: _Worker, _: asyncio.Task[None]) -> None:
+        del self._starting[worker]
+        self._grow()  # a call may have come while it was being given up
+
+    async def _start(self, worker: _Worker) -> None:
         """Bring one worker up; a setup error that another try would not mend stops the pool."""
-        for _ in range(5):
-            handle = self._spawn()
+        tries = 0
+        while tries < _TRIES_TO_START:
+            worker.node, worker.handle = "", self._spawn()
             try:
-                await self._setup(handle)
-                state = None
-                while state is not self._state:  # a broadcast may come while this one is still catching up
-                    state = self._state
-                    assert state
-                    await getattr(handle, state[0]).remote(*state[1])
+                await self._prepare(worker)
             except LOST as error:
-                logger.warning("%s worker %d was lost while starting: %s", self.name, number, _brief(error))
-                continue
+                logger.warning("%s worker %d was lost while starting: %s", self.name, worker.number, brief(error))
+                ray.kill(worker.handle)
+                tries += not node_died(error)
             except asyncio.CancelledError:
-                ray.kill(handle)
+                ray.kill(worker.handle)
                 raise
             except Exception as error:
-                ray.kill(handle)
-                return self._break(_unwrap(error))
-            self._ready.append(_Worker(handle, number))
-            return self._hand_out()
-        self._break(RuntimeError(f"{self.name} workers cannot be started: five in a row were lost while starting"))
+                ray.kill(worker.handle)
+                return self._break(unwrap(error))
+            else:
+                worker.idle_since = time.monotonic()
+                self._ready.append(worker)
+                return self._hand_out()
+        self._break(RuntimeError(f"{self.name} workers cannot be started: {tries} in a row were lost while starting"))
+
+    async def _prepare(self, worker: _Worker) -> None:
+        worker.node = await worker.handle.__ray_call__.remote(_node_here)
+        await self._setup(worker.handle)
+        state = None
+        while state is not self._state:  # a broadcast may come while this one is still catching up
+            state = self._state
+            assert state
+            await getattr(worker.handle, state[0]).remote(*state[1])
 
     def _lose(self, worker: _Worker) -> None:
-        if worker in self._ready:
-            self._ready.remove(worker)
-            self.stats.lost += 1
-            logger.warning("%s worker %d was lost; its calls go to others", self.name, worker.number)
-            self._grow()
+        """Take a worker out; what it held, each call gives to another."""
+        for members in (self._ready, self._leaving):
+            if worker in members:
+                members.remove(worker)
+                self.stats.lost += 1
+                logger.warning("%s worker %d was lost; its calls go to others", self.name, worker.number)
+                ray.kill(worker.handle)  # one that only cannot be reached would keep its place on the cluster
+        self._grow()
 
     def _break(self, error: BaseException) -> None:
-        self._broken = error
+        self._broken = self._broken or error
         for _, place in self._waiting:
             if not place.done():
                 place.set_exception(error)
         self._waiting.clear()
 
-    async def _reap(self) -> None:
-        """Give back workers that have had nothing to do for a while, so that their nodes can go."""
+    # Keeping ------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        tick = min(_TICK, self._idle_seconds, self._patience)
         while True:
-            await asyncio.sleep(min(5.0, self._idle_seconds))
-            deadline = time.monotonic() - self._idle_seconds
-            for worker in [w for w in self._ready if not w.load and w.idle_since < deadline]:
-                self._ready.remove(worker)
-                ray.kill(worker.handle)
+            await asyncio.sleep(tick)
+            self._drain(await asyncio.to_thread(_draining_nodes))
+            self._try_stragglers_again()
+            self._give_back()
 
-    def _patience_now(self) -> float:
-        """How long a call may take before a second worker tries it too: well beyond what is usual."""
-        usual = statistics.median(self._durations) if self._durations else 0.0
-        return max(self._patience, 4 * usual)
+    def _drain(self, nodes: set[str]) -> None:
+        """Give no more calls to workers on nodes that announce their end. What they hold they may still finish."""
+        for worker in [w for w in self._ready if w.node in nodes]:
+            logger.warning("%s worker %d gets no more calls: its node is going away", self.name, worker.number)
+            self._ready.remove(worker)
+            self._leaving.append(worker)
+            self.stats.drained += 1
+        self._dismiss()
+        self._grow()
+
+    def _dismiss(self) -> None:
+        for worker in [w for w in self._leaving if not w.load]:
+            self._leaving.remove(worker)
+            ray.kill(worker.handle)
+
+    def _try_stragglers_again(self) -> None:
+        """When nothing else is to be done, give what takes far longer than usual to an idle worker too."""
+        idle = sum(not worker.load for worker in self._ready)
+        if self._waiting or not idle:
+            return
+        now = time.time()
+        late = [call for call in self._calls if len(call.attempts) == 1 and call.given and now > self._due(call)]
+        for call in sorted(late, key=lambda call: call.given)[:idle]:
+            self.stats.duplicated += 1
+            logger.info("%s: a straggling call is tried on a second worker", self.name)
+            self._attempt(call)
+
+    def _due(self, call: _Call) -> float:
+        """When a call is late; never where nothing is known of how long its like takes."""
+        known = self._durations[call.method]
+        usual = statistics.median(known) if len(known) >= _KNOWN_AFTER else math.inf
+        return call.given + max(self._patience, 4 * usual)
+
+    def _give_back(self) -> None:
+        """Let go of workers that have had nothing to do for a while, so that their nodes can go.
+
+        Workers that the cluster has yet to place are no longer asked for once nothing needs them; and when the
+        sibling finds no room at all, idle workers make some at once.
+        """
+        now = time.monotonic()
+        yields = self.sibling is not None and self.sibling.finds_no_room()
+        limit = now - (0.0 if yields else self._idle_seconds)
+        for worker in [w for w in self._ready if not w.load and w.idle_since <= limit]:
+            self._ready.remove(worker)
+            ray.kill(worker.handle)
+        if not self._calls and (yields or self._idle_since < limit):
+            for worker, task in self._starting.items():
+                if not worker.node:
+                    task.cancel()
+
+    def finds_no_room(self) -> bool:
+        """Whether calls have waited for a while, with no worker up and none that the cluster has found a place for."""
+        placed = self._ready or self._leaving or any(worker.node for worker in self._starting)
+        if placed or not self._waiting:
+            self._unplaced_since = None
+            return False
+        self._unplaced_since = self._unplaced_since or time.monotonic()
+        return time.monotonic() - self._unplaced_since > _YIELD_AFTER
 
 
-def _unwrap(error: BaseException) -> BaseException:
-    """The error a worker raised, with the worker's traceback kept as its cause."""
-    if isinstance(error, RayTaskError):
-        cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
-        cause.__cause__ = error
-        return cause
-    return error
+def _node_here(_: Any) -> str:
+    return ray.get_runtime_context().get_node_id()
 
 
-def _node_died(error: BaseException) -> bool:
-    """Whether the machine went, for which no call on it is to blame."""
-    return isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and "node has died" in str(error))
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def _draining_nodes() -> set[str]:
+    """Ids of nodes that announce their end; none while the cluster's head cannot be asked."""
+    try:
+        return set(ray_state.get_draining_nodes())
+    except RayError:
+        return set()

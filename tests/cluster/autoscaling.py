@@ -77,6 +77,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def end(started: subprocess.Popen[bytes]) -> None:
+    """Kill a process and every one below it."""
+    if started.poll() is not None:
+        return
+    head = psutil.Process(started.pid)
+    family = [head, *head.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=10)
+
+
 class PrivateAutoscalingCluster(AutoscalingCluster):
     """An `AutoscalingCluster` that shares its machine with others."""
 
@@ -146,11 +158,6 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
 
     def shutdown(self) -> None:
         """End the head and every process below it, and remove its folder."""
-        if self._head is not None and self._head.poll() is None:
-            head = psutil.Process(self._head.pid)
-            family = [head, *head.children(recursive=True)]
-            for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(family, timeout=10)
+        if self._head is not None:
+            end(self._head)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -140,7 +140,8 @@ def test_a_call_that_kills_every_worker_alone_is_set_aside_and_the_others_live(t
 
 def test_a_straggler_is_tried_on_an_idle_worker_and_the_first_result_counts(tmp_path: Path) -> None:
     async def use(pool: Pool) -> Any:
-        await asyncio.gather(*(pool.call("pid") for _ in range(8)))  # both workers are up
+        (tmp_path / "usual").touch()
+        await asyncio.gather(*(pool.call("linger_once", "usual") for _ in range(8)))  # both workers are up
         return await pool.call("linger_once", "slow"), pool.stats.duplicated
 
     assert in_pool(tmp_path, use, patience=0.2) == ("second", 1)
