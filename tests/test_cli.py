@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -14,10 +13,8 @@ import pytest
 from tests.runs import CONFIG
 
 
-def seal_ray(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
+def seal_ray(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True)
 
 
 def test_help_answers_at_once() -> None:
@@ -65,7 +62,7 @@ def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: 
     arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
     if arguments[0] == "run":
         arguments += ["--run.dir", str(tmp_path / "run")]
-    shown = seal_ray(*arguments, RAY_raylet_start_wait_time_s="5")
+    shown = seal_ray(*arguments)
     assert shown.returncode == 2, shown.stderr
     lines = [line for line in shown.stderr.splitlines() if line.startswith("seal-ray: ")]
     assert len(lines) == 1
