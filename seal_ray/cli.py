@@ -156,6 +156,80 @@ def race(*, records: str, as_json: AsJson = False) -> None:
     _facts(replay(records), as_json)
 
 
+@app.command
+def plan(
+    config: str,
+    *overrides: Overrides,
+    gpus: int = 0,
+    gpu: str = "",
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    calibrate: bool = False,
+    price_per_hour: float | None = None,
+    gpus_per_node: int = 8,
+    hours_between_losses: float = 0.0,
+    replaced_after: float = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Predict what a run takes: time by stage, GPU memory, cost, and what holds it up.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/knowledge.toml.
+    gpus
+        How many there will be; 0: as many as the config's workers ask for.
+    gpu
+        Which, such as h100: its published figures say how long things take.
+    from_
+        The directory of an earlier run, whose journal says how long things take instead.
+    calibrate
+        Measure for some seconds, on this machine, how long things take.
+    price_per_hour
+        Of one GPU.
+    gpus_per_node
+        They are lost together.
+    hours_between_losses
+        Mean time until a given node is lost; 0: none ever is.
+    replaced_after
+        Seconds until another node is up in its place.
+    """
+    from seal_ray import config as configs
+    from seal_ray.plan import Hardware, predict, show
+
+    tree = configs.load(config, overrides)
+    hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
+    found = predict(tree, hardware, _basis(tree, from_, calibrate))
+    if as_json:
+        print(json.dumps(show.as_json(found, tree)))
+    else:
+        show.print_plan(found, tree)
+
+
+@app.command
+def doctor(config: str = "", *overrides: Overrides, as_json: AsJson = False) -> None:
+    """Check what a run needs: versions, GPUs, Ray on every node, storage, model, memory. Exit code 2 if it lacks any.
+
+    Parameters
+    ----------
+    config
+        A TOML file; without one, what every run needs.
+    """
+    from dataclasses import asdict
+
+    from seal_ray import config as configs
+    from seal_ray.doctor import examine
+
+    checks = []
+    for check in examine(configs.load(config, overrides) if config else None):
+        checks.append(check)
+        if not as_json:
+            print(check.line, flush=True)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks]))
+    if not all(check.fine for check in checks):
+        sys.exit(2)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Entry point: one line and exit code 2 for what the user can mend, a traceback for bugs or with --debug."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -180,6 +254,19 @@ def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     _log(quiet)
     _show(run_all(config, progress(quiet), force), as_json)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
+
+
+def _basis(config: Any, earlier: str, calibrate: bool) -> Any:
+    """Measured rates, when they are asked for."""
+    if earlier:
+        from seal_ray.plan.predict import basis_from
+
+        return basis_from(earlier, config)
+    if calibrate:
+        from seal_ray.plan.probe import calibrate as measure
+
+        return measure(config)
+    return None
 
 
 def _write_report(dir: str) -> str:

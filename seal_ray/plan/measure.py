@@ -1,0 +1,237 @@
+"""Rates and habits of an earlier run, out of its journal: what took how long, while who else was at work."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from seal_ray.config import Config
+from seal_ray.journal import Journal
+from seal_ray.plan.rates import Rates
+from seal_ray.plan.work import Seen
+from seal_ray.storage import Store
+from seal_ray.types import UserError
+
+TOGETHER = 0.15
+"""Share of the usual time between two batches within which the results of one batch reach the driver."""
+START = 15.0
+"""Seconds until a worker is up, where the journal does not show it."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A stretch of one worker's time: the seconds of work that it was, and what was done in it."""
+
+    seconds: float
+    work: tuple[float, ...]
+    first: bool = False
+    """This worker's first: what it still had to set up is in it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    rates: Rates
+    seen: Seen
+    trainer: tuple[Observed, ...]
+    """Work: training steps, tokens trained, batches asked, questions asked."""
+    sampler: tuple[Observed, ...]
+    """Work: steps of the longest texts, tokens sampled."""
+
+
+def measure(directory: str, config: Config) -> Measured:
+    """What the run in a directory, of this config, says about how long things take."""
+    journal = Journal(Store(directory))
+    spans = list(journal.rows("spans"))
+    outcomes = [row for row in journal.rows("outcomes") if row["worker"]]
+    edits = [row for row in journal.rows("self_edits") if row["worker"]]
+    planned = list(journal.rows("planned"))
+    if not any(row["steps"] for row in outcomes) or not spans:
+        raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
+    cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
+    time = Time(spans, cores)
+    trainer = tuple(trainer_stretches(spans, outcomes, list(journal.rows("policies")), time, config.workers.slots))
+    sampler = tuple(sampler_stretches(spans, edits, time))
+    rates = rates_of(trainer, sampler, config.trial.answer_tokens, _start(directory, spans), _handover(spans))
+    return Measured(rates, _seen(edits, planned, list(journal.rows("kept")), config), trainer, sampler)
+
+
+def rates_of(
+    trainer: Sequence[Observed], sampler: Sequence[Observed], answer: int, start: float, policy: float
+) -> Rates:
+    """The rates that explain what was observed. A question's prompt is counted in with the question."""
+    step, token, batch, row = fit(trainer)
+    sample_step, sample_row = fit(sampler) if sampler else (0.0, 0.0)
+    warming = [o.seconds - predicted([step, token, batch, row], o) for o in trainer if o.first]
+    return Rates(
+        train_step=step,
+        train_token=token,
+        train_slot=0.0,
+        ask_step=batch / (answer + 1),
+        ask_row=row / answer,
+        ask_token=0.0,
+        sample_step=sample_step,
+        sample_row=sample_row,
+        sample_token=0.0,
+        start=start + max(0.0, median(warming or [0.0])),
+        policy=policy,
+    )
+
+
+def predicted(rates: Sequence[float], observed: Observed) -> float:
+    return sum(rate * done for rate, done in zip(rates, observed.work, strict=True))
+
+
+def fit(observed: Sequence[Observed]) -> list[float]:
+    """Seconds per piece of each kind of work, none below zero, long stretches trusted in proportion to their length."""
+    usual = [o for o in observed if not o.first] or observed
+    seconds = np.array([o.seconds for o in usual])
+    work = np.array([o.work for o in usual])
+    weight = 1 / np.sqrt(np.maximum(seconds, 1e-3))
+    return non_negative(work * weight[:, None], seconds * weight)
+
+
+def non_negative(matrix: np.ndarray, target: np.ndarray, rounds: int = 2000) -> list[float]:
+    """Least squares without negative coefficients, one coefficient at a time."""
+    scale = np.linalg.norm(matrix, axis=0)
+    scale[scale == 0] = 1.0
+    gram, aim = (matrix / scale).T @ (matrix / scale), (matrix / scale).T @ target
+    found = np.zeros(len(aim))
+    for _ in range(rounds):
+        for k in range(len(found)):
+            if gram[k, k]:
+                found[k] = max(0.0, found[k] + (aim[k] - gram[k] @ found) / gram[k, k])
+    return [float(value) for value in found / scale]
+
+
+class Time:
+    """Turns a stretch of wall time into seconds of work: workers that share cores slow each other down."""
+
+    def __init__(self, spans: Sequence[dict[str, Any]], cores: int) -> None:
+        self.busy = {worker: list(_merged(own)) for worker, own in _by_worker(spans).items()}
+        changes: Counter[float] = Counter()
+        for periods in self.busy.values():
+            for start, end in periods:
+                changes[start] += 1
+                changes[end] -= 1
+        self._times = sorted(changes)
+        active = np.cumsum([changes[time] for time in self._times])
+        speed = np.minimum(1.0, cores / np.maximum(active, 1)) if cores else np.ones(len(active))
+        self._done = np.concatenate([[0.0], np.cumsum(speed[:-1] * np.diff(self._times))])
+        self._speed = speed
+
+    def work(self, start: float, end: float) -> float:
+        return self._at(end) - self._at(start)
+
+    def _at(self, time: float) -> float:
+        index = max(0, bisect_left(self._times, time) - 1)
+        return float(self._done[index] + (time - self._times[index]) * self._speed[index])
+
+
+def trainer_stretches(
+    spans: Sequence[dict[str, Any]],
+    outcomes: Sequence[dict[str, Any]],
+    policies: Sequence[dict[str, Any]],
+    time: Time,
+    slots: int,
+) -> Iterator[Observed]:
+    """Between one batch of results and the next, on each trainer."""
+    for worker, own in _by_worker(span for span in spans if span["what"] == "trial").items():
+        done = [row for row in outcomes if row["worker"] == worker]
+        rows = [(span, outcome) for span, outcome in zip(own, done, strict=False)]
+        for number, (start, end, batch) in enumerate(_stretches(rows, time.busy[worker])):
+            trained = [outcome for outcome in batch if outcome["steps"]]
+            side_by_side = min(slots, len(trained)) or 1
+            steps = sum(outcome["steps"] for outcome in trained) / side_by_side
+            tokens = sum(outcome["tokens"] for outcome in trained)
+            asked = sum(len(outcome["answers"] or ()) for outcome in batch)
+            yield Observed(time.work(start, end), (steps, tokens, -(-len(batch) // slots), asked), not number)
+
+
+def sampler_stretches(
+    spans: Sequence[dict[str, Any]], edits: Sequence[dict[str, Any]], time: Time
+) -> Iterator[Observed]:
+    for worker, own in _by_worker(span for span in spans if span["what"] == "sample").items():
+        done = [row for row in edits if row["worker"] == worker]
+        rows = list(zip(own, done, strict=False))
+        for number, (start, end, batch) in enumerate(_stretches(rows, time.busy[worker])):
+            lengths = [row["tokens"] for row in batch]
+            yield Observed(time.work(start, end), (max(lengths) + 1, sum(lengths)), not number)
+
+
+def _stretches(
+    rows: Sequence[tuple[dict[str, Any], dict[str, Any]]], busy: Sequence[tuple[float, float]]
+) -> Iterator[tuple[float, float, list[dict[str, Any]]]]:
+    """Batches of results with the time from the batch before, or from when the worker got something to do."""
+    rows = sorted(rows, key=lambda row: row[0]["end"])
+    gaps = [b[0]["end"] - a[0]["end"] for a, b in pairwise(rows)]
+    apart = TOGETHER * median([gap for gap in gaps if gap > 0.05] or [1.0])
+    cuts = [0, *(i for i, gap in enumerate(gaps, 1) if gap > apart), len(rows)]
+    before = float("-inf")
+    for first, last in pairwise(cuts):
+        batch = rows[first:last]
+        if not batch:
+            continue
+        end = batch[-1][0]["end"]
+        began = next(start for start, stop in busy if start <= end <= stop)
+        start, before = max(before, began), end
+        yield start, end, [found for _, found in batch]
+
+
+def _by_worker(spans: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for span in spans:
+        found[span["worker"]].append(span)
+    return found
+
+
+def _merged(spans: Iterable[dict[str, Any]]) -> Iterator[tuple[float, float]]:
+    """The periods in which at least one of these was under way."""
+    start = end = None
+    for span in sorted(spans, key=lambda span: span["start"]):
+        if start is None or end is None or span["start"] > end:
+            if start is not None and end is not None:
+                yield start, end
+            start, end = span["start"], span["end"]
+        else:
+            end = max(end, span["end"])
+    if start is not None and end is not None:
+        yield start, end
+
+
+def _start(directory: str, spans: Sequence[dict[str, Any]]) -> float:
+    """From the claim of the directory to the first call that a worker was given, where files say when that was."""
+    local = Store(directory).local
+    claimed = (local / "config.json").stat().st_mtime if local else 0.0
+    seconds = min(span["start"] for span in spans) - claimed
+    return seconds if 0 < seconds < 600 else START
+
+
+def _handover(spans: Sequence[dict[str, Any]]) -> float:
+    """From the end of an update to the first call under the new policy."""
+    gaps = []
+    for update in (span for span in spans if span["what"] == "update"):
+        later = [span["start"] for span in spans if span["start"] >= update["end"]]
+        if later:
+            gaps.append(min(later) - update["end"])
+    return min(gaps, default=1.0)
+
+
+def _seen(
+    edits: Sequence[dict[str, Any]], planned: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]], config: Config
+) -> Seen:
+    # The arms of self-edits: those of the rounds, of the untrained policy, and of the later ones.
+    tried = [row for row in planned if row["recipe"] and row["arm"].startswith(("self-edits", "untrained", "after"))]
+    twins = 1 - len({row["trial"] for row in tried}) / len(tried) if tried else 0.0
+    tasks = len({(row["stage"], row["task_id"]) for row in planned if row["stage"].startswith("round")})
+    stages = {row["stage"] for row in kept}
+    done = len({(r["stage"], r["task_id"]) for r in planned if r["stage"] in stages}) or tasks
+    texts = tuple((row["completion"], row["tokens"]) for row in edits)
+    return Seen(texts, twins, len(kept) / done if kept else None)

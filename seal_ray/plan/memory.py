@@ -1,0 +1,79 @@
+"""What a device will hold, in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seal_ray.config import Config
+from seal_ray.plan.rates import BYTES, CACHE_TOKENS
+from seal_ray.plan.shape import Shape
+from seal_ray.plan.work import Work
+
+TOKENS_PER_STEP = 16384
+"""As in `seal_ray.bank.bank`."""
+VLLM_SHARE = 0.9
+"""Of a GPU's memory, as in `seal_ray.workers.sampler`."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """On one device, by what holds it."""
+
+    trainer: dict[str, int]
+    sampler: dict[str, int]
+
+    @property
+    def training(self) -> int:
+        return sum(self.trainer.values())
+
+    @property
+    def sampling(self) -> int:
+        return sum(self.sampler.values())
+
+
+def per_slot(config: Config, shape: Shape) -> int:
+    """Weights, gradient and two moments of a slot, and the copy in the base's precision that passes compute with."""
+    master = 8 if config.model.dtype == "float64" else 4
+    computed = BYTES[config.model.dtype]
+    return shape.adapter(config.trial.lora) * (4 * master + (computed if computed != master else 0))
+
+
+def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: float) -> Memory:
+    """`device` is one GPU's bytes, of which vLLM takes its share whatever the model; 0 when it is not known."""
+    size, slots, lora = BYTES[config.model.dtype], config.workers.slots, config.trial.lora
+    weights = shape.parameters * size
+    rank = config.update.max_rank or config.update.lora.rank * max(0, config.run.rounds)
+    policy = shape.adapter(config.update.lora) // config.update.lora.rank * rank * size
+    tries = [edit.tried for group in (*work.train, *work.test) for edit in group if edit.tried] + list(work.baselines)
+    step = max((job.tokens / job.steps for job in tries if job.steps), default=0.0)
+    one_step = max(slots * step, work.update.tokens / max(1, work.update.steps))
+    tokens = min(one_step, config.workers.tokens_per_step or TOKENS_PER_STEP)
+    rows = slots * max((job.rows for job in tries), default=0)
+    longest = max((job.prompt + job.answer for job in tries), default=0.0)
+    trainer = {
+        "base weights": weights,
+        "policy": policy,
+        "adapters and optimizer": slots * per_slot(config, shape),
+        "activations": round(tokens * activation(shape, size, lora.rank, len(lora.targets))),
+        "keys and values": round(min(CACHE_TOKENS, rows * longest) * shape.cache_numbers * size),
+    }
+    sampled = [edit.prompt + config.sampling.max_tokens for group in (*work.train, *work.test) for edit in group]
+    if engine == "endpoint":
+        return Memory(trainer, {})
+    sampler = {"base weights": weights, "policy": policy}
+    if engine == "vllm" and device:
+        share = min(1.0, config.workers.gpus_per_sampler or 1.0)
+        sampler["keys and values"] = max(0, round(VLLM_SHARE * share * device) - weights - policy)
+    else:
+        held = min(CACHE_TOKENS, 64 * max(sampled, default=0.0))
+        sampler["keys and values"] = round(held * shape.cache_numbers * size)
+    return Memory(trainer, sampler)
+
+
+def activation(shape: Shape, size: int, rank: int, targets: int) -> float:
+    """Bytes that a trained token keeps for the backward pass; every token is counted as one that is learnt."""
+    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    # Norms' inputs and outputs, queries, keys, values, attention's output, and the feed-forward layer's four.
+    layer = 6 * shape.width + 2 * queries + 2 * keys + 4 * shape.inner + targets * rank
+    logits = 2 * shape.vocabulary * size
+    return shape.layers * layer * size + logits

@@ -1,0 +1,148 @@
+"""A short measurement on this machine: real workers, a few self-edits and trials of the config itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from typing import Any, Literal
+
+import ray
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain
+from seal_ray.domains.registry import load_domain
+from seal_ray.models import resolve
+from seal_ray.plan.measure import Observed, rates_of
+from seal_ray.plan.predict import Basis
+from seal_ray.plan.work import Seen
+from seal_ray.types import DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
+from seal_ray.workers.crew import _threads, connect
+from seal_ray.workers.loading import ModelSpec
+from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.trainer import Trainer
+
+_SAMPLED = (1, 8, 64)
+"""Sizes of the batches that are sampled."""
+
+
+def calibrate(config: Config) -> Basis:
+    """Start this config's workers, as many as can work side by side, and time them for some seconds."""
+    began = time.monotonic()
+    connect(config)
+    probe = _Probe(config)
+    try:
+        start = probe.set_up(began)
+        sampler = probe.sample()
+        trainer = probe.train()
+    finally:
+        probe.close()
+    rates = rates_of(trainer, sampler, config.trial.answer_tokens, start, 0.2)
+    seconds = time.monotonic() - began
+    return Basis(rates, probe.seen(), f"measured here in {seconds:.0f} s, with {len(probe.trainers)} trainers at once")
+
+
+class _Probe:
+    def __init__(self, config: Config) -> None:
+        self.config, self.domain = config, load_domain(config)
+        workers, model = config.workers, config.model
+        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
+        count = min(workers.trainers, side_by_side, 2)
+        trainer: Any = ray.remote(Trainer).options(
+            num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+        )
+        sampler: Any = ray.remote(Sampler).options(
+            num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
+        )
+        self.trainers = [trainer.remote(spec, workers.slots, workers.tokens_per_step) for _ in range(count)]
+        self.sampler = sampler.remote(spec, EngineSpec.of(config))
+        split: Literal["train", "test"] = "train" if config.run.rounds else "test"
+        asked = config.domain.train if config.run.rounds else config.domain.test
+        self.tasks: Sequence[Task] = self.domain.tasks(split, asked or None, derive_seed("probe", config.run.seed))
+        self.completions: list[tuple[Task, str, int]] = []
+        self.usable: list[tuple[Task, Recipe]] = []
+
+    def set_up(self, began: float) -> float:
+        """Seconds until all workers are up."""
+        ray.get([worker.setup.remote() for worker in (*self.trainers, self.sampler)])
+        ray.get([worker.set_policy.remote(0, None) for worker in (*self.trainers, self.sampler)])
+        return time.monotonic() - began
+
+    def sample(self) -> list[Observed]:
+        observed = []
+        for count in _SAMPLED:
+            tasks = list(islice(cycle(self.tasks), count))
+            begun = time.monotonic()
+            found = ray.get([self.sampler.sample.remote(self._request(task, i)) for i, task in enumerate(tasks)])
+            seconds = time.monotonic() - begun
+            self.completions += [(task, one.text, one.tokens) for task, one in zip(tasks, found, strict=True)]
+            lengths = [one.tokens for one in found]
+            observed.append(Observed(seconds, (max(lengths) + 1, sum(lengths)), first=count == 1))
+        return observed
+
+    def train(self) -> list[Observed]:
+        """Asking alone, and trials in a nearly empty and in a full bank, on all trainers side by side."""
+        slots, observed = self.config.workers.slots, []
+        self.usable = _recipes(self.domain, self.completions)
+        if not self.usable:
+            raise UserError("no self-edit that was sampled can be trained on; nothing to measure")
+        for number, (count, trained) in enumerate(((1, True), (1, False), (slots, False), (2, True), (slots, True))):
+            batches = [
+                [self._trial(f"{number} {place} {i}", i, trained) for i in range(count)]
+                for place in range(len(self.trainers))
+            ]
+            observed += self._timed(batches, number == 0)
+        return observed
+
+    def _timed(self, batches: Sequence[Sequence[Trial]], first: bool) -> list[Observed]:
+        begun = time.monotonic()
+        pending = {
+            place: [worker.attempt.remote(trial) for trial in batch]
+            for place, (worker, batch) in enumerate(zip(self.trainers, batches, strict=True))
+        }
+        # The trainers' batches are alike, and they end close together: one wait is fair to each.
+        observed = []
+        for references in pending.values():
+            outcomes: list[Outcome] = ray.get(references)
+            observed.append(Observed(time.monotonic() - begun, self._work(outcomes), first))
+        return observed
+
+    def _work(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
+        slots = self.config.workers.slots
+        trained = [outcome for outcome in outcomes if outcome.steps]
+        steps = sum(outcome.steps for outcome in trained) / max(1, min(slots, len(trained)))
+        tokens = sum(outcome.tokens for outcome in trained)
+        return steps, tokens, math.ceil(len(outcomes) / slots), sum(len(outcome.answers) for outcome in outcomes)
+
+    def _request(self, task: Task, index: int) -> SampleRequest:
+        s = self.config.sampling
+        seed = derive_seed("probe", self.config.run.seed, task.id, index)
+        prompt, stop = self.domain.prompt(task), self.domain.sample_stop
+        return SampleRequest(0, prompt, seed, s.temperature, s.top_p, s.max_tokens, stop, self.domain.schema)
+
+    def _trial(self, name: str, index: int, trained: bool) -> Trial:
+        task, recipe = self.usable[-1 - index % len(self.usable)]  # the last ones were sampled for different tasks
+        seed = derive_seed("probe", name)
+        settings = self.config.trial
+        questions = tuple(self.domain.questions(task))
+        return Trial(task.id, 0, recipe if trained else None, seed, questions, settings.answer_tokens, self.domain.stop)
+
+    def seen(self) -> Seen:
+        return Seen(tuple((text, tokens) for _, text, tokens in self.completions))
+
+    def close(self) -> None:
+        for worker in (*self.trainers, self.sampler):
+            ray.kill(worker)
+
+
+def _recipes(domain: Domain, completions: Sequence[tuple[Task, str, int]]) -> list[tuple[Task, Recipe]]:
+    found: list[tuple[Task, Recipe]] = []
+    for task, text, _ in completions:
+        try:
+            found.append((task, domain.recipe(task, text, 0)))
+        except DataError:
+            continue
+    return found

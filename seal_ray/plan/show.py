@@ -1,0 +1,117 @@
+"""A prediction as a person reads it, and as a program does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seal_ray.config import Config
+from seal_ray.plan.predict import Prediction, totals
+
+
+def as_json(found: Prediction, config: Config) -> dict[str, Any]:
+    course, crew = found.course, found.crew
+    tree: dict[str, Any] = {
+        "seconds": round(found.seconds, 1),
+        "stages": [{"stage": stage.name, "seconds": round(stage.seconds, 1)} for stage in course.stages],
+        "start_seconds": round(found.rates.start, 1),
+        "trials": course.trials,
+        "self_edits": course.samples,
+        **{name: round(value) for name, value in totals(found.work, config).items()},
+        "busy_seconds": {"trainers": round(course.training, 1), "samplers": round(course.sampling, 1)},
+        "workers": {
+            "trainers": crew.trainers,
+            "samplers": crew.samplers,
+            "trainers_used": course.trainers,
+            "samplers_used": course.samplers,
+        },
+        "gpus": found.gpus,
+        "gpu_hours": round(found.gpu_hours, 3),
+        "memory_bytes": {"trainer": found.memory.trainer, "sampler": found.memory.sampler},
+        "device_bytes": round(found.device_bytes),
+        "fits": found.fits,
+        "bottleneck": found.bottleneck,
+        "cost": _rounded(found.cost(course)),
+        "assumptions": list(found.assumptions),
+    }
+    if found.disturbed:
+        tree["with_losses"] = {
+            "seconds": round(found.disturbed.seconds, 1),
+            "added_share": round(found.disturbed.seconds / found.seconds - 1, 4),
+            "nodes_lost": found.disturbed.losses,
+            "calls_repeated": found.disturbed.repeated,
+            "cost": _rounded(found.cost(found.disturbed)),
+        }
+    return tree
+
+
+def print_plan(found: Prediction, config: Config) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    course, console = found.course, Console(highlight=False)
+    table = Table("stage", "time", "trainers busy", "samplers busy")
+    for stage in course.stages:
+        busy = (
+            _share(stage.training, stage.seconds * course.trainers),
+            _share(stage.sampling, stage.seconds * course.samplers),
+        )
+        table.add_row(stage.name, _time(stage.seconds), *busy)
+    table.add_row("whole run", _time(found.seconds), "", "", style="bold")
+    console.print(table)
+    for line in _facts(found, config):
+        console.print(escape(line))
+    console.print("taken for granted:", *(escape(f"\n  {line}") for line in found.assumptions))
+
+
+def _facts(found: Prediction, config: Config) -> list[str]:
+    course, crew, sums = found.course, found.crew, totals(found.work, config)
+    lines = [
+        f"work: {course.samples:,} self-edits of {sums['tokens_sampled']:,.0f} tokens, "
+        f"{course.trials:,} trials that train on {sums['tokens_trained']:,.0f} tokens",
+        f"workers: {crew.trainers} trainers and {crew.samplers} samplers, of which the queues ask for "
+        f"{course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
+        f"bottleneck: {found.bottleneck}",
+    ]
+    for name, held in (("trainer", found.memory.trainer), ("sampler", found.memory.sampler)):
+        if held:
+            parts = ", ".join(f"{what} {_bytes(size)}" for what, size in held.items())
+            lines.append(f"memory of a {name}: {_bytes(sum(held.values()))} ({parts})")
+    if found.device_bytes and not found.fits:
+        lines.append(f"that is more than the device's {_bytes(found.device_bytes)}: take fewer slots or a larger GPU")
+    if found.gpus:
+        lines.append(f"GPU hours: {found.gpu_hours:.2f} ({found.gpus} GPUs for as long as the run lasts)")
+    if found.price_per_hour is not None:
+        lines.append(f"cost: {found.cost(course):.2f}, at {found.price_per_hour:g} for each GPU hour")
+    if found.disturbed:
+        lines.append(_losses(found))
+    return lines
+
+
+def _losses(found: Prediction) -> str:
+    assert found.disturbed
+    slow = found.disturbed
+    line = (
+        f"with nodes lost: {slow.losses} losses, {slow.repeated} calls done again, {_time(slow.seconds)} "
+        f"({slow.seconds / found.seconds - 1:+.1%})"
+    )
+    before, after = found.cost(found.course), found.cost(slow)
+    return line if before is None or after is None else f"{line}, costing {after - before:.2f} more"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else ""
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _rounded(cost: float | None) -> float | None:
+    return None if cost is None else round(cost, 2)
