@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.train import Running, Slots, Trained, is_out_of_memory
 from seal_ray.types import DataError, Failure, LoraSpec, UserError
 
+log = logging.getLogger(__name__)
 TOKENS_PER_STEP = 16384
 CACHE_TOKENS = 65536
 """Keys and values held at once while asking, in tokens."""
@@ -181,6 +183,7 @@ class Bank:
         except (RuntimeError, MemoryError) as error:
             if len(items) == 1 or not is_out_of_memory(error):
                 raise
+        log.warning("out of memory while asking %d at once; halved", len(items))
         half = len(items) // 2
         return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
 

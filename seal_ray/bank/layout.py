@@ -31,15 +31,15 @@ class Row:
 class Groups:
     """Packed rows of a matrix, lying slot by slot, multiplied by each slot's own matrix.
 
-    Slots with equal counts are a plain batched product; unequal ones are padded for it. Padding repeats the slot's
-    own first token, so that a slot gone to NaN cannot reach its neighbours, and its gradients are zeros.
+    Slots with equal counts are a plain batched product; unequal ones are padded for it. Padding repeats the slot's own
+    first token, so that a slot gone to NaN cannot reach its neighbours; where it would count it is zero.
     """
 
     def __init__(self, counts: Ints, device: torch.device) -> None:
         self.slots, self.tokens = len(counts), int(counts.sum())
         self.width = int(counts.max(initial=0))
-        self.even = bool((counts == self.width).all())
         self.counts = _tensor(counts, device)
+        self.even = bool((counts == self.width).all())
         if self.even:
             return
         starts = np.cumsum(counts) - counts
@@ -53,29 +53,42 @@ class Groups:
         """`[N, 1]`: each slot's value at each of its tokens."""
         return values_G.repeat_interleave(self.counts, output_size=self.tokens)[:, None]
 
-    def spread(self, x_NI: Tensor) -> Tensor:
+    def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
+        """`x · w`, each row by its slot's matrix."""
+        return self._pack(torch.bmm(self._spread(x_NI), w_GIO))
+
+    def add_times(self, y_NO: Tensor, x_NI: Tensor, w_GIO: Tensor) -> None:
+        """`y += x · w`."""
+        if self.even:
+            y_NO.view(self.slots, self.width, -1).baddbmm_(self._spread(x_NI), w_GIO)
+        else:
+            y_NO.add_(self._pack(torch.bmm(self._spread(x_NI), w_GIO)))
+
+    def add_outer(self, grad_GPQ: Tensor, left_NP: Tensor, right_NQ: Tensor) -> None:
+        """`grad += leftᵀ · right`, summed over each slot's own rows."""
+        # Padding must be zero in one of the two: in the narrower.
+        if left_NP.shape[1] < right_NQ.shape[1]:
+            left, right = self._spread_zeros(left_NP), self._spread(right_NQ)
+        else:
+            left, right = self._spread(left_NP), self._spread_zeros(right_NQ)
+        grad_GPQ.add_(torch.bmm(left.transpose(1, 2), right))
+
+    def _spread(self, x_NI: Tensor) -> Tensor:
         """`[G, T, I]`, padding repeated."""
         x = x_NI if self.even else x_NI.index_select(0, self.pad_index)
         return x.view(self.slots, self.width, -1)
 
-    def spread_zeros(self, x_NI: Tensor) -> Tensor:
+    def _spread_zeros(self, x_NI: Tensor) -> Tensor:
         """`[G, T, I]`, padding zero."""
         if self.even:
             return x_NI.view(self.slots, self.width, -1)
         x = x_NI.new_zeros(self.slots * self.width, x_NI.shape[1])
         return x.index_copy_(0, self.place, x_NI).view(self.slots, self.width, -1)
 
-    def pack(self, y_GTO: Tensor) -> Tensor:
+    def _pack(self, y_GTO: Tensor) -> Tensor:
         """Back to `[N, O]`."""
-        y = y_GTO.reshape(self.slots * self.width, -1)
+        y = y_GTO.view(self.slots * self.width, -1)
         return y if self.even else y.index_select(0, self.place)
-
-    def add_product(self, y_NO: Tensor, z_GTR: Tensor, w_GRO: Tensor) -> None:
-        """`y += z · w`, in place."""
-        if self.even:
-            y_NO.view(self.slots, self.width, -1).baddbmm_(z_GTR, w_GRO)
-        else:
-            y_NO.add_(self.pack(torch.bmm(z_GTR, w_GRO)))
 
 
 class Bucket:

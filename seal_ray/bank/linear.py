@@ -20,6 +20,7 @@ from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.lora import sites_of
 
 Views = dict[str, tuple[Tensor, Tensor]]
+Columns = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass
@@ -31,11 +32,12 @@ class Stage:
     weights: Views = field(default_factory=dict)
     """A and B of the pass's slots by site, in the base model's dtype."""
     grads: Views = field(default_factory=dict)
-    scale_G11: Tensor | None = None
+    scale: Columns = (None, None)
+    """Each slot's scale, as a column over its tokens and over its wanted tokens; None when all are 1."""
     policy: Views = field(default_factory=dict)
     """The policy's A `[R, I]` and B `[O, R]`, its scale folded into B."""
-    policy_mask: tuple[Tensor, Tensor] | None = None
-    """1 for tokens (and for wanted tokens) the policy lies under, 0 for others; None when it lies under all."""
+    policy_mask: Columns = (None, None)
+    """Likewise 1 for slots the policy lies under and 0 for others; None when it lies under all."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,13 @@ class Adapters:
     on_policy: Sequence[bool]
     """Whether the policy lies under each slot."""
 
-    def scale(self, slots: slice, home: Installed) -> Tensor | None:
-        """`[G, 1, 1]`, or None when there is nothing to multiply by."""
-        scales = self.scales[slots]
-        if all(scale == 1.0 for scale in scales):
-            return None
-        return torch.tensor(scales, dtype=home.dtype).to(home.device, non_blocking=True)[:, None, None]
 
-    def policy_mask(self, layout: Layout, slots: slice, home: Installed) -> tuple[Tensor, Tensor] | None:
-        """1 for the tokens (and for the wanted tokens) of slots the policy lies under; None when it lies under all."""
-        flags = self.on_policy[slots]
-        if not home.policy or all(flags) or not any(flags):
-            return None
-        mask = torch.tensor(flags, dtype=home.dtype).to(home.device)
-        return tuple(group.column(mask) for group in (layout.tokens, layout.heads))  # type: ignore[return-value]
+def _columns(values: Sequence[float], layout: Layout, home: Installed) -> Columns:
+    """Each slot's number at each of its tokens; None when all are 1."""
+    if all(value == 1.0 for value in values):
+        return None, None
+    values_G = torch.tensor(values, dtype=home.dtype).to(home.device, non_blocking=True)
+    return layout.tokens.column(values_G), layout.heads.column(values_G)
 
 
 def _narrow(views: Views, slots: slice) -> Views:
@@ -100,9 +95,9 @@ class Installed:
             attention=attention,
             weights=_narrow(adapters.weights, slots),
             grads=_narrow(grads or {}, slots),
-            scale_G11=adapters.scale(slots, self),
-            policy=self.policy if any(adapters.on_policy[slots]) else {},
-            policy_mask=adapters.policy_mask(layout, slots, self),
+            scale=_columns(adapters.scales[slots], layout, self),
+            policy=self.policy,
+            policy_mask=_columns(adapters.on_policy[slots], layout, self) if self.policy else (None, None),
         )
         config._attn_implementation = NAME
         try:
@@ -133,9 +128,9 @@ def _install(linear: nn.Linear, name: str, home: Installed, is_head: bool) -> No
             groups=stage.layout.heads if is_head else stage.layout.tokens,
             weights=stage.weights.get(name),
             grads=stage.grads.get(name),
-            scale_G11=stage.scale_G11,
+            scale=stage.scale[is_head],
             policy=stage.policy.get(name),
-            policy_mask=stage.policy_mask[is_head] if stage.policy_mask else None,
+            policy_mask=stage.policy_mask[is_head],
         )
         x_NI = x.reshape(-1, x.shape[-1])
         y_NO = _AdaptedLinear.apply(x_NI, home.anchor, call) if stage.grads else call.forward(x_NI)[0]
@@ -152,43 +147,41 @@ class _Call:
     groups: Groups
     weights: tuple[Tensor, Tensor] | None
     grads: tuple[Tensor, Tensor] | None
-    scale_G11: Tensor | None
+    scale: Tensor | None
     policy: tuple[Tensor, Tensor] | None
     policy_mask: Tensor | None
 
-    def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The output, and what the gradients of A and B need: the slots' inputs, and those times A and scale."""
+    def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The output, and the scaled products with A, which the gradients of A and B need."""
         y_NO = F.linear(x_NI, self.linear.weight, self.linear.bias)
         if self.policy:
             a_RI, b_OR = self.policy
             y_NO.addmm_(self._masked(x_NI @ a_RI.T), b_OR.T)
         if not self.weights:
-            return y_NO, None, None
+            return y_NO, None
         a_GRI, b_GOR = self.weights
-        x_GTI = self.groups.spread(x_NI)
-        z_GTR = self._scaled(torch.bmm(x_GTI, a_GRI.transpose(1, 2)))
-        self.groups.add_product(y_NO, z_GTR, b_GOR.transpose(1, 2))
-        return y_NO, x_GTI, z_GTR
+        z_NR = self._scaled(self.groups.times(x_NI, a_GRI.transpose(1, 2)))
+        self.groups.add_times(y_NO, z_NR, b_GOR.transpose(1, 2))
+        return y_NO, z_NR
 
-    def backward(self, dy_NO: Tensor, x_GTI: Tensor | None, z_GTR: Tensor | None, wants_dx: bool) -> Tensor | None:
+    def backward(self, dy_NO: Tensor, x_NI: Tensor, z_NR: Tensor | None, wants_dx: bool) -> Tensor | None:
         """Add to the gradients of A and B; return that of the input."""
         dx_NI = dy_NO @ self.linear.weight if wants_dx else None
         if self.policy and dx_NI is not None:
             a_RI, b_OR = self.policy
             dx_NI.addmm_(self._masked(dy_NO @ b_OR), a_RI)
-        if self.weights and self.grads and x_GTI is not None and z_GTR is not None:
+        if self.weights and self.grads and z_NR is not None:
             a_GRI, b_GOR = self.weights
-            dy_GTO = self.groups.spread_zeros(dy_NO)
-            dz_GTR = self._scaled(torch.bmm(dy_GTO, b_GOR))
             grad_a, grad_b = self.grads
-            grad_b.add_(torch.bmm(dy_GTO.transpose(1, 2), z_GTR))
-            grad_a.add_(torch.bmm(dz_GTR.transpose(1, 2), x_GTI))
+            dz_NR = self._scaled(self.groups.times(dy_NO, b_GOR))
+            self.groups.add_outer(grad_b, dy_NO, z_NR)
+            self.groups.add_outer(grad_a, dz_NR, x_NI)
             if dx_NI is not None:
-                self.groups.add_product(dx_NI, dz_GTR, a_GRI)
+                self.groups.add_times(dx_NI, dz_NR, a_GRI)
         return dx_NI
 
-    def _scaled(self, z_GTR: Tensor) -> Tensor:
-        return z_GTR if self.scale_G11 is None else z_GTR.mul_(self.scale_G11)
+    def _scaled(self, z_NR: Tensor) -> Tensor:
+        return z_NR if self.scale is None else z_NR.mul_(self.scale)
 
     def _masked(self, z_NR: Tensor) -> Tensor:
         return z_NR if self.policy_mask is None else z_NR.mul_(self.policy_mask)
@@ -199,9 +192,9 @@ class _AdaptedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NI: Tensor, anchor: Tensor, call: _Call) -> Tensor:  # type: ignore[no-untyped-def]
-        y_NO, x_GTI, z_GTR = call.forward(x_NI)
+        y_NO, z_NR = call.forward(x_NI)
         ctx.call = call
-        ctx.save_for_backward(x_GTI, z_GTR)
+        ctx.save_for_backward(x_NI, z_NR)
         return y_NO
 
     @staticmethod

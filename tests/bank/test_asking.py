@@ -92,17 +92,20 @@ def test_sampled_tokens_follow_the_softmax_at_their_temperature_and_top_p():
 
 def test_generation_ends_at_the_first_stop_string_and_leaves_it_out():
     model, tokenizer = make_model(), make_tokenizer()
+
+    def decode(ids):
+        return tokenizer.decode(list(ids), skip_special_tokens=True)
+
     prompts = make_prompts(6, seed=8)
     free = [generate_alone(model, prompt, 12) for prompt in prompts]
-    stops = (tokenizer.decode(free[0][3]), tokenizer.decode(list(free[1][4:6])))
-    (result,) = Bank(model, tokenizer, slots=1).run(
-        [Job("it", None, prompts=prompts, max_new_tokens=12, stop=stops)]
-    )  # fmt: skip
+    stops = (decode(free[0][3:4]), decode(free[1][4:6]))
+    job = Job("it", None, prompts=prompts, max_new_tokens=12, stop=stops)
+    (result,) = Bank(model, tokenizer, slots=1).run([job])
     assert any(len(ids) < len(whole) for ids, whole in zip(result.answers, free, strict=True))
     for ids, text, whole in zip(result.answers, result.answer_texts, free, strict=True):
-        ends = [at + 1 for at in range(len(whole)) if any(stop in tokenizer.decode(whole[: at + 1]) for stop in stops)]
+        ends = [at + 1 for at in range(len(whole)) if any(stop in decode(whole[: at + 1]) for stop in stops)]
         assert ids == whole[: ends[0]] if ends else ids == whole
-        full = tokenizer.decode(whole)
+        full = decode(whole)
         assert text == full[: min([full.index(stop) for stop in stops if stop in full], default=len(full))]
 
 
