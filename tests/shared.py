@@ -1,4 +1,4 @@
-"""Reference data that may lie beside the checkout. The suite runs without it; tests that need it say so when skipped."""
+"""Reference data that may lie beside the checkout. Tests that need it are skipped without it, and say so."""
 
 from pathlib import Path
 

@@ -31,8 +31,8 @@ class KillsAnEngine(Silent):
             return
         self._left -= 1
         if self._left == 0:
-            engines = [p for p in psutil.process_iter(["cmdline"]) if "ray::Sampler" in " ".join(p.info["cmdline"] or [])]
-            self.killed = engines[0].pid
+            names = {p.pid: " ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
+            self.killed = min(pid for pid, name in names.items() if "ray::Sampler" in name)
             os.kill(self.killed, signal.SIGKILL)
 
 
@@ -49,5 +49,6 @@ def test_a_run_on_two_engines_survives_the_death_of_one_and_misses_nothing(tmp_p
         ("evaluation", 0): 4,
         ("evaluation", 1): 4,  # written by the hot-loaded policy, after its canary
     }
-    assert found["planned"].keys() and set(found["planned"].values()) <= found["rewards"].keys()
+    assert found["planned"]
+    assert set(found["planned"].values()) <= found["rewards"].keys()
     assert all(reward is not None for reward, _ in found["rewards"].values())
