@@ -85,11 +85,11 @@ def test_questions_are_asked_without_the_passage_in_sight(tmp_path: Path) -> Non
     task = domain.tasks("train", 3, 0)[2]
     assert domain.questions(task) == ("Topic: Stars\nHow old is star 2?",)
     chat = knowledge(tmp_path, test_fraction=0.0, shuffle=False, chat=True)
-    assert chat.questions(task := chat.tasks("train", 3, 0)[2]) == (
-        (Message("user", "Topic: Stars\nHow old is star 2?"),),
-    )
+    task = chat.tasks("train", 3, 0)[2]
+    assert chat.questions(task) == ((Message("user", "Topic: Stars\nHow old is star 2?"),),)
     shown = chat.baseline("in-context", task, 0)
-    assert shown is not None and shown.recipe is None
+    assert shown is not None
+    assert shown.recipe is None
     assert "Star 2 is 2 years old." in shown.questions[0][-1].content  # type: ignore[union-attr]
 
 
@@ -101,10 +101,13 @@ def test_a_self_edit_becomes_its_lines_and_the_passage_last(tmp_path: Path) -> N
     assert recipe.lora == LoraSpec(4, 8.0)
     assert (recipe.optim.lr, recipe.optim.epochs, recipe.optim.batch_size) == (1e-3, 10, 1)
     only = domain.baseline("passage only", task, 0)
-    assert only is not None and only.recipe is not None
+    assert only is not None
+    assert only.recipe is not None
     assert only.recipe.examples == recipe.examples[-1:]
     base = domain.baseline("base", task, 0)
-    assert base is not None and base.recipe is None and base.questions == domain.questions(task)
+    assert base is not None
+    assert base.recipe is None
+    assert base.questions == domain.questions(task)
     assert domain.baseline("no such baseline", task, 0) is None
 
 
@@ -118,7 +121,8 @@ def test_every_style_shows_the_passage_and_an_echo_of_the_prompt_is_not_trained_
     prompt = domain.prompt(task)
     assert isinstance(prompt, str) != chat
     text = prompt if isinstance(prompt, str) else prompt[-1].content
-    assert task.context in text and task.title in text
+    assert task.context in text
+    assert task.title in text
     with pytest.raises(DataError, match="only repeats the prompt"):
         domain.recipe(task, text, 0)
     assert domain.recipe(task, f"{text}\nA fact.", 0) == domain.recipe(task, "A fact.", 0)
@@ -180,7 +184,8 @@ def test_self_edits_by_another_model_are_matched_by_their_passage(tmp_path: Path
     domain = knowledge(tmp_path, **options)
     first, second = domain.tasks("train", 2, 0)
     baseline = domain.baseline("self-edits by another model", first, 0)
-    assert baseline is not None and baseline.recipe is not None
+    assert baseline is not None
+    assert baseline.recipe is not None
     assert baseline.recipe.examples[0].completion == "Stars\nBy another: Star 0 is 0 years old."
     assert domain.baseline("self-edits by another model", second, 0) is None
 
@@ -209,7 +214,7 @@ def test_a_corpus_holds_every_passage_once_with_all_its_usable_self_edits(tmp_pa
 
 async def written(prompts: Sequence[Prompt]) -> Sequence[str]:
     usable = " How old is it?\nAnswer: Old.\n\nQuestion 2: Is it big?\nAnswer: Yes."
-    return [usable if "facts" in str(prompt) and "Second" not in str(prompt) else "I would rather not." for prompt in prompts]
+    return [usable if "First facts" in str(prompt) else "I would rather not." for prompt in prompts]
 
 
 def test_passages_without_questions_get_synthetic_ones_and_are_marked(tmp_path: Path) -> None:

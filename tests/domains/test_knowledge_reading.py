@@ -18,7 +18,7 @@ FLAT = [
     {"title": "Otters", "context": "They eat fish.", "questions": [{"question": "What?", "answer": "fish"}]},
 ]
 HUB = [
-    {"id": "1", "title": "O", "context": "Otters hold hands.", "question": "Who?", "answers": {"text": ["Otters", "o"]}},
+    {"id": "1", "title": "O", "context": "Otters hold hands.", "question": "Who?", "answers": {"text": ["Otters", ""]}},
     {"id": "2", "title": "O", "context": "Otters hold hands.", "question": "What?", "answers": {"text": ["hands"]}},
     {"id": "3", "title": "O", "context": "They eat fish.", "question": "What?", "answers": {"text": ["fish"]}},
     {"id": "4", "title": "O", "context": "They sleep.", "question": "Why?", "answers": {"text": []}},

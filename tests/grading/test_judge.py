@@ -63,7 +63,7 @@ def test_verdict_counts_are_right_whatever_the_endpoint_does_on_the_way(server: 
     assert server.most_open <= 8 + sum(trouble.count("late") for trouble in troubles) * 2
     cost = grader.cost()
     assert cost["requests"] >= server.tries.total()  # one that timed out on its way never arrived
-    assert cost["retries"] == server.tries.total() - len(distinct)
+    assert cost["retries"] >= server.tries.total() - len(distinct)
     assert cost["from_cache"] == 2 * len(troubles)
 
 

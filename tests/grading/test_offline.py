@@ -1,0 +1,113 @@
+"""The offline verdict: what it answers, and how it holds up on passages it was not fitted on."""
+
+import asyncio
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from seal_ray.grading import Item, load
+from seal_ray.grading.agreement import grade_records
+from seal_ray.grading.fit import Data, cross_validate, write
+from seal_ray.grading.offline import WEIGHTS, Offline
+from seal_ray.types import UserError
+from tests.shared import SHARED, needs_shared
+
+RECORDS = SHARED / "data/seal_records"
+BOTH = (str(RECORDS / "rank_iter0.json"), str(RECORDS / "eval_base.json"))
+
+
+def probability(question: str, gold: str, answer: str) -> float:
+    (verdict,) = asyncio.run(load("offline").grade([Item(question, gold, answer)]))
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "answer"),
+    [
+        ("What did Warsaw's king order?", "the Warsaw Castle", "He ordered the castle of Warsaw."),
+        ("When did the war end?", "nineteenth century", "It ended in the 19th century."),
+        ("How many people live there?", "1,000", "1000"),
+        ("Who paid?", "International Monetary Fund", "The IMF paid."),
+        ("Who wrote it?", "Díaz", "Diaz wrote it."),
+    ],
+)
+def test_another_wording_of_the_gold_answer_is_right(question: str, gold: str, answer: str) -> None:
+    assert probability(question, gold, answer) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "answer"),
+    [
+        ("When did the war end?", "1918", "The war ended in 1945."),
+        ("Who wrote it?", "Charles Dickens", "It was written by Jane Austen."),
+        ("What did they eat?", "smoked herring", "What did they eat?"),
+        ("What did they eat?", "smoked herring", "They ate a lot of things."),
+    ],
+)
+def test_another_fact_than_the_gold_answer_is_wrong(question: str, gold: str, answer: str) -> None:
+    assert probability(question, gold, answer) < 0.4
+
+
+def test_an_empty_answer_is_wrong_and_strange_ones_are_no_error() -> None:
+    assert probability("Who?", "Ann", " \n") == 0.0
+    for gold, answer in (("?", "!"), ("Ann", "…"), ("", "Ann"), ("青春期", "青春"), ("A", "x" * 60_000)):
+        assert 0 <= probability("", gold, answer) <= 1
+
+
+@cache
+def recorded() -> Data:
+    return Data(BOTH)
+
+
+@cache
+def held_out() -> dict[str, float]:
+    return cross_validate(recorded())
+
+
+@needs_shared
+def test_on_passages_left_out_of_the_fit_it_agrees_with_the_recorded_judge() -> None:
+    found = held_out()
+    assert found["n"] == 8698
+    assert found["agreement"] >= 0.875
+    assert found["distinct_agreement"] >= 0.87
+    assert found["kappa"] >= 0.73
+    assert abs(found["reward_bias"]) <= 0.01
+
+
+@needs_shared
+def test_on_passages_left_out_of_the_fit_it_chooses_self_edits_nearly_as_well_as_the_recorded_judge() -> None:
+    assert held_out()["gain_kept"] >= 0.8
+
+
+@needs_shared
+def test_the_shipped_weights_are_what_the_script_fits(tmp_path: Path) -> None:
+    out = tmp_path / "weights.json"
+    write(recorded().fit(), recorded().rarity, str(out))
+    fitted, shipped = (json.loads(path.read_text(encoding="utf-8")) for path in (out, WEIGHTS))
+    assert fitted["rarity"] == shipped["rarity"]
+    assert fitted["weights"] == pytest.approx(shipped["weights"], abs=1e-3)
+
+
+@needs_shared
+def test_a_record_is_graded_in_one_plain_dict() -> None:
+    found = grade_records(RECORDS / "eval_base.json", "offline")
+    assert found["n"] == 2 * 974
+    assert found["agreement"] > 0.88
+    assert "gain_kept" not in found, "one self-edit a passage leaves nothing to choose"
+    exact = grade_records(RECORDS / "eval_base.json", "exact")
+    assert exact["agreement"] < found["agreement"]
+    assert exact["reward_bias"] < -0.1
+
+
+@needs_shared
+def test_a_record_without_verdicts_cannot_be_graded() -> None:
+    with pytest.raises(UserError, match="holds no verdicts"):
+        grade_records(RECORDS / "iter0_train.json")
+
+
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text("{}")
+    with pytest.raises(UserError, match="not a file of verdict weights"):
+        Offline(tmp_path / "w.json")
