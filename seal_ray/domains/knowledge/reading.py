@@ -1,9 +1,9 @@
 """Reads passages from files, folders and Hugging Face datasets, one at a time: memory does not grow with the source.
 
-    passages("squad/train-v1.1.json")     SQuAD as published, or a list of title, context and questions
-    passages("notes.jsonl")               the same, one object a line; also .parquet
-    passages("handbook/")                 .txt and .md files, cut into passages; questions are yet to be written
-    passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs the package `datasets`
+passages("squad/train-v1.1.json")     SQuAD as published, or a list of title, context and questions
+passages("notes.jsonl")               the same, one object a line; also .parquet
+passages("handbook/")                 .txt and .md files, cut into passages; questions are yet to be written
+passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs the package `datasets`
 """
 
 from __future__ import annotations
