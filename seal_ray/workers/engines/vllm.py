@@ -240,7 +240,6 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.model_executor.models.interfaces import supports_lora
         from vllm.platforms import current_platform
-        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise UserError(
@@ -270,9 +269,10 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
             "block_size": _CPU_BLOCK,
             "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
             "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(4096, max_model_len or 0),
         }
     try:
-        config = AsyncEngineArgs(**options).create_engine_config(UsageContext.LLM_CLASS)  # batches for throughput
+        config = AsyncEngineArgs(**options).create_engine_config()
         model = config.model_config
         kind, _ = model.registry.resolve_model_cls(model.architectures, model)
     except (ValueError, OSError) as error:
