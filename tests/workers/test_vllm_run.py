@@ -32,7 +32,8 @@ class KillsAnEngine(Silent):
         self._left -= 1
         if self._left == 0:
             names = {p.pid: " ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
-            self.killed = min(pid for pid, name in names.items() if "ray::Sampler" in name)
+            mine = {child.pid for child in psutil.Process().children(recursive=True)}
+            self.killed = min(pid for pid, name in names.items() if pid in mine and "ray::Sampler" in name)
             os.kill(self.killed, signal.SIGKILL)
 
 
