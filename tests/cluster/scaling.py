@@ -1,0 +1,193 @@
+"""What the driver costs and how far it scales: trials of fixed length, a sleep in place of training.
+
+    python -m tests.cluster.scaling [--json]
+
+Everything but the training is real: tasks, self-edits and trials go through the lab, the journal, the pool and Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+
+from seal_ray.config import Config, load
+from seal_ray.domains.base import Baseline
+from seal_ray.journal import Journal
+from seal_ray.lab import Lab
+from seal_ray.storage import Store
+from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
+from seal_ray.ui import Silent
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.pool import Pool
+from tests.runs import CONFIG
+
+PER_TASK = 5
+
+
+class SleepingTrainer:
+    """Takes trials as a trainer does, so many at a time, and sleeps where that one would train."""
+
+    def __init__(self, slots: int, seconds: float) -> None:
+        self._slots, self._seconds = asyncio.Semaphore(slots), seconds
+
+    async def setup(self) -> None: ...
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        async with self._slots:
+            await asyncio.sleep(self._seconds)
+        return Outcome(trial.key, answers=("yes", "no", "yes"), steps=15, tokens=400, seconds=self._seconds)
+
+
+class QuickSampler:
+    async def setup(self) -> None: ...
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        return Completion(f"What follows from {request.seed} in some two hundred letters. " * 4, 60, finished=True)
+
+
+class SyntheticCrew(Crew):
+    """Such workers in the pools of the real ones."""
+
+    def __init__(self, config: Config, trainers: int, slots: int, seconds: float) -> None:
+        trainer, sampler = (ray.remote(kind).options(num_cpus=0) for kind in (SleepingTrainer, QuickSampler))
+        self.trainers = Pool(
+            "trainer",
+            lambda: trainer.remote(slots, seconds),
+            lambda handle: handle.setup.remote(),
+            size=trainers,
+            depth=2 * slots,
+        )
+        self.samplers = Pool("sampler", sampler.remote, lambda handle: handle.setup.remote(), size=1, depth=256)
+        self._engine, self._on_span = _BankAnswers(), lambda span: None
+
+
+class _BankAnswers:
+    trial_adapters = 0
+
+
+class Synthetic:
+    """A domain of numbered tasks; nothing in it takes time."""
+
+    name, schema, stop, sample_stop = "synthetic", None, (), ()
+
+    def tasks(self, split: str, count: int | None, seed: int) -> Sequence[Task]:
+        return [Task(f"{seed}-{i}", "A title", "A text. " * 30, ()) for i in range(count or 1)]
+
+    def prompt(self, task: Task) -> Prompt:
+        return f"{task.context} What follows from it?"
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        return Recipe((Example(completion), Example(task.context)))
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        return None
+
+    def questions(self, task: Task) -> tuple[Prompt, ...]:
+        return ("Is it?", "Was it?", "Will it be?")
+
+    def statements(self, task: Task) -> tuple[Example, ...]:
+        return ()
+
+    async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
+        return Grade(tuple(float(answer == "yes") for answer in answers), 2 / 3)
+
+
+async def explore(config: Config, folder: Path, crew: SyntheticCrew, rounds: int, tasks: int) -> list[dict[str, float]]:
+    """Rounds of trials; after each, the trials so far and what the driver has used."""
+    journal, process, used = Journal(Store(str(folder))), psutil.Process(), []
+    lab = Lab(config, Synthetic(), crew, journal, Silent())  # type: ignore[arg-type]
+    for round_ in range(1, rounds + 1):
+        start, cpu = time.perf_counter(), time.process_time()
+        await lab.explore(round_, Synthetic().tasks("train", tasks, round_), with_rewards=True)
+        journal.flush()
+        used.append(
+            {
+                "trials": round_ * tasks * PER_TASK * config.trial.seeds,
+                "seconds": time.perf_counter() - start,
+                "cpu": time.process_time() - cpu,
+                "memory": process.memory_info().rss,
+            }
+        )
+    return used
+
+
+def efficiency(workers: int, seconds: float, waves: int, slots: int = 2) -> dict[str, float]:
+    """Trials a second of so many workers, against what their sleeping alone would allow."""
+
+    async def main() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with SyntheticCrew(_config(1), workers, slots, seconds) as crew:
+                await explore(_config(1), Path(folder) / "warm", crew, 1, -(-2 * workers * slots // PER_TASK) + 1)
+                (used,) = await explore(_config(1), Path(folder) / "run", crew, 1, workers * slots * waves // PER_TASK)
+        rate = used["trials"] / used["seconds"]
+        return {"workers": workers, "trials_per_second": rate, "efficiency": rate * seconds / (workers * slots)}
+
+    return asyncio.run(main())
+
+
+def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
+    """What a trial costs the driver in processor time, and what it leaves behind in memory."""
+    seeds = 2
+
+    async def main() -> list[dict[str, float]]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with SyntheticCrew(_config(seeds), 4, 64, 0.05) as crew:
+                return await explore(_config(seeds), Path(folder), crew, rounds, trials // (rounds * seeds * PER_TASK))
+
+    used = asyncio.run(main())
+    first, last = used[1], used[-1]  # the first round also fills caches and pools of memory
+    return {
+        "trials": last["trials"],
+        "driver_ms_per_trial": 1000 * sum(u["cpu"] for u in used) / last["trials"],
+        "memory_mb": last["memory"] / 2**20,
+        "memory_bytes_per_trial": (last["memory"] - first["memory"]) / (last["trials"] - first["trials"]),
+    }
+
+
+def _config(seeds: int) -> Config:
+    return load(CONFIG, ["--trial.seeds", str(seeds), "--sampling.per_task", str(PER_TASK)])
+
+
+def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 0.25, waves: int = 20) -> dict[str, Any]:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        return {"scaling": [efficiency(n, seconds, waves) for n in widths], "driver": driver_cost()}
+    finally:
+        ray.shutdown()
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = ["| workers | trials a second | efficiency |", "|---|---|---|"]
+    lines += [
+        f"| {row['workers']} | {row['trials_per_second']:.1f} | {row['efficiency']:.0%} |" for row in found["scaling"]
+    ]
+    driver = found["driver"]
+    lines.append(
+        f"\nOver {driver['trials']:,} trials the driver used {driver['driver_ms_per_trial']:.2f} ms each; it ended at "
+        f"{driver['memory_mb']:.0f} MB, {driver['memory_bytes_per_trial']:.0f} bytes more for every trial."
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    found = measure()
+    print(json.dumps(found) if options.json else table(found))
+
+
+if __name__ == "__main__":
+    from tests.cluster import scaling  # workers import it by this name
+
+    scaling.main(sys.argv[1:])
