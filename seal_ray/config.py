@@ -71,6 +71,16 @@ class Sampling(Section):
     """Environment variable that holds the endpoint's key."""
 
 
+class Questions(Section):
+    """Who writes questions for passages that came without any: a server, or without one the base model itself."""
+
+    endpoint: str = ""
+    """Base URL of an OpenAI-compatible server."""
+    endpoint_model: str = ""
+    key_env: str = ""
+    """Environment variable that holds its key; empty for a server that asks for none."""
+
+
 class TrialSection(Section):
     lora: LoraSpec = LoraSpec()
     optim: OptimSpec = OptimSpec()
@@ -106,6 +116,8 @@ class Evaluation(Section):
     samples: int = Field(1, ge=0)
     """Self-edits sampled per held-out task."""
     seeds: int = Field(1, ge=1)
+    every_round: bool = True
+    """Measure the self-edits before the first round and after each one; or only after the last."""
     together: bool = False
     """Train one adapter on all held-out tasks at once (continued pretraining), in place of one for each."""
 
@@ -139,6 +151,7 @@ class Config(Section):
     model: Model
     domain: DomainSection
     sampling: Sampling = Sampling()
+    questions: Questions = Questions()
     trial: TrialSection = TrialSection()
     selection: Selection = Selection()
     update: Update = Update()
@@ -153,7 +166,8 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
         tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir"}})
-        tree["sampling"] = {k: v for k, v in tree["sampling"].items() if k != "key_env"}
+        for section in ("sampling", "questions"):
+            tree[section] = {k: v for k, v in tree[section].items() if k != "key_env"}
         return tree
 
 

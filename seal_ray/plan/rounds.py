@@ -219,7 +219,8 @@ class _Run:
 
     def _evaluate(self, policy: int, then: Callable[[], None]) -> None:
         baselines = self.work.baselines if policy == 0 else ()
-        edits = [edit for group in self.work.test for edit in group]
+        due = self.config.evaluation.every_round or policy == self.config.run.rounds
+        edits = [edit for group in self.work.test for edit in group] if due else []
         seeds, together = self.config.evaluation.seeds, self.work.together
         measured = min(seeds, len(edits)) if together else len(edits)
         every = _All(len(baselines) + measured, then)
