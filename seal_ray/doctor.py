@@ -9,6 +9,7 @@ in another process.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -155,7 +156,7 @@ def _ray(config: Config | None) -> Check:
     if config:
         connect(config)
     else:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         return _nodes(ray)
     finally:

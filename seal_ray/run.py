@@ -93,7 +93,7 @@ async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
         else lab.measure_baseline(name, held_out)
         for name in baselines
     ]
-    if config.evaluation.samples:
+    if config.evaluation.samples and (config.evaluation.every_round or lab.policy == config.run.rounds):
         measure = lab.measure_together(arm, held_out, with_edits=True) if together else lab.measure(arm, held_out)
         measures.append(measure)
     await asyncio.gather(*measures)

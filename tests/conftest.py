@@ -11,15 +11,24 @@ import pytest
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
-@pytest.fixture(scope="session")
-def _ray() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def _ray() -> None:
     import ray
 
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    if not ray.is_initialized():
+        ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
 
 
 @pytest.fixture
 def local_ray(_ray: None) -> None:
     """A Ray on this machine, shared with the tests before and after."""
+
+
+@pytest.fixture
+def no_ray() -> Iterator[None]:
+    """For a test that connects to a cluster of its own: the shared Ray gives way."""
+    import ray
+
+    ray.shutdown()
+    yield
+    ray.shutdown()

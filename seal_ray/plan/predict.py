@@ -143,7 +143,10 @@ def basis_from(directory: str, config: Config) -> Basis:
 
 
 def _settings(config: Config) -> dict[str, object]:
-    return {name: section for name, section in config.identity().items() if name not in SIZES}
+    tree = {name: section for name, section in config.identity().items() if name not in SIZES}
+    for section, size in (("sampling", "per_task"), ("trial", "seeds")):
+        tree[section] = {key: value for key, value in tree[section].items() if key != size}
+    return tree
 
 
 def planned_gpus(config: Config) -> int:
@@ -214,10 +217,11 @@ def totals(work: Work, config: Config) -> dict[str, float]:
     updates = rounds * work.update.tokens
     tried = rounds * seeds * _trained(train) if config.selection.rule != "random" else 0.0
     measured = work.together.tokens if work.together else _trained(test)
+    evaluations = rounds + 1 if config.evaluation.every_round else 1
     return {
-        "tokens_sampled": rounds * sum(e.sampled for e in train) + (rounds + 1) * sum(e.sampled for e in test),
+        "tokens_sampled": rounds * sum(e.sampled for e in train) + evaluations * sum(e.sampled for e in test),
         "tokens_trained": tried
-        + (rounds + 1) * config.evaluation.seeds * measured
+        + evaluations * config.evaluation.seeds * measured
         + sum(job.tokens for job in work.baselines)
         + updates,
     }

@@ -1,4 +1,8 @@
-"""A short measurement on this machine: real workers, a few self-edits and trials of the config itself."""
+"""A short measurement on this machine: real workers, a few self-edits and trials of the config itself.
+
+Workers of one thread are timed in seconds of their own processor time, so that whatever else this machine is doing
+meanwhile does not count.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +44,7 @@ def calibrate(config: Config) -> Basis:
     finally:
         probe.close()
     rates = rates_of(trainer, sampler, config.trial.answer_tokens, start, 0.2)
-    seconds = time.monotonic() - began
-    return Basis(rates, probe.seen(), f"measured here in {seconds:.0f} s, with {len(probe.trainers)} trainers at once")
+    return Basis(rates, probe.seen(), f"measured here with {len(probe.trainers)} trainers at once, in {probe.unit}")
 
 
 class _Probe:
@@ -57,6 +60,7 @@ class _Probe:
         sampler: Any = ray.remote(Sampler).options(
             num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
         )
+        self.by_processor = not workers.gpus_per_trainer and workers.cpus < 2
         self.trainers = [trainer.remote(spec, workers.slots, workers.tokens_per_step) for _ in range(count)]
         self.sampler = sampler.remote(spec, EngineSpec.of(config))
         split: Literal["train", "test"] = "train" if config.run.rounds else "test"
@@ -64,6 +68,10 @@ class _Probe:
         self.tasks: Sequence[Task] = self.domain.tasks(split, asked or None, derive_seed("probe", config.run.seed))
         self.completions: list[tuple[Task, str, int]] = []
         self.usable: list[tuple[Task, Recipe]] = []
+
+    @property
+    def unit(self) -> str:
+        return "seconds of a core of its own" if self.by_processor else "seconds"
 
     def set_up(self, began: float) -> float:
         """Seconds until all workers are up."""
@@ -75,9 +83,9 @@ class _Probe:
         observed = []
         for count in _SAMPLED:
             tasks = list(islice(cycle(self.tasks), count))
-            begun = time.monotonic()
+            begun = self._now(self.sampler)
             found = ray.get([self.sampler.sample.remote(self._request(task, i)) for i, task in enumerate(tasks)])
-            seconds = time.monotonic() - begun
+            seconds = self._now(self.sampler) - begun
             self.completions += [(task, one.text, one.tokens) for task, one in zip(tasks, found, strict=True)]
             lengths = [one.tokens for one in found]
             observed.append(Observed(seconds, (max(lengths) + 1, sum(lengths)), first=count == 1))
@@ -98,17 +106,23 @@ class _Probe:
         return observed
 
     def _timed(self, batches: Sequence[Sequence[Trial]], first: bool) -> list[Observed]:
-        begun = time.monotonic()
-        pending = {
-            place: [worker.attempt.remote(trial) for trial in batch]
-            for place, (worker, batch) in enumerate(zip(self.trainers, batches, strict=True))
-        }
+        begun = [self._now(worker) for worker in self.trainers]
+        under_way = [
+            (worker, [worker.attempt.remote(trial) for trial in batch])
+            for worker, batch in zip(self.trainers, batches, strict=True)
+        ]
         # The trainers' batches are alike, and they end close together: one wait is fair to each.
         observed = []
-        for references in pending.values():
+        for (worker, references), start in zip(under_way, begun, strict=True):
             outcomes: list[Outcome] = ray.get(references)
-            observed.append(Observed(time.monotonic() - begun, self._work(outcomes), first))
+            observed.append(Observed(self._now(worker) - start, self._work(outcomes), first))
         return observed
+
+    def _now(self, worker: Any) -> float:
+        """On the clock that this worker is timed by."""
+        if not self.by_processor:
+            return time.monotonic()
+        return float(ray.get(worker.__ray_call__.remote(processor_seconds)))
 
     def _work(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
         slots = self.config.workers.slots
@@ -136,6 +150,11 @@ class _Probe:
     def close(self) -> None:
         for worker in (*self.trainers, self.sampler):
             ray.kill(worker)
+
+
+def processor_seconds(_: Any) -> float:
+    """What the process of an actor has used so far."""
+    return time.process_time()
 
 
 def _recipes(domain: Domain, completions: Sequence[tuple[Task, str, int]]) -> list[tuple[Task, Recipe]]:

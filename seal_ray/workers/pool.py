@@ -140,8 +140,8 @@ class Pool:
         return [result for result in results if not isinstance(result, LOST)]
 
     async def close(self) -> None:
-        """Give every worker back; calls still under way fail."""
-        self._break(RuntimeError(f"the {self.name} pool is closed"))
+        """Give every worker back. Calls still under way are never answered."""
+        self._broken = self._broken or RuntimeError(f"the {self.name} pool is closed")
         tasks = [*self._starting.values(), *([self._keeper] if self._keeper else [])]
         for task in tasks:
             task.cancel()

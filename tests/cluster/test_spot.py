@@ -42,16 +42,13 @@ def test_a_refusal_that_is_not_about_spot_is_not_hidden() -> None:
             provider.create_node_with_resources_and_labels(node_config, {}, 1, {}, {})
 
 
-def test_a_node_that_spot_refuses_is_taken_on_demand() -> None:
+def test_a_node_that_spot_refuses_is_taken_on_demand(no_ray: None) -> None:
     provider = f"{SpotFirstSoldOut.__module__}.{SpotFirstSoldOut.__name__}"
     spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
     with autoscaling_cluster(max_workers=1, provider=provider, node_config=spot) as address:
         ray.init(address, log_to_driver=False)
-        try:
-            where = ray.remote(num_cpus=1)(lambda: ray.get_runtime_context().get_node_id())
-            assert {ray.get(where.remote(), timeout=60)} == worker_nodes()
-        finally:
-            ray.shutdown()
+        where = ray.remote(num_cpus=1)(lambda: ray.get_runtime_context().get_node_id())
+        assert {ray.get(where.remote(), timeout=60)} == worker_nodes()
 
 
 @pytest.fixture
