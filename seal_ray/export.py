@@ -9,7 +9,7 @@ from seal_ray.journal import Journal
 from seal_ray.models import resolve
 from seal_ray.run import load_policy, recorded_config
 from seal_ray.storage import Store
-from seal_ray.summary import summarize
+from seal_ray.summary import counted, summarize
 from seal_ray.types import UserError
 
 
@@ -93,7 +93,7 @@ def model_card(directory: str, version: int) -> str:
         lines.append(f"| {number} | {row['kept']} | {row['steps']} | {losses} | {row['rank']} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks |", "|---|---|---|---|"]
     for arm, m in summarize(journal).items():
-        lines.append(f"| {arm} | {m.accuracy:.1%} | {m.low:.1%} – {m.high:.1%} | {m.n} |")
+        lines.append(f"| {arm} | {m.accuracy:.1%} | {m.low:.1%} – {m.high:.1%} | {counted(m)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seal_ray.storage import Store
-from seal_ray.types import Failure, Outcome, SelfEdit, content_key
+from seal_ray.types import Failure, Outcome, Prompt, SelfEdit, content_key
 
 
 def _schema(strings: str = "", integers: str = "", reals: str = "", **others: pa.DataType) -> pa.Schema:
@@ -33,6 +33,7 @@ _TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
 
 TABLES: dict[str, pa.Schema] = {
     "self_edits": _schema("stage task_id prompt completion worker", "index policy seed tokens", finished=pa.bool_()),
+    "questions": _schema("task_id prompt completion worker"),
     "planned": _schema("stage arm task_id recipe trial", "index replicate policy seed"),
     "outcomes": _schema(
         "failure reason worker",
@@ -110,8 +111,12 @@ class Journal:
         return pq.read_table(io.BytesIO(self._store.read(path)), schema=TABLES[name])
 
 
+def prompt_text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else json.dumps([vars(message) for message in prompt])
+
+
 def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
-    prompt = edit.prompt if isinstance(edit.prompt, str) else json.dumps([vars(m) for m in edit.prompt])
+    prompt = prompt_text(edit.prompt)
     fields = {k: getattr(edit, k) for k in ("task_id", "index", "policy", "completion", "seed", "tokens", "finished")}
     return fields | {"key": edit.key, "stage": stage, "prompt": prompt, "worker": worker}
 

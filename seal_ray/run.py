@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from seal_ray import plugins
+from seal_ray import grading, plugins
 from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config, difference, parse
 from seal_ray.domains.base import Domain
@@ -25,6 +25,7 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.lab import Lab
 from seal_ray.models import resolve
+from seal_ray.questions import with_questions
 from seal_ray.storage import Store
 from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Example, Prompt, Task, UserError, content_key, derive_seed
@@ -66,13 +67,21 @@ async def _rounds(
 ) -> None:
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
 
-    async with Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew:
+    async def ready(tasks: Sequence[Task]) -> Sequence[Task]:
+        return await with_questions(tasks, domain, config.questions, journal, crew.ask, progress)
+
+    async with (
+        Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew,
+        grading.at_work(getattr(domain, "grader", None), crew.ask),
+    ):
         lab = Lab(config, domain, crew, journal, progress)
         policies = Policies(config, store, journal, crew, probe=domain.prompt(held_out[0]))
         await policies.use(0)
+        held_out = await ready(held_out)
         for round_ in range(1, config.run.rounds + 1):
             fresh = round_ if config.domain.fresh else 1
-            tasks = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+            drawn = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+            tasks = await ready(drawn)
             _, candidates = await asyncio.gather(
                 _evaluate(lab, config, held_out), lab.explore(round_, tasks, rule.needs_rewards)
             )

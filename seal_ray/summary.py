@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,22 @@ class Interval:
     high: float
     n: int
     """Held-out tasks, each with the mean of its trials."""
+    synthetic: int = 0
+    """Of those, how many are asked questions that a model wrote."""
 
 
 def summarize(journal: Journal) -> dict[str, Interval]:
     """Per arm of the evaluation, in the order they were begun."""
-    return {arm: interval(list(rewards.values())) for arm, rewards in task_rewards(journal).items()}
+    written = synthetic(journal)
+    return {
+        arm: replace(interval(list(rewards.values())), synthetic=len(written & rewards.keys()))
+        for arm, rewards in task_rewards(journal).items()
+    }
+
+
+def synthetic(journal: Journal) -> set[str]:
+    """The tasks whose questions a model wrote."""
+    return {row["task_id"] for row in journal.rows("questions")}
 
 
 def task_rewards(journal: Journal) -> dict[str, dict[str, float]]:
@@ -57,6 +68,11 @@ def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
     return {arm: {k: round(v, 4) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
 
 
+def counted(measured: Interval) -> str:
+    """Over how many tasks, and whether a model wrote their questions."""
+    return f"{measured.n}, {measured.synthetic} with synthetic questions" if measured.synthetic else str(measured.n)
+
+
 def print_table(summary: dict[str, Interval]) -> None:
     """The arms on standard output, as a table a person can read and a log can hold."""
     from rich.console import Console
@@ -64,5 +80,5 @@ def print_table(summary: dict[str, Interval]) -> None:
 
     table = Table("held-out accuracy", "mean", "95 % interval", "tasks")
     for arm, m in summary.items():
-        table.add_row(arm, f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", str(m.n))
+        table.add_row(arm, f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", counted(m))
     Console().print(table)

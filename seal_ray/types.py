@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,9 @@ class Message:
 
 Chat = tuple[Message, ...]
 Prompt = str | Chat
+
+Ask = Callable[[Sequence[Prompt], int], Awaitable[Sequence[str]]]
+"""Replies of a model to prompts, in order, greedily decoded, each of so many tokens at most."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,19 @@ class Domain(Protocol):
 
 
 @runtime_checkable
+class Unasked(Protocol):
+    """A domain whose tasks may come without questions, which a model then writes."""
+
+    def question_prompt(self, task: Task) -> Prompt | None:
+        """What that model is asked; None for a task that has its questions."""
+        ...
+
+    def with_questions(self, task: Task, completion: str) -> Task | None:
+        """The task with the questions of a completion, marked as synthetic; None when it holds none."""
+        ...
+
+
+@runtime_checkable
 class Corpus(Protocol):
     """A domain whose tasks can be trained on together, as continued pretraining."""
 

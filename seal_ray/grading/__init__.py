@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
 from seal_ray import plugins
 from seal_ray.grading.base import Grader, Item
-from seal_ray.types import UserError
+from seal_ray.types import Ask, UserError
+
+logger = logging.getLogger(__name__)
 
 GRADERS = {
     "exact": "seal_ray.grading.base:Exact",
@@ -23,8 +27,7 @@ GRADERS = {
 def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
     """The grader of that name, or a user's own as `package.module:Thing`.
 
-    A grader that has an `Options` model is made from it, any other from keyword arguments. The local judge
-    needs `sample`, the function through which it asks.
+    A grader that has an `Options` model is made from it, any other from keyword arguments.
     """
     thing = plugins.find("grading.name", name, GRADERS)
     options = dict(options or {})
@@ -40,4 +43,18 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
         raise UserError(f"grading.options do not fit grader {name!r}: {error}") from None
 
 
-__all__ = ["GRADERS", "Grader", "Item", "load"]
+@asynccontextmanager
+async def at_work(grader: Any, ask: Ask) -> AsyncIterator[None]:
+    """A grader during a run: one that asks the run's own base gets the way to it, and connections are closed after."""
+    if hasattr(grader, "connect"):
+        grader.connect(ask)
+    try:
+        yield
+    finally:
+        if hasattr(grader, "close"):
+            await grader.close()
+        if hasattr(grader, "cost"):
+            logger.info("the judge: %s", ", ".join(f"{name} {value:g}" for name, value in grader.cost().items()))
+
+
+__all__ = ["GRADERS", "Grader", "Item", "at_work", "load"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,10 +12,7 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
 from seal_ray.http import ChatClient
-from seal_ray.types import Message, Prompt, content_key
-
-Sample = Callable[[Sequence[Prompt]], Awaitable[Sequence[str]]]
-"""Replies of a model to prompts, in order, greedily decoded."""
+from seal_ray.types import Ask, Message, Prompt, UserError, content_key
 
 
 class Judge:
@@ -103,18 +100,29 @@ class Judge:
 
 
 class LocalJudge:
-    """The same question put to a model that we sample ourselves, such as the run's own base model."""
+    """The same question put to the run's own base model, through its samplers."""
 
-    def __init__(self, sample: Sample, chat: bool = True) -> None:
-        self._sample = sample
-        self._chat = chat
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        chat: bool = True
         """False for a base model, which continues plain text."""
+
+    def __init__(self, options: Options | None = None, ask: Ask | None = None) -> None:
+        self._chat = (options or self.Options()).chat
+        self._ask = ask
         self._known: dict[Prompt, float] = {}
 
+    def connect(self, ask: Ask) -> None:
+        """What it asks through; a run gives it its samplers once they are there."""
+        self._ask = ask
+
     async def grade(self, items: Sequence[Item]) -> list[float]:
+        if self._ask is None:
+            raise UserError('the grader "local judge" asks a run\'s samplers; outside of one, choose another')
         prompts = [self._prompt(item) for item in items if item.answer.strip()]
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
-        for prompt, reply in zip(new, await self._sample(new) if new else (), strict=True):
+        for prompt, reply in zip(new, await self._ask(new, MAX_REPLY_TOKENS) if new else (), strict=True):
             self._known[prompt] = float(verdict(reply if self._chat else reply.strip().partition("\n")[0]))
         return [self._known[self._prompt(item)] if item.answer.strip() else 0.0 for item in items]
 

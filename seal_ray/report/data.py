@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from seal_ray.report.texts import shown
 from seal_ray.report.timeline import Timeline, timeline
 from seal_ray.report.writing import Writing, writing
 from seal_ray.storage import Store
-from seal_ray.summary import UNTRAINED, Interval, interval, task_rewards
+from seal_ray.summary import UNTRAINED, Interval, interval, synthetic, task_rewards
 from seal_ray.types import UserError
 
 CONTROL = "control"
@@ -158,13 +158,14 @@ def _arms(journal: Journal, planned: Sequence[dict[str, Any]], outcomes: Contain
     """Baselines as they were begun, then the policy from untrained to last."""
     rewards = task_rewards(journal)
     waiting = Counter(row["arm"] for row in planned if row["stage"] == "evaluation" and row["trial"] not in outcomes)
-    untrained = rewards.get(UNTRAINED, {})
+    untrained, written = rewards.get(UNTRAINED, {}), synthetic(journal)
     found = []
     for name, tasks in rewards.items():
         number = _arm_round(name)
         gains = [reward - untrained[task] for task, reward in tasks.items() if task in untrained]
         gain = interval(gains) if gains and name != UNTRAINED else None
-        found.append(Arm(shown(name, 60), number, interval(list(tasks.values())), gain, waiting[name]))
+        measured = replace(interval(list(tasks.values())), synthetic=len(written & tasks.keys()))
+        found.append(Arm(shown(name, 60), number, measured, gain, waiting[name]))
     return tuple(sorted(found, key=lambda arm: -1 if arm.round is None else arm.round))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import time
@@ -85,6 +86,11 @@ class Crew:
 
     async def sample(self, request: SampleRequest) -> Completion:
         return await self._timed("sample", self.samplers, "sample", request)
+
+    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
+        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def attempt(self, trial: Trial) -> Outcome:
         """One trial, trained in a bank and asked there, or asked through the samplers' engine."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from seal_ray.domains.knowledge.domain import MAX_COMPLETION, SYNTHETIC, Knowled
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.domains.knowledge.styles import STYLES
 from seal_ray.grading.base import F1, Exact
-from seal_ray.types import DataError, LoraSpec, Message, Prompt, UserError
+from seal_ray.types import DataError, LoraSpec, Message, UserError
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -212,30 +211,27 @@ def test_a_corpus_holds_every_passage_once_with_all_its_usable_self_edits(tmp_pa
     assert texts == ["A.", "B.", "C.", first.context, second.context]
 
 
-async def written(prompts: Sequence[Prompt]) -> Sequence[str]:
-    usable = " How old is it?\nAnswer: Old.\n\nQuestion 2: Is it big?\nAnswer: Yes."
-    return [usable if "First facts" in str(prompt) else "I would rather not." for prompt in prompts]
-
-
 def test_passages_without_questions_get_synthetic_ones_and_are_marked(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "a.txt").write_text("First facts.")
     (folder / "b.txt").write_text("Second facts.")
     domain = Knowledge(Knowledge.Options(train=str(folder), test_fraction=0.0), grader=Exact())
-    bare = domain.tasks("train", None, 0)
+    bare = sorted(domain.tasks("train", None, 0), key=lambda task: task.title)
     with pytest.raises(UserError, match="the passage has no questions"):
         domain.questions(bare[0])
-    (task,) = asyncio.run(domain.write_questions(bare, written))
+    assert "First facts." in str(domain.question_prompt(bare[0]))
+    task = domain.with_questions(bare[0], " How old is it?\nAnswer: Old.\n\nQuestion 2: Is it big?\nAnswer: Yes.")
+    assert task
     assert task.context == "First facts."
     assert task.family == SYNTHETIC
     assert [(q.prompt, q.answer) for q in task.questions] == [
         ("Topic: a\nHow old is it?", "Old."),
         ("Topic: a\nIs it big?", "Yes."),
     ]
-    assert task.id in {b.id for b in bare}
-    with pytest.raises(UserError, match="no passage got a usable question"):
-        asyncio.run(domain.write_questions([b for b in bare if b.title == "b"], written))
+    assert task.id == bare[0].id
+    assert domain.question_prompt(task) is None
+    assert domain.with_questions(bare[1], "I would rather not.") is None
 
 
 def test_questions_are_read_from_the_usual_ways_of_writing_them() -> None:

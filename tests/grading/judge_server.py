@@ -1,7 +1,7 @@
 """A judge endpoint on 127.0.0.1 that misbehaves on purpose: late, refusing, broken, talking nonsense.
 
 What happens to an answer is spelled out in it, as in `late 429 500: this is right`: each word before the colon
-is what one try comes to, then the answer is judged: right when it ends with `right`.
+is what one try comes to, then the answer is judged: right when it ends with `right`, and neither way with `unsure`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,8 +21,10 @@ SLOW = 0.05
 class JudgeServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Callable[[str], str] = str) -> None:
+        """`plan` says how an answer is treated, for answers that do not spell it out themselves."""
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.plan = plan
         self.lock = threading.Lock()
         self.hang = threading.Event()
         self.tries: Counter[str] = Counter()
@@ -35,8 +37,8 @@ class JudgeServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def judge_server() -> Iterator[JudgeServer]:
-    server = JudgeServer()
+def judge_server(plan: Callable[[str], str] = str) -> Iterator[JudgeServer]:
+    server = JudgeServer(plan)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -66,13 +68,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.open -= 1
 
     def _answer(self, body: dict[str, Any]) -> None:
-        lines = body["messages"][-1]["content"].splitlines()
-        answer = next(line.partition(": ")[2] for line in lines if line.startswith("Answer to judge: "))
+        asked = body["messages"][-1]["content"]
+        answer = asked.partition("Answer to judge: ")[2].rpartition("\n\n")[0]
         with self.server.lock:
             attempt = self.server.tries[answer]
             self.server.tries[answer] += 1
             self.server.keys.add(self.headers.get("authorization", ""))
-        plan, _, text = answer.rpartition(":")
+        plan, _, text = self.server.plan(answer).rpartition(":")
         tries = [*plan.split(), "ok"]
         what = tries[min(attempt, len(tries) - 1)]
         if what.isdigit():
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, "<html>not JSON</html>")
         if what == "hollow":
             return self._send(200, json.dumps({"choices": []}))
-        said = "It may be, yes or no." if what == "unsure" else "Yes." if text.endswith("right") else "no"
+        said = "It may be, yes or no." if text.endswith("unsure") else "Yes." if text.endswith("right") else "no"
         reply = {"choices": [{"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
         return self._send(200, json.dumps({**reply, "usage": {"prompt_tokens": 100, "completion_tokens": 2}}))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 from seal_ray import grading
 from seal_ray.grading import Item
 from seal_ray.grading.judge import Judge, LocalJudge
-from seal_ray.grading.judging import verdict
+from seal_ray.grading.judging import MAX_REPLY_TOKENS, verdict
 from seal_ray.http import EndpointError
-from seal_ray.types import Message, Prompt, UserError
+from seal_ray.types import Ask, Message, Prompt, UserError
 from tests.grading.judge_server import JudgeServer, judge_server
 from tests.shared import SHARED, needs_shared
 
@@ -53,10 +53,10 @@ def test_replies_come_to_the_recorded_verdicts() -> None:
 def test_verdict_counts_are_right_whatever_the_endpoint_does_on_the_way(server: JudgeServer) -> None:
     troubles = ["", "slow", "429", "500 503", "garbage", "hollow", "late", "late 429 500 garbage", "429 429 429"]
     answers = [f"{trouble}: {kind} is {kind}" for trouble in troubles for kind in ("right", "wrong") for _ in range(2)]
-    asked = items(*answers, "unsure: right", "", " \n")
+    asked = items(*answers, ": unsure", "", " \n")
     grader = judge(server)
     verdicts = graded(grader, asked)
-    assert verdicts == [float(item.answer.endswith("right") and "unsure" not in item.answer) for item in asked]
+    assert verdicts == [float(item.answer.endswith("right")) for item in asked]
     assert sum(verdicts) == 2 * len(troubles)
     distinct = {item.answer for item in asked if item.answer.strip()}
     assert set(server.tries) == distinct, "equal answers are asked about once, empty ones never"
@@ -120,8 +120,9 @@ def test_the_key_comes_from_the_named_variable_and_is_never_shown(
         judge(server, key_env="JUDGE_KEY")
 
 
-def sampler(asked: list[Prompt], reply: str) -> Callable[[Sequence[Prompt]], Awaitable[Sequence[str]]]:
-    async def sample(prompts: Sequence[Prompt]) -> Sequence[str]:
+def sampler(asked: list[Prompt], reply: str) -> Ask:
+    async def sample(prompts: Sequence[Prompt], max_tokens: int) -> Sequence[str]:
+        assert max_tokens == MAX_REPLY_TOKENS
         asked.extend(prompts)
         return [reply for _ in prompts]
 
@@ -130,16 +131,18 @@ def sampler(asked: list[Prompt], reply: str) -> Callable[[Sequence[Prompt]], Awa
 
 def test_the_local_judge_asks_each_answer_once_through_the_sampler() -> None:
     asked: list[Prompt] = []
-    local = LocalJudge(sampler(asked, "yes"))
+    local = LocalJudge(ask=sampler(asked, "yes"))
     assert asyncio.run(local.grade(items("a", "", "a", "b"))) == [1.0, 0.0, 1.0, 1.0]
     assert asyncio.run(local.grade(items("b", ""))) == [1.0, 0.0]
     assert len(asked) == 2
     assert isinstance(asked[0][0], Message)
+    with pytest.raises(UserError, match="asks a run's samplers"):
+        asyncio.run(grading.load("local judge", {"chat": False}).grade(items("a")))
 
 
 def test_a_base_model_is_judged_by_its_first_line_only() -> None:
     asked: list[Prompt] = []
-    local = LocalJudge(sampler(asked, " yes\n\nIs the answer right? no"), chat=False)
+    local = LocalJudge(LocalJudge.Options(chat=False), sampler(asked, " yes\n\nIs the answer right? no"))
     assert asyncio.run(local.grade(items("a"))) == [1.0]
     assert isinstance(asked[0], str)
 

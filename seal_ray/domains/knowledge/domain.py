@@ -7,7 +7,7 @@ out of sight.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -135,29 +135,15 @@ class Knowledge:
         task = KnowledgeTask(passage.id, passage.title, passage.context, ())
         return self._with_questions(task, passage.questions)
 
-    async def write_questions(
-        self, tasks: Sequence[KnowledgeTask], sample: Callable[[Sequence[Prompt]], Awaitable[Sequence[str]]]
-    ) -> list[KnowledgeTask]:
-        """Tasks with questions: those that came without get some of a model's, the rest stay as they are.
+    def question_prompt(self, task: Task) -> Prompt | None:
+        return None if task.questions else question_prompt(task.title, task.context, self.options.chat)
 
-        Passages on which the model wrote no usable question are left out; `UserError` when that leaves nothing.
-        """
-        bare = [task for task in tasks if not task.questions]
-        prompts = [question_prompt(task.title, task.context, self.options.chat) for task in bare]
-        written = dict(zip((task.id for task in bare), await sample(prompts) if prompts else (), strict=True))
-        asked = [self.with_questions(task, written[task.id]) if task.id in written else task for task in tasks]
-        kept = [task for task in asked if task is not None]
-        if tasks and not kept:
-            raise UserError("no passage got a usable question; let a stronger model write them, or give your own")
-        return kept
-
-    def with_questions(self, task: KnowledgeTask, completion: str) -> KnowledgeTask | None:
-        """The task with the questions of a completion, marked as synthetic; None when it holds none."""
+    def with_questions(self, task: Task, completion: str) -> KnowledgeTask | None:
         try:
             questions = parse_questions(completion)
         except DataError:
             return None
-        return replace(self._with_questions(task, questions), family=SYNTHETIC)
+        return replace(self._with_questions(_known(task), questions), family=SYNTHETIC)
 
     def prompt(self, task: Task) -> Prompt:
         return self.style.prompt(task.title, task.context, self.options.chat)

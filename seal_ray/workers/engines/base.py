@@ -17,8 +17,9 @@ class Engine(Protocol):
     name: str
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """One completion. Many calls are in flight at once; the engine batches them as it can.
+        """One completion of the policy served, or of the untouched base, which is policy 0 and always there.
 
+        Many calls are in flight at once; the engine batches them as it can.
         The text depends on the request alone, whatever runs beside it. `DataError` when the request
         itself cannot be served (a prompt longer than the model's context).
         """

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.types import Completion, DataError, SampleRequest
+from seal_ray.types import Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from seal_ray.bank import Adapter, Bank, SampleSpec
+    from seal_ray.bank import Adapter, Bank, SampledText, SampleSpec
 
 _BATCH = 64
 _GATHER_SECONDS = 0.02  # how long the first request waits for company
+_TRIES = 4
+"""For a text that is to satisfy a schema."""
 
 
 class TransformersEngine:
@@ -24,7 +28,8 @@ class TransformersEngine:
 
     def __init__(self, bank: Bank, tokenizer: Any) -> None:
         self._bank, self._tokenizer = bank, tokenizer
-        self._waiting: list[tuple[SampleSpec, asyncio.Future[Completion]]] = []
+        self._policy: Adapter | None = None
+        self._waiting: list[tuple[bool, SampleSpec, asyncio.Future[Completion]]] = []
         self._sampling: asyncio.Task[None] | None = None
         self._idle = asyncio.Lock()
 
@@ -37,6 +42,17 @@ class TransformersEngine:
         return cls(Bank(model, tokenizer, slots=1), tokenizer)
 
     async def sample(self, request: SampleRequest) -> Completion:
+        """A text that is to satisfy a schema is drawn anew until it does; the last try is given as it is."""
+        completion = await self._sample(request)
+        if request.schema is None:
+            return completion
+        for again in range(1, _TRIES):
+            if (found := fitting(completion.text, request.schema)) is not None:
+                return replace(completion, text=found, finished=True)
+            completion = await self._sample(replace(request, seed=derive_seed("again", request.seed, again)))
+        return replace(completion, text=fitting(completion.text, request.schema) or completion.text)
+
+    async def _sample(self, request: SampleRequest) -> Completion:
         from seal_ray.bank import SampleSpec
 
         prompt = tuple(render_prompt(self._tokenizer, request.prompt))
@@ -47,13 +63,14 @@ class TransformersEngine:
             prompt, request.seed, request.temperature, request.top_p, min(request.max_tokens, room), request.stop
         )
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        self._waiting.append((spec, future))
+        self._waiting.append((request.policy == 0, spec, future))
         if self._sampling is None or self._sampling.done():
             self._sampling = asyncio.create_task(self._drain())
         return await future
 
     async def set_policy(self, version: int, adapter: Adapter | None) -> None:
         async with self._idle:
+            self._policy = adapter
             self._bank.set_policy(adapter)
 
     async def log_probs(self, ids: Sequence[int]) -> list[float]:
@@ -69,13 +86,38 @@ class TransformersEngine:
     async def _drain(self) -> None:
         await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            of_base = self._waiting[0][0]
+            alike = [each for each in self._waiting if each[0] == of_base]
+            others = [each for each in self._waiting if each[0] != of_base]
+            batch, self._waiting = alike[:_BATCH], [*others, *alike[_BATCH:]]
             async with self._idle:
                 try:
-                    texts = await asyncio.to_thread(self._bank.sample, [spec for spec, _ in batch])
+                    texts = await asyncio.to_thread(self._sampled, of_base, [spec for _, spec, _ in batch])
                 except Exception as error:
-                    for _, future in batch:
+                    for *_, future in batch:
                         future.set_exception(error)
                     continue
-            for (_, future), text in zip(batch, texts, strict=True):
+            for (*_, future), text in zip(batch, texts, strict=True):
                 future.set_result(Completion(text.text, len(text.ids), text.finished))
+
+    def _sampled(self, of_base: bool, specs: Sequence[SampleSpec]) -> list[SampledText]:
+        """By the policy, or with the policy laid aside for a moment."""
+        if not of_base or self._policy is None:
+            return self._bank.sample(specs)
+        self._bank.set_policy(None)
+        try:
+            return self._bank.sample(specs)
+        finally:
+            self._bank.set_policy(self._policy)
+
+
+def fitting(text: str, schema: dict[str, Any]) -> str | None:
+    """The first JSON object of a text when it satisfies the schema, else None."""
+    import jsonschema
+
+    try:
+        found, end = json.JSONDecoder().raw_decode(text, start := text.index("{"))
+        jsonschema.validate(found, schema)
+    except (ValueError, jsonschema.ValidationError):
+        return None
+    return text[start:end]

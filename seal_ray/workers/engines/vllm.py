@@ -88,9 +88,11 @@ class VllmEngine:
 
             params["structured_outputs"] = StructuredOutputsParams(json=request.schema)
         async with self._in_flight():
-            if request.policy != self._version:
+            if request.policy not in (0, self._version):
                 raise RuntimeError(f"policy {request.policy} is asked for, and policy {self._version} is served")
-            return await self._complete(ids, request.max_tokens, request.stop, self._policy, **params)
+            return await self._complete(
+                ids, request.max_tokens, request.stop, self._policy if request.policy else None, **params
+            )
 
     async def set_policy(self, version: int, adapter: Adapter | None) -> None:
         async with self._switch:

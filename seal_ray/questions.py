@@ -1,0 +1,63 @@
+"""Has a model write questions for tasks that came without any. What it writes goes on record, marked as synthetic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from seal_ray.config import Questions
+from seal_ray.domains.base import Domain, Unasked
+from seal_ray.http import ChatClient
+from seal_ray.journal import Journal, prompt_text
+from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError, content_key
+from seal_ray.ui import Progress
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = 512
+
+
+async def with_questions(
+    tasks: Sequence[Task], domain: Domain, settings: Questions, journal: Journal, ask: Ask, progress: Progress
+) -> Sequence[Task]:
+    """The tasks with questions: those that came without get a model's, and are left out when none is usable.
+
+    Asked is the server in `settings`, or through `ask` the run's own base. `UserError` when nothing is left.
+    """
+    if not isinstance(domain, Unasked):
+        return tasks
+    prompts = {task.id: prompt for task in tasks if (prompt := domain.question_prompt(task)) is not None}
+    if not prompts:
+        return tasks
+    progress.begin("questions for passages without", len(prompts))
+    known = {row["key"]: row["completion"] for row in journal.rows("questions")}
+    bounded = asyncio.Semaphore(256)
+
+    async def write(task_id: str, prompt: Prompt) -> str:
+        key = content_key("questions", settings.endpoint, settings.endpoint_model, task_id, prompt)
+        if key not in known:
+            async with bounded:
+                said = await (_asked_elsewhere(settings, prompt) if settings.endpoint else ask([prompt], _TOKENS))
+            known[key] = said[0]
+            row = {"task_id": task_id, "prompt": prompt_text(prompt), "completion": known[key]}
+            journal.append("questions", {"key": key, "worker": settings.endpoint_model or "base", **row})
+        progress.advance("questions for passages without")
+        return known[key]
+
+    texts = dict(zip(prompts, await asyncio.gather(*(write(*each) for each in prompts.items())), strict=True))
+    found = [domain.with_questions(task, texts[task.id]) if task.id in texts else task for task in tasks]
+    kept = [task for task in found if task is not None]
+    if not kept:
+        raise UserError("no passage got a usable question; let a stronger model write them, or give your own")
+    if len(kept) < len(tasks):
+        logger.warning("%d of %d passages got no usable question and are left out", len(tasks) - len(kept), len(tasks))
+    return kept
+
+
+async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> Sequence[str]:
+    from seal_ray.workers.engines.endpoint import EndpointEngine
+
+    async with ChatClient(settings.endpoint, settings.endpoint_model, settings.key_env) as client:
+        request = SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=_TOKENS)
+        return [(await EndpointEngine(client).sample(request)).text]

@@ -1,0 +1,149 @@
+"""The small knowledge job as it ships, end to end: real workers, a tiny model of random weights, and who judges it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import runpy
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.config import Config, load
+from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
+from seal_ray.domains.knowledge.reading import passages
+from seal_ray.domains.registry import load_domain
+from seal_ray.journal import Journal
+from seal_ray.questions import with_questions
+from seal_ray.report.data import read_run
+from seal_ray.report.page import render
+from seal_ray.run import run
+from seal_ray.storage import Store
+from seal_ray.summary import as_json, print_table
+from seal_ray.types import Prompt, Task, UserError
+from seal_ray.ui import Silent
+from tests.grading.judge_server import judge_server
+from tests.servers import ok, serving
+
+JOBS = Path(__file__).parents[1] / "jobs"
+TROUBLES = ("slow", "429 500", "garbage 503", "late 429 hollow")
+VERDICTS = ("right", "wrong", "unsure")
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    runpy.run_path(str(JOBS / "tiny_model.py"))["make"](str(folder), hidden=64, layers=2)
+    return folder
+
+
+def job(folder: Path, model: Path, *more: str) -> Config:
+    passages = ["--domain.options.train", str(JOBS / "passages.jsonl")]
+    return load(JOBS / "knowledge_small.toml", ["--run.dir", str(folder), "--model.path", str(model), *passages, *more])
+
+
+def trouble(answer: str) -> str:
+    """Every kind of trouble, and either verdict, by the answer's content alone."""
+    lot = zlib.crc32(answer.encode())
+    return f"{TROUBLES[lot % len(TROUBLES)]}: {VERDICTS[lot // 8 % 3]}"
+
+
+def judged(answer: str) -> float:
+    return float(bool(answer.strip()) and trouble(answer).endswith("right"))
+
+
+def outcomes(folder: Path) -> list[dict[str, Any]]:
+    return list(Journal(Store(str(folder))).rows("outcomes"))
+
+
+def test_the_small_job_is_judged_rightly_over_an_endpoint_that_is_late_refusing_and_talks_nonsense(
+    model: Path, tmp_path: Path
+) -> None:
+    with judge_server(trouble) as server:
+        options = {"base_url": server.url, "model": "judge", "timeout": 1.0, "retries": 9, "backoff": 0.001}
+        more = ["--grading.name", "judge", "--grading.options", json.dumps(options), "--trial.optim.lr", "0.05"]
+        summary = run(job(tmp_path / "run", model, *more, "--evaluation.samples", "3"), Silent())
+    assert {"base", "passage only", "in-context", "untrained self-edits", "after round 1"} == summary.keys()
+    rows = outcomes(tmp_path / "run")
+    assert not any(row["failure"] for row in rows)
+    for row in rows:
+        expected = [judged(answer) for answer in row["answers"]]
+        assert row["verdicts"] == expected
+        assert row["reward"] == pytest.approx(sum(expected) / len(expected))
+    answers = {answer for row in rows for answer in row["answers"] if answer.strip()}
+    met = {trouble(answer).partition(":")[0] for answer in answers}
+    assert met == set(TROUBLES), "the answers met every kind of trouble"
+    assert 0 < sum(map(judged, answers)) < len(answers)
+    lost = sum(what != "slow" for answer in answers for what in trouble(answer).partition(":")[0].split())
+    assert server.tries.total() >= len(answers) + lost
+    assert server.tries.keys() == answers, "an empty answer is a no without asking"
+
+
+QUESTIONS = ok({"choices": [{"text": " Where is it?\nAnswer: Here\n\nQuestion 2: When?\nAnswer: Now"}]})
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A folder of plain texts, two in a file, without a question."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "harbour.md").write_text("# The harbour\nIt has two piers.\n\n# The mill\nIt grinds rye.\n")
+    (folder / "inn.txt").write_text("The inn has nine beds.")
+    return folder
+
+
+def test_a_folder_of_plain_texts_is_asked_questions_that_a_model_wrote_and_every_table_says_so(
+    model: Path, tmp_path: Path, notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    alone = ["--run.rounds", "0", "--domain.options.train", str(notes), "--domain.options.test_fraction", "1"]
+    with serving(QUESTIONS) as server:
+        asked = ["--questions.endpoint", server.url, "--questions.endpoint_model", "writer", "--domain.test", "3"]
+        config = job(folder, model, *alone, *asked)
+        summary = run(config, Silent())
+        run(config, Silent())
+        assert len(server.seen) == 3, "what was written is on record and not asked for again"
+    assert all(measured.n == measured.synthetic == 3 for measured in summary.values())
+    assert all(arm["synthetic"] == 3 for arm in as_json(summary).values())
+    monkeypatch.setenv("COLUMNS", "120")
+    print_table(summary)
+    assert capsys.readouterr().out.count("3, 3 with synthetic questions") == len(summary)
+    assert render(read_run(str(folder))).count("3 with synthetic questions") == len(summary)
+    assert {len(row["answers"]) for row in outcomes(folder)} == {2}
+
+
+def test_passages_on_which_the_model_wrote_no_usable_question_are_left_out(tmp_path: Path, notes: Path) -> None:
+    asked: list[Prompt] = []
+
+    async def weak(prompts: Sequence[Prompt], max_tokens: int) -> Sequence[str]:
+        asked.extend(prompts)
+        return [
+            " Has it nine beds?\nAnswer: Yes" if "inn" in str(prompt) else "I would rather not." for prompt in prompts
+        ]
+
+    config = load(JOBS / "knowledge_small.toml", ["--domain.options.train", str(notes)])
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path / "run")))
+    tasks = [Knowledge.task(domain, passage) for passage in passages(str(notes))]  # type: ignore[arg-type]
+
+    def questioned(some: Sequence[Task]) -> Sequence[Task]:
+        return asyncio.run(with_questions(some, domain, config.questions, journal, weak, Silent()))
+
+    (kept,) = questioned(tasks)
+    assert (kept.title, kept.family) == ("inn", SYNTHETIC)
+    assert questioned([kept]) == [kept]
+    with pytest.raises(UserError, match="no passage got a usable question; let a stronger model write them"):
+        questioned(tasks[:2])
+    assert len(asked) == 3, "what was written is on record and not asked for again"
+
+
+def test_the_runs_own_base_judges_and_says_the_same_whatever_policy_is_served(model: Path, tmp_path: Path) -> None:
+    options = ["--grading.name", "local judge", "--grading.options.chat", "false"]
+    summary = run(job(tmp_path / "run", model, *options, "--evaluation.baselines", "[]"), Silent())
+    assert all(m.accuracy == 0 for m in summary.values()), "random weights say neither yes nor no"
+    assert "after round 1" in summary
+    assert {verdict for row in outcomes(tmp_path / "run") for verdict in row["verdicts"]} == {0.0}
