@@ -1,0 +1,120 @@
+"""Sampling with the Transformers model: its texts are a matter of the request alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.types import Completion, DataError, SampleRequest
+from seal_ray.workers.engines.transformers import TransformersEngine, fitting
+from seal_ray.workers.loading import ModelSpec
+from tests.workers.tiny import CONTEXT, write_adapter, write_model
+
+PASSAGE = "The heron of Korim Dal eats figs in the town of Velm, and sings at noon."
+DIGIT = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}
+
+
+class Engines:
+    """Three engines of one model, on one loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runner = asyncio.Runner()
+        spec = ModelSpec(str(folder), None, "float32", CONTEXT)
+        self.three = [self.runner.run(TransformersEngine.start(spec)) for _ in range(3)]
+
+    def serve(self, version: int, seed: int) -> None:
+        for engine in self.three:
+            self.runner.run(engine.set_policy(version, write_adapter(seed)))
+
+    def sample(self, requests: Sequence[SampleRequest], *engines: TransformersEngine) -> list[Completion]:
+        """Dealt out in turn, all at once."""
+
+        async def all_at_once() -> list[Completion]:
+            dealt = (engines[number % len(engines)].sample(request) for number, request in enumerate(requests))
+            return list(await asyncio.gather(*dealt))
+
+        return self.runner.run(all_at_once())
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    made = Engines(write_model(tmp_path_factory.mktemp("model")))
+    yield made
+    made.runner.close()
+
+
+def ask(policy: int, seed: int, **rest: Any) -> SampleRequest:
+    return SampleRequest(policy, PASSAGE[: 30 + seed], seed, **{"max_tokens": 24, **rest})
+
+
+def test_one_engine_and_three_write_the_same_texts(engines: Engines) -> None:
+    engines.serve(1, 1)
+    requests = [ask(1, seed) for seed in range(12)]
+    by_one = engines.sample(requests, engines.three[0])
+    assert engines.sample(requests, *engines.three) == by_one
+    assert engines.sample(requests[::-1], *engines.three)[::-1] == by_one
+    assert len({completion.text for completion in by_one}) == 12
+    engines.serve(2, 2)
+    assert engines.sample([replace(request, policy=2) for request in requests], *engines.three) != by_one
+
+
+def test_the_base_is_there_beside_whatever_policy_is_served(engines: Engines) -> None:
+    engine = engines.three[0]
+    of_base = [ask(0, seed) for seed in range(4)]
+    engines.runner.run(engine.set_policy(0, None))
+    base = engines.sample(of_base, engine)
+    engines.serve(1, 1)
+    of_policy = [ask(1, seed) for seed in range(4)]
+    policy = engines.sample(of_policy, engine)
+    assert not {c.text for c in policy} & {c.text for c in base}
+    mixed = [request for pair in zip(of_base, of_policy, strict=True) for request in pair]
+    together = engines.sample(mixed, engine)
+    assert (together[::2], together[1::2]) == (base, policy)
+
+
+def test_a_prompt_longer_than_the_context_is_a_data_failure(engines: Engines) -> None:
+    with pytest.raises(DataError, match=f"{CONTEXT} tokens and the model's context {CONTEXT}"):
+        engines.sample([ask(0, 1, max_tokens=5), SampleRequest(0, "x" * CONTEXT, 1)], engines.three[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('Sure: {"n": 3} as asked', '{"n": 3}'),
+        ('{"n": 12}', None),
+        ('{"n": "3"}', None),
+        ('{"m": 3}', None),
+        ('{"n": 3', None),
+        ("three", None),
+    ],
+)
+def test_a_text_fits_a_schema_when_its_first_object_does(text: str, found: str | None) -> None:
+    assert fitting(text, DIGIT) == found
+
+
+class Scripted(TransformersEngine):
+    """Says what it is told, one after the other."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts, self.seeds = list(texts), list[int]()
+
+    async def _sample(self, request: SampleRequest) -> Completion:
+        self.seeds.append(request.seed)
+        return Completion(self.texts.pop(0), 7, finished=False)
+
+
+def test_a_decision_is_drawn_anew_until_it_fits_and_not_for_ever() -> None:
+    engine = Scripted("no", '{"n": 10}', '1: {"n": 1}\n2: {"n": 2}', "never")
+    assert asyncio.run(engine.sample(ask(1, 5, schema=DIGIT))) == Completion('{"n": 1}', 7, finished=True)
+    again = Scripted("no", '{"n": 10}', '{"n": 2}')
+    asyncio.run(again.sample(ask(1, 5, schema=DIGIT)))
+    assert engine.seeds == again.seeds
+    assert len(set(engine.seeds)) == 3
+    hopeless = Scripted(*"abcdefgh")
+    assert asyncio.run(hopeless.sample(ask(1, 5, schema=DIGIT))).text == "d"
+    assert asyncio.run(Scripted("no").sample(ask(1, 5))).text == "no"
