@@ -64,15 +64,33 @@ def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
 
 
 @app.command(name="eval")
-def evaluate(dir: str, *, as_json: AsJson = False) -> None:
-    """Show a run's held-out accuracy per baseline and round, with 95 % intervals."""
+def evaluate(dir: str, *, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
+
+    Parameters
+    ----------
+    oracle
+        Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
+    quiet
+        No progress.
+    """
     from seal_ray.journal import Journal
     from seal_ray.run import recorded_config
     from seal_ray.storage import Store
     from seal_ray.summary import summarize
 
     recorded_config(dir)  # refuses what is no run
-    _show(summarize(Journal(Store(dir))), as_json)
+    summary = summarize(Journal(Store(dir)))
+    if oracle:
+        from seal_ray.oracle import oracle as search
+        from seal_ray.ui import progress
+
+        _log(quiet)
+        found = search(dir, progress(quiet))
+        summary |= found.arms()
+        for line in found.lines():
+            _say(line)
+    _show(summary, as_json)
 
 
 @app.command
@@ -149,11 +167,21 @@ def grade(*, records: str, grader: str = "offline", as_json: AsJson = False) -> 
 
 
 @app.command
-def race(*, records: str, as_json: AsJson = False) -> None:
-    """What racing would have saved on a recorded round's trials, and what it would have given up."""
-    from seal_ray.update.racing import replay
+def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) -> None:
+    """What racing saves: on a recorded round's trials, or on simulated ones whose true rewards are known.
 
-    _facts(replay(records), as_json)
+    Parameters
+    ----------
+    records
+        A recorded round: what it would have tried, and what it would have given up.
+    simulate
+        Tasks with the recorded noise: true gain kept with 5 candidates and 15 trials, and with 16 and 48.
+    """
+    from seal_ray.update.racing import replay, simulations
+
+    if bool(records) == simulate:
+        raise UserError("give either --records FILE or --simulate")
+    _facts(simulations() if simulate else replay(records), as_json)
 
 
 @app.command

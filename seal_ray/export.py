@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seal_ray.journal import Journal
 from seal_ray.models import resolve
+from seal_ray.report.rounds import rounds
 from seal_ray.run import load_policy, recorded_config
 from seal_ray.storage import Store
 from seal_ray.summary import counted, summarize
@@ -84,17 +85,26 @@ def model_card(directory: str, version: int) -> str:
         f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
         f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
         "",
-        "| round | self-edits kept | steps | first loss | last loss | adapter rank |",
-        "|---|---|---|---|---|---|",
+        "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
+        "|---|---|---|---|---|---|---|",
     ]
+    trusted = _reliability(journal)
     for number in range(1, version + 1):
         row = policies[number]
         losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
-        lines.append(f"| {number} | {row['kept']} | {row['steps']} | {losses} | {row['rank']} |")
+        kept = f"{row['kept']} | {trusted.get(number, 'one seed cannot tell')}"
+        lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks |", "|---|---|---|---|"]
     for arm, m in summarize(journal).items():
         lines.append(f"| {arm} | {m.accuracy:.1%} | {m.low:.1%} – {m.high:.1%} | {counted(m)} |")
     return "\n".join(lines) + "\n"
+
+
+def _reliability(journal: Journal) -> dict[int, str]:
+    """By round, the share of the variance between mean rewards that is truth and not the luck of a seed."""
+    outcomes = {row["key"]: row for row in journal.rows("outcomes")}
+    found = rounds(list(journal.rows("planned")), outcomes, (), journal.rows("kept"), ())
+    return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
 
 
 def _prompt(text: str) -> str | list[dict[str, str]]:

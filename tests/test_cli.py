@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from seal_ray.cli import main
 from tests.runs import CONFIG
 
 
@@ -81,3 +82,11 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_pa
     shown = seal_ray("run", str(CONFIG), "--run.dir", str(blocker / "run"))
     assert shown.returncode == 2
     assert "cannot be written" in shown.stderr
+
+
+def test_a_race_is_replayed_or_simulated_and_never_both(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["race"], ["race", "--records", "x.json", "--simulate"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert "give either --records FILE or --simulate" in capsys.readouterr().err

@@ -258,7 +258,8 @@ def simulate(
     split of the budget, on the same tasks.
     """
     nature, rng = nature or Nature(), np.random.default_rng(seed)
-    prior = Prior.estimate(nature.draw(rng, 50, candidates, 3)[1].tolist())
+    measured = nature.draw(rng, 50, candidates, 3)[1]
+    prior = Prior.estimate(measured.tolist())
     uniform, raced, ceiling, trials = [], [], [], []
     for _ in range(tasks):
         (true_C,), (rewards_CS,) = nature.draw(rng, 1, candidates, budget)
@@ -279,4 +280,20 @@ def simulate(
         "best_possible_gain": 100 * float(np.mean(ceiling)),
         "spread": 100 * prior.spread,
         "noise": 100 * prior.noise,
+        "reliability": reliability(measured.tolist()) or 0.0,
     }
+
+
+def simulations(tasks: int = 1000) -> dict[str, float]:
+    """`simulate` at the two sizes of a round, the paper's and a wide one: `gain_CANDIDATES_TRIALS` and so on.
+
+    `reliability` is that of the mean of three seeds of each of five candidates.
+    """
+    found: dict[str, float] = {}
+    for candidates, budget in ((5, 15), (16, 48)):
+        result = simulate(candidates, budget, tasks)
+        size = f"{candidates}_{budget}"
+        found |= {f"{name}_{size}": result[name] for name in ("gain", "uniform_gain", "best_possible_gain")}
+        found[f"error_{size}"] = result["difference_error"]
+        found.setdefault("reliability", result["reliability"])
+    return {"tasks": tasks, **found}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seal_ray.types import UserError
-from seal_ray.update.racing import Nature, Race, RaceConfig, recorded_rewards, replay_rewards, simulate
+from seal_ray.update.racing import Nature, Race, RaceConfig, recorded_rewards, replay_rewards, simulate, simulations
 from seal_ray.update.reliability import Prior, reliability
 from tests.shared import SHARED, needs_shared
 
@@ -280,3 +280,10 @@ def test_the_reliability_of_the_recorded_round_is_that_of_the_analysis_of_varian
 def test_a_record_without_repeated_seeds_has_no_race_to_replay() -> None:
     with pytest.raises(UserError, match="no race to replay"):
         recorded_rewards(RECORD.with_name("eval_base.json"))
+
+
+def test_simulated_gains_are_given_for_both_sizes_of_a_round_with_their_reliability() -> None:
+    found = simulations(tasks=60)
+    for size in ("5_15", "16_48"):
+        assert found[f"uniform_gain_{size}"] < found[f"gain_{size}"] < found[f"best_possible_gain_{size}"]
+    assert 0.2 < found["reliability"] < 0.7
