@@ -1,0 +1,122 @@
+"""`ray job submit`, as the entry points' docstrings give it, against a head on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray._private.runtime_env.packaging import create_package
+
+from seal_ray.journal import Journal
+from seal_ray.storage import Store
+from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, reached
+from tests.runs import SMALL, rows_on_disk
+
+TOKEN = "0123456789abcdef" * 4
+
+
+class Head:
+    """A Ray head with a job server, which asks for a token as a head on a cluster does."""
+
+    def __init__(self, folder: Path) -> None:
+        port, self.dashboard = free_port(), f"http://127.0.0.1:{free_port()}"
+        self.env = os.environ | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # a job's `python` is this one
+        }
+        command = [
+            *("ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
+            *("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}"),
+            *("--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard.rsplit(':', 1)[1]}"),
+            *(f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}"),
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
+        ]
+        log = folder / "head.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(command, env=self.env, stdout=output, stderr=subprocess.STDOUT)
+        started = reached(lambda: "Ray runtime started" in log.read_text(), 90)
+        assert started, log.read_text()
+
+    def job(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["ray", "job", verb, "--address", self.dashboard, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=300)
+
+    def submit(self, name: str, run_dir: Path, *more: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
+        entry = ["python", "jobs/microworld.py", *SMALL, "--run.dir", str(run_dir), *more]
+        options = [*("--submission-id", name), *([] if wait else ["--no-wait"]), *("--working-dir", ".")]
+        return self.job("submit", *options, "--", *entry)
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        below = psutil.Process(self._process.pid).children(recursive=True)
+        return [process for process in below if " ".join(process.cmdline()).startswith(title)]
+
+    def close(self) -> None:
+        end(self._process)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = Head(Path(folder))
+        try:
+            yield head
+        finally:
+            head.close()
+
+
+def rows(folder: Path, table: str) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for row in Journal(Store(str(folder))).rows(table)}
+
+
+def test_a_stopped_job_that_is_submitted_again_continues_and_its_journal_is_whole(head: Head, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    submitted = head.submit("first", folder, wait=False)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert reached(lambda: rows_on_disk(folder) > 8, 200), head.job("logs", "first").stdout
+    assert head.job("stop", "first").returncode == 0
+    assert "was stopped" in head.job("status", "first").stdout
+    before = rows(folder, "outcomes")
+    assert not rows(folder, "policies").keys() >= {"1", "2"}  # it was stopped before its end
+
+    again = head.submit("second", folder)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "held-out accuracy" in again.stdout
+    after = rows(folder, "outcomes")
+    assert {key: after[key] for key in before} == before  # what was done was not done again
+    assert {row["trial"] for row in rows(folder, "planned").values()} == after.keys()
+    assert rows(folder, "policies").keys() == {"1", "2"}
+
+
+def test_a_driver_that_is_killed_is_begun_again_inside_the_same_job(head: Head, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert head.submit("killed", folder, "--run.rounds", "1", wait=False).returncode == 0
+    assert reached(lambda: rows_on_disk(folder) > 0, 200), head.job("logs", "killed").stdout
+    (driver,) = head.processes("ray::driver")
+    driver.kill()
+    ended = re.compile("succeeded|failed|stopped")
+    assert reached(lambda: bool(ended.search(head.job("status", "killed").stdout)), 200)
+    assert "succeeded" in head.job("status", "killed").stdout, head.job("logs", "killed").stdout
+    assert {row["trial"] for row in rows(folder, "planned").values()} == rows(folder, "outcomes").keys()
+
+
+def test_the_uploaded_working_directory_is_small() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "package.zip"
+        create_package(str(ROOT), package, include_gitignore=True)
+        assert package.stat().st_size < 5 * 2**20
+
+
+def test_what_the_user_can_mend_is_one_line_in_the_jobs_log(head: Head, tmp_path: Path) -> None:
+    refused = head.submit("refused", tmp_path / "run", "--model.pth", "x")
+    assert refused.returncode != 0
+    assert "unknown key 'model.pth'; did you mean 'path'?" in refused.stdout
+    assert "Traceback" not in refused.stdout
