@@ -14,9 +14,9 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
@@ -120,6 +120,14 @@ class Evaluation(Section):
     """Measure the self-edits before the first round and after each one; or only after the last."""
     together: bool = False
     """Train one adapter on all held-out tasks at once (continued pretraining), in place of one for each."""
+    full: bool = False
+    """With `together`: train all weights, in place of an adapter. Takes 16 bytes a weight, and the activations."""
+
+    @model_validator(mode="after")
+    def _full_goes_together(self) -> Self:
+        if self.full and not self.together:
+            raise ValueError("full trains all weights on all texts together; set together = true too")
+        return self
 
 
 class Grading(Section):

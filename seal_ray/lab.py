@@ -137,6 +137,12 @@ class Lab:
 
         await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
 
+    async def try_text(self, stage: str, task: Task, text: str, index: int) -> float:
+        """What a self-edit that nobody wrote would have earned; it goes on record under its own text."""
+        edit = SelfEdit(task.id, index, self.policy, self._domain.prompt(task), text, seed=index)
+        outcome = await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
+        return outcome.reward or 0.0
+
     async def measure_together(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
         samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds
@@ -147,6 +153,8 @@ class Lab:
         edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
         texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
         recipe = self._domain.corpus(texts)
+        if self._config.evaluation.full:
+            recipe = replace(recipe, lora=None)
         asked = tuple(question for task in tasks for question in self._domain.questions(task))
 
         async def one(replicate: int) -> None:

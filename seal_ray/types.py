@@ -122,7 +122,8 @@ class Recipe:
     """A parsed self-edit: what to train on, and how."""
 
     examples: tuple[Example, ...]
-    lora: LoraSpec = LoraSpec()
+    lora: LoraSpec | None = LoraSpec()
+    """None trains all weights of a copy of the model."""
     optim: OptimSpec = OptimSpec()
 
     @property

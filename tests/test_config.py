@@ -13,6 +13,7 @@ from seal_ray.types import UserError
 
 MINIMAL = '[model]\npath = "microworld"\n[domain]\nname = "microworld"\n'
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.toml"))
+CPT = Path(__file__).parents[1] / "jobs/cpt.toml"
 
 
 def written(folder: Path, text: str) -> str:
@@ -99,3 +100,9 @@ def test_the_driver_never_imports_torch() -> None:
         "print([m for m in ('torch', 'vllm') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_training_all_weights_goes_with_all_texts_together() -> None:
+    with pytest.raises(UserError, match="set together = true too"):
+        load(CPT, ["--evaluation.together", "false", "--evaluation.full", "true"])
+    assert load(CPT, ["--evaluation.full", "true"]).evaluation.full

@@ -147,3 +147,15 @@ def test_the_runs_own_base_judges_and_says_the_same_whatever_policy_is_served(mo
     assert all(m.accuracy == 0 for m in summary.values()), "random weights say neither yes nor no"
     assert "after round 1" in summary
     assert {verdict for row in outcomes(tmp_path / "run") for verdict in row["verdicts"]} == {0.0}
+
+
+def test_all_weights_are_trained_on_all_passages_together(model: Path, tmp_path: Path) -> None:
+    more = ["--run.rounds", "0", "--evaluation.together", "true", "--evaluation.full", "true"]
+    harder = ["--trial.optim.lr", "0.01", "--trial.optim.epochs", "6"]
+    summary = run(job(tmp_path / "run", model, *more, *harder), Silent())
+    assert [measured.n for measured in summary.values()] == [2, 2, 2, 2]
+    rows = [row for row in outcomes(tmp_path / "run") if row["steps"]]
+    # One training for the bare passages and one with the self-edits, each shared by the two passages that ask.
+    assert len(rows) == 4
+    assert len({(row["first_loss"], row["last_loss"]) for row in rows}) == 2
+    assert all(row["last_loss"] < row["first_loss"] for row in rows)

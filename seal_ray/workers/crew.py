@@ -94,7 +94,8 @@ class Crew:
 
     async def attempt(self, trial: Trial) -> Outcome:
         """One trial, trained in a bank and asked there, or asked through the samplers' engine."""
-        if not self._engine.trial_adapters:
+        whole = trial.recipe is not None and trial.recipe.lora is None
+        if whole or not self._engine.trial_adapters:
             return await self._timed("trial", self.trainers, "attempt", trial)
         outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
         if outcome.failure:

@@ -47,6 +47,7 @@ class Trainer:
         self._inbox: deque[Job] = deque()
         self._policy: Adapter | None = None
         self._driving: asyncio.Task[None] | None = None
+        self._alone = asyncio.Lock()
 
     async def setup(self) -> None:
         """Load the base. Errors here are the user's to mend, or bugs; either stops the run."""
@@ -69,7 +70,40 @@ class Trainer:
 
     async def attempt(self, trial: Trial) -> Outcome:
         """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
+        if trial.recipe and trial.recipe.lora is None:
+            return await self._attempt_whole(trial)
         return (await self._attempt(trial))[0]
+
+    async def _attempt_whole(self, trial: Trial) -> Outcome:
+        """The same with all weights of a copy of the base, one trial at a time."""
+        from seal_ray.bank import Bank
+        from seal_ray.bank.train import is_out_of_memory
+        from seal_ray.workers.whole import merge, too_large, train_whole
+
+        assert trial.recipe
+        start = time.time()
+        async with self._alone:
+            texts = [self._text(example) for example in trial.recipe.examples]
+            model = await asyncio.to_thread(load_model, self._spec)
+            if trial.policy and self._policy:
+                merge(model, self._policy)
+            optim, length = trial.recipe.optim, self._spec.max_length
+            try:
+                losses = await asyncio.to_thread(train_whole, model, texts, optim, trial.seed, length)
+            except DataError as error:
+                return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name)
+            except (RuntimeError, MemoryError) as error:
+                raise (too_large(model) if is_out_of_memory(error) else error) from None
+            bank = Bank(model, self._tokenizer, slots=1, max_length=length)
+            job = replace(self._job(replace(trial, recipe=None), keep_adapter=False), use_policy=False)
+            result = (await asyncio.to_thread(lambda: list(bank.run([job]))))[0]
+        return replace(
+            self._outcome(trial, result, start),
+            first_loss=losses[0],
+            last_loss=losses[-1],
+            steps=len(losses),
+            tokens=optim.epochs * sum(min(len(text.ids), length) for text in texts),
+        )
 
     async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
         if trial.policy not in (0, self._version):
@@ -82,7 +116,10 @@ class Trainer:
         result = await self._run(job)
         for warning in result.warnings:
             logger.warning("%s: %s", trial.task_id, warning)
-        outcome = Outcome(
+        return self._outcome(trial, result, start), result.adapter
+
+    def _outcome(self, trial: Trial, result: JobResult, start: float) -> Outcome:
+        return Outcome(
             trial.key,
             answers=result.answer_texts,
             log_likelihoods=result.log_likelihoods,
@@ -94,7 +131,6 @@ class Trainer:
             seconds=time.time() - start,
             worker=self._name,
         )
-        return outcome, result.adapter
 
     async def train(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; the adapter comes back, over the policy's, for the questions to be asked elsewhere."""
