@@ -134,7 +134,7 @@ def import_(record: str, *, into: str) -> None:
 
 
 @app.command
-def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "") -> None:
+def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "") -> None:
     """Write what a run has learnt.
 
     Parameters
@@ -145,17 +145,23 @@ def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "
         A folder for the last policy as a PEFT adapter, with a model card.
     merged
         A folder for the last policy as a whole Hugging Face model, with a model card.
+    submission
+        A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
     """
     from seal_ray import export as exports
 
-    if not (self_edits or adapter or merged):
-        raise UserError("nothing to export: give --self-edits FILE, --adapter FOLDER or --merged FOLDER")
+    if not (self_edits or adapter or merged or submission):
+        raise UserError(
+            "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
+        )
     if self_edits:
         _say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
         _say(f"policy {exports.export_adapter(dir, adapter)}: {adapter}")
     if merged:
         _say(f"policy {exports.export_merged(dir, merged)}: {merged}")
+    if submission:
+        _say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
 @app.command

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from seal_ray.answers import held_out_answers, last_arm
+from seal_ray.domains.base import Submitting
+from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.models import resolve
 from seal_ray.report.rounds import rounds
@@ -58,6 +61,21 @@ def export_merged(directory: str, out: str) -> int:
     load_tokenizer(spec).save_pretrained(out)
     (Path(out) / "README.md").write_text(model_card(directory, version), encoding="utf-8")
     return version
+
+
+def export_submission(directory: str, out: str) -> int:
+    """Write the last policy's answers on held-out tasks in the form they are handed in; returns how many tasks."""
+    config = recorded_config(directory)
+    domain = load_domain(config)
+    if not isinstance(domain, Submitting):
+        raise UserError(f"{directory}: answers of the domain {config.domain.name!r} are not handed in anywhere")
+    journal = Journal(Store(directory))
+    arms = list(summarize(journal))
+    if not arms:
+        raise UserError(f"{directory}: no held-out task has been answered here yet")
+    tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
+    Path(out).write_text(domain.submission(tasks, held_out_answers(journal, last_arm(arms))), encoding="utf-8")
+    return len(tasks)
 
 
 def last_policy(directory: str) -> int:

@@ -5,7 +5,7 @@ A domain lives in the driver process. It imports neither torch nor Ray, and neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -79,4 +79,46 @@ class Corpus(Protocol):
 
     def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
         """All these tasks at once, each with its self-edits; a task with none is its bare text."""
+        ...
+
+
+@runtime_checkable
+class Deciding(Domain, Protocol):
+    """A domain whose self-edit is a decision among finitely many."""
+
+    def candidates(self) -> Iterator[str]:
+        """The decisions an oracle tries, as the policy would write them."""
+        ...
+
+    def choices(self, completion: str) -> dict[str, str]:
+        """What a self-edit decides, by name; `DataError` when it is no valid decision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of small whole numbers, each drawn in a colour of its own."""
+
+    label: str
+    rows: tuple[tuple[int, ...], ...]
+    """Empty where an answer held no grid."""
+    right: bool | None = None
+    """None for what was given and not answered."""
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A domain whose tasks and answers can be drawn."""
+
+    def pictures(self, task: Task, answers: Sequence[str]) -> tuple[Picture, ...]:
+        """What was asked, what is right where that is known, and what was answered."""
+        ...
+
+
+@runtime_checkable
+class Submitting(Domain, Protocol):
+    """A domain whose answers can be handed in somewhere."""
+
+    def submission(self, tasks: Sequence[Task], answers: Mapping[str, Sequence[Sequence[str]]]) -> str:
+        """The file's text: every task, with the answers of each of its trials where it has any."""
         ...

@@ -14,6 +14,7 @@ import pyarrow as pa
 from seal_ray.config import Config, parse
 from seal_ray.journal import Journal
 from seal_ray.report.pairs import Pairs, pairs
+from seal_ray.report.puzzles import Puzzles, puzzles
 from seal_ray.report.rounds import Failures, Round, failures, rounds
 from seal_ray.report.texts import shown
 from seal_ray.report.timeline import Timeline, timeline
@@ -71,6 +72,7 @@ class Run:
     totals: Totals
     writing: tuple[Writing, ...]
     writing_held_out: bool
+    puzzles: Puzzles
 
     @property
     def baselines(self) -> tuple[Arm, ...]:
@@ -112,6 +114,7 @@ def read_run(directory: str) -> Run:
         totals=_totals(list(outcomes.values()), edits),
         writing=written,
         writing_held_out=held_out,
+        puzzles=puzzles(config, journal, [arm.name for arm in arms]),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seal_ray.domains.arc import edit as edits
 from seal_ray.domains.arc.edit import Edit, Extra
-from seal_ray.domains.arc.files import ArcTask, load_tasks
+from seal_ray.domains.arc.files import ArcTask, load_tasks, submission
 from seal_ray.domains.arc.messages import SYSTEM, chat, reply
 from seal_ray.domains.arc.training import augmentations, training_tasks
-from seal_ray.domains.arc.views import describe, views
-from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.arc.views import attempts, describe, views
+from seal_ray.domains.base import Baseline, Picture, Split
 from seal_ray.types import (
     DataError,
     Example,
@@ -159,6 +159,28 @@ class Arc:
     def candidates(self) -> Iterator[str]:
         """Every self-edit of the oracle's grid, as the policy would write it."""
         return (edit.text() for edit in edits.grid())
+
+    def choices(self, completion: str) -> dict[str, str]:
+        parsed = edits.parse(completion, self.options.decide)
+        return {name: str(value) for name, value in asdict(parsed).items() if value is not None}
+
+    def pictures(self, task: Task, answers: Sequence[str]) -> tuple[Picture, ...]:
+        """Each test input with its target, where that is known, and both attempts."""
+        own = _arc(task)
+        found = describe(own, answers)
+        shown: list[Picture] = []
+        for i, given in enumerate(own.tests):
+            target = own.solutions[i] if own.solutions else None
+            shown.append(Picture("input", given))
+            shown += [Picture("target", target)] if target else []
+            for number in range(2):
+                grid = found.attempts[i][number] if number < len(found.attempts[i]) else ()
+                shown.append(Picture(f"attempt {number + 1}", grid, grid == target if target else None))
+        return tuple(shown)
+
+    def submission(self, tasks: Sequence[Task], answers: Mapping[str, Sequence[Sequence[str]]]) -> str:
+        """Kaggle's form: two attempts a test input, by vote over all views of all of a task's trials."""
+        return submission({task.id: attempts(_arc(task), answers.get(task.id, ())) for task in tasks})
 
     def questions(self, task: Task) -> tuple[Prompt, ...]:
         return tuple(view.prompt(_arc(task), self.template) for view in views(_arc(task)))

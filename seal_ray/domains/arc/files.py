@@ -92,7 +92,7 @@ def make_task(name: str, demos: Sequence[Demo], tests: Sequence[Grid], solutions
     )
 
 
-def write_submission(path: str | Path, attempts: Mapping[str, Sequence[Sequence[Grid]]]) -> None:
+def submission(attempts: Mapping[str, Sequence[Sequence[Grid]]]) -> str:
     """Two attempts for every test input of every task, in the form Kaggle takes.
 
     `attempts[task id]` has one list of at most two grids per test input; a missing first attempt becomes a single 0,
@@ -102,7 +102,7 @@ def write_submission(path: str | Path, attempts: Mapping[str, Sequence[Sequence[
     for name, tests in attempts.items():
         both = [(*own, *own, ((0,),), ((0,),)) if len(own) < 2 else own for own in tests]
         rows[name] = [{"attempt_1": own[0], "attempt_2": own[1]} for own in both]
-    Path(path).write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    return json.dumps(rows) + "\n"
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -74,23 +74,27 @@ class Answered:
     """Answers that hold no grid."""
 
 
+def attempts(task: ArcTask, trials: Sequence[Sequence[str]]) -> tuple[tuple[Grid, ...], ...]:
+    """Two attempts for each test input, by vote over all views that any of these trials answered."""
+    asked = views(task)
+    read = [(view.test, view.read(answer)) for own in trials for view, answer in zip(asked, own, strict=True)]
+    return tuple(vote([grid for test, grid in read if test == number]) for number in range(len(task.tests)))
+
+
 def describe(task: ArcTask, answers: Sequence[str]) -> Answered:
     """Read, map back, vote and compare; nothing is solved where the task has no solutions."""
     asked = views(task)
     if len(answers) != len(asked):
         raise ValueError(f"{task.id}: {len(answers)} answers to {len(asked)} views")
     predictions = [view.read(answer) for view, answer in zip(asked, answers, strict=True)]
-    tests = range(len(task.tests))
-    attempts = tuple(
-        vote([grid for view, grid in zip(asked, predictions, strict=True) if view.test == test]) for test in tests
-    )
+    voted = attempts(task, [answers])
     targets: Sequence[Grid | None] = task.solutions or [None] * len(task.tests)
     return Answered(
-        attempts=attempts,
-        solved=tuple(target in own for target, own in zip(targets, attempts, strict=True)),
+        attempts=voted,
+        solved=tuple(target in own for target, own in zip(targets, voted, strict=True)),
         cells=tuple(
             max((cell_accuracy(attempt, target) for attempt in own), default=0.0) if target else 0.0
-            for target, own in zip(targets, attempts, strict=True)
+            for target, own in zip(targets, voted, strict=True)
         ),
         verdicts=tuple(
             float(grid is not None and grid == targets[view.test])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from seal_ray.domains.arcworld import decision, world
 from seal_ray.domains.arcworld.decision import Decision
 from seal_ray.domains.arcworld.world import Pair, WorldTask
-from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.base import Baseline, Picture, Split
 from seal_ray.types import Example, Grade, LoraSpec, OptimSpec, Prompt, Question, Recipe, Task, derive_seed
 
 BASE = Path(__file__).parent / "base"
@@ -55,7 +55,7 @@ class ArcWorld:
         rule, pairs = world.draw_pairs(family, split, rng)
         *demos, (test, target) = pairs
         name = f"{split}-{seed}-{index:03d}"
-        question = Question(world.write_question(demos, test), world.write_cells(target))
+        question = Question(world.write_question(demos, test), world.write_output(target))
         return WorldTask(
             id=name,
             title=name,
@@ -81,7 +81,7 @@ class ArcWorld:
             for index in range(world.DEMOS)
         ]
         examples = tuple(
-            Example(world.write_cells(asked[1]), world.write_question(shown, asked[0]), chosen.loss_on_all)
+            Example(world.write_output(asked[1]), world.write_question(shown, asked[0]), chosen.loss_on_all)
             for *shown, asked in puzzles
         )
         return Recipe(examples, self.lora, replace(self.optim, lr=chosen.lr, epochs=chosen.epochs))
@@ -101,6 +101,19 @@ class ArcWorld:
         """Every decision there is, as the policy would write it."""
         return decision.candidates()
 
+    def choices(self, completion: str) -> dict[str, str]:
+        decision.parse(completion)
+        return dict(word.split("=") for word in completion.split())  # type: ignore[misc]
+
+    def pictures(self, task: Task, answers: Sequence[str]) -> tuple[Picture, ...]:
+        own = _own(task)
+        found = world.read_output(answers[0]) if answers else None
+        return (
+            Picture("input", world.rows(own.test)),
+            Picture("target", world.rows(own.target)),
+            Picture("answer", world.rows(found or ()), found == own.target),
+        )
+
     def questions(self, task: Task) -> tuple[Prompt, ...]:
         return tuple(question.prompt for question in task.questions)
 
@@ -109,7 +122,7 @@ class ArcWorld:
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         (answer,) = answers
-        solved = float(world.read_cells(answer) == _own(task).target)
+        solved = float(world.read_output(answer) == _own(task).target)
         return Grade((solved,), solved)
 
 

@@ -14,7 +14,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cyclopts
@@ -23,13 +23,15 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import nn
+from torch.nn.utils import parametrize
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from seal_ray.domains.arcworld import decision, world
 from seal_ray.domains.arcworld.world import Family, Part
 from seal_ray.types import DataError
 
-STEPS, BATCH = 1600, 32
+STEPS, BATCH = 2000, 48
 MUON_LR, ADAM_LR, WARMUP, FLOOR = 4e-3, 2e-3, 80, 0.05
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 POSITIONS = 128
@@ -46,7 +48,8 @@ GATE = {
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word; a cell is one word, so that a plain decoder needs no second dimension."""
-    cells = [world.cell_word(i, colour) for i in range(world.CELLS) for colour in range(world.COLOURS)]
+    cells = [world.cell_word(place, colour) for place, colour in world.every_cell()]
+    cells += [word.upper() for word in cells]
     marks = [world.ARROW, world.NEXT, world.DECIDE, world.DESCRIBE]
     facets = [word for pair in world.FACETS for word in pair]
     vocabulary = {word: i for i, word in enumerate([*SPECIALS, *marks, *facets, *decision.words(), *cells])}
@@ -89,6 +92,81 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
+class Factored(nn.Module):
+    """A table of word vectors in which a cell's is the sum of its place's, its colour's and its side's.
+
+    Rules speak of these apart, so what is learnt of a colour in one place holds in all; sides are inputs and outputs.
+    """
+
+    def __init__(self, vocabulary: dict[str, int]) -> None:
+        super().__init__()
+        cells = {world.cell_word(i, c): (f"place {i}", f"colour {c}") for i, c in world.every_cell()}
+        self.parts: dict[str, int] = {}
+        own: dict[int, list[int]] = {}
+        for word, index in vocabulary.items():
+            cell = cells.get(word.lower())
+            names = (*cell, "output" if word.isupper() else "input") if cell else (word,)
+            own[index] = [self.parts.setdefault(name, len(self.parts)) for name in names]
+        mix_VP = torch.zeros(len(vocabulary), len(self.parts))
+        for index, numbers in own.items():
+            mix_VP[index, numbers] = 1
+        self.register_buffer("mix_VP", mix_VP)
+
+    def forward(self, parts_PI: torch.Tensor) -> torch.Tensor:
+        return self.mix_VP @ parts_PI
+
+
+def factor(model: LlamaForCausalLM, vocabulary: dict[str, int]) -> None:
+    """Learn parts in place of whole words until `unfactor` writes plain tables."""
+    for module, spread in ((model.get_input_embeddings(), 0.3), (model.get_output_embeddings(), 0.02)):
+        table = Factored(vocabulary)
+        parametrize.register_parametrization(module, "weight", table, unsafe=True)
+        parts_PI = torch.randn(len(table.parts), model.config.hidden_size) * spread
+        module.parametrizations.weight.original = nn.Parameter(parts_PI)
+    wire(model)
+
+
+def unfactor(model: LlamaForCausalLM) -> None:
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        parametrize.remove_parametrizations(module, "weight")
+
+
+@torch.no_grad()
+def wire(model: LlamaForCausalLM) -> None:
+    """Start two heads of the first layer as lookups, which training would otherwise take most of its time to find.
+
+    One brings to each output cell the colour its input cell has; the other brings the colour of the cell that is
+    written next. A place matches a place in the dimensions that turn slowest with position; in two that turn faster,
+    the pair at hand is told from the earlier ones. All of it may be unlearnt.
+    """
+    weights = model.get_input_embeddings().parametrizations.weight
+    part, parts_PI = weights[0].parts, weights.original
+    dual_IP = torch.linalg.pinv(parts_PI)
+    attention = model.model.layers[0].self_attn
+    size, half = attention.head_dim, attention.head_dim // 2
+    speeds = 1.0 / 10_000.0 ** (torch.arange(half) / half)
+    places = [half - 1 - i // 2 + half * (i % 2) for i in range(world.CELLS)]
+    distance = world.CELLS + 1
+    for head, (ahead, askers) in enumerate(((0, ("output",)), (1, ("output", world.ARROW)))):
+        at = head * size
+        for weight in (attention.q_proj, attention.k_proj, attention.v_proj):
+            weight.weight[at : at + size] = 0
+        query_OI, key_OI = attention.q_proj.weight[at : at + size], attention.k_proj.weight[at : at + size]
+        for place in range(world.CELLS):
+            key_OI[places[place]] += 3.5 * dual_IP[:, part[f"place {place}"]]
+            asker = f"place {place - ahead}" if place >= ahead else world.ARROW
+            query_OI[places[place]] += 3.5 * dual_IP[:, part[asker]]
+        for turn in (3, 4):
+            angle = (distance - ahead) * speeds[turn]
+            key_OI[turn] += 3 * dual_IP[:, part["input"]]
+            for asker in askers:
+                query_OI[turn] += 3 * angle.cos() * dual_IP[:, part[asker]]
+                query_OI[turn + half] -= 3 * angle.sin() * dual_IP[:, part[asker]]
+        for colour in range(world.COLOURS):
+            attention.v_proj.weight[at + colour] = dual_IP[:, part[f"colour {colour}"]]
+            attention.o_proj.weight[:, at + colour] = torch.randn(len(parts_PI[0])) * 0.15
+
+
 def draw_words(rng: random.Random) -> tuple[list[str], list[bool]]:
     """One sequence, and which of its words are learnt."""
     family = rng.choice(world.FAMILIES["base"])
@@ -101,8 +179,8 @@ def draw_words(rng: random.Random) -> tuple[list[str], list[bool]]:
         ending = [world.DESCRIBE, *rule.description().split()]
     found, learnt = ["<bos>"], [False]
     for i, (given, wanted) in enumerate(pairs[: world.DEMOS] if ending else pairs):
-        shown = [*world.write_cells(given).split(), world.ARROW]
-        output = world.write_cells(wanted).split()
+        shown = [*world.write_input(given).split(), world.ARROW]
+        output = world.write_output(wanted).split()
         last = i == world.DEMOS
         found += [*shown, *output, "<eos>" if last else world.NEXT]
         learnt += [False] * len(shown) + [i > 0] * len(output) + [last]
@@ -125,32 +203,63 @@ def draw_batch(vocabulary: dict[str, int], rng: random.Random) -> tuple[torch.Te
     return ids, labels
 
 
+class Muon(torch.optim.Optimizer):
+    """Momentum made orthogonal, as `torch.optim.Muon`, but in float32: CPUs without bfloat16 take thrice as long."""
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight_OI in group["params"]:
+                mean_OI = self.state[weight_OI].setdefault("mean_OI", torch.zeros_like(weight_OI))
+                mean_OI.lerp_(weight_OI.grad, 1 - group["momentum"])
+                ahead_OI = weight_OI.grad.lerp(mean_OI, group["momentum"])
+                weight_OI.mul_(1 - group["lr"] * 0.01)
+                weight_OI.sub_(orthogonal(ahead_OI), alpha=group["lr"] * 0.2 * max(weight_OI.shape) ** 0.5)
+
+
+def orthogonal(matrix_OI: torch.Tensor) -> torch.Tensor:
+    """The nearest matrix whose singular values are about 1, by five Newton-Schulz steps."""
+    tall = matrix_OI.shape[0] > matrix_OI.shape[1]
+    found_OI = matrix_OI.T if tall else matrix_OI
+    found_OI = found_OI / (found_OI.norm() + 1e-7)
+    for _ in range(5):
+        square_OO = found_OI @ found_OI.T
+        found_OI = 3.4445 * found_OI + (2.0315 * square_OO @ square_OO - 4.775 * square_OO) @ found_OI
+    return found_OI.T if tall else found_OI
+
+
 def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "head" not in name]
-    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name or "head" in name]
+    named = dict(model.named_parameters())
+    hidden = [name for name, p in named.items() if p.ndim == 2 and "embed" not in name and "head" not in name]
+    rest = [p for name, p in named.items() if name not in hidden]
     return [
-        torch.optim.Muon(hidden, lr=MUON_LR, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon([named[name] for name in hidden], lr=MUON_LR),
         torch.optim.AdamW(rest, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
 def pretrain(model: LlamaForCausalLM, vocabulary: dict[str, int], seed: int, steps: int, out: Console) -> None:
     rng = random.Random(seed)
+    factor(model, vocabulary)
     chosen = optimizers(model)
 
-    def factor(step: int) -> float:
+    def rate(step: int) -> float:
         if step < WARMUP:
             return (step + 1) / WARMUP
         return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP))) / 2
 
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in chosen]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in chosen]
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out) as progress:
         bar = progress.add_task("pretraining", total=steps)
         for step in range(steps):
             ids, labels = draw_batch(vocabulary, rng)
             # Padding stands on the right, where a causal model never looks back at it: no mask is needed.
-            loss = model(input_ids=ids, labels=labels).loss
+            with parametrize.cached():
+                loss = model(input_ids=ids, labels=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer, schedule in zip(chosen, schedules, strict=True):
@@ -160,6 +269,7 @@ def pretrain(model: LlamaForCausalLM, vocabulary: dict[str, int], seed: int, ste
             progress.update(bar, advance=1, description=f"pretraining  loss {loss.item():.3f}")
             if step % 50 == 49 and not out.is_terminal:
                 out.print(f"{step + 1}: loss {loss.item():.3f}")
+    unfactor(model)
 
 
 @torch.no_grad()
@@ -180,7 +290,7 @@ def solves(
     puzzles = [world.draw_pairs(family, part, rng)[1] for _ in range(count)]
     prompts = [world.write_question(pairs[:-1], pairs[-1][0]) for pairs in puzzles]
     answers = write(model, tokenizer, prompts, world.CELLS, sample=False)
-    return sum(world.read_cells(a) == pairs[-1][1] for a, pairs in zip(answers, puzzles, strict=True)) / count
+    return sum(world.read_output(a) == pairs[-1][1] for a, pairs in zip(answers, puzzles, strict=True)) / count
 
 
 def decides(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int) -> tuple[float, float]:

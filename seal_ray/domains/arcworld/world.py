@@ -168,31 +168,46 @@ def recolour(pair: Pair, colours: Cells) -> Pair:
     return tuple(colours[c] for c in pair[0]), tuple(colours[c] for c in pair[1])
 
 
-def write_cells(cells: Cells) -> str:
+def write_input(cells: Cells) -> str:
     """One word a cell: where it is and what colour it has."""
     return " ".join(cell_word(i, colour) for i, colour in enumerate(cells))
+
+
+def write_output(cells: Cells) -> str:
+    """The same in capitals, so that a word says which side of a pair it stands on."""
+    return write_input(cells).upper()
+
+
+def every_cell() -> list[tuple[int, int]]:
+    """Each place in each colour."""
+    return list(itertools.product(range(CELLS), range(COLOURS)))
 
 
 def cell_word(place: int, colour: int) -> str:
     return f"{chr(ord('a') + place)}{colour}"
 
 
-def read_cells(text: str) -> Cells | None:
+def read_output(text: str) -> Cells | None:
     """The grid an answer begins with; None unless it has nine cells in their order."""
     words = text.split()[:CELLS]
     if len(words) < CELLS or any(
-        len(word) != 2 or word[0] != chr(ord("a") + i) or word[1] not in "01234567" for i, word in enumerate(words)
+        len(word) != 2 or word[0] != chr(ord("A") + i) or word[1] not in "01234567" for i, word in enumerate(words)
     ):
         return None
     return tuple(int(word[1]) for word in words)
 
 
+def rows(cells: Cells) -> tuple[Cells, ...]:
+    """Three rows of three, for a picture; none for no grid."""
+    return tuple(cells[i : i + SIDE] for i in range(0, len(cells), SIDE))
+
+
 def write_demos(pairs: Sequence[Pair]) -> str:
-    return "".join(f"{write_cells(given)} {ARROW} {write_cells(wanted)} {NEXT} " for given, wanted in pairs)
+    return "".join(f"{write_input(given)} {ARROW} {write_output(wanted)} {NEXT} " for given, wanted in pairs)
 
 
 def write_question(pairs: Sequence[Pair], asked: Cells) -> str:
-    return f"{write_demos(pairs)}{write_cells(asked)} {ARROW}"
+    return f"{write_demos(pairs)}{write_input(asked)} {ARROW}"
 
 
 def write_decision(pairs: Sequence[Pair]) -> str:

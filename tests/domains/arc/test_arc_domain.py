@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seal_ray.domains.arc import Arc, ArcTask, describe, load_tasks, write_submission
+from seal_ray.domains.arc import Arc, ArcTask, describe, load_tasks, submission
 from seal_ray.domains.arc import edit as edits
 from seal_ray.domains.arc.augment import Flip, Identity, Rotate, Transpose
 from seal_ray.domains.arc.grids import to_array, write_array
@@ -109,16 +109,16 @@ def test_a_task_with_two_test_inputs_is_rewarded_for_each(arc: Arc, tmp_path: Pa
     assert asyncio.run(arc.grade(two, answers)).reward == 0.5
 
 
-def test_a_task_without_solutions_is_asked_and_submitted_but_never_solved(arc: Arc, tmp_path: Path) -> None:
+def test_a_task_without_solutions_is_asked_and_submitted_but_never_solved(arc: Arc) -> None:
     (unsolved,) = arc.tasks("test", None, 0)
     assert unsolved.solutions == ()
     answers = ["[[9 8 7]]"] * len(arc.questions(unsolved))
     assert asyncio.run(arc.grade(unsolved, answers)).reward == 0.0
-    out = tmp_path / "submission.json"
-    write_submission(out, {unsolved.id: describe(unsolved, answers).attempts, "none": [()]})
-    rows = json.loads(out.read_text())
-    assert rows["t"][0]["attempt_1"] == [[9, 8, 7]]
-    assert rows["none"] == [{"attempt_1": [[0]], "attempt_2": [[0]]}]
+    rows = json.loads(arc.submission([unsolved], {"t": [answers, ["[[1]]"] * len(answers)]}))
+    assert rows["t"] == [{"attempt_1": [[1]], "attempt_2": [[9, 8, 7]]}]
+    assert json.loads(arc.submission([unsolved], {}))["t"] == [{"attempt_1": [[0]], "attempt_2": [[0]]}]
+    assert [grid.label for grid in arc.pictures(unsolved, answers)] == ["input", "attempt 1", "attempt 2"]
+    assert json.loads(submission({"none": [()]}))["none"] == [{"attempt_1": [[0]], "attempt_2": [[0]]}]
 
 
 def test_a_recipe_is_what_the_edit_decides(arc: Arc, task: ArcTask) -> None:

@@ -1,0 +1,33 @@
+"""What a run's policy answered on held-out tasks, from its journal alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from seal_ray.journal import Journal
+
+Answers = dict[str, list[tuple[str, ...]]]
+"""By task: the answers of each of its trials, in the order of the domain's questions."""
+
+
+def held_out_answers(journal: Journal, arm: str) -> Answers:
+    """Of one arm of the evaluation; trials that failed or have not ended are left out."""
+    planned = [row for row in journal.rows("planned") if row["stage"] == "evaluation" and row["arm"] == arm]
+    wanted = {row["trial"] for row in planned}
+    answers = {row["key"]: tuple(row["answers"] or ()) for row in journal.rows("outcomes") if row["key"] in wanted}
+    found: Answers = defaultdict(list)
+    for row in planned:
+        if answers.get(row["trial"]):
+            found[row["task_id"]].append(answers[row["trial"]])
+    return dict(found)
+
+
+def last_arm(arms: Sequence[str]) -> str:
+    """The arm of the last policy that was measured, or of the last baseline where none was."""
+    return max(enumerate(arms), key=lambda item: (_order(item[1]), item[0]))[1]
+
+
+def _order(arm: str) -> int:
+    number = arm.removeprefix("after round ")
+    return int(number) if number.isdigit() else -1 if arm.startswith("untrained") else -2
