@@ -95,12 +95,15 @@ class Deciding(Domain, Protocol):
         ...
 
 
+Grid = tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True)
 class Picture:
     """A grid of small whole numbers, each drawn in a colour of its own."""
 
     label: str
-    rows: tuple[tuple[int, ...], ...]
+    rows: Grid
     """Empty where an answer held no grid."""
     right: bool | None = None
     """None for what was given and not answered."""

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from seal_ray.answers import held_out_answers, last_arm
 from seal_ray.config import Config
-from seal_ray.domains.base import Deciding, Domain, Pictured
+from seal_ray.domains.base import Deciding, Domain, Grid, Picture, Pictured
 from seal_ray.domains.registry import DOMAINS, load_domain
 from seal_ray.journal import Journal
 from seal_ray.report.drawing import Drawing
@@ -43,6 +43,10 @@ class Pictures:
     drawn: tuple[tuple[str, str, Markup], ...]
     """Task, family, picture."""
     unseen: int
+    cells: float | None
+    """Share of a target's cells that the better answer has right, over targets that are known."""
+    no_grid: int
+    """Answers that held no grid."""
 
 
 @dataclass(frozen=True)
@@ -123,26 +127,43 @@ def _pictures(
     arm = last_arm(arms)
     answers = held_out_answers(journal, arm)
     drawn: list[tuple[str, str, Markup]] = []
-    budget, unseen = _BYTES, 0
+    budget, unseen, no_grid = _BYTES, 0, 0
+    cells: list[float] = []
     for number, task in enumerate(tasks):
         if task.id not in answers:
             continue
-        picture = draw(domain, task, answers[task.id][0], number)
+        grids = domain.pictures(task, answers[task.id][0])
+        cells += right_cells(grids)
+        no_grid += sum(not grid.rows for grid in grids)
+        picture = draw(task.id, grids, number)
         budget -= len(picture)
         if budget > 0:
             drawn.append((shown(task.title, 120), shown(task.family, 60), picture))
         else:
             unseen += 1
-    return Pictures(arm, tuple(drawn), unseen)
+    return Pictures(arm, tuple(drawn), unseen, fmean(cells) if cells else None, no_grid)
 
 
-def draw(domain: Pictured, task: Task, answers: Sequence[str], number: int) -> Markup:
+def right_cells(grids: Sequence[Picture]) -> list[float]:
+    """For each target, the share of its cells that the better of the answers after it has; 0 for another shape."""
+    found: list[float] = []
+    target: Grid = ()
+    for grid in grids:
+        if grid.label == "target":
+            target = grid.rows
+            found.append(0.0)
+        elif grid.right is not None and [len(row) for row in grid.rows] == [len(row) for row in target]:
+            pairs = [(a, b) for rows in zip(grid.rows, target, strict=True) for a, b in zip(*rows, strict=True)]
+            found[-1] = max(found[-1], fmean(a == b for a, b in pairs))
+    return found
+
+
+def draw(title: str, grids: Sequence[Picture], number: int) -> Markup:
     """A task's grids side by side, labelled; a right answer is framed."""
-    grids = domain.pictures(task, answers)
     widths = [max(len(grid.rows[0]) if grid.rows else 1, 4) * _CELL for grid in grids]
     height = max((len(grid.rows) for grid in grids), default=1)
     words = ", ".join(f"{grid.label} {_verdict(grid.right)}".strip() for grid in grids)
-    drawing = Drawing(f"task-{number}", sum(widths) + _GAP * (len(grids) - 1) + 4, height * _CELL + 20, task.id, words)
+    drawing = Drawing(f"task-{number}", sum(widths) + _GAP * (len(grids) - 1) + 4, height * _CELL + 20, title, words)
     left = 2.0
     for grid, width in zip(grids, widths, strict=True):
         drawing.text(left, 11, f"{grid.label} {'✓' if grid.right else '✗' if grid.right is False else ''}", "tick")
@@ -158,7 +179,7 @@ def _verdict(right: bool | None) -> str:
     return "" if right is None else "right" if right else "wrong"
 
 
-def _grid(drawing: Drawing, rows: Sequence[Sequence[int]], left: float, top: float) -> None:
+def _grid(drawing: Drawing, rows: Grid, left: float, top: float) -> None:
     """One path a colour, made of its runs: a large grid stays small on the page."""
     if not rows:
         drawing.text(left, top + _CELL, "no grid", "tick")

@@ -53,7 +53,8 @@ def test_every_task_is_drawn_with_what_was_asked_what_is_right_and_what_was_answ
     page = Path(write_report(grids)).read_text()
     assert page.count('class="chart puzzle"') == 3
     assert page.count('class="right-grid"') == 1
-    assert page.count("no grid") == 1
+    assert page.count(">no grid<") == 1
+    assert "Answers without a grid: 1." in page
     assert "<script" not in page
     assert "<b>" not in page.split("What was decided")[1]
 
