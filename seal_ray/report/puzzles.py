@@ -169,8 +169,8 @@ def draw(title: str, grids: Sequence[Picture], number: int) -> Markup:
         drawing.text(left, 11, f"{grid.label} {'✓' if grid.right else '✗' if grid.right is False else ''}", "tick")
         _grid(drawing, grid.rows, left, 16)
         if grid.right and grid.rows:
-            size = {"width": len(grid.rows[0]) * _CELL, "height": len(grid.rows) * _CELL}
-            drawing.add("rect", x=left, y=16, class_="right-grid", **size)
+            wide, tall = len(grid.rows[0]) * _CELL, len(grid.rows) * _CELL
+            drawing.add("rect", x=left, y=16, width=wide, height=tall, class_="right-grid")
         left += width + _GAP
     return drawing.markup("chart puzzle")
 

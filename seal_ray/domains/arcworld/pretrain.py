@@ -16,6 +16,7 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cyclopts
 import torch
@@ -110,6 +111,7 @@ class Factored(nn.Module):
         mix_VP = torch.zeros(len(vocabulary), len(self.parts))
         for index, numbers in own.items():
             mix_VP[index, numbers] = 1
+        self.mix_VP: torch.Tensor
         self.register_buffer("mix_VP", mix_VP)
 
     def forward(self, parts_PI: torch.Tensor) -> torch.Tensor:
@@ -118,6 +120,7 @@ class Factored(nn.Module):
 
 def factor(model: LlamaForCausalLM, vocabulary: dict[str, int]) -> None:
     """Learn parts in place of whole words until `unfactor` writes plain tables."""
+    module: Any
     for module, spread in ((model.get_input_embeddings(), 0.3), (model.get_output_embeddings(), 0.02)):
         table = Factored(vocabulary)
         parametrize.register_parametrization(module, "weight", table, unsafe=True)
@@ -139,10 +142,11 @@ def wire(model: LlamaForCausalLM) -> None:
     written next. A place matches a place in the dimensions that turn slowest with position; in two that turn faster,
     the pair at hand is told from the earlier ones. All of it may be unlearnt.
     """
-    weights = model.get_input_embeddings().parametrizations.weight
+    embeddings: Any = model.get_input_embeddings()
+    weights = embeddings.parametrizations.weight
     part, parts_PI = weights[0].parts, weights.original
     dual_IP = torch.linalg.pinv(parts_PI)
-    attention = model.model.layers[0].self_attn
+    attention: Any = model.model.layers[0].self_attn
     size, half = attention.head_dim, attention.head_dim // 2
     speeds = 1.0 / 10_000.0 ** (torch.arange(half) / half)
     places = [half - 1 - i // 2 + half * (i % 2) for i in range(world.CELLS)]
