@@ -90,7 +90,7 @@ def evaluate(dir: str, *, oracle: bool = False, quiet: bool = False, as_json: As
         summary |= found.arms()
         for line in found.lines():
             _say(line)
-    _show(summary, as_json)
+    _show(summary, as_json, dir)
 
 
 @app.command
@@ -286,7 +286,7 @@ def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     from seal_ray.ui import progress
 
     _log(quiet)
-    _show(run_all(config, progress(quiet), force), as_json)
+    _show(run_all(config, progress(quiet), force), as_json, config.dir)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
 
 
@@ -309,14 +309,19 @@ def _write_report(dir: str) -> str:
     return write_report(dir)
 
 
-def _show(summary: dict[str, Any], as_json: bool) -> None:
+def _show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
+    from seal_ray.journal import Journal
+    from seal_ray.storage import Store
     from seal_ray.summary import as_json as tree
-    from seal_ray.summary import print_table
+    from seal_ray.summary import continual, print_continual, print_table
 
+    passages = continual(Journal(Store(dir))) if dir else []
     if as_json:
-        print(json.dumps(tree(summary)))
-    else:
-        print_table(summary)
+        print(json.dumps(tree(summary) | ({"continual": passages} if passages else {})))
+        return
+    print_table(summary)
+    if passages:
+        print_continual(passages)
 
 
 def _facts(found: dict[str, float], as_json: bool) -> None:

@@ -130,6 +130,15 @@ class Evaluation(Section):
         return self
 
 
+class Continual(Section):
+    """Passages that arrive one after another, each learnt on top of all before; measured after the last round."""
+
+    sequences: int = Field(0, ge=0)
+    """Orders of passages to go through; 0: none."""
+    passages: int = Field(8, ge=1)
+    """Held-out passages in each."""
+
+
 class Grading(Section):
     name: str = "domain"
     """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, `likelihood` (of held-out statements, no questions
@@ -164,8 +173,15 @@ class Config(Section):
     selection: Selection = Selection()
     update: Update = Update()
     evaluation: Evaluation = Evaluation()
+    continual: Continual = Continual()
     grading: Grading = Grading()
     workers: Workers = Workers()
+
+    @model_validator(mode="after")
+    def _continual_is_on_the_policy(self) -> Self:
+        if self.continual.sequences and self.trial.start == "base":
+            raise ValueError('continual learns each passage on top of those before; it needs trial.start = "policy"')
+        return self
 
     @property
     def dir(self) -> str:

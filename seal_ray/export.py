@@ -10,8 +10,9 @@ from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.models import resolve
+from seal_ray.policies import load_policy
 from seal_ray.report.rounds import rounds
-from seal_ray.run import load_policy, recorded_config
+from seal_ray.run import recorded_config
 from seal_ray.storage import Store
 from seal_ray.summary import counted, summarize
 from seal_ray.types import UserError

@@ -44,6 +44,7 @@ TABLES: dict[str, pa.Schema] = {
         log_likelihoods=_NUMBERS,
     ),
     "policies": _schema("", "version parent kept steps rank", "first_loss last_loss compression_error seconds"),
+    "continual": _schema("task_id", "version sequence step rank"),
     "kept": _schema("stage task_id self_edit", "index", "reward"),
     "spans": _schema("stage what worker", "", "start end"),
 }

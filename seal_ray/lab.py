@@ -143,6 +143,21 @@ class Lab:
         outcome = await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
         return outcome.reward or 0.0
 
+    async def written_trial(self, stage: str, task: Task) -> Trial | None:
+        """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
+        edit, seed = await self._sample(task, 0, stage), self._trial_seed(task, 0)
+        try:
+            return self._trial(task, self._domain.recipe(task, edit.completion, seed), seed, ())
+        except DataError as error:
+            logger.warning("nothing is learnt of a passage: %s", error)
+            return None
+
+    async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
+        """Ask this policy as it is, closed book."""
+        trials = [self._trial(task, None, 0, self._domain.questions(task)) for task in tasks]
+        places = [Place(stage, arm, task.id, index) for index, task in enumerate(tasks)]
+        await _all(self._settle(*each, 0) for each in zip(trials, tasks, places, strict=True))
+
     async def measure_together(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
         samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds

@@ -12,23 +12,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from seal_ray import grading, plugins
-from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config, difference, parse
+from seal_ray.continual import check_continual, measure_continual
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.lab import Lab
 from seal_ray.models import resolve
+from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
 from seal_ray.storage import Store
 from seal_ray.summary import UNTRAINED, Interval, summarize
-from seal_ray.types import Example, Prompt, Task, UserError, content_key, derive_seed
+from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import RULES, Candidate, Rule
 from seal_ray.workers.crew import Crew, Span
@@ -66,6 +64,7 @@ async def _rounds(
     config: Config, domain: Domain, rule: Rule, store: Store, journal: Journal, progress: Progress
 ) -> None:
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
+    check_continual(config, held_out)
 
     async def ready(tasks: Sequence[Task]) -> Sequence[Task]:
         return await with_questions(tasks, domain, config.questions, journal, crew.ask, progress)
@@ -89,6 +88,7 @@ async def _rounds(
             journal_kept(journal, kept, round_)
             lab.policy = await policies.next(kept, progress)
         await _evaluate(lab, config, held_out)
+        await measure_continual(config, lab, policies, crew, held_out, progress)
 
 
 async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
@@ -123,70 +123,6 @@ def journal_kept(journal: Journal, kept: Sequence[Candidate], round_: int) -> No
         key = content_key(*row.values())
         if key not in known:
             journal.append("kept", {"key": key, "reward": c.reward, **row})
-
-
-class Policies:
-    """The versions of the policy: 0 is the untouched base, each next one the base plus a single adapter."""
-
-    def __init__(self, config: Config, store: Store, journal: Journal, crew: Crew, probe: Prompt) -> None:
-        self._config, self._store, self._journal, self._crew = config, store, journal, crew
-        self._probe = probe
-        self._version = 0
-        self._finished = {row["version"] for row in journal.rows("policies")}
-
-    async def use(self, version: int) -> int:
-        """Have every worker hold this version, as it was written to the run's directory."""
-        adapter = load_policy(self._store, version) if version else None
-        await self._crew.set_policy(version, adapter, self._probe)
-        self._version = version
-        return version
-
-    async def next(self, kept: Sequence[Candidate], progress: Progress) -> int:
-        """Finetune on the kept self-edits, unless that was done before, and use the result."""
-        version = self._version + 1
-        if version in self._finished:
-            return await self.use(version)
-        settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
-        examples = [Example(c.edit.completion, c.edit.prompt) for c in kept]
-        progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
-        start = time.monotonic()
-        result = await self._crew.update(examples, settings.lora, settings.optim, seed, settings.max_rank)
-        save_policy(self._store, version, result.adapter)
-        row = {
-            "key": str(version),
-            "version": version,
-            "parent": self._version,
-            "kept": len(examples),
-            "steps": len(result.losses),
-            "first_loss": result.losses[0],
-            "last_loss": result.losses[-1],
-            "rank": result.adapter.rank,
-            "compression_error": result.compression_error,
-            "seconds": time.monotonic() - start,
-        }
-        self._journal.append("policies", row)
-        self._journal.flush()
-        progress.advance(f"round {version}: update on {len(examples)} self-edits")
-        return await self.use(version)
-
-
-def policy_folder(version: int) -> str:
-    return f"policies/{version:04d}"
-
-
-def save_policy(store: Store, version: int, adapter: Adapter) -> None:
-    """As a standard PEFT folder; the weights first, so that a folder with a config is whole."""
-    with tempfile.TemporaryDirectory() as folder:
-        adapter.save(folder)
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
-            store.write(f"{policy_folder(version)}/{name}", (Path(folder) / name).read_bytes())
-
-
-def load_policy(store: Store, version: int) -> Adapter:
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
-            (Path(folder) / name).write_bytes(store.read(f"{policy_folder(version)}/{name}"))
-        return Adapter.load(folder)
 
 
 def claim(store: Store, config: Config, force: bool) -> None:

@@ -15,6 +15,9 @@ from seal_ray.types import derive_seed
 UNTRAINED = "untrained self-edits"
 """The arm of the policy before its first round."""
 
+CONTINUAL = "continual"
+"""The stage in which passages arrive one after another."""
+
 _RESAMPLES = 2000
 
 
@@ -62,6 +65,32 @@ def interval(values: Sequence[float]) -> Interval:
     means = rng.choice(data, (_RESAMPLES, len(data))).mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return Interval(float(data.mean()), float(low), float(high), len(data))
+
+
+def continual(journal: Journal) -> list[list[float]]:
+    """Mean over sequences: row k is after k passages were learnt, column j the accuracy on passage j; [] without any.
+
+    The first k columns of a row were learnt by then, the others are yet to come.
+    """
+    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
+    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for row in journal.rows("planned"):
+        if row["stage"] == CONTINUAL and row["trial"] in reward:
+            found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(reward[row["trial"]])
+    size = max((column for _, column in found), default=-1) + 1
+    rows = [[found[step, column] for column in range(size)] for step in range(size + 1)]
+    return [[float(np.mean(values)) for values in row] for row in rows if all(row)]
+
+
+def print_continual(table: Sequence[Sequence[float]]) -> None:
+    """Row by row, what was learnt before the bar and what is yet to come behind it."""
+    print("accuracy on each passage (columns) after so many were learnt (rows), before the bar those learnt by then:")
+    for step, row in enumerate(table):
+        cells = [f"{value:6.1%}" for value in row]
+        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}")
+    if len(table) > 1:
+        just = float(np.mean([row[step - 1] for step, row in enumerate(table) if step]))
+        print(f"just learnt {just:.1%}, the first passage at the end {table[-1][0]:.1%}, before any {table[0][0]:.1%}")
 
 
 def as_json(summary: dict[str, Interval]) -> dict[str, Any]:

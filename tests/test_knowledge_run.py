@@ -6,6 +6,7 @@ import asyncio
 import json
 import runpy
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.run import run
 from seal_ray.storage import Store
-from seal_ray.summary import as_json, print_table
-from seal_ray.types import Prompt, Task, UserError
+from seal_ray.summary import as_json, continual, print_continual, print_table
+from seal_ray.types import Prompt, Task, Trial, UserError
 from seal_ray.ui import Silent
+from seal_ray.workers.crew import Crew
 from tests.grading.judge_server import judge_server
 from tests.servers import ok, serving
 
@@ -159,3 +161,43 @@ def test_all_weights_are_trained_on_all_passages_together(model: Path, tmp_path:
     assert len(rows) == 4
     assert len({(row["first_loss"], row["last_loss"]) for row in rows}) == 2
     assert all(row["last_loss"] < row["first_loss"] for row in rows)
+
+
+def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_costs_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = ["--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]"]
+    more = ["--continual.sequences", "2", "--continual.passages", "2", "--trial.optim.lr", "0.05"]
+    config = job(tmp_path / "run", model, *alone, *more)
+    learn, calls = Crew.learn, list[Trial]()
+
+    async def once_only(self: Crew, trial: Trial) -> Any:
+        calls.append(trial)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return await learn(self, trial)
+
+    monkeypatch.setattr(Crew, "learn", once_only)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, Silent())
+    run(config, Silent())
+    assert len(calls) == 5, "the first passage was not learnt again, the one under way was"
+    journal = Journal(Store(config.dir))
+    steps = {row["version"]: (row["sequence"], row["step"], row["rank"]) for row in journal.rows("continual")}
+    assert steps == {1: (0, 1, 8), 2: (0, 2, 16), 3: (1, 1, 8), 4: (1, 2, 16)}
+    assert {trial.policy for trial in calls} == {0, 1, 3}
+    asked = Counter(row["arm"] for row in journal.rows("planned"))
+    assert asked == {f"sequence {n}, after {step}": 2 for n in (0, 1) for step in (0, 1, 2)}
+    answers = {row["key"]: row["answers"] for row in journal.rows("outcomes")}
+    assert len({tuple(answer) for answer in answers.values()}) > 1, "learning changes the answers"
+    table = continual(journal)
+    assert [len(row) for row in table] == [2, 2, 2]
+    print_continual([[0.25, 0.5], [0.75, 0.5], [0.125, 1.0]])
+    said = capsys.readouterr().out
+    assert " 75.0% |  50.0%" in said
+    assert "just learnt 87.5%, the first passage at the end 12.5%, before any 25.0%" in said
+
+
+def test_a_sequence_longer_than_what_is_held_out_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"continual.passages is 8, and 2 are held out"):
+        run(job(tmp_path / "run", model, "--continual.sequences", "1"), Silent())

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from seal_ray.journal import Journal
-from seal_ray.run import load_policy, recorded_config, run
+from seal_ray.policies import load_policy
+from seal_ray.run import recorded_config, run
 from seal_ray.storage import Store
 from seal_ray.summary import summarize
 from seal_ray.types import UserError

@@ -97,10 +97,15 @@ class Crew:
         whole = trial.recipe is not None and trial.recipe.lora is None
         if whole or not self._engine.trial_adapters:
             return await self._timed("trial", self.trainers, "attempt", trial)
-        outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
+        outcome, adapter = await self.learn(trial)
         if outcome.failure:
             return outcome
         return replace(outcome, answers=await self._timed("ask", self.samplers, "answer", adapter, trial))
+
+    async def learn(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        """Only train; the adapter comes back over the policy's."""
+        outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
+        return outcome, adapter
 
     async def update(
         self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int

@@ -55,6 +55,8 @@ class EngineSpec:
         if by_vllm and name != "vllm":
             raise UserError(f'trial.answering is "vllm", which needs sampling.engine "vllm" (it is "{name}")')
         rank = update.max_rank or update.lora.rank * max(1, config.run.rounds)
+        if config.continual.sequences and not update.max_rank:
+            rank += config.continual.passages * config.trial.lora.rank
         if by_vllm:
             rank += config.trial.lora.rank
         if name == "vllm":

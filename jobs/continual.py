@@ -1,0 +1,11 @@
+"""Continual self-edits as a cluster job; on a cluster the run lives in object storage.
+
+ray job submit --working-dir . -- python jobs/continual.py --run.dir s3://BUCKET/run --domain.options.train FILE
+"""
+
+import sys
+
+from seal_ray.jobs import submit
+
+if __name__ == "__main__":
+    submit("jobs/continual.toml", sys.argv[1:])

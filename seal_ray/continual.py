@@ -1,0 +1,69 @@
+"""Continual self-edits: passages arrive one after another, each learnt on top of all before, and all are asked again.
+
+After k passages the policy is the base plus one adapter, into which the adapters of k trials were stacked. How the
+accuracy on the first passages falls while others are learnt is forgetting, measured.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from seal_ray.bank.adapter import Adapter, compress
+from seal_ray.config import Config
+from seal_ray.lab import Lab
+from seal_ray.policies import Policies
+from seal_ray.summary import CONTINUAL
+from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.ui import Progress
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.pool import Poisoned
+
+logger = logging.getLogger(__name__)
+
+
+def check_continual(config: Config, tasks: Sequence[Task]) -> None:
+    """Refuse sequences longer than what is held out."""
+    if config.continual.sequences and len(tasks) < config.continual.passages:
+        wanted = f"continual.passages is {config.continual.passages}"
+        raise UserError(f"{wanted}, and {len(tasks)} are held out; raise domain.test, or lower it")
+
+
+async def measure_continual(
+    config: Config, lab: Lab, policies: Policies, crew: Crew, tasks: Sequence[Task], progress: Progress
+) -> None:
+    """Every sequence of held-out passages, each beginning with the policy of the last round."""
+    sequences, length, rounds = config.continual.sequences, config.continual.passages, config.run.rounds
+    if not sequences:
+        return
+    check_continual(config, tasks)  # again: passages without usable questions were left out
+    progress.begin(f"{CONTINUAL}: self-edits", sequences * length)
+    progress.begin(f"{CONTINUAL}: trials", sequences * length * (length + 1))
+
+    async def learnt(task: Task) -> Adapter | None:
+        """The policy with one more passage; as it was when the self-edit cannot be used."""
+        trial = await lab.written_trial(CONTINUAL, task)
+        if trial is None:
+            return policies.adapter
+        try:
+            outcome, adapter = await crew.learn(trial)
+        except Poisoned as error:
+            logger.warning("%s: nothing is learnt of it, it was set aside: %s", task.id, error)
+            return policies.adapter
+        if outcome.failure:
+            logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
+            return policies.adapter
+        most = config.update.max_rank
+        return compress(adapter, most)[0] if adapter and most and adapter.rank > most else adapter
+
+    for sequence in range(sequences):
+        seed = derive_seed("continual", config.run.seed, sequence)
+        order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[:length]
+        lab.policy = await policies.use(rounds)
+        await lab.ask(CONTINUAL, f"sequence {sequence}, after 0", order)
+        for step, task in enumerate(order, start=1):
+            version = rounds + sequence * length + step
+            place = {"sequence": sequence, "step": step, "task_id": task.id}
+            await policies.grow(version, lambda: learnt(task), **place)  # noqa: B023
+            lab.policy = version
+            await lab.ask(CONTINUAL, f"sequence {sequence}, after {step}", order)

@@ -1,0 +1,100 @@
+"""The versions of a run's policy: trained, kept in the run's directory, and served by every worker."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
+from seal_ray.config import Config
+from seal_ray.journal import Journal
+from seal_ray.storage import Store
+from seal_ray.types import Example, Prompt, derive_seed
+from seal_ray.ui import Progress
+from seal_ray.update.select import Candidate
+from seal_ray.workers.crew import Crew
+
+
+class Policies:
+    """The versions of the policy: 0 is the untouched base, each next one the base plus a single adapter."""
+
+    def __init__(self, config: Config, store: Store, journal: Journal, crew: Crew, probe: Prompt) -> None:
+        self._config, self._store, self._journal, self._crew = config, store, journal, crew
+        self._probe = probe
+        self._version = 0
+        self.adapter: Adapter | None = None
+        """What lies over the base in the version served."""
+        self._finished = {row["version"] for row in journal.rows("policies")}
+
+    async def use(self, version: int) -> int:
+        """Have every worker hold this version, as it was written to the run's directory."""
+        await self.serve(version, load_policy(self._store, version) if version else None)
+        return version
+
+    async def serve(self, version: int, adapter: Adapter | None) -> None:
+        """Have every worker hold the base and this adapter, under a version that is used for nothing else."""
+        await self._crew.set_policy(version, adapter, self._probe)
+        self._version, self.adapter = version, adapter
+
+    async def grow(self, version: int, learn: Callable[[], Awaitable[Adapter | None]], **row: object) -> None:
+        """Learn one more passage, unless that was done before, and serve the result; `row` says which it was."""
+        known = {each["version"]: each["rank"] for each in self._journal.rows("continual")}
+        if version in known:
+            await self.serve(version, load_policy(self._store, version) if known[version] else None)
+            return
+        adapter = await learn()
+        if adapter:
+            save_policy(self._store, version, adapter)
+        rank = adapter.rank if adapter else 0
+        self._journal.append("continual", {"key": str(version), "version": version, "rank": rank, **row})
+        self._journal.flush()
+        await self.serve(version, adapter)
+
+    async def next(self, kept: Sequence[Candidate], progress: Progress) -> int:
+        """Finetune on the kept self-edits, unless that was done before, and use the result."""
+        version = self._version + 1
+        if version in self._finished:
+            return await self.use(version)
+        settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
+        examples = [Example(c.edit.completion, c.edit.prompt) for c in kept]
+        progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
+        start = time.monotonic()
+        result = await self._crew.update(examples, settings.lora, settings.optim, seed, settings.max_rank)
+        save_policy(self._store, version, result.adapter)
+        row = {
+            "key": str(version),
+            "version": version,
+            "parent": self._version,
+            "kept": len(examples),
+            "steps": len(result.losses),
+            "first_loss": result.losses[0],
+            "last_loss": result.losses[-1],
+            "rank": result.adapter.rank,
+            "compression_error": result.compression_error,
+            "seconds": time.monotonic() - start,
+        }
+        self._journal.append("policies", row)
+        self._journal.flush()
+        progress.advance(f"round {version}: update on {len(examples)} self-edits")
+        return await self.use(version)
+
+
+def policy_folder(version: int) -> str:
+    return f"policies/{version:04d}"
+
+
+def save_policy(store: Store, version: int, adapter: Adapter) -> None:
+    """As a standard PEFT folder; the weights first, so that a folder with a config is whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        adapter.save(folder)
+        for name in (WEIGHTS_FILE, CONFIG_FILE):
+            store.write(f"{policy_folder(version)}/{name}", (Path(folder) / name).read_bytes())
+
+
+def load_policy(store: Store, version: int) -> Adapter:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (WEIGHTS_FILE, CONFIG_FILE):
+            (Path(folder) / name).write_bytes(store.read(f"{policy_folder(version)}/{name}"))
+        return Adapter.load(folder)
