@@ -90,7 +90,7 @@ class OneAtATime:
         from transformers import Trainer
 
         config = LoraConfig(
-            r=LORA.rank, lora_alpha=LORA.alpha, lora_dropout=0.0, target_modules=list(LORA.targets), bias="none"
+            r=LORA.rank, lora_alpha=int(LORA.alpha), lora_dropout=0.0, target_modules=list(LORA.targets), bias="none"
         )
         with tempfile.TemporaryDirectory() as folder:
             peft = get_peft_model(self.model, config)
