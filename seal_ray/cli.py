@@ -19,6 +19,8 @@ app = App(
     version=seal_ray.__version__,
     help_format="plaintext",  # markdown would double the time to answer
 )
+bench = App(name="bench", help="Measure how fast this machine does what a run does.")
+app.command(bench)
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
@@ -188,6 +190,45 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
     if bool(records) == simulate:
         raise UserError("give either --records FILE or --simulate")
     _facts(simulations() if simulate else replay(records), as_json)
+
+
+@bench.command
+def trials(
+    *,
+    shape: str = "llama-30m",
+    model: str = "",
+    lengths: str = "",
+    device: str = "",
+    dtype: str = "",
+    slots: tuple[int, ...] = (1, 4, 16, 32),
+    pairs: int = 3,
+    chart: str = "",
+    as_json: AsJson = False,
+) -> None:
+    """Trials a second: as published, with PEFT and Trainer one at a time, and in banks of several sizes.
+
+    Parameters
+    ----------
+    shape
+        An architecture with random weights, such as qwen2.5-7b.
+    model
+        A model's folder or hub name, in its place.
+    lengths
+        A recorded round; its texts are as long as these trials' are.
+    device
+        cpu or cuda; empty: cuda where there is one.
+    dtype
+        Empty: bfloat16 on a GPU, float32 on a CPU.
+    slots
+        Sizes of banks.
+    pairs
+        How often everything is measured; medians are shown.
+    chart
+        A file for the table as a picture (SVG).
+    """
+    from seal_ray.bench.trials import Settings, show
+
+    show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
 
 
 @app.command
