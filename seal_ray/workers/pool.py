@@ -180,15 +180,18 @@ class Pool:
             except LOST as error:
                 self._lose(worker)
                 lost_alone += alone and not node_died(error)
-                if lost_alone >= _GIVE_UP_AFTER:
-                    raise Poisoned(f"its worker died {lost + 1} times, {lost_alone} of them alone with it") from None
+                reason = brief(error)
             except RayTaskError as error:
                 if not isinstance(error.cause, WorkerLost):
                     raise unwrap(error) from None
                 self._lose(worker)
+                lost_alone += alone
+                reason = str(error.cause)
             finally:
                 self._release(worker, alone)
             lost += 1
+            if lost_alone >= _GIVE_UP_AFTER:
+                raise Poisoned(f"its worker was lost {lost} times, {lost_alone} of them alone with it: {reason}")
             self.stats.retried += 1
 
     # Places -------------------------------------------------------------------------------------

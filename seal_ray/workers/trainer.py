@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seal_ray.types import DataError, Example, Failure, LoraSpec, OptimSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.workers.losses import WorkerLost
 from seal_ray.workers.sampler import Probe
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Trainer:
         except DataError as error:
             return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name), None
         result = await self._run(job)
+        if result.failure and result.failure.kind == "infrastructure":
+            raise WorkerLost(result.failure.reason)  # another device may have the room; never a reward of 0
         for warning in result.warnings:
             logger.warning("%s: %s", trial.task_id, warning)
         return self._outcome(trial, result, start), result.adapter

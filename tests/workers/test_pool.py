@@ -67,6 +67,9 @@ class Echo:
             raise WorkerLost("the device is gone")
         return name
 
+    async def lose_device(self) -> None:
+        raise WorkerLost("out of memory on one text")
+
     async def fail(self) -> None:
         raise KeyError("a bug")
 
@@ -136,6 +139,14 @@ def test_a_call_that_kills_every_worker_alone_is_set_aside_and_the_others_live(t
     poisoned, *others = in_pool(tmp_path, use)
     assert isinstance(poisoned, Poisoned)
     assert others == list(range(6))
+
+
+def test_a_call_no_device_can_hold_is_set_aside_with_the_reason(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        return await pool.call("lose_device")
+
+    with pytest.raises(Poisoned, match="3 of them alone with it: out of memory on one text"):
+        in_pool(tmp_path, use)
 
 
 def test_a_straggler_is_tried_on_an_idle_worker_and_the_first_result_counts(tmp_path: Path) -> None:
