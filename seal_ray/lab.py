@@ -18,6 +18,7 @@ from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
+    Completion,
     DataError,
     Failure,
     Outcome,
@@ -211,7 +212,10 @@ class Lab:
                 self._domain.sample_stop,
                 self._domain.schema,
             )
-            completion = await self._crew.sample(request)
+            try:
+                completion = await self._crew.sample(request)
+            except Poisoned as error:
+                completion = Completion("", 0, finished=False, refused=f"set aside: {error}")
             if completion.refused:
                 logger.warning("%s: no self-edit: %s", task.id, completion.refused)
             edit = replace(edit, completion=completion.text, tokens=completion.tokens, finished=completion.finished)

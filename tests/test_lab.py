@@ -1,0 +1,49 @@
+"""What the lab puts on record, whatever becomes of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+from seal_ray.domains.registry import load_domain
+from seal_ray.journal import Journal
+from seal_ray.lab import Lab
+from seal_ray.storage import Store
+from seal_ray.types import Completion, Outcome, SampleRequest, Trial
+from seal_ray.ui import Silent
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.losses import Poisoned
+from tests.runs import small_run
+
+
+class OneFatalPrompt:
+    """Workers that die of one prompt, and serve every other."""
+
+    def __init__(self, fatal: object) -> None:
+        self._fatal = fatal
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        if request.prompt == self._fatal:
+            raise Poisoned("its worker was lost 5 times")
+        return Completion("a note", 2, finished=True)
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, answers=("",) * len(trial.questions))
+
+
+def test_a_prompt_that_kills_every_sampler_costs_its_own_self_edits_and_the_round_goes_on(tmp_path: Path) -> None:
+    config = small_run(tmp_path)
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    doomed, *others = domain.tasks("train", 3, seed=1)
+    crew = cast(Any, OneFatalPrompt(domain.prompt(doomed)))
+    lab = Lab(config, domain, cast(Crew, crew), journal, Silent())
+
+    found = asyncio.run(lab.explore(1, [doomed, *others], with_rewards=True))
+
+    assert [candidate.edit.completion for candidate in found[doomed.id]] == [""] * config.sampling.per_task
+    assert all(candidate.edit.completion == "a note" for task in others for candidate in found[task.id])
+    failed = [row for row in journal.rows("outcomes") if row["failure"]]
+    assert {row["failure"] for row in failed} == {"data"}
+    assert len(failed) >= config.sampling.per_task
+    assert all(row["reward"] == 0 for row in failed)
