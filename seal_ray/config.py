@@ -53,6 +53,8 @@ class DomainSection(Section):
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
     """Draw new training tasks each round, in place of the same ones again."""
+    unsolved: bool = False
+    """Leave out training tasks that are wholly solved when asked without any training: every self-edit earns there."""
 
 
 class Sampling(Section):

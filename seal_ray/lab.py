@@ -91,6 +91,19 @@ class Lab:
         self._rewards += [[c.rewards for c in candidates] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
 
+    async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those that are not wholly solved where a trial starts, asked without any training."""
+        stage = "screening"
+        self._progress.begin(f"{stage}: trials", len(tasks))
+
+        async def solved(task: Task) -> bool:
+            trial = self._trial(task, None, 0, self._domain.questions(task))
+            outcome = await self._settle(trial, task, Place(stage, "asked alone", task.id), 0)
+            return (outcome.reward or 0.0) >= 1.0
+
+        found = await _all(solved(task) for task in tasks)
+        return [task for task, known in zip(tasks, found, strict=True) if not known]
+
     async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
         """Try where a result can change the choice, until none can."""
         rewards: list[list[float]] = [[] for _ in edits]

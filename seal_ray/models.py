@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seal_ray.types import UserError
 
-SHIPPED = ("microworld",)
+SHIPPED = ("microworld", "arcworld")
 """Small bases that come with the package, named by their domain."""
 
 

@@ -81,6 +81,8 @@ async def _rounds(
             fresh = round_ if config.domain.fresh else 1
             drawn = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
             tasks = await ready(drawn)
+            if config.domain.unsolved:
+                tasks = await lab.unsolved(tasks)
             _, candidates = await asyncio.gather(
                 _evaluate(lab, config, held_out), lab.explore(round_, tasks, rule.needs_rewards)
             )

@@ -20,8 +20,8 @@ BASE = Path(__file__).parent / "base"
 """The base model that ships with the package, as an ordinary Hugging Face folder."""
 
 ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-LORA = LoraSpec(rank=8, alpha=8.0, targets=ALL_PROJECTIONS)
-OPTIM = OptimSpec(batch_size=world.DEMOS, schedule="constant")
+LORA = LoraSpec(rank=8, alpha=16.0, targets=ALL_PROJECTIONS)
+OPTIM = OptimSpec(batch_size=world.DEMOS, schedule="linear", betas=(0.9, 0.99))
 FIXED = "turns=off recolour=on copies=8 loss=outputs lr=1e-2 epochs=2"
 """The hand-set decision of the baseline."""
 

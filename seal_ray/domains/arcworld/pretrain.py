@@ -32,16 +32,17 @@ from seal_ray.domains.arcworld import decision, world
 from seal_ray.domains.arcworld.world import Family, Part
 from seal_ray.types import DataError
 
-STEPS, BATCH = 2000, 48
+STEPS, BATCH = 2000, 32
 MUON_LR, ADAM_LR, WARMUP, FLOOR = 4e-3, 2e-3, 80, 0.05
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 POSITIONS = 128
 GATE = {
     "valid decisions": (0.98, 1.0),
     "rarest choice of a decision": (0.10, 1.0),
-    "solves base move": (0.70, 1.0),
-    "solves base derange": (0.70, 1.0),
-    "solves base paint": (0.70, 1.0),
+    "solves base move": (0.15, 1.0),
+    "solves base swap": (0.95, 1.0),
+    "solves base derange": (0.95, 1.0),
+    "solves base paint": (0.95, 1.0),
     "solves test, all families": (0.0, 0.25),
 }
 """At least, at most."""

@@ -140,7 +140,7 @@ def test_a_recipe_trains_on_every_demonstration_held_back_in_turn() -> None:
     (task,) = domain.tasks("test", 1, 1)
     recipe = domain.recipe(task, "turns=off recolour=off copies=4 loss=all lr=1e-2 epochs=3", 5)
     assert len(recipe.examples) == 16
-    assert recipe.optim == OptimSpec(lr=1e-2, epochs=3, batch_size=4, schedule="constant")
+    assert recipe.optim == OptimSpec(lr=1e-2, epochs=3, batch_size=4, schedule="linear", betas=(0.9, 0.99))
     assert all(example.learn_prompt for example in recipe.examples)
     outputs = [example.completion for example in recipe.examples]
     assert sorted(outputs) == sorted(4 * [world.write_output(wanted) for _, wanted in task.demos])
