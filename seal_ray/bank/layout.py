@@ -28,11 +28,16 @@ class Row:
     """What each of its labelled tokens counts in its slot's loss."""
 
 
+PADDING = 8
+"""On a CPU, slots are multiplied one by one when this many rows of padding for each of them would cost more."""
+
+
 class Groups:
     """Packed rows of a matrix, lying slot by slot, multiplied by each slot's own matrix.
 
-    Slots with equal counts are a plain batched product; unequal ones are padded for it. Padding repeats the slot's own
-    first token, so that a slot gone to NaN cannot reach its neighbours; where it would count it is zero.
+    Slots with equal counts are a plain batched product. Unequal ones are multiplied one by one on a CPU, where a
+    product costs little to start, unless there is little to pad. Elsewhere they are padded: padding repeats the slot's
+    own first token, so that a slot gone to NaN cannot reach its neighbours; where it would count it is zero.
     """
 
     def __init__(self, counts: Ints, device: torch.device) -> None:
@@ -40,9 +45,15 @@ class Groups:
         self.width = int(counts.max(initial=0))
         self.counts = _tensor(counts, device)
         self.even = bool((counts == self.width).all())
+        self.spans: list[tuple[int, slice]] = []
+        """Each busy slot and where its rows lie, when they are multiplied one by one."""
         if self.even:
             return
         starts = np.cumsum(counts) - counts
+        if device.type == "cpu" and self.slots * self.width - self.tokens > PADDING * self.slots:
+            for slot in np.flatnonzero(counts).tolist():
+                self.spans.append((slot, slice(int(starts[slot]), int(starts[slot] + counts[slot]))))
+            return
         within = np.arange(self.width)
         pad = np.where(within < counts[:, None], starts[:, None] + within, np.minimum(starts, self.tokens - 1)[:, None])
         place = np.arange(self.tokens) + np.repeat(np.arange(self.slots) * self.width - starts, counts)
@@ -55,17 +66,31 @@ class Groups:
 
     def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
         """`x · w`, each row by its slot's matrix."""
-        return self._pack(torch.bmm(self._spread(x_NI), w_GIO))
+        if not self.spans:
+            return self._pack(torch.bmm(self._spread(x_NI), w_GIO))
+        y_NO = x_NI.new_empty(self.tokens, w_GIO.shape[2])
+        for slot, rows in self.spans:
+            torch.mm(x_NI[rows], w_GIO[slot], out=y_NO[rows])
+        return y_NO
 
     def add_times(self, y_NO: Tensor, x_NI: Tensor, w_GIO: Tensor) -> None:
         """`y += x · w`."""
         if self.even:
             y_NO.view(self.slots, self.width, -1).baddbmm_(self._spread(x_NI), w_GIO)
-        else:
+        elif not self.spans:
             y_NO.add_(self._pack(torch.bmm(self._spread(x_NI), w_GIO)))
+        for slot, rows in self.spans:
+            y_NO[rows].addmm_(x_NI[rows], w_GIO[slot])
 
     def add_outer(self, grad_GPQ: Tensor, left_NP: Tensor, right_NQ: Tensor) -> None:
         """`grad += leftᵀ · right`, summed over each slot's own rows."""
+        if self.spans:
+            for slot, rows in self.spans:
+                if grad_GPQ.dtype == left_NP.dtype:
+                    grad_GPQ[slot].addmm_(left_NP[rows].T, right_NQ[rows])
+                else:
+                    grad_GPQ[slot].add_(left_NP[rows].T @ right_NQ[rows])
+            return
         # Padding must be zero in one of the two: in the narrower.
         if left_NP.shape[1] < right_NQ.shape[1]:
             left, right = self._spread_zeros(left_NP), self._spread(right_NQ)
