@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.layout import Bucket, Layout
+from seal_ray.bank.written import LONGEST, LineAttention, TiledAttention
 
 NAME = "seal_ray_bank"
 
@@ -83,8 +84,12 @@ class PackedAttention:
             cache_k[rows, :, positions] = k_NKD
             cache_v[rows, :, positions] = v_NKD
         buckets, place = self.layout.buckets, self.layout.place
-        if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None and how.softcap is None:
-            return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, how)
+        if how.softcap is None and self.layout.lines is not None:
+            scale = how.scale if how.scale is not None else q_NHD.shape[-1] ** -0.5
+            if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None:
+                return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, how.window, scale)
+            if self.layout.lines.longest <= LONGEST and (place is not None or buckets[0].count == 1):
+                return LineAttention.apply(q_NHD, k_NKD, v_NKD, self.layout.lines, how.window, scale)
         parts = []
         for bucket in buckets:
             q_CHTD, k_CKTD, v_CKTD = (_to_lines(x, bucket) for x in (q_NHD, k_NKD, v_NKD))
@@ -126,55 +131,6 @@ class CachedAttention:
 def _to_lines(x_NHD: Tensor, bucket: Bucket) -> Tensor:
     x = x_NHD if bucket.index is None else _ToLines.apply(x_NHD, bucket.index)
     return x.reshape(bucket.count, bucket.length, *x_NHD.shape[1:]).transpose(1, 2)
-
-
-class TiledAttention(torch.autograd.Function):
-    """Attention of many short rows, several to a line, written out: a third of the time of the fused kernel on a CPU.
-
-    Padding sees only padding, so what it holds, and its gradient, never reach a real token.
-    Letters: C lines, G query heads per key head, Q = G · T.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, bucket: Bucket, place: Tensor, how: How
-    ) -> Tensor:
-        heads, width = q_NHD.shape[1:]
-        q_BQD, k_BTD, v_BTD = (_lines_by_head(x, bucket, k_NKD.shape[1]) for x in (q_NHD, k_NKD, v_NKD))
-        scale = how.scale if how.scale is not None else width**-0.5
-        p_BQT = torch.bmm(q_BQD, k_BTD.transpose(1, 2))
-        shaped = p_BQT.view(bucket.count, heads, bucket.length, bucket.length)
-        torch.add(bucket.bias(how.window, q_NHD.dtype), shaped, alpha=scale, out=shaped)
-        p_BQT = p_BQT.softmax(-1)
-        ctx.save_for_backward(q_BQD, k_BTD, v_BTD, p_BQT)
-        ctx.bucket, ctx.place, ctx.scale, ctx.heads = bucket, place, scale, (heads, k_NKD.shape[1])
-        return _tokens_by_head(torch.bmm(p_BQT, v_BTD), bucket, place, heads)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        q_BQD, k_BTD, v_BTD, p_BQT = ctx.saved_tensors
-        heads, key_heads = ctx.heads
-        do_BQD = _lines_by_head(grads[0], ctx.bucket, key_heads)
-        dv_BTD = torch.bmm(p_BQT.transpose(1, 2), do_BQD)
-        dp_BQT = torch.bmm(do_BQD, v_BTD.transpose(1, 2))
-        ds_BQT = torch._softmax_backward_data(dp_BQT, p_BQT, -1, p_BQT.dtype)
-        dq_BQD = torch.bmm(ds_BQT, k_BTD).mul_(ctx.scale)
-        dk_BTD = torch.bmm(ds_BQT.transpose(1, 2), q_BQD).mul_(ctx.scale)
-        counts = ((dq_BQD, heads), (dk_BTD, key_heads), (dv_BTD, key_heads))
-        return *(_tokens_by_head(x, ctx.bucket, ctx.place, count) for x, count in counts), None, None, None
-
-
-def _lines_by_head(x_NHD: Tensor, bucket: Bucket, key_heads: int) -> Tensor:
-    """`[C · K, G · T, D]`."""
-    heads, width = x_NHD.shape[1:]
-    lines = x_NHD.reshape(-1, width).index_select(0, bucket.head_index(heads))
-    return lines.view(bucket.count * key_heads, -1, width)
-
-
-def _tokens_by_head(x_BQD: Tensor, bucket: Bucket, place: Tensor, heads: int) -> Tensor:
-    """Back to `[N, H, D]`."""
-    width = x_BQD.shape[-1]
-    return x_BQD.reshape(-1, width).index_select(0, bucket.head_place(place, heads)).view(-1, heads, width)
 
 
 class _ToLines(torch.autograd.Function):

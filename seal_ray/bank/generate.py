@@ -124,7 +124,7 @@ def _step_layout(asks: Sequence[Ask], slots: int, home: Installed) -> Layout:
     """Rows of one token each."""
     counts = np.bincount([ask.slot for ask in asks], minlength=slots)
     groups, every = Groups(counts, home.device), torch.arange(len(asks), device=home.device)
-    return Layout(every, every, groups, groups, (), None, every, every, every, every, every, 0)
+    return Layout(every, every, groups, groups, (), None, None, every, every, every, every, every, 0)
 
 
 def _picker(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, int], Tensor]:

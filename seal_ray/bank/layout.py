@@ -177,6 +177,32 @@ class Bucket:
         return self.indices[heads]
 
 
+class Lines:
+    """Consecutive tokens that attend among themselves, as they lie: a row, or several short ones of a slot."""
+
+    def __init__(self, lines: Sequence[Ints], lengths: Ints, starts: Ints) -> None:
+        self.spans = [slice(int(starts[line[0]]), int(starts[line[-1]] + lengths[line[-1]])) for line in lines]
+        self.longest = max(span.stop - span.start for span in self.spans)
+        self.owners = [torch.from_numpy(np.repeat(line, lengths[line])) if len(line) > 1 else None for line in lines]
+        self.biases: dict[tuple[int, int | None, int], Tensor] = {}
+
+    def bias(self, number: int, window: int | None, groups: int, dtype: torch.dtype) -> Tensor:
+        """What is added to a line's scores, `[G · T, T]`: minus infinity where a query does not see a key."""
+        owner = self.owners[number]
+        length = self.spans[number].stop - self.spans[number].start
+        key = (-1 if owner is None else number, window, groups)
+        if key not in self.biases:
+            side = self.longest if owner is None else length
+            seen = torch.ones(side, side, dtype=torch.bool).tril_()
+            if window is not None:
+                seen = seen.triu_(1 - window)
+            if owner is not None:
+                seen = seen & (owner[:, None] == owner)
+            bias_TT = torch.zeros(side, side, dtype=dtype).masked_fill_(~seen, float("-inf"))
+            self.biases[key] = bias_TT.expand(groups, side, side)
+        return self.biases[key][:, :length, :length].reshape(groups * length, length)
+
+
 @dataclass(frozen=True)
 class Layout:
     """One pass through the model: which token is where, whose it is, and which of them carry loss."""
@@ -190,6 +216,8 @@ class Layout:
     buckets: tuple[Bucket, ...]
     place: Tensor | None
     """Where each packed token lies in the concatenated buckets; None when in the same order."""
+    lines: Lines | None
+    """The same rows one by one, on a CPU."""
     row: Tensor
     """The row of each packed token."""
     head_index: Tensor
@@ -226,7 +254,8 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
     head = np.concatenate([row.labels for row in rows]) + np.repeat(starts, labels)
     targets = ids[np.minimum(head + 1, len(ids) - 1)]
     weights = np.repeat([row.weight for row in rows], labels)
-    buckets, place = _buckets(owner, lengths, starts, device)
+    lines = _lines(owner, lengths, TILE if device.type == "cpu" else 0)
+    buckets, place = _buckets(lines, lengths, starts, device)
     return Layout(
         input_ids=_tensor(ids[None], device),
         position_ids=_tensor(positions[None], device),
@@ -234,6 +263,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
         heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device),
         buckets=buckets,
         place=place,
+        lines=Lines(lines, lengths, starts) if device.type == "cpu" else None,
         row=_tensor(np.repeat(np.arange(len(rows)), lengths), device),
         head_index=_tensor(head, device),
         targets=_tensor(targets, device),
@@ -244,10 +274,9 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
 
 
 def _buckets(
-    owner: Ints, lengths: Ints, starts: Ints, device: torch.device
+    lines: Sequence[Ints], lengths: Ints, starts: Ints, device: torch.device
 ) -> tuple[tuple[Bucket, ...], Tensor | None]:
     """Lines sorted by length, in buckets whose shortest is more than half as long as the longest."""
-    lines = _lines(owner, lengths, TILE if device.type == "cpu" else 0)
     sizes = np.array([lengths[line].sum() for line in lines])
     if len(lines) == len(lengths) and (lengths == lengths[0]).all():
         return (Bucket(None, len(lengths), int(lengths[0]), None, device),), None
