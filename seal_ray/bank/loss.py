@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 24
+CHUNK_ELEMENTS, CHUNK_ON_CPU = 1 << 24, 1 << 18
+"""On a CPU a chunk stays in cache."""
 
 
 def token_losses(logits_LV: Tensor, targets_L: Tensor) -> Tensor:
@@ -17,19 +18,21 @@ def token_losses(logits_LV: Tensor, targets_L: Tensor) -> Tensor:
 
 
 def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses, and the gradient of their weighted sum with respect to the logits, in the logits' dtype."""
-    grad_LV, losses = torch.empty_like(logits_LV), []
+    """The losses, and the gradient of their weighted sum with respect to the logits, in place of the logits."""
+    losses = []
     for rows, chunk, normaliser, value in _chunks(logits_LV, targets_L):
         losses.append(normaliser - value)
-        probs = (chunk - normaliser[:, None]).exp_()
+        probs = chunk.sub_(normaliser[:, None]).exp_()
         probs.scatter_add_(1, targets_L[rows, None], probs.new_full((len(value), 1), -1.0))
-        grad_LV[rows] = probs.mul_(weights_L[rows, None])
-    return torch.cat(losses), grad_LV
+        probs.mul_(weights_L[rows, None])
+        if probs.dtype != logits_LV.dtype:
+            logits_LV[rows] = probs
+    return torch.cat(losses), logits_LV
 
 
 def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Rows, their logits, the log of the sum of their exponentials, and the target's logit."""
-    height = max(1, CHUNK_ELEMENTS // logits_LV.shape[1])
+    height = max(1, (CHUNK_ON_CPU if logits_LV.device.type == "cpu" else CHUNK_ELEMENTS) // logits_LV.shape[1])
     for at in range(0, max(1, len(logits_LV)), height):
         rows = slice(at, min(at + height, len(logits_LV)))
         chunk = logits_LV[rows]

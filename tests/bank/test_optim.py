@@ -9,7 +9,7 @@ import torch
 from transformers import get_scheduler
 
 from seal_ray.bank.lora import initial_weights, matching, sites_of
-from seal_ray.bank.optim import batch_order, lr_factor
+from seal_ray.bank.optim import StepScalars, adamw_columns, adamw_step, batch_order, lr_factor
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, make_model
 
@@ -55,3 +55,16 @@ def test_first_weights_have_pefts_default_range_and_come_from_the_seed_alone():
 def test_the_plain_data_of_the_bank_import_without_torch():
     code = "import sys, seal_ray.bank as bank; bank.Adapter, bank.Job; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_step_of_all_slots_at_once_is_the_step_of_each():
+    draw = torch.Generator().manual_seed(0)
+    each = tuple(torch.rand(3, 50, dtype=torch.float64, generator=draw) for _ in range(4))
+    together = tuple(buffer.clone() for buffer in each)
+    optims = [OptimSpec(1e-2, weight_decay=0.1), OptimSpec(1e-1, clip_norm=0.0), OptimSpec(3e-3, betas=(0.8, 0.9))]
+    scalars = [StepScalars.of(optim, step, 9) for step, optim in enumerate(optims)]
+    adamw_step(each, scalars)
+    columns = torch.tensor([slot.columns() for slot in scalars], dtype=torch.float64)
+    adamw_columns(*together, *columns.split(1, dim=1))
+    for number in (0, 2, 3):
+        torch.testing.assert_close(each[number], together[number], rtol=0, atol=1e-13)
