@@ -216,7 +216,7 @@ def _storage(config: Config) -> Check:
 
 
 def _model(config: Config) -> Check:
-    from seal_ray.plan.shape import model_folder
+    from seal_ray.shape import model_folder
 
     folder = model_folder(config.model.path)
     if folder is None:
@@ -242,8 +242,8 @@ def _tasks(config: Config) -> Check:
 def _memory(config: Config, torch: dict[str, Any]) -> Check:
     """What a trainer needs for its slots, against the smallest GPU here, or this machine's memory for all workers."""
     from seal_ray.plan.memory import plan_memory
-    from seal_ray.plan.shape import model_shape
     from seal_ray.plan.work import count_work
+    from seal_ray.shape import model_shape
 
     engine = "vllm" if config.sampling.engine == "vllm" else "transformers"
     planned = plan_memory(config, model_shape(config.model.path), count_work(config), engine, 0.0)

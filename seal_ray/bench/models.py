@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seal_ray.plan.shape import TABLE, Shape
+from seal_ray.shape import TABLE, Shape
 from seal_ray.types import UserError
 
 SHAPES = TABLE | {"llama-30m": Shape(8, 512, 1408, 8, 8, 64, 8192, True)}

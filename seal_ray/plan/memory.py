@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from seal_ray.config import Config
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
-from seal_ray.plan.shape import Shape
 from seal_ray.plan.work import Work
+from seal_ray.shape import Shape
 
 TOKENS_PER_STEP = 16384
 """As in `seal_ray.bank.bank`."""

@@ -12,8 +12,8 @@ from seal_ray.plan.measure import measure
 from seal_ray.plan.memory import Memory, plan_memory
 from seal_ray.plan.rates import Rates, gpu_named, published_assumptions, published_rates
 from seal_ray.plan.rounds import Course, Crew, Losses, simulate
-from seal_ray.plan.shape import model_shape
 from seal_ray.plan.work import Edit, Seen, Work, count_work
+from seal_ray.shape import model_shape
 from seal_ray.types import UserError
 
 SIZES = ("run", "domain", "selection", "evaluation", "grading", "workers")

@@ -13,7 +13,7 @@ from typing import Any
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD, load_domain
-from seal_ray.plan.shape import model_folder
+from seal_ray.shape import model_folder
 from seal_ray.types import DataError, Example, OptimSpec, Prompt, Question, Recipe, Task, UserError, derive_seed
 
 EDIT_LENGTH = 1.5
