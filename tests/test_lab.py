@@ -6,15 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any, cast
 
+from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
 from seal_ray.lab import Lab
 from seal_ray.storage import Store
-from seal_ray.types import Completion, Outcome, SampleRequest, Trial
+from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.losses import Poisoned
-from tests.runs import small_run
+from tests.runs import CONFIG, small_run
 
 
 class OneFatalPrompt:
@@ -47,3 +48,28 @@ def test_a_prompt_that_kills_every_sampler_costs_its_own_self_edits_and_the_roun
     assert {row["failure"] for row in failed} == {"data"}
     assert len(failed) >= config.sampling.per_task
     assert all(row["reward"] == 0 for row in failed)
+
+
+class KnowsOne:
+    """A worker that answers one task rightly, and no other."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.trials: list[Trial] = []
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        self.trials.append(trial)
+        right = self._task.questions[0].answer if trial.task_id == self._task.id else ""
+        return Outcome(trial.key, answers=(right,))
+
+
+def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_path: Path) -> None:
+    config = load(CONFIG.parent / "arc_small.toml", ["--run.dir", str(tmp_path)])
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    first, known, last = domain.tasks("train", 3, seed=1)
+    crew = KnowsOne(known)
+    lab = Lab(config, domain, cast(Crew, crew), journal, Silent())
+
+    assert asyncio.run(lab.unsolved([first, known, last])) == [first, last]
+    assert asyncio.run(lab.unsolved([first, known, last])) == [first, last]
+    assert [trial.recipe for trial in crew.trials] == [None] * 3

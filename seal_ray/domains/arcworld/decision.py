@@ -17,7 +17,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "recolour": ("off", "on"),
     "copies": ("1", "4", "8"),
     "loss": ("all", "outputs"),
-    "lr": ("1e-4", "2.5e-3", "1e-2", "5e-2"),
+    "lr": ("1e-4", "2.5e-3", "5e-3", "1e-2"),
     "epochs": ("1", "2", "3"),
 }
 
