@@ -231,6 +231,35 @@ def trials(
     show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
 
 
+@bench.command(name="round")
+def round_(
+    config: str = "jobs/microworld.toml",
+    *overrides: Overrides,
+    picture: str = "",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time a whole round: sampling, trials and the update, what overlapped and who waited.
+
+    Parameters
+    ----------
+    config
+        A TOML file; one round of it is done in a directory that is thrown away.
+    picture
+        A file for the timeline (HTML).
+    quiet
+        No progress.
+    """
+    from seal_ray.bench.round import bench_round, draw, table
+    from seal_ray.ui import progress
+
+    _log(quiet)
+    found = bench_round(config, overrides, progress(quiet))
+    if picture:
+        draw(found, picture)
+    print(json.dumps(found.as_json()) if as_json else table(found))
+
+
 @app.command
 def plan(
     config: str,

@@ -41,7 +41,7 @@ def test_a_slot_in_training_adds_what_the_formula_says(dtype: torch.dtype, compu
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process holds")
 def test_two_thousand_trials_leave_no_memory_behind() -> None:
-    bank = Bank(make_model(dtype=torch.float32), make_tokenizer(), slots=16)
+    bank = Bank(make_model(dtype=torch.float32), make_tokenizer(), slots=50)
     held, resident = [], []
     for part in range(5):
         jobs = (
