@@ -155,6 +155,11 @@ class Workers(Section):
     samplers: int = Field(1, ge=1)
     slots: int = Field(16, ge=1)
     """Adapters one trainer works on at a time."""
+    tokens_in_flight: int = Field(524_288, ge=1)
+    """Tokens of prompts and completions that one sampler is given at a time; what is beyond waits, or starts another."""
+    split: Literal["fixed", "auto"] = "fixed"
+    """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
+    GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
     tokens_per_step: int = Field(0, ge=0)
     """Tokens in one forward pass; 0 plans it from the device's memory."""
     cpus: float = Field(1, ge=0)

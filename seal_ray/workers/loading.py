@@ -16,6 +16,13 @@ class ModelSpec:
     revision: str | None
     dtype: str
     max_length: int
+    gpus: float = 0
+    """GPUs that this worker was given, or the fraction of one."""
+
+    @property
+    def memory(self) -> float:
+        """The part of each of its GPUs' memory that it may fill; the rest is for contexts and other libraries."""
+        return 0.9 * min(1.0, self.gpus or 1.0)
 
 
 def load_tokenizer(spec: ModelSpec) -> Any:
@@ -39,7 +46,11 @@ def load_model(spec: ModelSpec) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(f"model.path {spec.path!r}: no model could be loaded: {_first_line(error)}") from None
     model.requires_grad_(False)
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return model.eval()
+    if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with
+        torch.cuda.set_per_process_memory_fraction(spec.memory)
+    return model.eval().to("cuda")
 
 
 def _first_line(error: Exception) -> str:

@@ -53,6 +53,7 @@ class _Worker:
 class _Call:
     method: str
     args: tuple[Any, ...]
+    weight: int
     answer: asyncio.Future[tuple[Any, float]]
     given: float = 0.0
     """When a worker was last given it; 0 while it waits for one."""
@@ -69,7 +70,10 @@ class PoolStats:
 
 
 class Pool:
-    """`size` actors at most, each holding up to `depth` calls at a time."""
+    """`size` actors at most, each holding up to `depth` calls at a time; or of what `weigh` says that calls weigh.
+
+    A call heavier than `depth` is held by a worker that holds nothing else.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Pool:
         *,
         size: int,
         depth: int,
+        weigh: Callable[[str, tuple[Any, ...]], int] = lambda method, args: 1,
         idle_seconds: float = 300.0,
         patience: float = 30.0,
     ) -> None:
@@ -86,13 +91,15 @@ class Pool:
         self.stats = PoolStats()
         self.sibling: Pool | None = None
         """Another pool on the same cluster. Idle workers make room for it when it can place none of its own."""
-        self._spawn, self._setup = spawn, setup
+        self._spawn, self._setup, self._weigh = spawn, setup, weigh
         self._idle_seconds, self._patience = idle_seconds, patience
         self._ready: list[_Worker] = []
         self._starting: dict[_Worker, asyncio.Task[None]] = {}
         self._leaving: list[_Worker] = []
-        self._waiting: deque[tuple[bool, asyncio.Future[_Worker]]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[_Worker]]] = deque()
         self._calls: set[_Call] = set()
+        self._asked = 0
+        """What all calls under way weigh."""
         self._idle_since = time.monotonic()
         self._unplaced_since: float | None = None
         self._durations: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=101))
@@ -113,14 +120,17 @@ class Pool:
 
     async def timed(self, method: str, *args: Any) -> tuple[Any, float]:
         """The same, with the time at which the worker that answered was given the call."""
-        call = _Call(method, args, asyncio.get_running_loop().create_future())
+        weight = min(self._weigh(method, args), self.depth)
+        call = _Call(method, args, weight, asyncio.get_running_loop().create_future())
         self._calls.add(call)
+        self._asked += weight
         self._grow()
         self._attempt(call)
         try:
             return await call.answer
         finally:
             self._calls.remove(call)
+            self._asked -= weight
             self._idle_since = time.monotonic()
             for attempt in call.attempts:
                 attempt.cancel()
@@ -138,6 +148,18 @@ class Pool:
             elif isinstance(result, BaseException):
                 raise unwrap(result)
         return [result for result in results if not isinstance(result, LOST)]
+
+    def resize(self, size: int) -> None:
+        """So many actors at most from now on. One too many ends what it holds, and goes."""
+        self.size = size
+        surplus = len(self._ready) + len(self._starting) - size
+        for task in list(self._starting.values())[: max(0, surplus)]:
+            task.cancel()
+            surplus -= 1
+        for worker in sorted(self._ready, key=lambda w: w.load)[: max(0, surplus)]:
+            self._ready.remove(worker)
+            self._leaving.append(worker)
+        self._dismiss()
 
     async def close(self) -> None:
         """Give every worker back. Calls still under way are never answered."""
@@ -170,8 +192,9 @@ class Pool:
         lost = lost_alone = 0
         while True:
             alone = lost >= _ALONE_AFTER
+            weight = self.depth if alone else call.weight
             call.given = 0.0
-            worker = await self._acquire(alone)
+            worker = await self._acquire(weight)
             call.given = start = time.time()
             try:
                 result = await getattr(worker.handle, call.method).remote(*call.args)
@@ -188,7 +211,7 @@ class Pool:
                 lost_alone += alone
                 reason = str(error.cause)
             finally:
-                self._release(worker, alone)
+                self._release(worker, weight)
             lost += 1
             if lost_alone >= _GIVE_UP_AFTER:
                 raise Poisoned(f"its worker was lost {lost} times, {lost_alone} of them alone with it: {reason}")
@@ -196,11 +219,11 @@ class Pool:
 
     # Places -------------------------------------------------------------------------------------
 
-    async def _acquire(self, alone: bool) -> _Worker:
+    async def _acquire(self, weight: int) -> _Worker:
         if self._broken:
             raise self._broken
         place: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
-        self._waiting.append((alone, place))
+        self._waiting.append((weight, place))
         self._hand_out()
         if not place.done():
             self._grow()
@@ -208,11 +231,11 @@ class Pool:
             return await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and not place.exception():
-                self._release(place.result(), alone)
+                self._release(place.result(), weight)
             raise
 
-    def _release(self, worker: _Worker, alone: bool) -> None:
-        worker.load -= self.depth if alone else 1
+    def _release(self, worker: _Worker, weight: int) -> None:
+        worker.load -= weight
         worker.idle_since = time.monotonic()
         self._dismiss()
         self._hand_out()
@@ -220,13 +243,12 @@ class Pool:
     def _hand_out(self) -> None:
         """Give free places to the calls that have waited longest."""
         while self._waiting:
-            alone, place = self._waiting[0]
+            weight, place = self._waiting[0]
             if not place.done():
-                limit = 1 if alone else self.depth
                 worker = min(self._ready, key=lambda w: w.load, default=None)
-                if worker is None or worker.load >= limit:
+                if worker is None or worker.load + weight > self.depth:
                     return
-                worker.load += self.depth if alone else 1
+                worker.load += weight
                 place.set_result(worker)
             self._waiting.popleft()
 
@@ -235,7 +257,7 @@ class Pool:
     def _grow(self) -> None:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
-        wanted = min(self.size, -(-len(self._calls) // self.depth))
+        wanted = min(self.size, -(-self._asked // self.depth))
         while len(self._ready) + len(self._starting) < wanted and not self._broken:
             worker = _Worker(self.stats.started)
             self.stats.started += 1

@@ -31,23 +31,20 @@ class EngineSpec:
     max_rank: int
     """The largest adapter a run will load: policies add up, unless they are compressed."""
     context: int = 0
-    memory: float = 0.9
     trial_adapters: int = 0
     endpoint: str = ""
     endpoint_model: str = ""
     key_env: str = ""
-    in_flight: int = 256
-    """Requests one sampler holds at a time; the engine batches them."""
 
     @classmethod
     def of(cls, config: Config) -> EngineSpec:
         """Checked before anything is started."""
-        sampling, workers, update = config.sampling, config.workers, config.update
+        sampling, update = config.sampling, config.update
         name = sampling.engine
         if name not in ENGINES:
             raise UserError(f"sampling.engine {name!r} is unknown; known: {', '.join(ENGINES)}")
         if name == "auto":
-            name = "vllm" if workers.gpus_per_sampler and find_spec("vllm") else "transformers"
+            name = "vllm" if config.workers.gpus_per_sampler and find_spec("vllm") else "transformers"
             logger.info("sampling.engine auto: using %s", name)
         if name == "endpoint" and not sampling.endpoint:
             raise UserError('sampling.engine is "endpoint": give its base URL as sampling.endpoint')
@@ -65,8 +62,7 @@ class EngineSpec:
             name,
             rank,
             sampling.context,
-            0.9 * min(1.0, workers.gpus_per_sampler or 1.0),
-            workers.slots if by_vllm else 0,
+            config.workers.slots if by_vllm else 0,
             sampling.endpoint,
             sampling.endpoint_model,
             sampling.key_env,
@@ -108,13 +104,16 @@ class Sampler:
             return Completion("", 0, finished=False, refused=str(error), worker=self._name)
         return replace(completion, worker=self._name)
 
-    async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[str, ...]:
+    async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[Completion, ...]:
         """A trained trial's questions, asked here instead of in the bank."""
         from seal_ray.workers.engines.vllm import VllmEngine
 
         assert isinstance(self._engine, VllmEngine)
-        answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
-        return tuple(answer.text for answer in answers)
+        try:
+            answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
+        except DataError as error:
+            answers = [Completion("", 0, finished=False, refused=str(error))]
+        return tuple(replace(answer, worker=self._name) for answer in answers)
 
 
 _TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01}
@@ -129,7 +128,6 @@ async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
             replace(model, dtype="float32" if model.dtype == "float64" else model.dtype),
             max_lora_rank=spec.max_rank,
             max_model_len=spec.context or None,
-            gpu_memory_utilization=spec.memory,
             adapters=spec.trial_adapters,
         )
     if spec.name == "endpoint":

@@ -146,11 +146,15 @@ class Trainer:
         outcome = replace(outcome, key=trial.key)
         return outcome, stack(under, adapter) if under and adapter else adapter
 
-    async def probe(self, prompt: Prompt) -> Probe:
-        """A text's log-probabilities with and without the policy. Called between stages."""
+    async def probe(self, prompt: Prompt, context: int = 0) -> Probe:
+        """A text's log-probabilities with and without the policy. Called between stages.
+
+        No more of the text is taken than an engine with this context can score; 0: the model's own.
+        """
         from seal_ray.bank import TokenText
 
-        ids = tuple(render_prompt(self._tokenizer, prompt)[:_PROBE_TOKENS])
+        longest = min(_PROBE_TOKENS, (context or self._bank.positions) - 1)
+        ids = tuple(render_prompt(self._tokenizer, prompt)[:longest])
         text = TokenText.of((), ids)
         (expected,) = self._bank.log_probs([text])
         self._bank.set_policy(None)

@@ -54,14 +54,13 @@ class VllmEngine:
         *,
         max_lora_rank: int,
         max_model_len: int | None = None,
-        gpu_memory_utilization: float = 0.9,
         adapters: int = 0,
     ) -> None:
         self._rank_limit = rank_limit(max_lora_rank)
         _prepare(spec)
         self._tokenizer = load_tokenizer(spec)
         before = multiprocessing.active_children()
-        self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, gpu_memory_utilization, adapters)
+        self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, adapters)
         started = [child.pid for child in multiprocessing.active_children() if child not in before]
         self._guard = end_with_me([pid for pid in started if pid])
         self._folder = tempfile.TemporaryDirectory(prefix="seal-ray-adapters-")
@@ -236,7 +235,40 @@ def _prepare(spec: ModelSpec) -> None:
         os.environ.setdefault(name, value)
 
 
-def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float, adapters: int) -> tuple[Any, int]:
+def engine_options(
+    spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int, on_cpu: bool
+) -> dict[str, Any]:
+    """What vLLM is started with. On several GPUs the model is split over them; of a shared one it takes its part."""
+    options: dict[str, Any] = {
+        "model": spec.path,
+        "revision": spec.revision,
+        "tokenizer_revision": spec.revision,
+        "dtype": spec.dtype,
+        "load_format": "safetensors",
+        "max_model_len": max_model_len,
+        "gpu_memory_utilization": spec.memory,
+        "tensor_parallel_size": max(1, int(spec.gpus)),
+        "seed": 0,
+        "enable_prefix_caching": True,
+        "enable_lora": True,
+        "max_lora_rank": rank,
+        "max_loras": adapters + 1,  # the policy's own beside them
+        "max_cpu_loras": adapters + 1,
+        "disable_log_stats": True,
+    }
+    if on_cpu:
+        # Chunked prefill rewinds a request's random generator, which a CPU generator cannot do.
+        options |= {
+            "enforce_eager": True,
+            "block_size": _CPU_BLOCK,
+            "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(4096, max_model_len or 0),
+        }
+    return options
+
+
+def _start(spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int) -> tuple[Any, int]:
     """A running engine and the length of its context."""
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -248,31 +280,7 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, memory: float,
             f"vLLM is installed but cannot be imported ({_first_line(error)}); "
             'install seal-ray[vllm] afresh, or use sampling.engine = "transformers"'
         ) from error
-    options: dict[str, Any] = {
-        "model": spec.path,
-        "revision": spec.revision,
-        "tokenizer_revision": spec.revision,
-        "dtype": spec.dtype,
-        "load_format": "safetensors",
-        "max_model_len": max_model_len,
-        "gpu_memory_utilization": memory,
-        "seed": 0,
-        "enable_prefix_caching": True,
-        "enable_lora": True,
-        "max_lora_rank": rank,
-        "max_loras": adapters + 1,
-        "max_cpu_loras": adapters + 1,
-        "disable_log_stats": True,
-    }
-    if current_platform.is_cpu():
-        # Chunked prefill rewinds a request's random generator, which a CPU generator cannot do.
-        options |= {
-            "enforce_eager": True,
-            "block_size": _CPU_BLOCK,
-            "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
-            "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(4096, max_model_len or 0),
-        }
+    options = engine_options(spec, max_model_len, rank, adapters, current_platform.is_cpu())
     try:
         config = AsyncEngineArgs(**options).create_engine_config()
         model = config.model_config
