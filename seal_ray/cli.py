@@ -260,6 +260,39 @@ def round_(
     print(json.dumps(found.as_json()) if as_json else table(found))
 
 
+@bench.command
+def samples(
+    *,
+    model: str = "microworld",
+    shape: str = "",
+    passages: int = 16,
+    per_passage: int = 5,
+    max_tokens: int = 200,
+    pairs: int = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Samples a second, transformers against vllm; with the micro-world's base, also trials asked in either.
+
+    Parameters
+    ----------
+    model
+        A shipped base, a model's folder or a hub name.
+    shape
+        An architecture with random weights in its place, such as llama-30m.
+    passages
+        Different prompts.
+    per_passage
+        Samples of each; all are asked for at once.
+    max_tokens
+        Of a sample.
+    pairs
+        How often everything is measured; medians are shown.
+    """
+    from seal_ray.bench.samples import Settings, show
+
+    show(Settings(model, shape, passages, per_passage, max_tokens, pairs), as_json)
+
+
 @app.command
 def plan(
     config: str,

@@ -156,7 +156,7 @@ class Workers(Section):
     slots: int = Field(16, ge=1)
     """Adapters one trainer works on at a time."""
     tokens_in_flight: int = Field(524_288, ge=1)
-    """Tokens of prompts and completions that one sampler is given at a time; what is beyond waits, or starts another."""
+    """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     split: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""

@@ -32,7 +32,9 @@ def _schema(strings: str = "", integers: str = "", reals: str = "", **others: pa
 _TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
 
 TABLES: dict[str, pa.Schema] = {
-    "self_edits": _schema("stage task_id prompt completion worker", "index policy seed tokens", finished=pa.bool_()),
+    "self_edits": _schema(
+        "stage task_id prompt completion refused worker", "index policy seed tokens", finished=pa.bool_()
+    ),
     "questions": _schema("task_id prompt completion worker"),
     "planned": _schema("stage arm task_id recipe trial", "index replicate policy seed"),
     "outcomes": _schema(
@@ -118,7 +120,8 @@ def prompt_text(prompt: Prompt) -> str:
 
 def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
     prompt = prompt_text(edit.prompt)
-    fields = {k: getattr(edit, k) for k in ("task_id", "index", "policy", "completion", "seed", "tokens", "finished")}
+    names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused")
+    fields = {name: getattr(edit, name) for name in names}
     return fields | {"key": edit.key, "stage": stage, "prompt": prompt, "worker": worker}
 
 

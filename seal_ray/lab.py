@@ -161,7 +161,7 @@ class Lab:
         """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
         edit, seed = await self._sample(task, 0, stage), self._trial_seed(task, 0)
         try:
-            return self._trial(task, self._domain.recipe(task, edit.completion, seed), seed, ())
+            return self._trial(task, self._recipe(task, edit, seed), seed, ())
         except DataError as error:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
@@ -231,18 +231,30 @@ class Lab:
                 completion = Completion("", 0, finished=False, refused=f"set aside: {error}")
             if completion.refused:
                 logger.warning("%s: no self-edit: %s", task.id, completion.refused)
-            edit = replace(edit, completion=completion.text, tokens=completion.tokens, finished=completion.finished)
+            edit = replace(
+                edit,
+                completion=completion.text,
+                tokens=completion.tokens,
+                finished=completion.finished,
+                refused=completion.refused,
+            )
             row = self._edits[edit.key] = self_edit_row(edit, stage, completion.worker)
             self._journal.append("self_edits", row)
         if stage != "evaluation":
             self._progress.advance(f"{stage}: self-edits")
-        return replace(edit, completion=row["completion"], tokens=row["tokens"], finished=row["finished"])
+        written = {name: row[name] for name in ("completion", "tokens", "finished")}
+        return replace(edit, **written, refused=row.get("refused") or "")
+
+    def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
+        if edit.refused:
+            raise DataError(f"no self-edit: {edit.refused}")
+        return self._domain.recipe(task, edit.completion, seed)
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Outcome:
         """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
         seed = self._trial_seed(task, replicate)
         try:
-            recipe = self._domain.recipe(task, edit.completion, seed)
+            recipe = self._recipe(task, edit, seed)
         except DataError as error:
             key = content_key("unusable", edit.key, seed)
             outcome = Outcome(key, reward=0.0, failure=Failure("data", str(error)))

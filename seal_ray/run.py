@@ -89,6 +89,7 @@ async def _rounds(
             kept = choose(rule, candidates, config.run.seed, round_)
             journal_kept(journal, kept, round_)
             lab.policy = await policies.next(kept, progress)
+            crew.rebalance()
         await _evaluate(lab, config, held_out)
         await measure_continual(config, lab, policies, crew, held_out, progress)
 

@@ -64,6 +64,8 @@ class SelfEdit:
     tokens: int = 0
     finished: bool = True
     """False when it was cut off by the token limit."""
+    refused: str = ""
+    """Why none could be written, when none could."""
 
     @property
     def key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from seal_ray.storage import Store
 from seal_ray.summary import summarize
 from seal_ray.types import UserError
 from seal_ray.ui import Silent
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.split import Split
 from tests.runs import kill_when, results, small_run, start
 
 
@@ -36,6 +39,25 @@ def test_a_run_leaves_baselines_and_every_round_measured(quiet_run: Path) -> Non
 def test_two_trainers_come_to_the_same_answers_as_one(quiet_run: Path, tmp_path: Path) -> None:
     run(small_run(tmp_path / "two", "--workers.trainers", "2"), Silent())
     assert results(tmp_path / "two") == results(quiet_run)
+
+
+def test_workers_that_move_between_rounds_change_no_outcome(
+    quiet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: list[Split] = []
+    whole = Crew.rebalance
+
+    def rebalance(self: Crew) -> Split:
+        # The small run samples for as long as it trains; here as if sampling had taken moments.
+        self._spans = [span if span.what == "trial" else replace(span, end=span.start + 1e-3) for span in self._spans]
+        splits.append(whole(self))
+        return splits[-1]
+
+    monkeypatch.setattr(Crew, "rebalance", rebalance)
+    moving = ("--workers.trainers", "1", "--workers.samplers", "2", "--workers.split", "auto")
+    run(small_run(tmp_path / "moving", *moving, "--workers.tokens_in_flight", "1000"), Silent())
+    assert splits == [Split(2, 1)] * 2
+    assert results(tmp_path / "moving") == results(quiet_run)
 
 
 def test_a_finished_run_given_again_does_nothing_again(quiet_run: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from seal_ray.config import Config
 from seal_ray.plan.clock import Clock, Device
 from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Edit, Try, Work
-from seal_ray.plan.workers import IN_FLIGHT, Bank, Batches, Stream, Worker
+from seal_ray.plan.workers import Bank, Batches, Stream, Worker
 
 QUEUED_PER_SLOT = 2
 """Trials a trainer holds for each slot, as in `seal_ray.workers.crew`."""
@@ -131,8 +132,10 @@ class _Run:
             return Stream(clock, device, rates, done)
 
         trainers, samplers = crew.devices()
+        asked = [edit.prompt + limit for group in (*work.train, *work.test) for edit in group]
+        held = max(1, round(config.workers.tokens_in_flight / fmean(asked or [limit])))
         self.trainers = Pool(self.clock, self.driver, trainers, slots * QUEUED_PER_SLOT, rates.start, bank)
-        self.samplers = Pool(self.clock, self.driver, samplers, IN_FLIGHT, rates.start, sampler)
+        self.samplers = Pool(self.clock, self.driver, samplers, held, rates.start, sampler)
         self.stages: list[Stage] = []
         self.over = False
         self.trials = self.losses = 0

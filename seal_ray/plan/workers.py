@@ -14,8 +14,6 @@ from seal_ray.plan.work import Edit, Try
 
 BATCH, GATHER = 64, 0.02
 """Of the engine that samples in batches, as in `seal_ray.workers.engines.transformers`."""
-IN_FLIGHT = 256
-"""Requests one sampler holds, as in `seal_ray.workers.sampler`."""
 _DONE = 1e-6  # steps that rounding may leave
 
 

@@ -7,33 +7,40 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from seal_ray.config import Config
 from seal_ray.models import resolve
-from seal_ray.types import Completion, Example, LoraSpec, OptimSpec, Outcome, Prompt, SampleRequest, Trial, UserError
+from seal_ray.types import (
+    Completion,
+    Example,
+    Failure,
+    LoraSpec,
+    OptimSpec,
+    Outcome,
+    Prompt,
+    SampleRequest,
+    Trial,
+    UserError,
+)
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.split import Span, Split, busy_seconds, rebalanced
 from seal_ray.workers.trainer import Trainer, UpdateResult
 
 if TYPE_CHECKING:
     from seal_ray.bank.adapter import Adapter
 
+__all__ = ["Crew", "Span", "connect"]
+
+logger = logging.getLogger(__name__)
+
+_CHARACTERS_PER_TOKEN = 3  # rather too few: the driver has no tokenizer to count with
 _QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot without a trip to the driver
-
-
-@dataclass(frozen=True)
-class Span:
-    """When a worker was busy with what, for the timeline."""
-
-    what: str
-    worker: str
-    start: float
-    end: float
 
 
 class Crew:
@@ -52,20 +59,25 @@ class Crew:
         )
         self.trainers = Pool(
             "trainer",
-            lambda: trainer.remote(spec, workers.slots, workers.tokens_per_step),
+            lambda: trainer.remote(
+                replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.tokens_per_step
+            ),
             lambda handle: handle.setup.remote(),
             size=workers.trainers,
             depth=workers.slots * _QUEUED_PER_SLOT,
         )
         self.samplers = Pool(
             "sampler",
-            lambda: sampler.remote(spec, engine),
+            lambda: sampler.remote(replace(spec, gpus=workers.gpus_per_sampler), engine),
             lambda handle: handle.setup.remote(),
             size=workers.samplers,
-            depth=engine.in_flight,
+            depth=workers.tokens_in_flight,
+            weigh=_tokens,
         )
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
-        self._engine, self._on_span = engine, on_span
+        self._workers, self._engine, self._on_span = workers, engine, on_span
+        self._spans: list[Span] = []
+        """Since the split was last looked at."""
 
     async def __aenter__(self) -> Crew:
         return self
@@ -81,7 +93,8 @@ class Crew:
         """
         shared = ray.put(adapter)
         await self.trainers.broadcast("set_policy", version, shared)
-        checked = await self.trainers.call("probe", probe) if adapter and self._engine.name == "vllm" else None
+        by_vllm = adapter is not None and self._engine.name == "vllm"
+        checked = await self.trainers.call("probe", probe, self._engine.context) if by_vllm else None
         await self.samplers.broadcast("set_policy", version, shared, checked)
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -100,7 +113,10 @@ class Crew:
         outcome, adapter = await self.learn(trial)
         if outcome.failure:
             return outcome
-        return replace(outcome, answers=await self._timed("ask", self.samplers, "answer", adapter, trial))
+        answers: Sequence[Completion] = await self._timed("ask", self.samplers, "answer", adapter, trial)
+        if refused := next((answer.refused for answer in answers if answer.refused), ""):
+            return replace(outcome, failure=Failure("data", refused))
+        return replace(outcome, answers=tuple(answer.text for answer in answers))
 
     async def learn(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; the adapter comes back over the policy's."""
@@ -112,9 +128,28 @@ class Crew:
     ) -> UpdateResult:
         return await self._timed("update", self.trainers, "update", tuple(examples), lora, optim, seed, max_rank)
 
+    def rebalance(self) -> Split:
+        """Between rounds: with `workers.split = "auto"`, deal out the workers anew by how long either kind was busy."""
+        spans, self._spans = self._spans, []
+        now, workers = Split(self.trainers.size, self.samplers.size), self._workers
+        if workers.split == "fixed":
+            return now
+        training, sampling = busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask")
+        by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler
+        each = (workers.gpus_per_trainer, workers.gpus_per_sampler) if by_gpu else (1.0, 1.0)
+        split = rebalanced(now, training, sampling, *each)
+        if split != now:
+            logger.info("%s from now on (%s busy for %.0f s and %.0f s)", split, now, training, sampling)
+            self.trainers.resize(split.trainers)
+            self.samplers.resize(split.samplers)
+        return split
+
     async def _timed(self, what: str, pool: Pool, method: str, *args: Any) -> Any:
         result, start = await pool.timed(method, *args)
-        self._on_span(Span(what, getattr(result, "worker", ""), start, time.time()))
+        first = result[0] if isinstance(result, tuple) and result else result
+        span = Span(what, getattr(first, "worker", ""), start, time.time())
+        self._spans.append(span)
+        self._on_span(span)
         return result
 
 
@@ -129,6 +164,17 @@ def connect(config: Config, forward_logs: bool = False) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"Ray cannot be reached at {address or 'this machine'}: {reason}") from None
+
+
+def _tokens(method: str, args: tuple[Any, ...]) -> int:
+    """The most that a call may hold of an engine: its prompts' tokens, and those it may write."""
+    asked = args[0] if method == "sample" else args[1]
+    if isinstance(asked, SampleRequest):
+        prompts, written = (asked.prompt,), asked.max_tokens
+    else:
+        prompts, written = asked.questions, asked.max_answer_tokens
+    characters = [sum(len(m.content) for m in p) if isinstance(p, tuple) else len(p) for p in prompts]
+    return max(1, sum(count // _CHARACTERS_PER_TOKEN + written for count in characters))
 
 
 def _knock(address: str) -> None:

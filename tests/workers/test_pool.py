@@ -37,6 +37,16 @@ class Echo:
     async def echo(self, value: int) -> int:
         return value
 
+    async def together(self, weight: int) -> int:
+        """How much weight it held at the most while this call was here."""
+        self._held = getattr(self, "_held", 0) + weight
+        held = self._held
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            held = max(held, self._held)
+        self._held -= weight
+        return held
+
     async def pid(self) -> int:
         await asyncio.sleep(0.01)
         return os.getpid()
@@ -103,6 +113,44 @@ def test_the_pool_starts_only_as_many_workers_as_the_calls_need(tmp_path: Path) 
         return pool.stats.started
 
     assert in_pool(tmp_path, use, size=8, depth=4) == 1
+
+
+def test_a_worker_holds_no_more_than_its_depth_in_weight_and_a_call_beyond_that_alone(tmp_path: Path) -> None:
+    weights = [3, 9, 3, 20, 3, 1, 1, 8, 2]
+
+    async def use(pool: Pool) -> Any:
+        held = await asyncio.gather(*(pool.call("together", weight) for weight in weights))
+        return held, pool.stats.started
+
+    held, started = in_pool(tmp_path, use, size=2, depth=10, weigh=lambda method, args: args[0])
+    assert started == 2
+    assert held[weights.index(20)] == 20
+    assert max(h for h, weight in zip(held, weights, strict=True) if weight < 20) <= 10
+    assert max(h for h, weight in zip(held, weights, strict=True) if weight == 3) > 3
+
+
+def test_a_pool_made_smaller_lets_a_worker_end_what_it_holds_and_grows_again_when_made_larger(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        async def pids() -> set[int]:
+            return set(await asyncio.gather(*(pool.call("pid") for _ in range(30))))
+
+        while len(await pids()) < 3:
+            continue
+        under_way = [asyncio.create_task(pool.call("pid")) for _ in range(12)]
+        while sum(worker.load for worker in pool._ready) < 12:
+            await asyncio.sleep(0)
+        pool.resize(1)
+        ended = set(await asyncio.gather(*under_way))
+        alone = await pids()
+        pool.resize(2)
+        while len(two := await pids()) < 2:
+            continue
+        return ended, alone, two, pool.workers, pool.stats.lost
+
+    ended, alone, two, workers, lost = in_pool(tmp_path, use, size=3)
+    assert (len(ended), len(alone), len(two), workers, lost) == (3, 1, 2, 2, 0)
+    assert alone < ended
+    assert alone < two
 
 
 def test_a_lost_workers_calls_are_answered_by_another(tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from seal_ray.bank.adapter import Adapter
-from seal_ray.types import Completion, DataError, SampleRequest, UserError
+from seal_ray.bench import samples
+from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines import vllm as vllm_module
 from seal_ray.workers.engines.canary import CanaryError, check
-from seal_ray.workers.engines.vllm import VllmEngine, rank_limit
+from seal_ray.workers.engines.vllm import VllmEngine, engine_options, rank_limit
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import WorkerLost
+from seal_ray.workers.sampler import EngineSpec, Sampler
 from tests.workers.tiny import CONTEXT, Reference, write_adapter, write_model
 
 pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
@@ -69,8 +71,11 @@ def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_bef
     served: Served, tmp_path: Path
 ) -> None:
     texts: dict[int, Completion] = {}
+    served_as: list[tuple[str, int]] = []
     for version, adapter in enumerate([None, write_adapter(1), write_adapter(2), write_adapter(1), None]):
         served.serve(version, adapter)
+        if served.engine._policy:
+            served_as.append((served.engine._policy.lora_name, served.engine._policy.lora_int_id))
         greedy, sampled, again = served.sample(ask(version, temperature=0.0), ask(version), ask(version))
         ids = served.engine._tokenizer(PASSAGE).input_ids
         expected = served.reference.greedy(ids, adapter, tmp_path / str(version), 40)
@@ -83,6 +88,9 @@ def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_bef
     assert texts[1] == texts[3]
     assert len({texts[0].text, texts[1].text, texts[2].text}) == 3
     assert served.run(served.engine._llm.list_loras()) == []
+    # The same policy served again, here and in earlier tests, was new to the engine each time.
+    names, numbers = zip(*served_as, strict=True)
+    assert len(set(names)) == len(set(numbers)) == 3
 
 
 def test_prompts_share_their_prefix_within_a_policy_and_never_across_two(served: Served) -> None:
@@ -137,7 +145,9 @@ def test_a_schema_is_enforced(served: Served) -> None:
         "required": ["rotate", "epochs"],
         "additionalProperties": False,
     }
-    for completion in served.sample(*(ask(seed=seed, schema=schema, max_tokens=120) for seed in range(4))):
+    completions = served.sample(*(ask(seed=seed, schema=schema, max_tokens=120) for seed in range(4)))
+    assert any(completion.finished for completion in completions)
+    for completion in completions:
         if completion.finished:  # white space is free in JSON, and a random model may write it to the end
             edit = json.loads(completion.text)
             assert isinstance(edit["rotate"], bool)
@@ -178,12 +188,55 @@ def test_trial_questions_are_answered_by_many_adapters_at_once(served: Served, t
     async def ask_all() -> list[list[Completion]]:
         return await asyncio.gather(*(served.engine.answers(a, prompts, 12) for a in adapters))
 
+    # Seven at once where three fit: an adapter evicted in use would be read again from a folder that is gone.
     tokenizer = served.engine._tokenizer
     for number, (adapter, answers) in enumerate(zip(adapters, served.run(ask_all()), strict=True)):
         for prompt, answer in zip(prompts, answers, strict=True):
             ids = served.reference.greedy(tokenizer(prompt).input_ids, adapter, tmp_path / str(number), 12)
             assert answer.text == tokenizer.decode(ids, skip_special_tokens=True)
     assert len(served.run(served.engine._llm.list_loras())) == 1
+
+
+def test_a_question_longer_than_the_context_is_refused_with_its_length(served: Served) -> None:
+    sampler = Sampler(served.spec, EngineSpec("vllm", LIMIT))
+    sampler._engine = served.engine
+    asked = Trial("t", 0, None, 0, ("short", "x" * (CONTEXT + 3)))
+    (refused,) = served.run(sampler.answer(write_adapter(1), asked))
+    assert refused.refused == f"the prompt has {CONTEXT + 3} tokens and the engine's context {CONTEXT}"
+    (answered,) = served.run(sampler.answer(write_adapter(1), replace(asked, questions=("short",))))
+    assert (answered.refused, bool(answered.text)) == ("", True)
+
+
+def test_the_bench_of_samples_times_both_engines_on_the_same_requests(served: Served) -> None:
+    samplers = {name: Sampler(served.spec, EngineSpec(name, LIMIT)) for name in ("transformers", "vllm")}
+    samplers["vllm"]._engine = served.engine
+    served.run(samplers["transformers"].setup())
+    said: list[str] = []
+    requests = [ask(seed=seed, max_tokens=10) for seed in range(6)]
+    found = served.run(samples.sampled(samplers, requests, 2, said.append))
+    assert list(found) == ["transformers", "vllm"]
+    assert all(row.samples_per_s * row.seconds == pytest.approx(6) for row in found.values())
+    assert all(6 < row.tokens_per_s * row.seconds <= 60.01 for row in found.values())
+    assert len(said) == 4
+    asking = samples.Asking(3.0, 2.0, 40, 0.995)
+    shown = samples.table(samples.Found("tiny", "2 threads", 6, found, asking))
+    assert "99.50% of 40 greedy answers agree" in shown
+
+
+def test_one_gpu_is_divided_as_the_workers_ask_and_several_hold_one_model(served: Served) -> None:
+    def options(gpus: float, adapters: int = 0, on_cpu: bool = False) -> dict[str, Any]:
+        return engine_options(replace(served.spec, gpus=gpus), CONTEXT, LIMIT, adapters, on_cpu)
+
+    shares = [options(gpus)["gpu_memory_utilization"] for gpus in (0.5, 0.25, 1, 2)]
+    assert shares == pytest.approx([0.45, 0.225, 0.9, 0.9])
+    assert [options(gpus)["tensor_parallel_size"] for gpus in (0, 0.5, 1, 2)] == [1, 1, 1, 2]
+    assert [(o["max_loras"], o["max_cpu_loras"]) for o in (options(1), options(1, 16))] == [(1, 1), (17, 17)]
+    on_gpu, on_cpu = options(1), options(0, on_cpu=True)
+    assert on_gpu["enable_prefix_caching"]
+    assert on_cpu["enable_prefix_caching"]
+    assert "enforce_eager" not in on_gpu
+    # A trainer on the other half keeps to its half.
+    assert replace(served.spec, gpus=0.5).memory == pytest.approx(0.45)
 
 
 def test_an_adapter_above_the_rank_limit_is_refused_in_time(served: Served) -> None:

@@ -1,55 +1,149 @@
-"""A whole run sampled by real vLLM engines: two of them, two policies, and one engine killed on the way."""
+"""Whole runs with real vLLM engines: two of them, two policies, one killed on the way, questions asked there too."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
+from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.journal import Journal
 from seal_ray.run import run
 from seal_ray.storage import Store
+from seal_ray.types import Completion, Prompt, SampleRequest, Task, UserError
 from seal_ray.ui import Silent
+from seal_ray.workers import crew
+from seal_ray.workers.crew import Crew
 from tests.runs import results, small_run
 
 pytest.importorskip("vllm", reason="vLLM is not installed here")
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-
-class KillsAnEngine(Silent):
-    """Kills one sampler with -9 when this many self-edits of the first round are there."""
-
-    def __init__(self, after: int) -> None:
-        self._left, self.killed = after, 0
-
-    def advance(self, stage: str, by: int = 1) -> None:
-        if stage != "round 1: self-edits":
-            return
-        self._left -= 1
-        if self._left == 0:
-            names = {p.pid: " ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
-            mine = {child.pid for child in psutil.Process().children(recursive=True)}
-            self.killed = min(pid for pid, name in names.items() if pid in mine and "ray::Sampler" in name)
-            os.kill(self.killed, signal.SIGKILL)
+CONTEXT = 300
+THROUGH_VLLM = [
+    *("--sampling.engine", "vllm", "--workers.samplers", "2", "--run.rounds", "1", "--workers.trainers", "1"),
+    *("--sampling.context", str(CONTEXT), "--workers.tokens_in_flight", "1000"),
+]
+ASIDE = "001"
+"""The end of the id of a task whose prompt is longer than the engines' context."""
 
 
-def test_a_run_on_two_engines_survives_the_death_of_one_and_misses_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "vllm"
-    engines = ["--sampling.engine", "vllm", "--workers.samplers", "2", "--run.rounds", "1"]
-    progress = KillsAnEngine(after=3)
-    run(small_run(folder, *engines), progress)
-    assert progress.killed
-    found = results(folder)
-    edits = list(Journal(Store(str(folder))).rows("self_edits"))
+class OneDies:
+    """Stands at the driver's door to the samplers: kills -9 the one that gives the third answer."""
+
+    def __init__(self) -> None:
+        self.answered: list[str] = []
+        self.killed = ""
+        self.crew: Crew | None = None
+
+    def sample(self, mine: Crew) -> Any:
+        async def sample(request: SampleRequest) -> Completion:
+            completion: Completion = await mine._timed("sample", mine.samplers, "sample", request)
+            self.crew = mine
+            if not completion.refused:
+                self.answered.append(completion.worker)
+                if len(self.answered) == 3:
+                    self.killed = completion.worker
+                    os.kill(int(completion.worker.removeprefix("sampler-")), signal.SIGKILL)
+            return completion
+
+        return sample
+
+
+@pytest.fixture(scope="module")
+def one_long_prompt() -> Iterator[None]:
+    whole = MicroWorld.prompt
+
+    def prompt(self: MicroWorld, task: Task) -> Prompt:
+        return str(whole(self, task)) * (12 if task.id.startswith("train") and task.id.endswith(ASIDE) else 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MicroWorld, "prompt", prompt)
+        yield
+
+
+@pytest.fixture(scope="module")
+def survived(_ray: None, one_long_prompt: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OneDies]:
+    folder, door = tmp_path_factory.mktemp("vllm") / "run", OneDies()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Crew, "sample", lambda self, request: door.sample(self)(request))
+        run(small_run(folder, *THROUGH_VLLM, "--trial.answering", "vllm"), Silent())
+    return folder, door
+
+
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    return list(Journal(Store(str(folder))).rows(table))
+
+
+def test_a_run_on_two_engines_survives_the_death_of_one_and_misses_nothing(survived: tuple[Path, OneDies]) -> None:
+    folder, door = survived
+    edits, found = rows(folder, "self_edits"), results(folder)
     assert Counter((row["stage"], row["policy"]) for row in edits) == {
         ("round 1", 0): 12,
         ("evaluation", 0): 4,
         ("evaluation", 1): 4,  # written by the hot-loaded policy, after its canary
     }
+    assert door.killed
+    assert door.crew
+    assert door.crew.samplers.stats.lost == 1
+    assert door.crew.samplers.stats.retried >= 1  # what the dead engine held was asked of another
+    assert len({row["worker"] for row in edits if row["completion"]}) >= 2
     assert found["planned"]
     assert set(found["planned"].values()) <= found["rewards"].keys()
     assert all(reward is not None for reward, _ in found["rewards"].values())
+
+
+def test_trials_of_the_first_self_edits_begin_while_others_are_written(survived: tuple[Path, OneDies]) -> None:
+    spans = rows(survived[0], "spans")
+    updated = min(span["start"] for span in spans if span["what"] == "update")
+    last_written = max(s["end"] for s in spans if s["what"] == "sample" and s["end"] < updated)
+    early = [span for span in spans if span["what"] == "trial" and span["start"] < last_written]
+    assert len(early) > 8  # there are eight trials of baselines, which wait for nobody
+
+
+def test_a_prompt_beyond_the_engines_context_costs_its_own_task_alone(survived: tuple[Path, OneDies]) -> None:
+    planned = {row["trial"]: row for row in rows(survived[0], "planned") if row["stage"] == "round 1"}
+    outcomes = {row["key"]: row for row in rows(survived[0], "outcomes")}
+    failed = {planned[key]["task_id"][-3:] for key in planned if outcomes[key]["failure"]}
+    assert failed == {ASIDE}
+    refused = [outcomes[key] for key, row in planned.items() if row["task_id"].endswith(ASIDE)]
+    assert len(refused) == 3
+    assert {row["failure"] for row in refused} == {"data"}
+    assert all(f"tokens and the engine's context {CONTEXT}" in row["reason"] for row in refused)
+
+
+def test_answers_through_vllm_are_the_banks(survived: tuple[Path, OneDies], tmp_path: Path) -> None:
+    """The same self-edits and policies once more, their trials asked in the bank: no engine is started for it."""
+    for part in ("journal/self_edits", "journal/policies", "policies"):
+        shutil.copytree(survived[0] / part, tmp_path / part)
+    run(small_run(tmp_path, *THROUGH_VLLM), Silent())
+    through_vllm, in_bank = (
+        {row["key"]: row["answers"] for row in rows(f, "outcomes")} for f in (survived[0], tmp_path)
+    )
+    assert through_vllm.keys() == in_bank.keys()
+    answers = [(a, b) for key in in_bank for a, b in zip(through_vllm[key], in_bank[key], strict=True)]
+    agree = sum(a == b for a, b in answers) / len(answers)
+    assert len(answers) >= 250
+    assert agree >= 0.99, f"{agree:.2%} of {len(answers)}"
+
+
+def test_a_vllm_that_the_workers_lack_stops_a_run_that_asks_for_it_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['vllm'] = None")
+    environment = {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}}
+    monkeypatch.setattr(crew, "_threads", lambda cpus: environment)
+    with pytest.raises(UserError, match=r'"vllm", which is not installed here; install seal-ray\[vllm\]'):
+        run(small_run(tmp_path / "run", *THROUGH_VLLM), Silent())
+
+
+def test_policies_that_no_engine_could_hold_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="up to rank 512, and rank 600 is asked for; lower it"):
+        run(small_run(tmp_path / "run", *THROUGH_VLLM, "--update.lora.rank", "300", "--run.rounds", "2"), Silent())
+    assert not (tmp_path / "run").exists()
