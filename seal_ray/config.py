@@ -92,6 +92,7 @@ class TrialSection(Section):
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
     answer_tokens: int = Field(64, ge=1)
     answering: Literal["bank", "vllm"] = "bank"
+    """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
 class Selection(Section):
