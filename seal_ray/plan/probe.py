@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, Literal
 
@@ -61,8 +62,9 @@ class _Probe:
             num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
         )
         self.by_processor = not workers.gpus_per_trainer and workers.cpus < 2
-        self.trainers = [trainer.remote(spec, workers.slots, workers.tokens_per_step) for _ in range(count)]
-        self.sampler = sampler.remote(spec, EngineSpec.of(config))
+        training, sampling = replace(spec, gpus=workers.gpus_per_trainer), replace(spec, gpus=workers.gpus_per_sampler)
+        self.trainers = [trainer.remote(training, workers.slots, workers.tokens_per_step) for _ in range(count)]
+        self.sampler = sampler.remote(sampling, EngineSpec.of(config))
         split: Literal["train", "test"] = "train" if config.run.rounds else "test"
         asked = config.domain.train if config.run.rounds else config.domain.test
         self.tasks: Sequence[Task] = self.domain.tasks(split, asked or None, derive_seed("probe", config.run.seed))
