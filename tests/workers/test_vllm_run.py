@@ -140,7 +140,7 @@ def test_a_vllm_that_the_workers_lack_stops_a_run_that_asks_for_it_by_name(
     environment = {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}}
     monkeypatch.setattr(crew, "_threads", lambda cpus: environment)
     with pytest.raises(UserError, match=r'"vllm", which is not installed here; install seal-ray\[vllm\]'):
-        run(small_run(tmp_path / "run", *THROUGH_VLLM), Silent())
+        run(small_run(tmp_path / "run", *THROUGH_VLLM, "--evaluation.baselines", "[]"), Silent())
 
 
 def test_policies_that_no_engine_could_hold_are_refused_before_anything_is_written(tmp_path: Path) -> None:
