@@ -28,18 +28,21 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 CONTEXT = 300
 THROUGH_VLLM = [
     *("--sampling.engine", "vllm", "--workers.samplers", "2", "--run.rounds", "1", "--workers.trainers", "1"),
-    *("--sampling.context", str(CONTEXT), "--workers.tokens_in_flight", "1000"),
+    *("--sampling.context", str(CONTEXT), "--workers.tokens_in_flight", "3400"),  # the first round needs two
 ]
 ASIDE = "001"
 """The end of the id of a task whose prompt is longer than the engines' context."""
 
 
 class OneDies:
-    """Stands at the driver's door to the samplers: kills -9 the one that gives the third answer."""
+    """Stands at the driver's door to the samplers: kills -9 the one that gives the sixth self-edit.
+
+    By then so little is left that one engine is enough, and none is started in its place.
+    """
 
     def __init__(self) -> None:
         self.answered: list[str] = []
-        self.killed = ""
+        self.killed, self.started = "", 0
         self.crew: Crew | None = None
 
     def sample(self, mine: Crew) -> Any:
@@ -48,8 +51,8 @@ class OneDies:
             self.crew = mine
             if not completion.refused:
                 self.answered.append(completion.worker)
-                if len(self.answered) == 3:
-                    self.killed = completion.worker
+                if len(self.answered) == 6:
+                    self.killed, self.started = completion.worker, mine.samplers.stats.started
                     os.kill(int(completion.worker.removeprefix("sampler-")), signal.SIGKILL)
             return completion
 
@@ -61,7 +64,7 @@ def one_long_prompt() -> Iterator[None]:
     whole = MicroWorld.prompt
 
     def prompt(self: MicroWorld, task: Task) -> Prompt:
-        return str(whole(self, task)) * (12 if task.id.startswith("train") and task.id.endswith(ASIDE) else 1)
+        return str(whole(self, task)) * (10 if task.id.startswith("train") and task.id.endswith(ASIDE) else 1)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MicroWorld, "prompt", prompt)
@@ -90,6 +93,7 @@ def test_a_run_on_two_engines_survives_the_death_of_one_and_misses_nothing(survi
         ("evaluation", 1): 4,  # written by the hot-loaded policy, after its canary
     }
     assert door.killed
+    assert door.started == 2
     assert door.crew
     assert door.crew.samplers.stats.lost == 1
     assert door.crew.samplers.stats.retried >= 1  # what the dead engine held was asked of another
