@@ -79,7 +79,8 @@ class Ends:
 def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: Ends, budget: int) -> list[Answer]:
     """Answer asks that are sorted by slot; `budget` is how many tokens a prefill pass may hold."""
     slots = len(adapters.scales)
-    cache = KVCache(len(asks), max(len(ask.prompt) + ask.max_new_tokens for ask in asks))
+    width = max(len(ask.prompt) + ask.max_new_tokens for ask in asks)
+    cache = KVCache(len(asks), width)
     texts: list[list[int]] = [[] for _ in asks]
     over = [False] * len(asks)
     alive = list(range(len(asks)))
@@ -101,7 +102,7 @@ def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: End
             tokens_R, alive = tokens_R[index], [alive[number] for number in live]
             layout = _step_layout([asks[row] for row in alive], slots, home)
             pick = _picker([asks[row] for row in alive], home.device)
-        lengths = [len(asks[row].prompt) + step for row in alive]
+        lengths = [min(len(asks[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
         positions_R = torch.tensor(lengths, device=home.device) - 1
         layout = replace(layout, input_ids=tokens_R[None], position_ids=positions_R[None])
         with torch.no_grad(), home.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):

@@ -180,7 +180,7 @@ def _material(settings: Settings, folder: str) -> tuple[str, Sequence[Prompt]]:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     draw = random.Random(0)
-    numbers = range(1, min(10_000, model.config.vocab_size))
+    numbers = [number for number in range(1, model.config.vocab_size) if "0" not in str(number)]  # "0" splits a word
     prompts = [" ".join(map(str, draw.choices(numbers, k=_PROMPT_TOKENS))) for _ in range(settings.passages)]
     return str(Path(folder)), prompts
 

@@ -51,6 +51,15 @@ def make_specs(count, **settings):
     return [SampleSpec(prompt, seed=n, **settings) for n, prompt in enumerate(make_prompts(count, seed=3))]
 
 
+def test_a_long_prompt_with_room_for_little_ends_while_short_ones_go_on():
+    long = SampleSpec(tuple(range(3, 33)), seed=0, max_new_tokens=2, temperature=1.0)
+    specs = [long, *make_specs(5, max_new_tokens=30, temperature=2.0)]
+    assert max(len(spec.prompt) for spec in specs[1:]) < 20
+    together = sample(specs)
+    assert together == [sample([spec])[0] for spec in specs]
+    assert max(len(text.ids) for text in together[1:]) > 20
+
+
 def test_a_sampled_text_depends_on_its_own_spec_alone():
     specs = make_specs(12)
     together = sample(specs)
