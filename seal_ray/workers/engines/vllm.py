@@ -195,6 +195,7 @@ class VllmEngine:
 
     async def _generate(self, ids: list[int], lora: Any, **params: Any) -> Any:
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -207,7 +208,7 @@ class VllmEngine:
                 output = part
         except EngineDeadError as error:
             raise WorkerLost("the vLLM engine behind this sampler died") from error
-        except ValueError as error:
+        except (ValueError, VLLMClientError) as error:
             raise DataError(f"vLLM refuses this request: {_first_line(error)}") from error
         if output is None or not output.finished:
             raise WorkerLost("the vLLM engine behind this sampler gave no output")
@@ -272,6 +273,7 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int)
     """A running engine and the length of its context."""
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.exceptions import VLLMClientError
         from vllm.model_executor.models.interfaces import supports_lora
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -285,7 +287,7 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int)
         config = AsyncEngineArgs(**options).create_engine_config()
         model = config.model_config
         kind, _ = model.registry.resolve_model_cls(model.architectures, model)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, VLLMClientError) as error:
         raise UserError(f"vLLM cannot serve {spec.path!r}: {_first_line(error)}") from error
     if not supports_lora(kind):
         raise UserError(
