@@ -36,7 +36,8 @@ class Run(Section):
 
 class Model(Section):
     path: str
-    """A Hugging Face model: hub name or local folder; or the name of a base that ships with the package."""
+    """A Hugging Face model: hub name, local folder, or a folder in object storage (`s3://`, `gs://`), which every node
+    copies once; or the name of a base that ships with the package."""
     revision: str | None = None
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
     max_length: int = Field(2048, ge=8)
@@ -163,6 +164,9 @@ class Workers(Section):
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
     tokens_per_step: int = Field(0, ge=0)
     """Tokens in one forward pass; 0 plans it from the device's memory."""
+    update_tokens: int = Field(8192, ge=1)
+    """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
+    adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
     cpus: float = Field(1, ge=0)
     """CPUs each worker asks Ray for; its threads follow."""
     gpus_per_trainer: float = Field(0, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,19 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
         if isinstance(error.cause, UserError):
             sys.exit(_refuse(error.cause))
         raise
+
+
+def submit_bench(arguments: Sequence[str]) -> None:
+    """Run `seal-ray bench` on a worker of the cluster, and print what it prints."""
+    ray.init(log_to_driver=True, logging_level=logging.ERROR)
+    on_cpu = "cpu" in arguments
+    code = ray.get(ray.remote(bench).options(num_cpus=1, num_gpus=0 if on_cpu else 1).remote(arguments))
+    sys.exit(code)
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """The command in a process of its own on this node; its exit code. What it prints goes to the driver's log."""
+    return subprocess.run([sys.executable, "-m", "seal_ray", "bench", *arguments], check=False).returncode
 
 
 def driver(config: Config) -> dict[str, Interval]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from seal_ray.types import UserError
+from pyarrow import fs
+
+from seal_ray.types import UserError, content_key
 
 SHIPPED = ("microworld", "arcworld")
 """Small bases that come with the package, named by their domain."""
+_KINDS = ("json", "safetensors", "txt", "model", "jinja")
 
 
 def resolve(path: str) -> str:
-    """A shipped base's folder, a checked local folder, or a hub name as given."""
+    """A shipped base's folder, a checked local folder, or a hub name or a place in object storage as given."""
     if path in SHIPPED:
         return str(files("seal_ray.domains") / path / "base")
+    if "://" in path:
+        _stored(path)
+        return path
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
@@ -25,3 +34,37 @@ def resolve(path: str) -> str:
     if local.exists() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
         raise UserError(f"model.path {path!r} is neither a model folder nor a hub name (org/model)")
     return path
+
+
+def at_hand(path: str) -> str:
+    """The same on this node: what lies in object storage is copied once, for all workers here and all later runs."""
+    if "://" not in path:
+        return path
+    store, found = _stored(path)
+    key = content_key(path, [(info.base_name, info.size, info.mtime_ns) for info in found])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seal_ray" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            for info in found:
+                fs.copy_files(info.path, str(part / info.base_name), store, fs.LocalFileSystem())
+            part.rename(folder)
+    return str(folder)
+
+
+def _stored(url: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+    """The files of a model in object storage: its weights as safetensors, and texts. Nothing that could be run."""
+    try:
+        store, root = fs.FileSystem.from_uri(url)
+        infos = store.get_file_info(fs.FileSelector(root))
+    except Exception as error:  # each storage raises its own
+        raise UserError(f"model.path {url!r} cannot be read: {str(error).splitlines()[0]}") from None
+    found = sorted((info for info in infos if info.extension in _KINDS), key=lambda info: info.base_name)
+    names = [info.base_name for info in found]
+    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"model.path {url!r} is no model: it needs a config.json and *.safetensors weights")
+    return store, found

@@ -100,6 +100,8 @@ def model_folder(path: str) -> Path | None:
     """Where the model's files are, when they are here."""
     from huggingface_hub import try_to_load_from_cache
 
+    if "://" in path:
+        return None
     name = resolve(path)
     if Path(name).is_dir():
         return Path(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
 
@@ -130,7 +130,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        return content_key("recipe", asdict(self))
+        return content_key("recipe", self)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        return content_key("trial", asdict(self))
+        return content_key("trial", self)
 
 
 FailureKind = Literal["infrastructure", "data", "bug"]
@@ -209,7 +209,7 @@ class SampleRequest:
 
     @property
     def key(self) -> str:
-        return content_key("sample", asdict(self))
+        return content_key("sample", self)
 
 
 @dataclass(frozen=True)
@@ -241,8 +241,15 @@ class UserError(ValueError):
 
 def content_key(*parts: Any) -> str:
     """A short hash that is equal for equal content, on every machine and in every process."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=asdict)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_shallow)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    """A dataclass's fields; `asdict` would copy everything below them too, and every trial's key would pay for it."""
+    if not is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"{type(value).__name__} has no content to make a key of")
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def derive_seed(*parts: Any) -> int:

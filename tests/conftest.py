@@ -24,6 +24,18 @@ def local_ray(_ray: None) -> None:
     """A Ray on this machine, shared with the tests before and after."""
 
 
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Workers start at once, where what Python takes to import things is not what is tested."""
+    from seal_ray.workers import crew
+    from tests.forked import forking
+
+    usual = crew._threads
+    with forking() as (python, _), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crew, "_threads", lambda cpus: usual(cpus) | {"py_executable": python})
+        yield
+
+
 @pytest.fixture
 def no_ray() -> Iterator[None]:
     """For a test that connects to a cluster of its own: the shared Ray gives way."""

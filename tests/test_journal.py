@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from seal_ray import journal as journals
 from seal_ray.journal import Journal, outcome_from_row, outcome_row
 from seal_ray.storage import Store
 from seal_ray.types import Failure, Outcome, UserError
+from tests.disks import mounted
 
 OUTCOME = Outcome("k1", ("a", "b"), (-1.5,), (1.0, 0.0), 0.5, None, 2.0, 0.1, 15, 300, 1.25, "trainer-1")
 
@@ -87,22 +86,23 @@ def test_a_kill_in_the_middle_of_compaction_loses_and_doubles_nothing(
     assert len(list((tmp_path / "journal/outcomes").iterdir())) == 1
 
 
-def test_a_full_disk_is_a_clear_error_and_what_was_written_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("trouble", "relief", "said"),
+    [("size=8k", "size=1m", "No space left on device"), ("ro", "rw", "Read-only file system")],
+)
+def test_a_disk_that_fills_up_or_turns_read_only_is_a_clear_error_and_what_was_written_stands(
+    tmp_path: Path, trouble: str, relief: str, said: str
 ) -> None:
-    journal = journal_in(tmp_path)
-    journal.append("outcomes", outcome_row(OUTCOME))
-    journal.flush()
-    journal.append("outcomes", outcome_row(replace(OUTCOME, key="k2")))
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"cannot write journal/outcomes.*No space left on device"):
+    with mounted(tmp_path / "disk", "1m") as disk:
+        journal = journal_in(disk.folder)
+        journal.append("outcomes", outcome_row(OUTCOME))
+        journal.flush()
+        journal.append("outcomes", outcome_row(replace(OUTCOME, key="k2")))
+        disk.remount(trouble)
+        with pytest.raises(UserError, match=f"cannot write journal/outcomes.*{said}"):
             journal.flush()
-    assert keys(journal_in(tmp_path)) == ["k1"]
-    assert not list(tmp_path.rglob("*.tmp"))
-    journal.flush()
-    assert keys(journal_in(tmp_path)) == ["k1", "k2"]
+        assert keys(journal_in(disk.folder)) == ["k1"]
+        assert not list(disk.folder.rglob("*.tmp"))
+        disk.remount(relief)
+        journal.flush()
+        assert keys(journal_in(disk.folder)) == ["k1", "k2"]

@@ -121,22 +121,27 @@ class Slots:
         busy = len(self.running)
         rows = [run.rows(slot) for slot, run in enumerate(self.running)]
         try:
-            losses_S = self._accumulate(rows)
+            losses_S = self.accumulate(rows)
         except OutOfMemory as error:
             return self._leave({error.slot: Failure("infrastructure", str(error))})
-        scalars = [StepScalars.of(run.prepared.job.optim, run.step, run.steps) for run in self.running]
-        adamw_step(tuple(buffer[:busy] for buffer in self.buffers_SP), scalars)
         columns = torch.tensor([run.step for run in self.running]).to(self.home.device, non_blocking=True)
+        self.take()
         self.losses_SK[torch.arange(busy, device=self.home.device), columns] = losses_S
         counts = [sum(len(row.ids) for row in batch) for batch in rows]
         share = (time.perf_counter() - started) / sum(counts)
         for run, count in zip(self.running, counts, strict=True):
-            run.step += 1
             run.tokens += count
             run.seconds += share * count
         return self._leave(self._faults())
 
-    def _accumulate(self, rows: list[list[Row]]) -> Tensor:
+    def take(self) -> None:
+        """Every busy slot takes a step along the gradient that lies in its buffer."""
+        scalars = [StepScalars.of(run.prepared.job.optim, run.step, run.steps) for run in self.running]
+        adamw_step(tuple(buffer[: len(self.running)] for buffer in self.buffers_SP), scalars)
+        for run in self.running:
+            run.step += 1
+
+    def accumulate(self, rows: list[list[Row]]) -> Tensor:
         """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it."""
         adapters = self._adapters()
         grads = self.plan.views(self.buffers_SP[1])

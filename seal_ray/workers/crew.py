@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import ray
 
@@ -30,6 +30,7 @@ from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.split import Span, Split, busy_seconds, rebalanced
+from seal_ray.workers.together import update_together
 from seal_ray.workers.trainer import Trainer, UpdateResult
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Crew:
         self._spans: list[Span] = []
         """Since the split was last looked at."""
 
-    async def __aenter__(self) -> Crew:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,7 +127,22 @@ class Crew:
     async def update(
         self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
     ) -> UpdateResult:
-        return await self._timed("update", self.trainers, "update", tuple(examples), lora, optim, seed, max_rank)
+        """Train the next policy, on several trainers where the batches are large enough for that."""
+        training, start = (tuple(examples), lora, optim, seed), time.time()
+        parts = await self._parts(examples, optim.batch_size)
+        shared = await update_together(self.trainers, parts, training, max_rank) if parts > 1 else None
+        if shared is None:
+            return await self._timed("update", self.trainers, "update", *training, max_rank)
+        self._on_span(Span("update", shared.worker, start, time.time()))
+        return shared
+
+    async def _parts(self, examples: Sequence[Example], batch_size: int) -> int:
+        """How many of the trainers that are up get enough of each batch to be worth passing gradients around."""
+        most = min(self.trainers.workers, batch_size, len(examples))
+        if most < 2:
+            return 1
+        tokens = await self.trainers.call("batch_tokens", examples, batch_size)
+        return min(most, tokens // self._workers.update_tokens)
 
     def rebalance(self) -> Split:
         """Between rounds: with `workers.split = "auto"`, deal out the workers anew by how long either kind was busy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from seal_ray.models import at_hand
 from seal_ray.types import UserError
 
 
@@ -29,7 +30,7 @@ def load_tokenizer(spec: ModelSpec) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(spec.path, revision=spec.revision)
+        return AutoTokenizer.from_pretrained(at_hand(spec.path), revision=spec.revision)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {_first_line(error)}") from None
 
@@ -41,7 +42,7 @@ def load_model(spec: ModelSpec) -> Any:
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            spec.path, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
+            at_hand(spec.path), revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise UserError(f"model.path {spec.path!r}: no model could be loaded: {_first_line(error)}") from None

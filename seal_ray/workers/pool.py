@@ -14,7 +14,8 @@ import math
 import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from seal_ray.workers.losses import LOST, Poisoned, WorkerLost, brief, node_died, unwrap
 
-__all__ = ["Poisoned", "Pool", "PoolStats", "WorkerLost"]
+__all__ = ["Member", "Poisoned", "Pool", "PoolStats", "WorkerLost"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ _YIELD_AFTER = 5.0
 
 
 @dataclass(eq=False)
-class _Worker:
+class Member:
+    """One actor of a pool."""
+
     number: int
     handle: Any = None
     node: str = ""
@@ -93,10 +96,10 @@ class Pool:
         """Another pool on the same cluster. Idle workers make room for it when it can place none of its own."""
         self._spawn, self._setup, self._weigh = spawn, setup, weigh
         self._idle_seconds, self._patience = idle_seconds, patience
-        self._ready: list[_Worker] = []
-        self._starting: dict[_Worker, asyncio.Task[None]] = {}
-        self._leaving: list[_Worker] = []
-        self._waiting: deque[tuple[int, asyncio.Future[_Worker]]] = deque()
+        self._ready: list[Member] = []
+        self._starting: dict[Member, asyncio.Task[None]] = {}
+        self._leaving: list[Member] = []
+        self._waiting: deque[tuple[int, asyncio.Future[Member]]] = deque()
         self._calls: set[_Call] = set()
         self._asked = 0
         """What all calls under way weigh."""
@@ -144,7 +147,7 @@ class Pool:
         )
         for worker, result in zip(workers, results, strict=True):
             if isinstance(result, LOST):
-                self._lose(worker)
+                self.lose(worker)
             elif isinstance(result, BaseException):
                 raise unwrap(result)
         return [result for result in results if not isinstance(result, LOST)]
@@ -201,13 +204,13 @@ class Pool:
                 self._durations[call.method].append(time.time() - start)
                 return result, start
             except LOST as error:
-                self._lose(worker)
+                self.lose(worker)
                 lost_alone += alone and not node_died(error)
                 reason = brief(error)
             except RayTaskError as error:
                 if not isinstance(error.cause, WorkerLost):
                     raise unwrap(error) from None
-                self._lose(worker)
+                self.lose(worker)
                 lost_alone += alone
                 reason = str(error.cause)
             finally:
@@ -217,12 +220,35 @@ class Pool:
                 raise Poisoned(f"its worker was lost {lost} times, {lost_alone} of them alone with it: {reason}")
             self.stats.retried += 1
 
+    @asynccontextmanager
+    async def held(self, most: int) -> AsyncIterator[list[Member]]:
+        """Up to so many members that are up, one at least, to be called by hand; none is given back meanwhile.
+
+        One that turns out to be lost must be given to `lose`.
+        """
+        call = _Call("", (), 1, asyncio.get_running_loop().create_future())
+        self._calls.add(call)
+        self._asked += 1
+        self._grow()
+        held: list[Member] = []
+        try:
+            held.append(await self._acquire(1))
+            for worker in [w for w in self._ready if w is not held[0]][: most - 1]:
+                worker.load += 1
+                held.append(worker)
+            yield list(held)
+        finally:
+            self._calls.remove(call)
+            self._asked -= 1
+            for worker in held:
+                self._release(worker, 1)
+
     # Places -------------------------------------------------------------------------------------
 
-    async def _acquire(self, weight: int) -> _Worker:
+    async def _acquire(self, weight: int) -> Member:
         if self._broken:
             raise self._broken
-        place: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
         self._waiting.append((weight, place))
         self._hand_out()
         if not place.done():
@@ -234,7 +260,7 @@ class Pool:
                 self._release(place.result(), weight)
             raise
 
-    def _release(self, worker: _Worker, weight: int) -> None:
+    def _release(self, worker: Member, weight: int) -> None:
         worker.load -= weight
         worker.idle_since = time.monotonic()
         self._dismiss()
@@ -259,16 +285,16 @@ class Pool:
             self._keeper = asyncio.create_task(self._keep())
         wanted = min(self.size, -(-self._asked // self.depth))
         while len(self._ready) + len(self._starting) < wanted and not self._broken:
-            worker = _Worker(self.stats.started)
+            worker = Member(self.stats.started)
             self.stats.started += 1
             task = self._starting[worker] = asyncio.create_task(self._start(worker))
             task.add_done_callback(functools.partial(self._started, worker))
 
-    def _started(self, worker: _Worker, _: asyncio.Task[None]) -> None:
+    def _started(self, worker: Member, _: asyncio.Task[None]) -> None:
         del self._starting[worker]
         self._grow()  # a call may have come while it was being given up
 
-    async def _start(self, worker: _Worker) -> None:
+    async def _start(self, worker: Member) -> None:
         """Bring one worker up; a setup error that another try would not mend stops the pool."""
         tries = 0
         while tries < _TRIES_TO_START:
@@ -291,7 +317,7 @@ class Pool:
                 return self._hand_out()
         self._break(RuntimeError(f"{self.name} workers cannot be started: {tries} in a row were lost while starting"))
 
-    async def _prepare(self, worker: _Worker) -> None:
+    async def _prepare(self, worker: Member) -> None:
         worker.node = await worker.handle.__ray_call__.remote(_node_here)
         await self._setup(worker.handle)
         state = None
@@ -300,7 +326,7 @@ class Pool:
             assert state
             await getattr(worker.handle, state[0]).remote(*state[1])
 
-    def _lose(self, worker: _Worker) -> None:
+    def lose(self, worker: Member) -> None:
         """Take a worker out; what it held, each call gives to another."""
         for members in (self._ready, self._leaving):
             if worker in members:

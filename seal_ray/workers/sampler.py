@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from seal_ray.config import Config
+from seal_ray.models import at_hand
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import check
@@ -125,7 +127,11 @@ async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
         from seal_ray.workers.engines.vllm import VllmEngine
 
         return await VllmEngine.start(
-            replace(model, dtype="float32" if model.dtype == "float64" else model.dtype),
+            replace(
+                model,
+                path=await asyncio.to_thread(at_hand, model.path),
+                dtype="float32" if model.dtype == "float64" else model.dtype,
+            ),
             max_lora_rank=spec.max_rank,
             max_model_len=spec.context or None,
             adapters=spec.trial_adapters,

@@ -20,6 +20,7 @@ from seal_ray.workers.sampler import Probe
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
+    from seal_ray.bank.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class Trainer:
         self._policy: Adapter | None = None
         self._driving: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        """Whose turn it is at the bank: the trials', or the shared update's."""
+        self._replica: Replica | None = None
 
     async def setup(self) -> None:
         """Load the base. Errors here are the user's to mend, or bugs; either stops the run."""
@@ -166,21 +170,54 @@ class Trainer:
         self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
     ) -> UpdateResult:
         """Train one adapter over the current policy's, and return both as one."""
-        from seal_ray.bank import Job
-        from seal_ray.bank.adapter import compress, stack
-
-        texts = tuple(self._text(example) for example in examples)
-        job = Job(self._name, texts, lora, optim, seed, keep_adapter=True)
-        result = await self._run(job)
+        result = await self._run(self._update_job(examples, lora, optim, seed))
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
-        adapter, error = result.adapter, 0.0
+        return self._updated(result.adapter, result.losses, max_rank)
+
+    async def batch_tokens(self, examples: Sequence[Example], batch_size: int) -> int:
+        """The usual number of tokens in a batch of an update."""
+        texts = [min(len(self._text(example).ids), self._spec.max_length) for example in examples]
+        return sum(texts) * min(batch_size, len(texts)) // len(texts)
+
+    async def join_update(self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int) -> int:
+        """Begin an update that is shared with other trainers; how many steps it has."""
+        from seal_ray.bank.replica import Replica
+
+        self._replica = Replica(self._bank, self._update_job(examples, lora, optim, seed))
+        return self._replica.steps
+
+    async def in_update(self, method: str, *args: Any) -> Any:
+        """Call this trainer's replica of the shared update."""
+        from seal_ray.bank.train import OutOfMemory
+
+        async with self._turn:
+            try:
+                return await asyncio.to_thread(getattr(self._replica, method), *args)
+            except OutOfMemory as error:
+                raise WorkerLost(str(error)) from None
+
+    async def finish_update(self, max_rank: int, *gradients: Any) -> UpdateResult:
+        """Take the last step of a shared update; the losses are for the caller to add."""
+        adapter = await self.in_update("finish", *gradients)
+        return self._updated(adapter, (), max_rank)
+
+    def _update_job(self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int) -> Job:
+        from seal_ray.bank import Job
+
+        texts = tuple(self._text(example) for example in examples)
+        return Job(self._name, texts, lora, optim, seed, keep_adapter=True)
+
+    def _updated(self, adapter: Adapter, losses: tuple[float, ...], max_rank: int) -> UpdateResult:
+        from seal_ray.bank.adapter import compress, stack
+
+        error = 0.0
         if self._policy:
             adapter = stack(self._policy, adapter)
         if max_rank and adapter.rank > max_rank:
             adapter, error = compress(adapter, max_rank)
-        return UpdateResult(adapter, result.losses, error, self._name)
+        return UpdateResult(adapter, losses, error, self._name)
 
     def _job(self, trial: Trial, keep_adapter: bool) -> Job:
         from seal_ray.bank import Job
@@ -221,7 +258,9 @@ class Trainer:
         """Advance the bank while it has work. Each step runs in a thread, so that calls are taken meanwhile."""
         try:
             while self._inbox or self._bank.busy:
-                for result in await asyncio.to_thread(self._step):
+                async with self._turn:
+                    results = await asyncio.to_thread(self._step)
+                for result in results:
                     self._waiting.pop(result.key).set_result(result)
         except Exception as error:
             for future in self._waiting.values():

@@ -3,7 +3,7 @@
     python -m tests.cluster.chaos --schedules 12 [--json] [--section.key value ...]
 
 The run is a small one of the micro-world on a cluster of a head and two nodes; its driver is the task that a submitted
-job starts. A lost node is replaced at once by a new one, as an autoscaler would.
+job starts. A lost node is replaced at once by a new one, as an autoscaler would. Workers are forked (`tests.forked`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,9 +33,10 @@ from seal_ray.workers import crew
 from seal_ray.workers.sampler import Sampler
 from seal_ray.workers.trainer import Trainer
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, reached
+from tests.forked import forking
 from tests.runs import results, rows_on_disk, small_run
 
-TITLES = {"trainer": "ray::Trainer", "sampler": "ray::Sampler", "driver": "ray::noting_driver"}
+TITLES = {"trainer": "Trainer", "sampler": "Sampler", "driver": "noting_driver"}
 KINDS = (*TITLES, "node")
 TINY = [
     *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
@@ -45,6 +46,7 @@ QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,
+    "enable_worker_prestart": False,
 }
 PATIENCE = 240.0
 
@@ -62,7 +64,8 @@ class Survival:
     """How one schedule went."""
 
     seed: int
-    struck: Counter[str] = field(default_factory=Counter)
+    struck: list[list[str]] = field(default_factory=list)
+    """Which kinds were killed, moment by moment."""
     recoveries: list[float] = field(default_factory=list)
     """Seconds from each moment's kills to the next rows on disk."""
     repeated_trials: int = 0
@@ -72,18 +75,21 @@ class Survival:
 
 
 def plan(seed: int, rows: int) -> list[Fault]:
-    """Two moments, at each of them one to three kinds of victim."""
-    chance = random.Random(seed)
-    moments = sorted(chance.sample(range(rows * 3 // 4), 2))
+    """One moment or two, at each of them one to three kinds of victim."""
+    chance = random.Random(f"schedule {seed}")
+    moments = sorted(chance.sample(range(rows * 3 // 4), 1 + seed % 2))
     return [Fault(moment, tuple(chance.sample(KINDS, chance.choice((1, 2, 2, 3))))) for moment in moments]
 
 
 class Arena:
     """A cluster whose processes can be found and killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str, parent: int) -> None:
+        """`python` runs the workers, which are children of `parent`."""
+        self.python, self._parent = python, parent
         self._cluster = Cluster()
-        self._cluster.add_node(num_cpus=0, object_store_memory=OBJECT_STORE_BYTES, _system_config=QUICK_TO_NOTICE)
+        head: dict[str, Any] = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        self._cluster.add_node(**head, _system_config=QUICK_TO_NOTICE)
         self._add_node()
         self._add_node()
         ray.init(self._cluster.address, log_to_driver=False)
@@ -99,10 +105,11 @@ class Arena:
         """Kill one of each kind that is there, all before any is replaced; which kinds were."""
         struck = []
         node = chance.choice(sorted(self._cluster.worker_nodes, key=lambda n: n.node_id)) if "node" in kinds else None
-        for process in [chance.choice(found) for kind in kinds if (found := self._processes(kind))]:
+        victims = [(kind, chance.choice(found)) for kind in kinds if (found := self._processes(kind))]
+        for kind, process in victims:
             with suppress(psutil.NoSuchProcess):
-                struck.append(_kind_of(process))
                 process.kill()
+                struck.append(kind)
         if node:
             self._cluster.remove_node(node, allow_graceful=False)
             struck.append("node")
@@ -116,6 +123,7 @@ class Arena:
         return sorted((p for p in self._below() if _kind_of(p) == kind), key=lambda p: p.pid)
 
     def _below(self) -> Iterator[psutil.Process]:
+        yield from psutil.Process(self._parent).children()
         for node in self._cluster.list_all_nodes():
             for info in node.all_processes.get("raylet", ()):
                 with suppress(psutil.NoSuchProcess):
@@ -125,30 +133,34 @@ class Arena:
 def _kind_of(process: psutil.Process) -> str:
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         title = " ".join(process.cmdline())
-        return next((kind for kind, start in TITLES.items() if title.startswith(start)), "")
+        return next((kind for kind, name in TITLES.items() if title.startswith("ray::") and name in title), "")
     return ""
 
 
-def noting_driver(config: Config) -> None:
+def noting(python: str) -> Callable[[Config], None]:
     """The driver of a job, whose workers note what they begin, so that what was done twice can be counted."""
-    from seal_ray.run import run
-    from seal_ray.ui import Silent
 
-    noted = _noted(Path(config.dir))
+    def noting_driver(config: Config) -> None:
+        from seal_ray.run import run
+        from seal_ray.ui import Silent
 
-    class NotingTrainer(Trainer):
-        async def attempt(self, trial: Trial) -> Any:
-            _note(noted, f"trial {trial.key}")
-            return await super().attempt(trial)
+        noted, usual = _noted(Path(config.dir)), crew._threads
 
-    class NotingSampler(Sampler):
-        async def sample(self, request: SampleRequest) -> Any:
-            _note(noted, f"sample {request.seed}")
-            return await super().sample(request)
+        class NotingTrainer(Trainer):
+            async def attempt(self, trial: Trial) -> Any:
+                _note(noted, f"trial {trial.key}")
+                return await super().attempt(trial)
 
-    NotingTrainer.__name__, NotingSampler.__name__ = "Trainer", "Sampler"
-    crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
-    run(config, Silent())
+        class NotingSampler(Sampler):
+            async def sample(self, request: SampleRequest) -> Any:
+                _note(noted, f"sample {request.seed}")
+                return await super().sample(request)
+
+        crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
+        crew._threads = lambda cpus: usual(cpus) | {"py_executable": python}
+        run(config, Silent())
+
+    return noting_driver
 
 
 def _noted(folder: Path) -> Path:
@@ -163,7 +175,7 @@ def _note(path: Path, line: str) -> None:
 def disturbed(arena: Arena, seed: int, faults: Sequence[Fault], folder: Path, overrides: Sequence[str]) -> Survival:
     """Do the run once under these faults."""
     survival, chance, start = Survival(seed), random.Random(seed), time.monotonic()
-    done = drive(small_run(folder, *TINY, *overrides), noting_driver)
+    done = drive(small_run(folder, *TINY, *overrides), noting(arena.python))
 
     def ended() -> bool:
         return bool(ray.wait([done], timeout=0)[0])
@@ -173,7 +185,7 @@ def disturbed(arena: Arena, seed: int, faults: Sequence[Fault], folder: Path, ov
         if ended():
             break
         before, when = rows_on_disk(folder), time.monotonic()
-        survival.struck.update(arena.strike(fault.kinds, chance))
+        survival.struck.append(arena.strike(fault.kinds, chance))
         reached(lambda rows=before: rows_on_disk(folder) > rows or ended(), PATIENCE)  # type: ignore[misc]
         survival.recoveries.append(time.monotonic() - when)
     ray.get(done, timeout=PATIENCE)
@@ -190,31 +202,35 @@ def survive(schedules: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
         quiet_folder = Path(scratch) / "quiet"
         quiet = disturbed(arena, 0, (), quiet_folder, overrides)
         expected, rows = results(quiet_folder), rows_on_disk(quiet_folder)
+        print(f"quiet: {rows} rows, {quiet.seconds:.0f} s", file=sys.stderr)
         survivals = []
         for seed in range(1, schedules + 1):
             folder = Path(scratch) / f"schedule-{seed}"
             survival = disturbed(arena, seed, plan(seed, rows), folder, overrides)
             survival.same_result = results(folder) == expected
             survivals.append(survival)
-            print(f"schedule {seed}: {dict(survival.struck)}, {survival.seconds:.0f} s", file=sys.stderr)
+            print(f"schedule {seed}: {survival}", file=sys.stderr)
     return summary(quiet, rows, survivals)
 
 
 @contextmanager
 def _arena() -> Iterator[Arena]:
-    arena = Arena()
-    try:
-        yield arena
-    finally:
-        arena.close()
+    with forking() as (python, parent):
+        arena = Arena(python, parent)
+        try:
+            yield arena
+        finally:
+            arena.close()
 
 
 def summary(quiet: Survival, rows: int, survivals: Sequence[Survival]) -> dict[str, Any]:
     recoveries = [seconds for survival in survivals for seconds in survival.recoveries]
+    struck = [kind for survival in survivals for kinds in survival.struck for kind in kinds]
     return {
         "schedules": len(survivals),
         "same_result": sum(survival.same_result for survival in survivals),
-        "faults": {kind: sum(survival.struck[kind] for survival in survivals) for kind in KINDS},
+        "faults": {kind: struck.count(kind) for kind in KINDS},
+        "at_once": sum(len(kinds) > 1 for survival in survivals for kinds in survival.struck),
         "rows_per_run": rows,
         "repeated_trials": sum(survival.repeated_trials for survival in survivals),
         "repeated_samples": sum(survival.repeated_samples for survival in survivals),
@@ -235,7 +251,7 @@ def table(found: dict[str, Any]) -> str:
         [
             f"| schedules with the quiet run's keys and rewards | {found['same_result']} of {found['schedules']} |",
             "|---|---|",
-            f"| killed and survived | {faults} |",
+            f"| killed and survived | {faults}; {found['at_once']} times several at once |",
             f"| done again | {found['repeated_trials']} trials, {found['repeated_samples']} self-edits |",
             f"| seconds until the next row is on disk | median {recover['median']}, longest {recover['longest']} |",
         ]

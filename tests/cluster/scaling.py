@@ -29,6 +29,7 @@ from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, 
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.pool import Pool
+from seal_ray.workers.sampler import EngineSpec
 from tests.runs import CONFIG
 
 PER_TASK = 5
@@ -68,11 +69,8 @@ class SyntheticCrew(Crew):
             depth=2 * slots,
         )
         self.samplers = Pool("sampler", sampler.remote, lambda handle: handle.setup.remote(), size=1, depth=256)
-        self._engine, self._on_span = _BankAnswers(), lambda span: None
-
-
-class _BankAnswers:
-    trial_adapters = 0
+        self._workers, self._engine, self._on_span = config.workers, EngineSpec.of(config), lambda span: None
+        self._spans = []
 
 
 class Synthetic:
@@ -128,6 +126,8 @@ def efficiency(workers: int, seconds: float, waves: int, slots: int = 2) -> dict
         with tempfile.TemporaryDirectory() as folder:
             async with SyntheticCrew(_config(1), workers, slots, seconds) as crew:
                 await explore(_config(1), Path(folder) / "warm", crew, 1, -(-2 * workers * slots // PER_TASK) + 1)
+                while crew.trainers.workers < workers:
+                    await asyncio.sleep(0.01)
                 (used,) = await explore(_config(1), Path(folder) / "run", crew, 1, workers * slots * waves // PER_TASK)
         rate = used["trials"] / used["seconds"]
         return {"workers": workers, "trials_per_second": rate, "efficiency": rate * seconds / (workers * slots)}
@@ -158,7 +158,7 @@ def _config(seeds: int) -> Config:
     return load(CONFIG, ["--trial.seeds", str(seeds), "--sampling.per_task", str(PER_TASK)])
 
 
-def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 0.25, waves: int = 20) -> dict[str, Any]:
+def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 0.5, waves: int = 6) -> dict[str, Any]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
         return {"scaling": [efficiency(n, seconds, waves) for n in widths], "driver": driver_cost()}

@@ -1,0 +1,77 @@
+"""One training done in several places: each works out the gradient of its part of a batch, all take the same step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from seal_ray.bank.adapter import Adapter
+from seal_ray.bank.bank import Bank
+from seal_ray.bank.job import Job
+from seal_ray.bank.lora import to_adapter
+from seal_ray.bank.prepare import prepare
+from seal_ray.bank.train import Slots
+
+State = tuple[int, list[np.ndarray]]
+"""Steps taken, and weights with their two moments."""
+
+
+class Replica:
+    """A job's adapter and optimizer on one bank, beside the bank's own slots and over its policy.
+
+    Replicas of one job that take the same gradients stay equal to the last bit. The sum of all parts is the gradient of
+    the whole batch: each labelled token weighs the same wherever it is.
+    """
+
+    def __init__(self, bank: Bank, job: Job) -> None:
+        self._prepared = prepare(job, bank.home.sites, bank.vocabulary, bank.max_length, bank.positions)
+        self._slots = Slots(bank.home, bank.training.tokens_per_step)
+        self._slots.admit([self._prepared])
+
+    @property
+    def steps(self) -> int:
+        return len(self._prepared.batches)
+
+    def standing(self) -> int:
+        """Steps taken."""
+        return self._slots.running[0].step
+
+    def advance(self, part: int, parts: int, *gradients: np.ndarray) -> tuple[float, np.ndarray]:
+        """Take a step along these, if any; then the next batch's loss and gradient, as much of both as is this part's.
+
+        The texts are dealt out by length, longest first.
+        """
+        self._take(gradients)
+        rows = sorted(self._slots.running[0].rows(0), key=lambda row: -len(row.ids))[part::parts]
+        if not rows:
+            return 0.0, np.zeros_like(self._slots.buffers_SP[1][0].cpu().numpy())
+        loss_S = self._slots.accumulate([rows])
+        return float(loss_S[0]), self._slots.buffers_SP[1][0].cpu().numpy().copy()
+
+    def finish(self, *gradients: np.ndarray) -> Adapter:
+        """Take the last step; the adapter."""
+        self._take(gradients)
+        weight_P = self._slots.buffers_SP[0][0]
+        if not weight_P.isfinite().all():
+            raise RuntimeError("the update failed: the weights are not finite")
+        return to_adapter(weight_P, self._slots.plan, self._prepared.sites, self._prepared.job.lora)
+
+    def _take(self, gradients: Sequence[np.ndarray]) -> None:
+        """A step along the sum of all parts, added in this order."""
+        if not gradients:
+            return
+        total_P = torch.from_numpy(np.sum(gradients, axis=0))
+        self._slots.buffers_SP[1][0] = total_P.to(self._slots.buffers_SP[1])
+        self._slots.take()
+
+    def state(self) -> State:
+        weight, _, mean, square = self._slots.buffers_SP
+        return self.standing(), [buffer[0].cpu().numpy().copy() for buffer in (weight, mean, square)]
+
+    def restore(self, state: State) -> None:
+        self._slots.running[0].step, numbers = state
+        weight, _, mean, square = self._slots.buffers_SP
+        for buffer, number_P in zip((weight, mean, square), numbers, strict=True):
+            buffer[0] = torch.from_numpy(number_P.copy()).to(buffer)

@@ -1,0 +1,32 @@
+"""More workers do more, and the driver is no bottleneck. `python -m tests.cluster.scaling` prints the table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.cluster.autoscaling import ROOT
+
+
+@pytest.fixture(scope="module")
+def measured() -> Any:
+    command = [sys.executable, "-m", "tests.cluster.scaling", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_eight_workers_do_at_least_nine_tenths_of_eight_times_the_trials(measured: Any) -> None:
+    assert [row["workers"] for row in measured["scaling"]] == [1, 2, 4, 8]
+    assert measured["scaling"][-1]["efficiency"] >= 0.9
+
+
+def test_a_trial_costs_the_driver_at_most_three_milliseconds_and_next_to_no_memory(measured: Any) -> None:
+    driver = measured["driver"]
+    assert driver["trials"] == 10_000
+    assert driver["driver_ms_per_trial"] <= 3
+    assert driver["memory_bytes_per_trial"] < 4096

@@ -1,0 +1,97 @@
+"""What a plan says follows from the run's own shape: its trials, its memory, its nodes that come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.bank import Bank
+from seal_ray.config import load
+from seal_ray.models import resolve
+from seal_ray.plan import Hardware, Prediction, predict
+from seal_ray.plan.clock import Clock, Device
+from seal_ray.plan.memory import per_slot
+from seal_ray.plan.rates import Rates
+from seal_ray.plan.work import Try
+from seal_ray.plan.workers import Bank as PlannedBank
+from seal_ray.plan.workers import Call
+from seal_ray.shape import model_shape
+from seal_ray.types import UserError
+from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+
+JOBS = Path(__file__).parents[2] / "jobs"
+MUCH = [
+    *("--domain.train", "400", "--sampling.per_task", "15", "--run.rounds", "1"),
+    *("--evaluation.samples", "0", "--domain.test", "1"),
+]
+
+
+def planned(gpus: int, *overrides: str, gpu: str = "h100", **hardware: Any) -> Prediction:
+    return predict(load(JOBS / "knowledge.toml", overrides), Hardware(gpus, gpu, **hardware))
+
+
+def test_more_gpus_do_the_same_trials_in_no_more_time() -> None:
+    found = [planned(gpus, *MUCH) for gpus in (1, 8, 1024)]
+    assert {each.course.trials for each in found} == {400 * 15 * 3 + 3}  # and the three baselines
+    one, eight, thousand = (each.seconds for each in found)
+    assert one > 3 * eight > 9 * thousand
+    for each in found:
+        busy = each.course.training / each.course.trainers, each.course.sampling / each.course.samplers
+        assert max(busy) <= each.seconds
+
+
+def test_1024_gpus_whose_nodes_are_lost_lose_no_trial_and_repeat_what_was_held() -> None:
+    found = planned(1024, *MUCH, hours_between_losses=0.05, replaced_after=30.0, price_per_hour=2.0)
+    assert found.disturbed
+    assert found.disturbed.trials == found.course.trials
+    assert found.disturbed.losses > 10
+    assert found.disturbed.repeated > found.disturbed.losses
+    assert found.seconds < found.disturbed.seconds < 2 * found.seconds
+    assert found.cost(found.course) == pytest.approx(2.0 * 1024 * found.seconds / 3600)
+
+
+def test_a_simulated_bank_refills_a_slot_that_is_free_and_asks_when_all_wait() -> None:
+    clock, done = Clock(), []
+    rates = Rates(1.0, 0, 0, 0.5, 0, 0, 0, 0, 0, start=0)
+    bank = PlannedBank(2, clock, Device(1), rates, lambda worker, call: done.append((call.job.steps, clock.now)))
+    for steps in (3, 5, 2):
+        bank.put(Call(Try(steps, 10.0 * steps, rows=1, prompt=4.0, answer=3), then=lambda: None))
+    clock.run(lambda: False)
+    # 3 steps; the third takes its slot, and both others are asked (4 passes of half a second) when the second is done.
+    assert sorted(done) == [(2, 9.0), (3, 7.0), (5, 7.0)] or sorted(done) == [(2, 7.0), (3, 7.0), (5, 9.0)]
+
+
+def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_bank() -> None:
+    config = load(JOBS / "microworld.toml")
+    shape = model_shape(config.model.path)
+    spec = ModelSpec(resolve(config.model.path), None, config.model.dtype, config.model.max_length)
+    model = load_model(spec)
+    bank = Bank(model, load_tokenizer(spec), slots=config.workers.slots)
+    assert per_slot(config, shape) == bank.memory_per_slot(config.trial.lora)
+    assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_run_that_does_not_fit_is_said_not_to() -> None:
+    assert planned(8).fits
+    assert not planned(8, gpu="l4").fits
+
+
+@pytest.mark.parametrize(
+    ("overrides", "hardware", "said"),
+    [
+        ((), Hardware(8, "h1000"), r"--gpu 'h1000' is unknown; known: b200, h200, h100"),
+        ((), Hardware(8), r"give --gpu NAME and --gpus N, --from DIR .* or --calibrate"),
+        (
+            ("--model.path", "nobody/nothing"),
+            Hardware(8, "h100"),
+            r"model.path 'nobody/nothing' is not on this machine",
+        ),
+        (("--trial.lora.targets", '["wrong"]'), Hardware(8, "h100"), r"no linear module is named 'wrong'"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(overrides: tuple[str, ...], hardware: Hardware, said: str) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        predict(load(JOBS / "knowledge.toml", overrides), hardware)
+    assert "\n" not in str(refused.value)

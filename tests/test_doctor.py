@@ -1,0 +1,63 @@
+"""The doctor finds what is wrong before a run does, and says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seal_ray.config import load
+from seal_ray.doctor import Check, examine
+from tests.disks import mounted
+from tests.runs import CONFIG
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def examined(folder: Path, *more: str) -> dict[str, Check]:
+    return {check.name: check for check in examine(load(CONFIG, ["--run.dir", str(folder), *more]))}
+
+
+def test_a_machine_that_can_run_the_micro_world_passes_every_check_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run")
+    wanted = {
+        "python",
+        "torch",
+        "ray",
+        "torch import",
+        "gpus",
+        "ray cluster",
+        "run directory",
+        "model",
+        "tasks",
+        "memory",
+    }
+    assert wanted <= found.keys()
+    assert [check.line for check in found.values() if not check.fine] == []
+    assert "1 nodes" in found["ray cluster"].found
+    assert "on all" in found["ray cluster"].found
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    (tmp_path / "empty").mkdir()
+    with mounted(tmp_path / "disk", "1m") as disk:
+        disk.remount("ro")
+        found = examined(
+            disk.folder / "run",
+            *("--model.path", str(tmp_path / "empty"), "--workers.slots", "100000000"),
+            *("--sampling.engine", "endpoint", "--sampling.endpoint", "http://127.0.0.1:9/v1"),
+        )
+    wrong = {name: check.line for name, check in found.items() if not check.fine}
+    assert wrong.keys() == {"run directory", "model", "memory", "endpoint"}
+    assert "Read-only file system" in wrong["run directory"]
+    assert "no model" in wrong["model"]
+    assert "does not answer" in wrong["endpoint"]
+    assert not any("\n" in line or "a-secret" in line for line in wrong.values())
+
+
+def test_slots_that_no_memory_holds_are_named_with_the_setting_to_lower(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run", "--workers.slots", "100000000")
+    assert not found["memory"].fine
+    assert "lower workers.slots" in found["memory"].line

@@ -1,0 +1,109 @@
+"""An update that several trainers share comes to what one comes to alone, whoever leaves in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seal_ray.config import Config
+from seal_ray.domains.microworld.domain import LORA, MicroWorld
+from seal_ray.types import Example, OptimSpec
+from seal_ray.workers.crew import Crew
+from seal_ray.workers.together import update_together
+from seal_ray.workers.trainer import UpdateResult
+from tests.runs import small_run
+
+pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
+
+EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
+OPTIM = OptimSpec(lr=6e-3, epochs=6, batch_size=4)
+TRAINING = (EXAMPLES, LORA, OPTIM, 7)  # an epoch's last batch has two texts: fewer than there are trainers
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return small_run(tmp_path, "--workers.trainers", "3", "--workers.slots", "1", "--workers.update_tokens", "1")
+
+
+def with_three_trainers(config: Config, use: Callable[[Crew], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with Crew(config, on_span=lambda span: None) as crew:
+            await crew.set_policy(0, None, "")
+            await asyncio.gather(*(crew.trainers.call("batch_tokens", EXAMPLES, 4) for _ in range(6)))
+            async with asyncio.timeout(60):
+                while crew.trainers.workers < 3:
+                    await asyncio.sleep(0.02)
+            return await use(crew)
+
+    return asyncio.run(main())
+
+
+def assert_equal(one: UpdateResult, other: UpdateResult) -> None:
+    np.testing.assert_allclose(one.losses, other.losses, rtol=0, atol=1e-8)
+    assert one.adapter.tensors.keys() == other.adapter.tensors.keys()
+    for name, tensor in one.adapter.tensors.items():
+        np.testing.assert_allclose(tensor, other.adapter.tensors[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+async def kill_after(crew: Crew, steps: int, count: int) -> None:
+    """Kill -9 so many of the trainers once the first of them has taken so many steps of the update."""
+    members = crew.trainers._ready[:]
+    processes = [await member.handle.__ray_call__.remote(lambda _: os.getpid()) for member in members]
+    async with asyncio.timeout(60):
+        while not await members[0].handle.__ray_call__.remote(
+            lambda t, n=steps: t._replica and t._replica.standing() >= n
+        ):
+            await asyncio.sleep(0)
+    for process in processes[-count:]:
+        os.kill(process, signal.SIGKILL)
+
+
+def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over_a_policy(config: Config) -> None:
+    async def use(crew: Crew) -> None:
+        alone = await crew.trainers.call("update", *TRAINING, 0)
+        for most in (2, 3):
+            shared = await update_together(crew.trainers, most, TRAINING, 0)
+            assert shared
+            assert_equal(shared, alone)
+        await crew.set_policy(1, alone.adapter, "")
+        alone = await crew.trainers.call("update", *TRAINING, 24)
+        shared = await crew.update(*TRAINING, 24)
+        assert shared.adapter.rank == alone.adapter.rank == 24
+        assert shared.compression_error == pytest.approx(alone.compression_error, abs=1e-6)
+        np.testing.assert_allclose(shared.losses, alone.losses, rtol=0, atol=1e-8)
+
+    with_three_trainers(config, use)
+
+
+def test_a_trainer_killed_in_the_middle_of_an_update_has_its_step_done_again_by_those_left(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(crew: Crew) -> None:
+        alone = await crew.trainers.call("update", *TRAINING, 0)
+        with caplog.at_level(logging.WARNING):
+            shared, _ = await asyncio.gather(update_together(crew.trainers, 3, TRAINING, 0), kill_after(crew, 4, 1))
+        assert "a trainer was lost; step" in caplog.text
+        assert "of 18 is done again by the 2 left" in caplog.text
+        assert shared
+        assert_equal(shared, alone)
+
+    with_three_trainers(config, use)
+
+
+def test_an_update_whose_every_trainer_is_killed_begins_again(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(crew: Crew) -> None:
+        alone = await crew.trainers.call("update", *TRAINING, 0)
+        with caplog.at_level(logging.WARNING):
+            shared, _ = await asyncio.gather(crew.update(*TRAINING, 0), kill_after(crew, 4, 3))
+        assert "every trainer was lost; it begins again" in caplog.text
+        assert_equal(shared, alone)
+
+    with_three_trainers(config, use)
