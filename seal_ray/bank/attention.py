@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.layout import Bucket, Layout
-from seal_ray.bank.written import LONGEST, LineAttention, TiledAttention
+from seal_ray.bank.written import LineAttention, TiledAttention
 
 NAME = "seal_ray_bank"
 
@@ -88,7 +88,7 @@ class PackedAttention:
             scale = how.scale if how.scale is not None else q_NHD.shape[-1] ** -0.5
             if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None:
                 return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, how.window, scale)
-            if self.layout.lines.longest <= LONGEST and (place is not None or buckets[0].count == 1):
+            if self.layout.lines.suit(q_NHD) and (place is not None or buckets[0].count == 1):
                 return LineAttention.apply(q_NHD, k_NKD, v_NKD, self.layout.lines, how.window, scale)
         parts = []
         for bucket in buckets:

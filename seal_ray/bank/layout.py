@@ -28,8 +28,8 @@ class Row:
     """What each of its labelled tokens counts in its slot's loss."""
 
 
-PADDING = 8
-"""On a CPU, slots are multiplied one by one when this many rows of padding for each of them would cost more."""
+PADDING = 4096
+"""On a CPU, slots are multiplied one by one when padding them would take more numbers than this for each of them."""
 
 
 class Groups:
@@ -45,15 +45,15 @@ class Groups:
         self.width = int(counts.max(initial=0))
         self.counts = _tensor(counts, device)
         self.even = bool((counts == self.width).all())
-        self.spans: list[tuple[int, slice]] = []
-        """Each busy slot and where its rows lie, when they are multiplied one by one."""
+        self.padding = self.slots * self.width - self.tokens if device.type == "cpu" else 0
         if self.even:
             return
         starts = np.cumsum(counts) - counts
-        if device.type == "cpu" and self.slots * self.width - self.tokens > PADDING * self.slots:
-            for slot in np.flatnonzero(counts).tolist():
-                self.spans.append((slot, slice(int(starts[slot]), int(starts[slot] + counts[slot]))))
-            return
+        self.spans = [
+            (slot, slice(int(starts[slot]), int(starts[slot] + counts[slot])))
+            for slot in np.flatnonzero(counts).tolist()
+        ]
+        """Each busy slot and where its rows lie."""
         within = np.arange(self.width)
         pad = np.where(within < counts[:, None], starts[:, None] + within, np.minimum(starts, self.tokens - 1)[:, None])
         place = np.arange(self.tokens) + np.repeat(np.arange(self.slots) * self.width - starts, counts)
@@ -66,7 +66,7 @@ class Groups:
 
     def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
         """`x · w`, each row by its slot's matrix."""
-        if not self.spans:
+        if not self._one_by_one(w_GIO):
             return self._pack(torch.bmm(self._spread(x_NI), w_GIO))
         y_NO = x_NI.new_empty(self.tokens, w_GIO.shape[2])
         for slot, rows in self.spans:
@@ -77,14 +77,15 @@ class Groups:
         """`y += x · w`."""
         if self.even:
             y_NO.view(self.slots, self.width, -1).baddbmm_(self._spread(x_NI), w_GIO)
-        elif not self.spans:
+        elif self._one_by_one(w_GIO):
+            for slot, rows in self.spans:
+                y_NO[rows].addmm_(x_NI[rows], w_GIO[slot])
+        else:
             y_NO.add_(self._pack(torch.bmm(self._spread(x_NI), w_GIO)))
-        for slot, rows in self.spans:
-            y_NO[rows].addmm_(x_NI[rows], w_GIO[slot])
 
     def add_outer(self, grad_GPQ: Tensor, left_NP: Tensor, right_NQ: Tensor) -> None:
         """`grad += leftᵀ · right`, summed over each slot's own rows."""
-        if self.spans:
+        if self._one_by_one(grad_GPQ):
             for slot, rows in self.spans:
                 if grad_GPQ.dtype == left_NP.dtype:
                     grad_GPQ[slot].addmm_(left_NP[rows].T, right_NQ[rows])
@@ -97,6 +98,9 @@ class Groups:
         else:
             left, right = self._spread(left_NP), self._spread_zeros(right_NQ)
         grad_GPQ.add_(torch.bmm(left.transpose(1, 2), right))
+
+    def _one_by_one(self, w_GIO: Tensor) -> bool:
+        return self.padding * max(w_GIO.shape[1:]) > PADDING * self.slots
 
     def _spread(self, x_NI: Tensor) -> Tensor:
         """`[G, T, I]`, padding repeated."""
@@ -177,6 +181,11 @@ class Bucket:
         return self.indices[heads]
 
 
+LONGEST, LEAST = 512, 8192
+"""Lines are attended to one by one up to this length (a longer one would keep too many probabilities for the backward
+pass), and when they hold this many numbers on average (with fewer, starting the products costs more than they do)."""
+
+
 class Lines:
     """Consecutive tokens that attend among themselves, as they lie: a row, or several short ones of a slot."""
 
@@ -185,6 +194,10 @@ class Lines:
         self.longest = max(span.stop - span.start for span in self.spans)
         self.owners = [torch.from_numpy(np.repeat(line, lengths[line])) if len(line) > 1 else None for line in lines]
         self.biases: dict[tuple[int, int | None, int], Tensor] = {}
+
+    def suit(self, q_NHD: Tensor) -> bool:
+        """Whether one line after another is the quicker way."""
+        return self.longest <= LONGEST and q_NHD.numel() >= LEAST * len(self.spans)
 
     def bias(self, number: int, window: int | None, groups: int, dtype: torch.dtype) -> Tensor:
         """What is added to a line's scores, `[G · T, T]`: minus infinity where a query does not see a key."""

@@ -14,9 +14,6 @@ from torch import Tensor
 
 from seal_ray.bank.layout import Bucket, Lines
 
-LONGEST = 512
-"""Of a line that is written out: a longer one would keep too many probabilities for the backward pass."""
-
 
 class TiledAttention(torch.autograd.Function):
     """Many short rows, several to a line, all lines in one product.

@@ -3,14 +3,20 @@
 import pytest
 import torch
 
-from seal_ray.bank import Bank
+from seal_ray.bank import Bank, layout
 from tests.bank.small import make_model, make_tokenizer, peft_tensors, recipes, train_alone
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
 @pytest.mark.parametrize(
     ("dtype", "loss_bound", "weight_bound"), [(torch.float64, 1e-9, 1e-8), (torch.float32, 1e-4, None)]
 )
-def test_eight_recipes_through_three_slots_equal_each_alone_with_peft(dtype, loss_bound, weight_bound):
+def test_eight_recipes_through_three_slots_equal_each_alone_with_peft(
+    dtype, loss_bound, weight_bound, one_by_one, monkeypatch
+):
+    if one_by_one:  # as larger models are multiplied and attended
+        monkeypatch.setattr(layout, "PADDING", 0)
+        monkeypatch.setattr(layout, "LEAST", 0)
     jobs = recipes()
     bank = Bank(make_model(dtype=dtype), make_tokenizer(), slots=3)
     results = {result.key: result for result in bank.run(jobs)}

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from seal_ray.bank import layout as layouts
 from seal_ray.bank.attention import How, PackedAttention
-from seal_ray.bank.layout import Row, pack
-from seal_ray.bank.written import LONGEST
+from seal_ray.bank.layout import LONGEST, Row, pack
 
 LENGTHS = {
     "short rows in lines of one size": [(0, 3), (0, 9), (0, 14), (1, 20), (2, 1), (2, 7)],
@@ -21,7 +21,9 @@ LENGTHS = {
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
 @pytest.mark.parametrize("window", [None, 6])
-def test_packed_attention_is_each_row_alone(lengths, key_heads, window):
+@pytest.mark.parametrize("least", [0, layouts.LEAST])
+def test_packed_attention_is_each_row_alone(lengths, key_heads, window, least, monkeypatch):
+    monkeypatch.setattr(layouts, "LEAST", least)
     rows = [Row(slot, np.zeros(length, np.int64), np.zeros(0, np.int64)) for slot, length in LENGTHS[lengths]]
     layout = pack(rows, torch.device("cpu"), torch.float64)
     tokens = sum(len(row.ids) for row in rows)
