@@ -149,6 +149,7 @@ def test_a_schema_is_enforced(served: Served) -> None:
     wild = [ask(seed=seed, prompt="edit", schema=schema, max_tokens=240, temperature=2.0) for seed in range(16)]
     completions = served.sample(*wild)
     ended = [json.loads(completion.text) for completion in completions if completion.finished]
+    assert ended
     for edit in ended:
         assert isinstance(edit["rotate"], bool)
         assert edit["epochs"] in (1, 2, 3)
