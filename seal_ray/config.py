@@ -163,7 +163,7 @@ class Workers(Section):
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
     tokens_per_step: int = Field(0, ge=0)
-    """Tokens in one forward pass; 0 plans it from the device's memory."""
+    """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
     update_tokens: int = Field(8192, ge=1)
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""

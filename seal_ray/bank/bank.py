@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from seal_ray.bank.adapter import Adapter
+from seal_ray.bank.budget import MOST
 from seal_ray.bank.generate import Answer, Ask, Ends, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, Installed, policy_views
@@ -20,7 +21,6 @@ from seal_ray.bank.train import Running, Slots, Trained, is_out_of_memory
 from seal_ray.types import DataError, Failure, LoraSpec, UserError
 
 log = logging.getLogger(__name__)
-TOKENS_PER_STEP = 16384
 CACHE_TOKENS = 65536
 """Keys and values held at once while asking, in tokens."""
 ATTENTIONS = {"full_attention", "sliding_attention"}
@@ -49,7 +49,7 @@ class Bank:
         self.queue: deque[Prepared] = deque()
         self.waiting: list[Trained] = []
         self.refused: list[JobResult] = []
-        self.training = Slots(self.home, tokens_per_step or TOKENS_PER_STEP)
+        self.training = Slots(self.home, tokens_per_step or MOST, planned=tokens_per_step is not None)
 
     @property
     def busy(self) -> bool:

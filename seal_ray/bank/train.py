@@ -6,12 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import PackedAttention
+from seal_ray.bank.budget import FIRST, Kept, tokens_that_fit
 from seal_ray.bank.layout import Row, cut, pack
 from seal_ray.bank.linear import Adapters, Installed, Views
 from seal_ray.bank.lora import Plan, initial_weights, move
@@ -74,6 +76,8 @@ class Slots:
 
     home: Installed
     tokens_per_step: int
+    planned: bool = True
+    """False to have the first pass measured, and `tokens_per_step` planned from it."""
     running: list[Running] = field(default_factory=list)
     plan: Plan = field(default_factory=lambda: Plan(0, ()))
 
@@ -151,7 +155,7 @@ class Slots:
             losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.home.device)
             batch: list[Row] = []
             try:
-                for batch in cut(flat, self.tokens_per_step):
+                for batch in cut(flat, self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)):
                     self._pass(batch, adapters, grads, losses_S)
                 return losses_S
             except (RuntimeError, MemoryError) as error:
@@ -172,11 +176,22 @@ class Slots:
 
     def _pass(self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor) -> None:
         layout = pack(rows, self.home.device, self.dtype)
+        kept = None if self.planned else Kept(self.home.model)
         with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads):
-            logits_LV = self.home.logits(layout)
+            with kept or nullcontext():
+                logits_LV = self.home.logits(layout)
             losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, layout.weights)
             logits_LV.backward(grad_LV)
         losses_S.index_add_(0, layout.head_slot + layout.first, losses_L * layout.weights)
+        if kept:
+            held = kept.bytes + logits_LV.nbytes
+            del logits_LV, grad_LV
+            self._plan(held, layout.tokens.tokens)
+
+    def _plan(self, kept: int, tokens: int) -> None:
+        fitting = tokens_that_fit(kept, tokens, self.home.device)
+        self.tokens_per_step, self.planned = min(self.tokens_per_step, fitting), True
+        log.info("a trained token keeps %d KiB: %d tokens at a time", kept // tokens >> 10, self.tokens_per_step)
 
     def _faults(self) -> dict[int, Failure]:
         """Slots whose loss is no number. Looked at now and then, and always before a slot is left."""

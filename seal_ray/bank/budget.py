@@ -1,0 +1,47 @@
+"""How many tokens one pass may have: planned from what the first pass keeps for its backward half, and what is free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+FIRST, MOST = 2048, 16384
+"""Tokens of the pass that is measured, and of any: beyond that a pass gains nothing."""
+SHARE = 0.5
+"""Of the free memory; the rest is for what lives only for a moment, and for whoever else is on the device."""
+
+
+class Kept(saved_tensors_hooks):
+    """Bytes that the forward half of a pass keeps, each tensor's memory once and the weights not at all."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(self._note, lambda tensor: tensor)
+        self._weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+        self._found: dict[int, int] = {}
+
+    def _note(self, tensor: Tensor) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._weights:
+            self._found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    @property
+    def bytes(self) -> int:
+        return sum(self._found.values())
+
+
+def tokens_that_fit(kept: int, tokens: int, device: torch.device) -> int:
+    """For passes that keep as much a token as one that kept so many bytes for so many tokens."""
+    return max(1, min(MOST, int(SHARE * free_bytes(device) * tokens / max(1, kept))))
+
+
+def free_bytes(device: torch.device) -> int:
+    """What can still be had on a device; on a GPU with what torch holds and does not use."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,50 @@
+"""The tokens of a pass are planned from what the first one kept and what is free, and change no outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from seal_ray.bank import Bank, Job
+from seal_ray.bank import budget as budgets
+from seal_ray.types import LoraSpec, OptimSpec
+from tests.bank.small import ALL, make_model, make_texts, make_tokenizer
+
+
+def jobs(count: int) -> list[Job]:
+    return [
+        Job(f"{n}", make_texts(3, seed=n), LoraSpec(4, 4.0, ALL), OptimSpec(1e-2, 4), seed=n, keep_adapter=True)
+        for n in range(count)
+    ]
+
+
+def watched(count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Bytes and tokens of the first pass of so many slots."""
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr("seal_ray.bank.train.tokens_that_fit", lambda *found: seen.append(found[:2]) or 1 << 20)
+    bank = Bank(make_model(), make_tokenizer(), slots=count)
+    assert all(result.failure is None for result in bank.run(jobs(count)))
+    (found,) = seen
+    return found
+
+
+def test_what_a_pass_keeps_is_counted_by_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = watched(4, monkeypatch), watched(16, monkeypatch)
+    assert many[1] > 3 * few[1]
+    assert many[0] / many[1] == pytest.approx(few[0] / few[1], rel=0.15)
+
+
+def test_where_little_is_free_passes_are_small_and_the_outcome_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {result.key: result for result in Bank(make_model(), make_tokenizer(), slots=6).run(jobs(6))}
+    monkeypatch.setattr(budgets, "free_bytes", lambda device: 1 << 19)
+    bank = Bank(make_model(), make_tokenizer(), slots=6)
+    split = {result.key: result for result in bank.run(jobs(6))}
+    assert bank.training.tokens_per_step < 60
+    for key, result in split.items():
+        assert result.losses == pytest.approx(whole[key].losses, abs=1e-11)
+
+
+def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "free_bytes", lambda device: 1 << 10)
+    bank = Bank(make_model(), make_tokenizer(), slots=2, tokens_per_step=100)
+    list(bank.run(jobs(2)))
+    assert bank.training.tokens_per_step == 100
