@@ -24,7 +24,7 @@ from seal_ray.grading.features import features, rarities
 from seal_ray.records.read import read_record
 from seal_ray.types import UserError
 
-PENALTY = 100.0
+PENALTY = 50.0
 FOLDS = 10
 
 
@@ -116,7 +116,11 @@ def _apart(rows: Sequence[Row]) -> list[Row]:
 def write(fitted: Fitted, rarity: dict[str, float], path: str) -> None:
     """A text file that `offline.Offline` reads."""
     weights = {name: round(float(value), 5) for name, value in zip(fitted.names, fitted.weights, strict=True)}
-    model: dict[str, Any] = {"bias": round(fitted.bias, 5), "weights": weights, "rarity": rarity}
+    tiers: dict[str, list[str]] = {}
+    for word, value in sorted(rarity.items(), key=lambda pair: (pair[1], pair[0])):
+        tiers.setdefault(str(value), []).append(word)
+    held = {tier: " ".join(found).strip() for tier, found in tiers.items()}
+    model: dict[str, Any] = {"bias": round(fitted.bias, 5), "weights": weights, "rarity": held}
     Path(path).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -1,35 +1,23 @@
-"""How well one word stands for another: equal stems, near spellings, shared beginnings, a short list of synonyms."""
+"""How well a word stands for another: equal stems, near spellings, shared beginnings, and `synonyms.txt`."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 from seal_ray.grading.text import stem
 
 FOUND = 0.8
 """A match from here on counts as the word itself."""
 SYNONYM, SPELLING, PREFIX = 0.8, 0.9, 0.6
+_NO_GROUP: frozenset[int] = frozenset()
 
-_SYNONYMS = """
-big large great huge vast major | small little tiny minor | begin start commence launch | end finish conclude stop cease
-film movie | car automobile vehicle | doctor physician | king monarch ruler | nation country state
-many numerous several multiple | approximately about around roughly nearly almost | percent percentage
-us usa america american | uk britain british england english | increase rise grow growth raise higher
-decrease decline reduce fall drop lower shrink | war conflict | job occupation profession work | child children kid
-woman women female girl | man men male boy | make create form establish found produce build construct
-kill murder slay assassinate | buy purchase acquire | show demonstrate reveal | author writer | bad poor
-rich wealthy | money cash fund funding | teacher instructor educator | law legislation act statute | bc bce | ad ce
-predominantly mostly mainly primarily largely majority | private independent | movement motion | attack assault raid
-damage harm destroy destruction | ship vessel boat | soldier troop army military force | mum mother | dad father
-television tv | location place | cost price expense | influence impact effect affect | part portion section share
-area region zone | faith religion religious | lack shortage absence | ban prohibit forbid
-help aid assist assistance support | illness disease sickness | quick fast rapid | important significant key crucial
-catholic catholicism | protestant protestantism | christian christianity | islam muslim islamic | europe european
-germany german | france french | china chinese | japan japanese | russia russian soviet | italy italian | spain spanish
-greek greece | rome roman | india indian | egypt egyptian | modern contemporary | divided fragmentation split
-"""
-_GROUP = {stem(word): n for n, group in enumerate(_SYNONYMS.replace("\n", "|").split("|")) for word in group.split()}
+_GROUPS: dict[str, set[int]] = defaultdict(set)
+for _n, _line in enumerate(Path(__file__).with_name("synonyms.txt").read_text(encoding="utf-8").splitlines()):
+    for _word in _line.split():
+        _GROUPS[stem(_word)].add(_n)
 
 
 def best_match(word: str, pool: Iterable[str]) -> float:
@@ -43,7 +31,7 @@ def match(word: str, other: str) -> float:
         return 1.0
     if word[0].isdigit() or other[0].isdigit():
         return 0.0
-    if _GROUP.get(word, -1) == _GROUP.get(other, -2):
+    if _GROUPS.get(word, _NO_GROUP) & _GROUPS.get(other, _NO_GROUP):
         return SYNONYM
     shared, longer = _shared_beginning(word, other), max(len(word), len(other))
     if shared >= 4 and shared >= 0.6 * longer:
@@ -63,6 +51,15 @@ def trigram_share(wanted: str, text: str) -> float:
     if not triples:
         return float(wanted in text)
     return len(triples & {text[i : i + 3] for i in range(len(text) - 2)}) / len(triples)
+
+
+def longest_run(wanted: str, text: str) -> float:
+    """The longest piece of a text that stands in another, as a share of it."""
+    longest = 0
+    for start in range(len(wanted)):
+        while start + longest < len(wanted) and wanted[start : start + longest + 1] in text:
+            longest += 1
+    return longest / max(1, len(wanted))
 
 
 def _shared_beginning(word: str, other: str) -> int:

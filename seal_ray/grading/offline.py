@@ -26,8 +26,11 @@ class Offline:
         """`weights` is a file written by `python -m seal_ray.grading.fit`."""
         try:
             model: Mapping[str, Any] = json.loads(Path(weights).read_text(encoding="utf-8"))
-            self._bias, self._weights, self._rarity = float(model["bias"]), model["weights"], model["rarity"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._bias, self._weights = float(model["bias"]), model["weights"]
+            # one line per rarity; the last is that of the words named nowhere
+            tiers = {float(tier): str(held).split() for tier, held in model["rarity"].items()}
+            self._rarity = {word: tier for tier, held in tiers.items() for word in held} | {"": max(tiers)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{weights}: not a file of verdict weights ({error}); fit one anew") from None
 
     def probability(self, item: Item) -> float:

@@ -31,6 +31,9 @@ def probability(question: str, gold: str, answer: str) -> float:
         ("How many people live there?", "1,000", "1000"),
         ("Who paid?", "International Monetary Fund", "The IMF paid."),
         ("Who wrote it?", "Díaz", "Diaz wrote it."),
+        ("Who proposed it?", "the U.S. Senate", "The US Senate proposed it."),
+        ("When was it built?", "the 1970s", "It was built in 1977."),
+        ("What did they lack?", "total power", "They lacked absolute power."),
     ],
 )
 def test_another_wording_of_the_gold_answer_is_right(question: str, gold: str, answer: str) -> None:
@@ -42,6 +45,8 @@ def test_another_wording_of_the_gold_answer_is_right(question: str, gold: str, a
     [
         ("When did the war end?", "1918", "The war ended in 1945."),
         ("Who wrote it?", "Charles Dickens", "It was written by Jane Austen."),
+        ("When was it added?", "In November 2008", "It was added in October 2008."),
+        ("What is an NCP?", "neighbourhood care points", "An NCP is a national curriculum programme."),
         ("What did they eat?", "smoked herring", "What did they eat?"),
         ("What did they eat?", "smoked herring", "They ate a lot of things."),
     ],
