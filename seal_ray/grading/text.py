@@ -27,6 +27,7 @@ NUMBERS = (
 )
 
 
+@lru_cache(maxsize=256)
 def folded(text: str) -> str:
     """Lower case, without accents, with plain quotes."""
     plain = unicodedata.normalize("NFKD", text.replace("’", "'").replace("‘", "'"))
@@ -35,7 +36,12 @@ def folded(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, folded; `1,000` is `1000`, `five` is `5`, possessives lose their `'s`."""
-    return [_plain(word) for word in _WORD.findall(_SUFFIX.sub("", folded(text)))]
+    return list(_words(text))
+
+
+@lru_cache(maxsize=256)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_plain(word) for word in _WORD.findall(_SUFFIX.sub("", folded(text))))
 
 
 def normalized(text: str) -> str:
