@@ -32,7 +32,6 @@ def probability(question: str, gold: str, answer: str) -> float:
         ("Who paid?", "International Monetary Fund", "The IMF paid."),
         ("Who wrote it?", "Díaz", "Diaz wrote it."),
         ("Who proposed it?", "the U.S. Senate", "The US Senate proposed it."),
-        ("When was it built?", "the 1970s", "It was built in 1977."),
         ("What did they lack?", "total power", "They lacked absolute power."),
     ],
 )
