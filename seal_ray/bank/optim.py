@@ -73,13 +73,13 @@ def adamw_step(buffers_SP: tuple[Tensor, ...], scalars: Sequence[StepScalars]) -
     """
     if not buffers_SP[0].is_cuda:
         for row, slot in enumerate(scalars):
-            _adamw_fused(*(buffer[row] for buffer in buffers_SP), slot)
+            _adamw_fused(slot, *(buffer[row] for buffer in buffers_SP))
         return
     columns_S1 = torch.tensor([slot.columns() for slot in scalars], dtype=buffers_SP[0].dtype).pin_memory()
     adamw_columns(*buffers_SP, *columns_S1.to(buffers_SP[0].device, non_blocking=True).split(1, dim=1))
 
 
-def _adamw_fused(weight_P: Tensor, grad_P: Tensor, mean_P: Tensor, square_P: Tensor, slot: StepScalars) -> None:
+def _adamw_fused(slot: StepScalars, weight_P: Tensor, grad_P: Tensor, mean_P: Tensor, square_P: Tensor) -> None:
     factor = slot.clip / (torch.linalg.vector_norm(grad_P).item() + 1e-6)
     if not factor >= 1.0:
         grad_P.mul_(factor)
