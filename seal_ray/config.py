@@ -152,7 +152,7 @@ class Grading(Section):
 
 class Workers(Section):
     address: str = ""
-    """Ray cluster to join; empty uses the one this process runs in, or starts one here."""
+    """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here."""
     trainers: int = Field(1, ge=1)
     samplers: int = Field(1, ge=1)
     slots: int = Field(16, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -173,13 +174,15 @@ def connect(config: Config, forward_logs: bool = False) -> None:
     """Join the cluster that was asked for, the one this process runs in, or start one on this machine."""
     if ray.is_initialized():
         return
-    address = config.workers.address or None
+    # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
+    address = config.workers.address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        _knock(address or "")
+        _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise UserError(f"Ray cannot be reached at {address or 'this machine'}: {reason}") from None
+        where = "this machine" if address == "local" else address
+        raise UserError(f"Ray cannot be reached at {where}: {reason}") from None
 
 
 def _tokens(method: str, args: tuple[Any, ...]) -> int:
