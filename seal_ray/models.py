@@ -7,10 +7,12 @@ import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
-
-from pyarrow import fs
+from typing import TYPE_CHECKING
 
 from seal_ray.types import UserError, content_key
+
+if TYPE_CHECKING:
+    from pyarrow import fs  # the bench runs on machines that do not have it
 
 SHIPPED = ("microworld", "arcworld")
 """Small bases that come with the package, named by their domain."""
@@ -40,6 +42,8 @@ def at_hand(path: str) -> str:
     """The same on this node: what lies in object storage is copied once, for all workers here and all later runs."""
     if "://" not in path:
         return path
+    from pyarrow import fs
+
     store, found = _stored(path)
     key = content_key(path, [(info.base_name, info.size, info.mtime_ns) for info in found])
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seal_ray" / key
@@ -58,6 +62,8 @@ def at_hand(path: str) -> str:
 
 def _stored(url: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
     """The files of a model in object storage: its weights as safetensors, and texts. Nothing that could be run."""
+    from pyarrow import fs
+
     try:
         store, root = fs.FileSystem.from_uri(url)
         infos = store.get_file_info(fs.FileSelector(root))
