@@ -19,6 +19,7 @@ from seal_ray.report import charts
 from seal_ray.report.timeline import Span, Timeline, timeline
 from seal_ray.run import run
 from seal_ray.storage import Store
+from seal_ray.stretches import joined, length
 from seal_ray.types import UserError
 from seal_ray.ui import Progress
 
@@ -74,31 +75,16 @@ def of_spans(spans: Iterable[Span]) -> Round:
     spans = [(what, worker, start, min(end, until)) for what, worker, start, end in spans if start < until]
     began = min(start for _, _, start, _ in spans)
     by_stage = {name: [(s - began, e - began) for what, _, s, e in spans if what == name] for name in NAMES}
-    united = {name: _union(stretches) for name, stretches in by_stage.items() if stretches}
+    united = {name: joined(stretches) for name, stretches in by_stage.items() if stretches}
     stages = {}
     for name, stretches in united.items():
-        others = _union([stretch for other, theirs in united.items() if other != name for stretch in theirs])
-        either = _length(_union([*stretches, *others]))
-        alone = either - _length(others)
-        stages[name] = Stage(len(by_stage[name]), stretches[0][0], stretches[-1][1], _length(stretches), alone)
-    busy = _length(_union([stretch for stretches in united.values() for stretch in stretches]))
+        others = [stretch for other, theirs in united.items() if other != name for stretch in theirs]
+        alone = length([*stretches, *others]) - length(others)
+        stages[name] = Stage(len(by_stage[name]), stretches[0][0], stretches[-1][1], length(stretches), alone)
+    busy = length(stretch for stretches in united.values() for stretch in stretches)
     picture = timeline(spans)
     assert picture is not None
     return Round(until - began, stages, until - began - busy, {x.worker: x.idle for x in picture.lanes}, picture)
-
-
-def _union(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(stretches):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _length(stretches: Iterable[tuple[float, float]]) -> float:
-    return sum(end - start for start, end in stretches)
 
 
 def table(found: Round) -> str:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from seal_ray.stretches import joined, length
+
 KINDS = ("sample", "trial", "update")
 _RESOLUTION = 600  # the shortest gap that is drawn, as a share of the whole time
 _LANES = 24
@@ -107,18 +109,8 @@ def _without_pauses(spans: Sequence[Span]) -> tuple[tuple[Pause, ...], list[Span
 
 
 def _lane(worker: str, kinds: dict[str, list[tuple[float, float]]], seconds: float) -> Lane:
-    bars = [bar for what, stretches in kinds.items() for bar in _merged(what, stretches, seconds / _RESOLUTION)]
+    gap = seconds / _RESOLUTION
+    bars = [Bar(what, *stretch) for what, stretches in kinds.items() for stretch in joined(stretches, gap)]
     shares = {what: sum(b.end - b.start for b in bars if b.what == what) / seconds for what in kinds}
-    busy = sum(b.end - b.start for b in _merged("", sorted((b.start, b.end) for b in bars), 0.0))
+    busy = length((bar.start, bar.end) for bar in bars)
     return Lane(worker, tuple(bars), shares, max(0.0, 1 - busy / seconds))
-
-
-def _merged(what: str, stretches: Sequence[tuple[float, float]], gap: float) -> list[Bar]:
-    """Stretches in order of start, joined where less than `gap` lies between them."""
-    bars: list[Bar] = []
-    for start, end in stretches:
-        if bars and start <= bars[-1].end + gap:
-            bars[-1] = Bar(what, bars[-1].start, max(bars[-1].end, end))
-        else:
-            bars.append(Bar(what, start, end))
-    return bars

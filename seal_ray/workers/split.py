@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from seal_ray.stretches import Stretch, length
+
 _WORTH = 0.9
 """Share of the time that a round may still take for a move to pay: a worker that moves loads its model anew."""
 
@@ -31,17 +33,11 @@ class Split:
 
 def busy_seconds(spans: Iterable[Span], *kinds: str) -> float:
     """Summed over workers, the seconds in which they did at least one thing of these kinds."""
-    by_worker: defaultdict[str, list[Span]] = defaultdict(list)
+    by_worker: defaultdict[str, list[Stretch]] = defaultdict(list)
     for span in spans:
         if span.what in kinds:
-            by_worker[span.worker].append(span)
-    total = 0.0
-    for mine in by_worker.values():
-        until = float("-inf")
-        for span in sorted(mine, key=lambda span: span.start):
-            total += max(0.0, span.end - max(span.start, until))
-            until = max(until, span.end)
-    return total
+            by_worker[span.worker].append((span.start, span.end))
+    return sum(map(length, by_worker.values()), 0.0)
 
 
 def rebalanced(now: Split, training: float, sampling: float, trainer: float = 1.0, sampler: float = 1.0) -> Split:

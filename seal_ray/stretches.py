@@ -1,0 +1,23 @@
+"""Stretches of time, as pairs of start and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Stretch = tuple[float, float]
+
+
+def joined(stretches: Iterable[Stretch], gap: float = 0.0) -> list[Stretch]:
+    """In order of start, those with at most `gap` between them made one."""
+    whole: list[Stretch] = []
+    for start, end in sorted(stretches):
+        if whole and start <= whole[-1][1] + gap:
+            whole[-1] = whole[-1][0], max(whole[-1][1], end)
+        else:
+            whole.append((start, end))
+    return whole
+
+
+def length(stretches: Iterable[Stretch]) -> float:
+    """Of all together, however they overlap."""
+    return sum((end - start for start, end in joined(stretches)), 0.0)
