@@ -9,7 +9,6 @@ in another process.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import platform
 import subprocess
@@ -150,13 +149,10 @@ def _ray(config: Config | None) -> Check:
     address = config.workers.address if config else ""
     if not (address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
         return Check("ray cluster", True, "none named: the run starts its own on this machine")
-    from seal_ray.workers.crew import connect
+    from seal_ray.workers.crew import join
 
     joined = not ray.is_initialized()
-    if config:
-        connect(config)
-    else:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    join(address)
     try:
         return _nodes(ray)
     finally:

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from seal_ray.config import Config, load
 from seal_ray.summary import Interval, print_table
 from seal_ray.types import UserError
-from seal_ray.workers.crew import connect
+from seal_ray.workers.crew import connect, join
 
 
 def submit(config_path: str, overrides: Sequence[str]) -> None:
@@ -37,7 +37,10 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
 
 def submit_bench(arguments: Sequence[str]) -> None:
     """Run `seal-ray bench` on a worker of the cluster, and print what it prints."""
-    ray.init(log_to_driver=True, logging_level=logging.ERROR)
+    try:
+        join(forward_logs=True)
+    except UserError as error:
+        sys.exit(_refuse(error))
     on_cpu = "cpu" in arguments
     code = ray.get(ray.remote(bench).options(num_cpus=1, num_gpus=0 if on_cpu else 1).remote(arguments))
     sys.exit(code)

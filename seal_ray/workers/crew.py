@@ -37,7 +37,7 @@ from seal_ray.workers.trainer import Trainer, UpdateResult
 if TYPE_CHECKING:
     from seal_ray.bank.adapter import Adapter
 
-__all__ = ["Crew", "Span", "connect"]
+__all__ = ["Crew", "Span", "connect", "join"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,11 +171,16 @@ class Crew:
 
 
 def connect(config: Config, forward_logs: bool = False) -> None:
-    """Join the cluster that was asked for, the one this process runs in, or start one on this machine."""
+    """Join the cluster that a config asks for, the one this process runs in, or start one on this machine."""
+    join(config.workers.address, forward_logs)
+
+
+def join(address: str = "", forward_logs: bool = False) -> None:
+    """The same for an address, which may be empty."""
     if ray.is_initialized():
         return
     # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
-    address = config.workers.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR)
