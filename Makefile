@@ -4,14 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 SEED   ?= 1
+BESIDE ?= 2
 
 .PHONY: demo test lint install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
 
+# Two files of tests side by side, each on one core: TESTS=tests/bank BESIDE=0 runs some alone.
 test: $(VENV)/.tested-with browser
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile $(TESTS)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any, NamedTuple
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
@@ -51,6 +52,13 @@ class Place:
     index: int = 0
 
 
+class Known(NamedTuple):
+    """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
+
+    reward: float
+    failed: bool
+
+
 class Lab:
     """One policy version at a time; `self.policy` is the one under study."""
 
@@ -58,10 +66,10 @@ class Lab:
         self.policy = 0
         self._config, self._domain, self._crew = config, domain, crew
         self._journal, self._progress = journal, progress
-        self._edits = {row["key"]: row for row in journal.rows("self_edits")}
-        self._outcomes = {row["key"]: _light(outcome_from_row(row)) for row in journal.rows("outcomes")}
+        self._written = {row["key"]: _written(row) for row in journal.rows("self_edits")}
+        self._known = {row["key"]: _known(outcome_from_row(row)) for row in journal.rows("outcomes")}
         self._planned = {row["key"] for row in journal.rows("planned")}
-        self._under_way: dict[str, asyncio.Task[Outcome]] = {}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
         self._rewards: list[Sequence[Sequence[float]]] = []
 
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
@@ -79,7 +87,7 @@ class Lab:
                 return Candidate(edit, ())
             place = Place(stage, "self-edits", task.id, index)
             tried = await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
-            return Candidate(edit, tuple(outcome.reward or 0.0 for outcome in tried))
+            return Candidate(edit, tuple(known.reward for known in tried))
 
         async def one_task(task: Task) -> list[Candidate]:
             if race and with_rewards:
@@ -98,11 +106,11 @@ class Lab:
 
         async def solved(task: Task) -> bool:
             trial = self._trial(task, None, 0, self._domain.questions(task))
-            outcome = await self._settle(trial, task, Place(stage, "asked alone", task.id), 0)
-            return (outcome.reward or 0.0) >= 1.0
+            known = await self._settle(trial, task, Place(stage, "asked alone", task.id), 0)
+            return known.reward >= 1.0
 
         found = await _all(solved(task) for task in tasks)
-        return [task for task, known in zip(tasks, found, strict=True) if not known]
+        return [task for task, alone in zip(tasks, found, strict=True) if not alone]
 
     async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
         """Try where a result can change the choice, until none can."""
@@ -110,9 +118,9 @@ class Lab:
 
         async def one(index: int, seed_index: int) -> None:
             place = Place(stage, "self-edits", task.id, index)
-            outcome = await self._try_edit(task, edits[index], place, seed_index)
-            rewards[index].append(outcome.reward or 0.0)
-            race.record(index, seed_index, None if outcome.failure else outcome.reward)
+            known = await self._try_edit(task, edits[index], place, seed_index)
+            rewards[index].append(known.reward)
+            race.record(index, seed_index, None if known.failed else known.reward)
 
         while batch := race.next():
             await _all(one(index, seed_index) for index, seed_index in batch)
@@ -154,8 +162,7 @@ class Lab:
     async def try_text(self, stage: str, task: Task, text: str, index: int) -> float:
         """What a self-edit that nobody wrote would have earned; it goes on record under its own text."""
         edit = SelfEdit(task.id, index, self.policy, self._domain.prompt(task), text, seed=index)
-        outcome = await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
-        return outcome.reward or 0.0
+        return (await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)).reward
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
         """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
@@ -192,7 +199,7 @@ class Lab:
             keys = [content_key(trial.key, task.id) for task in tasks]
             for task, key in zip(tasks, keys, strict=True):
                 self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
-            if not all(key in self._outcomes for key in keys):
+            if not all(key in self._known for key in keys):
                 await self._share_out(await self._crew.attempt(trial), tasks, keys)
             self._progress.advance(f"evaluation: {arm}")
 
@@ -213,8 +220,8 @@ class Lab:
         prompt = self._domain.prompt(task)
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
         edit = SelfEdit(task.id, index, self.policy, prompt, "", seed)
-        row = self._edits.get(edit.key)
-        if row is None:
+        written = self._written.get(edit.key)
+        if written is None:
             request = SampleRequest(
                 self.policy,
                 prompt,
@@ -226,31 +233,23 @@ class Lab:
                 self._domain.schema,
             )
             try:
-                completion = await self._crew.sample(request)
+                written = await self._crew.sample(request)
             except Poisoned as error:
-                completion = Completion("", 0, finished=False, refused=f"set aside: {error}")
-            if completion.refused:
-                logger.warning("%s: no self-edit: %s", task.id, completion.refused)
-            edit = replace(
-                edit,
-                completion=completion.text,
-                tokens=completion.tokens,
-                finished=completion.finished,
-                refused=completion.refused,
-            )
-            row = self._edits[edit.key] = self_edit_row(edit, stage, completion.worker)
-            self._journal.append("self_edits", row)
+                written = Completion("", 0, finished=False, refused=f"set aside: {error}")
+            if written.refused:
+                logger.warning("%s: no self-edit: %s", task.id, written.refused)
+            self._written[edit.key] = replace(written, worker="")
+            self._journal.append("self_edits", self_edit_row(_filled(edit, written), stage, written.worker))
         if stage != "evaluation":
             self._progress.advance(f"{stage}: self-edits")
-        written = {name: row[name] for name in ("completion", "tokens", "finished")}
-        return replace(edit, **written, refused=row.get("refused") or "")
+        return _filled(edit, written)
 
     def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
         return self._domain.recipe(task, edit.completion, seed)
 
-    async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Outcome:
+    async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Known:
         """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
         seed = self._trial_seed(task, replicate)
         try:
@@ -261,22 +260,22 @@ class Lab:
             self._plan(place, replicate, key, seed, "")
             self._record(outcome)
             self._advance(place)
-            return outcome
+            return self._known[key]
         return await self._settle(self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate)
 
-    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> Outcome:
-        """The outcome of a trial: from the journal, from a twin under way, or by doing it."""
+    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> Known:
+        """What came of a trial: from the journal, from a twin under way, or by doing it."""
         key = trial.key
         self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
-        if key not in self._outcomes:
+        if key not in self._known:
             if key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._do(trial, key, task))
             await asyncio.shield(self._under_way[key])
             self._under_way.pop(key, None)
         self._advance(place)
-        return self._outcomes[key]
+        return self._known[key]
 
-    async def _do(self, trial: Trial, key: str, task: Task) -> Outcome:
+    async def _do(self, trial: Trial, key: str, task: Task) -> None:
         try:
             outcome = await self._crew.attempt(trial)
         except Poisoned as error:
@@ -286,7 +285,6 @@ class Lab:
         else:
             outcome = await self._graded(outcome, task)
         self._record(outcome)
-        return outcome
 
     async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
         if self._by_likelihood:
@@ -324,8 +322,8 @@ class Lab:
             self._journal.append("planned", row)
 
     def _record(self, outcome: Outcome) -> None:
-        if outcome.key not in self._outcomes:
-            self._outcomes[outcome.key] = _light(outcome)
+        if outcome.key not in self._known:
+            self._known[outcome.key] = _known(outcome)
             self._journal.append("outcomes", outcome_row(outcome))
 
     def _advance(self, place: Place) -> None:
@@ -344,6 +342,19 @@ async def _all(coroutines):  # type: ignore[no-untyped-def]
         raise
 
 
-def _light(outcome: Outcome) -> Outcome:
-    """What decisions need of an outcome; its texts stay in the journal, so memory stays flat."""
-    return replace(outcome, answers=(), verdicts=(), log_likelihoods=())
+def _known(outcome: Outcome) -> Known:
+    return Known(outcome.reward or 0.0, outcome.failure is not None)
+
+
+def _written(row: dict[str, Any]) -> Completion:
+    return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
+
+
+def _filled(edit: SelfEdit, written: Completion) -> SelfEdit:
+    return replace(
+        edit,
+        completion=written.text,
+        tokens=written.tokens,
+        finished=written.finished,
+        refused=written.refused,
+    )

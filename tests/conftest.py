@@ -24,15 +24,21 @@ def local_ray(_ray: None) -> None:
     """A Ray on this machine, shared with the tests before and after."""
 
 
-@pytest.fixture(scope="module")
-def forked_workers() -> Iterator[None]:
-    """Workers start at once, where what Python takes to import things is not what is tested."""
-    from seal_ray.workers import crew
+@pytest.fixture(scope="session")
+def forking_python() -> Iterator[str]:
+    """A `py_executable` whose workers are forked from one process."""
     from tests.forked import forking
 
-    usual = crew._threads
-    with forking() as (python, _), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "_threads", lambda cpus: usual(cpus) | {"py_executable": python})
+    with forking() as (python, _):
+        yield python
+
+
+@pytest.fixture(scope="module")
+def forked_workers(forking_python: str) -> Iterator[None]:
+    """Workers start at once, where what Python takes to import things is not what is tested."""
+    from tests.forked import forked
+
+    with forked(forking_python):
         yield
 
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,24 @@ def forking() -> Iterator[tuple[str, int]]:
         finally:
             parent.kill()
             parent.wait()
+
+
+@contextmanager
+def forked(python: str) -> Iterator[None]:
+    """Workers of this process's runs are started by `python`, a `py_executable` of `forking`."""
+    from seal_ray.workers import crew
+
+    usual = crew._threads
+    crew._threads = lambda cpus: usual(cpus) | {"py_executable": python}
+    try:
+        yield
+    finally:
+        crew._threads = usual
+
+
+def command(python: str, arguments: Sequence[str]) -> list[str]:
+    """The command `seal-ray` with these arguments, as a process of its own whose workers are forked."""
+    return [sys.executable, "-m", "tests.forked", "run", python, *arguments]
 
 
 def serve(path: str) -> None:
@@ -85,5 +103,13 @@ def ask(path: str, command: list[str]) -> None:
         server.recv(1)
 
 
+def seal_ray(python: str, arguments: Sequence[str]) -> None:
+    from seal_ray.cli import main
+
+    with forked(python):
+        main([*arguments])
+
+
 if __name__ == "__main__":
-    serve(sys.argv[2]) if sys.argv[1] == "serve" else ask(sys.argv[2], sys.argv[3:])
+    verb, subject, *rest = sys.argv[1:]
+    {"serve": lambda: serve(subject), "ask": lambda: ask(subject, rest), "run": lambda: seal_ray(subject, rest)}[verb]()

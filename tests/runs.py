@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from seal_ray.config import Config, load
 from seal_ray.journal import Journal
 from seal_ray.storage import Store
+from tests.forked import command
 
 CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"
 SMALL = [
@@ -38,11 +39,12 @@ def results(folder: Path) -> dict[str, Any]:
     }
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    """The same small run as a command of its own, which can be killed."""
+def start(folder: Path, *more: str, python: str = "") -> subprocess.Popen[bytes]:
+    """The same small run as a command of its own, which can be killed. `python` forks its workers (`tests.forked`)."""
     arguments = ["run", str(CONFIG), *SMALL, "--run.dir", str(folder), *more]
-    log = open(folder.with_suffix(".log"), "ab")  # noqa: SIM115 - the process keeps it
-    return subprocess.Popen([sys.executable, "-m", "seal_ray", *arguments], stdout=log, stderr=log)
+    whole = command(python, arguments) if python else [sys.executable, "-m", "seal_ray", *arguments]
+    with folder.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(whole, stdout=log, stderr=log)
 
 
 def kill_when(process: subprocess.Popen[bytes], folder: Path, rows: int) -> bool:

@@ -21,7 +21,7 @@ from tests.shared import SHARED, needs_shared
 
 
 @pytest.fixture(scope="module")
-def finished(_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "run"
     run(small_run(folder, "--domain.test", "1"), Silent())
     return folder

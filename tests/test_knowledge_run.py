@@ -34,7 +34,7 @@ JOBS = Path(__file__).parents[1] / "jobs"
 TROUBLES = ("slow", "429 500", "garbage 503", "late 429 hollow")
 VERDICTS = ("right", "wrong", "unsure")
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
 
 
 @pytest.fixture(scope="module")

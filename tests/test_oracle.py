@@ -58,7 +58,7 @@ def test_the_best_of_all_and_the_best_of_each_family() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("oracle") / "run"
     few = ("--domain.name", "tests.test_oracle:FewDecisions", "--domain.test", "6", "--run.rounds", "0")
     run(config.load(JOB, ["--run.dir", str(folder), *few]), Silent())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from seal_ray.workers.crew import Crew
 from seal_ray.workers.split import Split
 from tests.runs import kill_when, results, small_run, start
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 @pytest.fixture(scope="module")
-def quiet_run(_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quiet_run(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One undisturbed run on one trainer, which the others are compared with."""
     folder = tmp_path_factory.mktemp("quiet") / "run"
     run(small_run(folder, "--workers.trainers", "1"), Silent())
@@ -73,14 +76,19 @@ def test_each_policy_is_the_one_before_and_one_adapter_more(quiet_run: Path) -> 
     assert [load_policy(store, version).rank for version in (1, 2)] == [16, 32]
 
 
-def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(quiet_run: Path, tmp_path: Path) -> None:
+def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(
+    quiet_run: Path, tmp_path: Path, forking_python: str
+) -> None:
     folder = tmp_path / "killed"
     rows = len(results(quiet_run)["self_edits"]) + len(results(quiet_run)["rewards"])
     moments = sorted(random.Random(3).sample(range(1, rows), 5))
-    killed = [kill_when(start(folder, "--workers.trainers", "1"), folder, moment) for moment in moments]
+
+    def begin() -> subprocess.Popen[bytes]:
+        return start(folder, "--workers.trainers", "1", python=forking_python)
+
+    killed = [kill_when(begin(), folder, moment) for moment in moments]
     assert killed.count(True) >= 4  # a moment is passed over when one flush brings the rows of two
-    process = start(folder, "--workers.trainers", "1")
-    assert process.wait(300) == 0, folder.with_suffix(".log").read_text()
+    assert begin().wait(300) == 0, folder.with_suffix(".log").read_text()
     assert results(folder) == results(quiet_run)
 
 

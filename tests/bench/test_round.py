@@ -38,6 +38,7 @@ def test_a_round_without_an_update_is_said_to_have_none() -> None:
         of_spans(SPANS[:3])
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_real_round_is_timed_and_drawn(tmp_path: Path) -> None:
     found = bench_round(str(CONFIG), SMALL, progress(quiet=True))
     assert json.loads(json.dumps(found.as_json()))["stages"].keys() == {"sample", "trial", "update"}

@@ -33,7 +33,7 @@ from seal_ray.workers import crew
 from seal_ray.workers.sampler import Sampler
 from seal_ray.workers.trainer import Trainer
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, reached
-from tests.forked import forking
+from tests.forked import forked, forking
 from tests.runs import results, rows_on_disk, small_run
 
 TITLES = {"trainer": "Trainer", "sampler": "Sampler", "driver": "noting_driver"}
@@ -144,7 +144,7 @@ def noting(python: str) -> Callable[[Config], None]:
         from seal_ray.run import run
         from seal_ray.ui import Silent
 
-        noted, usual = _noted(Path(config.dir)), crew._threads
+        noted = _noted(Path(config.dir))
 
         class NotingTrainer(Trainer):
             async def attempt(self, trial: Trial) -> Any:
@@ -157,8 +157,8 @@ def noting(python: str) -> Callable[[Config], None]:
                 return await super().sample(request)
 
         crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
-        crew._threads = lambda cpus: usual(cpus) | {"py_executable": python}
-        run(config, Silent())
+        with forked(python):
+            run(config, Silent())
 
     return noting_driver
 

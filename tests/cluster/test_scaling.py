@@ -29,4 +29,4 @@ def test_a_trial_costs_the_driver_at_most_three_milliseconds_and_next_to_no_memo
     driver = measured["driver"]
     assert driver["trials"] == 10_000
     assert driver["driver_ms_per_trial"] <= 3
-    assert driver["memory_bytes_per_trial"] < 4096
+    assert driver["memory_bytes_per_trial"] < 2048
