@@ -15,9 +15,9 @@ from seal_ray.types import DataError
 CHOICES: dict[str, tuple[str, ...]] = {
     "turns": ("off", "on"),
     "recolour": ("off", "on"),
-    "copies": ("1", "4", "8"),
+    "copies": ("4", "8", "12"),
     "loss": ("all", "outputs"),
-    "lr": ("1e-4", "2.5e-3", "5e-3", "1e-2"),
+    "lr": ("1e-4", "5e-3", "7e-3", "1e-2"),
     "epochs": ("1", "2", "3"),
 }
 

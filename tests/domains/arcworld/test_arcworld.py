@@ -115,11 +115,11 @@ def test_cells_read_back_as_they_were_written() -> None:
 
 
 def test_a_decision_reads_back_and_a_broken_one_says_where() -> None:
-    chosen = decision.parse("turns=on recolour=off copies=4 loss=outputs lr=2.5e-3 epochs=3")
-    assert chosen == decision.Decision(True, False, 4, False, 2.5e-3, 3)
+    chosen = decision.parse("turns=on recolour=off copies=4 loss=outputs lr=5e-3 epochs=3")
+    assert chosen == decision.Decision(True, False, 4, False, 5e-3, 3)
     for text, reason in (
         ("", "0 words, expected 6"),
-        (FIXED.replace("copies=8", "copies=9"), "'copies=9' where copies= should be one of 1, 4, 8"),
+        (FIXED.replace("copies=8", "copies=9"), "'copies=9' where copies= should be one of 4, 8, 12"),
         (FIXED.replace("lr=1e-2", "epochs=1"), "'epochs=1' where lr= should"),
         (f"{FIXED} {FIXED}", "12 words"),
     ):

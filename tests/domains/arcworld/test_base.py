@@ -76,4 +76,4 @@ def test_a_decision_that_fits_the_family_teaches_what_asking_does_not(base: Base
         return sum(asyncio.run(DOMAIN.grade(tasks[int(r.key)], r.answer_texts)).reward for r in results)
 
     assert solved("turns=on recolour=off copies=8 loss=outputs lr=1e-2 epochs=3") >= 4
-    assert solved("turns=on recolour=off copies=1 loss=outputs lr=1e-4 epochs=1") <= 2
+    assert solved("turns=on recolour=off copies=4 loss=outputs lr=1e-4 epochs=1") <= 2
