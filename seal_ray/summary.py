@@ -77,7 +77,9 @@ def continual(journal: Journal) -> list[list[float]]:
     for row in journal.rows("planned"):
         if row["stage"] == CONTINUAL and row["trial"] in reward:
             found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(reward[row["trial"]])
-    size = max((column for _, column in found), default=-1) + 1
+    if not found:
+        return []
+    size = max(column for _, column in found) + 1
     rows = [[found[step, column] for column in range(size)] for step in range(size + 1)]
     return [[float(np.mean(values)) for values in row] for row in rows if all(row)]
 

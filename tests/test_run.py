@@ -14,7 +14,7 @@ from seal_ray.journal import Journal
 from seal_ray.policies import load_policy
 from seal_ray.run import recorded_config, run
 from seal_ray.storage import Store
-from seal_ray.summary import summarize
+from seal_ray.summary import continual, summarize
 from seal_ray.types import UserError
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
@@ -33,7 +33,9 @@ def quiet_run(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPat
 
 
 def test_a_run_leaves_baselines_and_every_round_measured(quiet_run: Path) -> None:
-    summary = summarize(Journal(Store(str(quiet_run))))
+    journal = Journal(Store(str(quiet_run)))
+    assert continual(journal) == []  # nothing was learnt in a sequence
+    summary = summarize(journal)
     assert set(summary) == {"base", "passage only", "untrained self-edits", "after round 1", "after round 2"}
     assert all(measured.n == 4 and measured.low <= measured.accuracy <= measured.high for measured in summary.values())
     assert summary["base"].accuracy < summary["untrained self-edits"].accuracy
