@@ -103,7 +103,7 @@ async def _measured(
         knows_tasks = not settings.shape and settings.model in SHIPPED
         asking = await _asked(settings, spec, samplers, say) if knows_tasks else None
     finally:
-        await asyncio.gather(*(sampler._engine.close() for sampler in samplers.values()))
+        await asyncio.gather(*(sampler.close() for sampler in samplers.values()))
     return Found(what, where, len(requests), sampling, asking)
 
 

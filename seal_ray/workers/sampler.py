@@ -117,6 +117,10 @@ class Sampler:
             answers = [Completion("", 0, finished=False, refused=str(error))]
         return tuple(replace(answer, worker=self._name) for answer in answers)
 
+    async def close(self) -> None:
+        """End the engine. A pool kills the whole actor instead."""
+        await self._engine.close()
+
 
 _TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01}
 """Nats per token that rounding may put between an engine and the bank."""
