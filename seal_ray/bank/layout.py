@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -46,19 +47,26 @@ class Groups:
         self.counts = _tensor(counts, device)
         self.even = bool((counts == self.width).all())
         self.padding = self.slots * self.width - self.tokens if device.type == "cpu" else 0
-        if self.even:
-            return
-        starts = np.cumsum(counts) - counts
-        self.spans = [
-            (slot, slice(int(starts[slot]), int(starts[slot] + counts[slot])))
-            for slot in np.flatnonzero(counts).tolist()
-        ]
+        self._counts, self._starts = counts, np.cumsum(counts) - counts
+
+    @cached_property
+    def spans(self) -> list[tuple[int, slice]]:
         """Each busy slot and where its rows lie."""
-        within = np.arange(self.width)
-        pad = np.where(within < counts[:, None], starts[:, None] + within, np.minimum(starts, self.tokens - 1)[:, None])
-        place = np.arange(self.tokens) + np.repeat(np.arange(self.slots) * self.width - starts, counts)
-        self.pad_index = _tensor(pad.reshape(-1), device)
-        self.place = _tensor(place, device)
+        starts, ends = self._starts, self._starts + self._counts
+        return [(slot, slice(int(starts[slot]), int(ends[slot]))) for slot in np.flatnonzero(self._counts).tolist()]
+
+    @cached_property
+    def pad_index(self) -> Tensor:
+        """The packed token at each place of the padded slots."""
+        within, counts, starts = np.arange(self.width), self._counts[:, None], self._starts[:, None]
+        pad = np.where(within < counts, starts + within, np.minimum(starts, self.tokens - 1))
+        return _tensor(pad.reshape(-1), self.counts.device)
+
+    @cached_property
+    def place(self) -> Tensor:
+        """Where each packed token lies in the padded slots."""
+        shift = np.arange(self.slots) * self.width - self._starts
+        return _tensor(np.arange(self.tokens) + np.repeat(shift, self._counts), self.counts.device)
 
     def column(self, values_G: Tensor) -> Tensor:
         """`[N, 1]`: each slot's value at each of its tokens."""
