@@ -156,7 +156,7 @@ class Workers(Section):
     trainers: int = Field(1, ge=1)
     samplers: int = Field(1, ge=1)
     slots: int = Field(16, ge=1)
-    """Adapters one trainer works on at a time."""
+    """Adapters one trainer works on at a time; fewer where memory is short."""
     tokens_in_flight: int = Field(524_288, ge=1)
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     split: Literal["fixed", "auto"] = "fixed"

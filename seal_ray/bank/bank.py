@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -32,7 +33,8 @@ class Bank:
     """Many adapters on one frozen base model, each trained and asked as if it were alone.
 
     The model is used in place: frozen, put in eval mode, its linear layers taught to look at the bank while the bank
-    is at work. Between calls it behaves as before. Not safe to use from two threads at once.
+    is at work. Between calls it behaves as before. Not safe to use from two threads at once. It uses as many of its
+    `slots` as there is memory for.
     """
 
     def __init__(
@@ -83,9 +85,9 @@ class Bank:
     def step(self) -> list[JobResult]:
         """Train every busy slot for one step, or ask the adapters that wait; the results that are ready."""
         results, self.refused = self.refused, []
-        free = self.slots - len(self.training.running)
-        if free and self.queue:
-            self.training.admit([self.queue.popleft() for _ in range(min(free, len(self.queue)))])
+        next_ones = list(islice(self.queue, self.slots - len(self.training.running)))
+        if next_ones and (room := self.training.room(next_ones)):
+            self.training.admit([self.queue.popleft() for _ in next_ones[:room]])
         if len(self.waiting) >= self.slots or (self.waiting and not self.training.running):
             batch, self.waiting = self.waiting[: self.slots], self.waiting[self.slots :]
             results += self._ask(batch)
@@ -112,13 +114,8 @@ class Bank:
         return [tuple(scores) for scores in self._within(rows, lambda part: self._score(PLAIN, part), _text_tokens)]
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
-        """Bytes a training slot holds for an adapter of this shape: weights, gradient and two moments.
-
-        A base in half precision adds the copy of the weights that it computes with.
-        """
-        numbers = Plan(lora.rank, matching(self.home.sites, lora.targets)).size
-        master, computed = self.training.dtype.itemsize, self.home.dtype.itemsize
-        return numbers * (4 * master + (computed if computed != master else 0))
+        """Bytes a training slot holds for an adapter of this shape."""
+        return Plan(lora.rank, matching(self.home.sites, lora.targets)).size * self.training.number_bytes()
 
     def _ask(self, batch: list[Trained]) -> list[JobResult]:
         """Answer all prompts of these adapters together."""

@@ -1,4 +1,7 @@
-"""How many tokens one pass may have: planned from what the first pass keeps for its backward half, and what is free."""
+"""How many slots there is memory for, and how many tokens one pass may have.
+
+Tokens are planned from what the first pass keeps for its backward half, and what is free.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,11 @@ class Kept(saved_tensors_hooks):
 def tokens_that_fit(kept: int, tokens: int, device: torch.device) -> int:
     """For passes that keep as much a token as one that kept so many bytes for so many tokens."""
     return max(1, min(MOST, int(SHARE * free_bytes(device) * tokens / max(1, kept))))
+
+
+def slots_that_fit(slot: int, held: int, device: torch.device) -> int:
+    """Of so many bytes each, where all together hold so many now."""
+    return int(SHARE * (free_bytes(device) + held)) // slot
 
 
 def free_bytes(device: torch.device) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import PackedAttention
-from seal_ray.bank.budget import FIRST, Kept, tokens_that_fit
+from seal_ray.bank.budget import FIRST, Kept, slots_that_fit, tokens_that_fit
 from seal_ray.bank.layout import Row, cut, pack
 from seal_ray.bank.linear import Adapters, Installed, Views
 from seal_ray.bank.lora import Plan, initial_weights, move
@@ -89,6 +89,22 @@ class Slots:
     def _empty(self, rows: int, width: int) -> Tensor:
         return torch.zeros(rows, width, dtype=self.dtype, device=self.home.device)
 
+    def number_bytes(self) -> int:
+        """What a slot holds for each number of its adapter: the number, its gradient and two moments.
+
+        A base in half precision adds the copy of the number that it computes with.
+        """
+        master, computed = self.dtype.itemsize, self.home.dtype.itemsize
+        return 4 * master + (computed if computed != master else 0)
+
+    def room(self, queue: Sequence[Prepared]) -> int:
+        """How many of the queue there is memory for; one at least when no slot is busy."""
+        busy = len(self.running)
+        plan = self._plan_of([*(run.prepared for run in self.running), *queue])
+        held = sum(buffer.nbytes for buffer in self.buffers_SP)
+        fitting = slots_that_fit(plan.size * self.number_bytes(), held, self.home.device)
+        return max(fitting - busy, 0 if busy else 1)
+
     def admit(self, newcomers: Sequence[Prepared]) -> None:
         """Give each newcomer a slot, with a fresh adapter drawn from its seed."""
         first = len(self.running)
@@ -105,8 +121,7 @@ class Slots:
     def _fit(self) -> None:
         """Make the buffers as large as the busy slots need, and not much larger."""
         busy = len(self.running)
-        specs = [(run.prepared.job.lora.rank, run.prepared.sites) for run in self.running]
-        plan = Plan.union(specs, self.home.sites)
+        plan = self._plan_of([run.prepared for run in self.running])
         held = len(self.losses_SK)
         if plan != self.plan or not busy <= held <= 2 * busy:
             for number, old in enumerate(self.buffers_SP):
@@ -118,6 +133,9 @@ class Slots:
             old, self.losses_SK = self.losses_SK[:busy], self._empty(len(self.buffers_SP[0]), steps)
             width = min(old.shape[1], steps)
             self.losses_SK[: len(old), :width] = old[:, :width]
+
+    def _plan_of(self, jobs: Sequence[Prepared]) -> Plan:
+        return Plan.union([(prepared.job.lora.rank, prepared.sites) for prepared in jobs], self.home.sites)
 
     def step(self) -> list[Trained]:
         """Advance every busy slot by one step; those that are done, or failed, leave their slots."""

@@ -1,4 +1,4 @@
-"""The tokens of a pass are planned from what the first one kept and what is free, and change no outcome."""
+"""Slots and the tokens of a pass are planned from what is free, and change no outcome."""
 
 from __future__ import annotations
 
@@ -48,3 +48,27 @@ def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     bank = Bank(make_model(), make_tokenizer(), slots=2, tokens_per_step=100)
     list(bank.run(jobs(2)))
     assert bank.training.tokens_per_step == 100
+
+
+@pytest.mark.parametrize("slots", [0.5, 1, 3])
+def test_no_more_slots_are_used_than_there_is_memory_for_and_the_outcome_is_the_same(
+    slots: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {result.key: result for result in Bank(make_model(), make_tokenizer(), slots=6).run(jobs(7))}
+    bank = Bank(make_model(), make_tokenizer(), slots=6)
+    memory = slots * bank.memory_per_slot(jobs(1)[0].lora) / budgets.SHARE
+    monkeypatch.setattr(budgets, "free_bytes", lambda device: memory - held(bank))
+    for job in jobs(7):
+        bank.submit(job)
+    few, busy = {}, []
+    while bank.busy:
+        few |= {result.key: result for result in bank.step()}
+        busy.append(len(bank.training.running))
+    assert max(busy) == max(1, slots)
+    for key, result in few.items():
+        assert result.losses == pytest.approx(whole[key].losses, abs=1e-11)
+    assert few.keys() == whole.keys()
+
+
+def held(bank: Bank) -> int:
+    return sum(buffer.nbytes for buffer in bank.training.buffers_SP)
