@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,20 +52,26 @@ class Work:
     """Tokens that the base ran over, whatever they were for."""
 
 
-def count(bank: Bank, waves: Sequence[Sequence[Job]]) -> Work:
-    """Run jobs, a wave at a time (one wave: slots are refilled as they finish), and count what it took."""
-    model, passes = bank.home.model, []
-    hook = model.register_forward_pre_hook(
+@contextmanager
+def counted_passes(bank: Bank) -> Iterator[list[int]]:
+    """The tokens of every run of the base, as they come."""
+    passes: list[int] = []
+    hook = bank.home.model.register_forward_pre_hook(
         lambda module, args, kwargs: passes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    tokens = 0
     try:
-        with Counted() as counted:
-            for wave in waves:
-                for result in bank.run(wave):
-                    if result.failure:
-                        raise RuntimeError(f"{result.key}: {result.failure.reason}")
-                    tokens += result.tokens
+        yield passes
     finally:
         hook.remove()
+
+
+def count(bank: Bank, waves: Sequence[Sequence[Job]]) -> Work:
+    """Run jobs, a wave at a time (one wave: slots are refilled as they finish), and count what it took."""
+    tokens = 0
+    with counted_passes(bank) as passes, Counted() as counted:
+        for wave in waves:
+            for result in bank.run(wave):
+                if result.failure:
+                    raise RuntimeError(f"{result.key}: {result.failure.reason}")
+                tokens += result.tokens
     return Work(counted.flops, counted.products, sum(counted.calls.values()), len(passes), tokens, sum(passes))

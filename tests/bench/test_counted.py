@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from seal_ray.bank import Bank
 from seal_ray.bench.counted import Work, count
-from seal_ray.bench.lengths import drawn
+from seal_ray.bench.lengths import drawn, recorded
 from seal_ray.bench.models import numbers_tokenizer, random_model
-from seal_ray.bench.refill import jobs, waves
+from seal_ray.bench.refill import going_on, jobs, waves, went
 from seal_ray.shape import Shape
+from tests.shared import SHARED, needs_shared
 
 SLOTS, TRIALS = 8, 32
 BUDGET = Work(flops=2_263_502_848, products=3_600, kernels=46_000, passes=51, tokens=13_696, computed=13_696)
 """For all trials, asking none. Lower a number when the work has become less; raise one only with a reason."""
 
 
-def bank() -> Bank:
+def bank(slots: int = SLOTS) -> Bank:
     model = random_model("tiny", Shape(2, 32, 64, 2, 2, 16, 64, True), torch.float32, "cpu", 512)
-    return Bank(model, numbers_tokenizer(64), slots=SLOTS)
+    return Bank(model, numbers_tokenizer(64), slots=slots)
 
 
 def test_the_work_of_trials_stays_within_its_budget() -> None:
@@ -35,3 +39,20 @@ def test_refilled_slots_take_fewer_passes_than_waves_in_lock_step() -> None:
     waved, refilled = count(bank(), waves(every, SLOTS)), count(bank(), [every])
     assert waved.tokens == refilled.tokens
     assert waved.passes > 1.3 * refilled.passes
+
+
+def test_waves_that_go_on_compute_every_slot_until_the_longest_trial_is_done() -> None:
+    every = jobs(drawn(), TRIALS, 64, epochs=1)
+    idle, computing = (went(bank(), parts) for parts in (waves(every, SLOTS), map(going_on, waves(every, SLOTS))))
+    assert idle.steps == sum(len(job.texts or ()) for job in every)
+    assert computing.passes == idle.passes
+    assert computing.steps == SLOTS * idle.passes
+
+
+@pytest.mark.parametrize("lengths", ["drawn", pytest.param("recorded", marks=needs_shared)])
+def test_refilled_slots_are_in_use_nine_tenths_of_a_round(lengths: str) -> None:
+    work = drawn() if lengths == "drawn" else recorded(SHARED / "data/seal_records/rank_iter0.json")
+    short = replace(work, edits=tuple((2,) * len(edit) for edit in work.edits))  # slots fill by the number of texts
+    slots, trials = 16, 750
+    found = went(bank(slots), [jobs(short, trials, 64, epochs=1)])
+    assert found.steps / (slots * found.passes) > 0.9
