@@ -66,11 +66,13 @@ def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
 
 
 @app.command(name="eval")
-def evaluate(dir: str, *, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
+def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
     """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
 
     Parameters
     ----------
+    others
+        Runs of other seeds; the tasks of all are taken together.
     oracle
         Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
     quiet
@@ -81,8 +83,12 @@ def evaluate(dir: str, *, oracle: bool = False, quiet: bool = False, as_json: As
     from seal_ray.storage import Store
     from seal_ray.summary import summarize
 
-    recorded_config(dir)  # refuses what is no run
-    summary = summarize(Journal(Store(dir)))
+    every = (dir, *others)
+    for each in every:
+        recorded_config(each)  # refuses what is no run
+    summary = summarize(*(Journal(Store(each)) for each in every))
+    if oracle and others:
+        raise UserError("--oracle searches one run's tasks at a time: give one directory")
     if oracle:
         from seal_ray.oracle import oracle as search
         from seal_ray.ui import progress
@@ -92,7 +98,7 @@ def evaluate(dir: str, *, oracle: bool = False, quiet: bool = False, as_json: As
         summary |= found.arms()
         for line in found.lines():
             _say(line)
-    _show(summary, as_json, dir)
+    _show(summary, as_json, "" if others else dir)
 
 
 @app.command

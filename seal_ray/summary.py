@@ -34,13 +34,16 @@ class Interval:
     """Of those, how many are asked questions that a model wrote."""
 
 
-def summarize(journal: Journal) -> dict[str, Interval]:
-    """Per arm of the evaluation, in the order they were begun."""
-    written = synthetic(journal)
-    return {
-        arm: replace(interval(list(rewards.values())), synthetic=len(written & rewards.keys()))
-        for arm, rewards in task_rewards(journal).items()
-    }
+def summarize(*journals: Journal) -> dict[str, Interval]:
+    """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together."""
+    rewards: dict[str, list[float]] = defaultdict(list)
+    with_written: dict[str, int] = defaultdict(int)
+    for journal in journals:
+        written = synthetic(journal)
+        for arm, of_task in task_rewards(journal).items():
+            rewards[arm] += of_task.values()
+            with_written[arm] += len(written & of_task.keys())
+    return {arm: replace(interval(found), synthetic=with_written[arm]) for arm, found in rewards.items()}
 
 
 def synthetic(journal: Journal) -> set[str]:
