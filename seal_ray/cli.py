@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 import seal_ray
+from seal_ray.bench.commands import bench
+from seal_ray.options import AsJson, Overrides
 from seal_ray.types import UserError
 
 app = App(
@@ -19,11 +19,7 @@ app = App(
     version=seal_ray.__version__,
     help_format="plaintext",  # markdown would double the time to answer
 )
-bench = App(name="bench", help="Measure how fast this machine does what a run does.")
 app.command(bench)
-
-Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]
-AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
 
 
 @app.command
@@ -91,9 +87,9 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
     if oracle:
         from seal_ray.oracle import oracle as search
-        from seal_ray.ui import progress
+        from seal_ray.ui import progress, start_log
 
-        _log(quiet)
+        start_log(quiet)
         found = search(dir, progress(quiet))
         summary |= found.arms()
         for line in found.lines():
@@ -119,9 +115,9 @@ def demo(
         Where the run goes; empty: runs/demo-SEED.
     """
     from seal_ray.demo import run_demo
-    from seal_ray.ui import progress
+    from seal_ray.ui import progress, start_log
 
-    _log(quiet)
+    start_log(quiet)
     target = dir or f"runs/demo-{seed}"
     _show(run_demo(seed, target, progress(quiet), progress(quiet)), as_json)
     _say(f"report: {_write_report(target)}")
@@ -196,107 +192,6 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
     if bool(records) == simulate:
         raise UserError("give either --records FILE or --simulate")
     _facts(simulations() if simulate else replay(records), as_json)
-
-
-@bench.command
-def trials(
-    *,
-    shape: str = "llama-30m",
-    model: str = "",
-    lengths: str = "",
-    device: str = "",
-    dtype: str = "",
-    slots: tuple[int, ...] = (1, 4, 16, 32),
-    pairs: int = 3,
-    chart: str = "",
-    as_json: AsJson = False,
-) -> None:
-    """Trials a second: as published, with PEFT and Trainer one at a time, and in banks of several sizes.
-
-    Parameters
-    ----------
-    shape
-        An architecture with random weights, such as qwen2.5-7b.
-    model
-        A model's folder or hub name, in its place.
-    lengths
-        A recorded round; its texts are as long as these trials' are.
-    device
-        cpu or cuda; empty: cuda where there is one.
-    dtype
-        Empty: bfloat16 on a GPU, float32 on a CPU.
-    slots
-        Sizes of banks.
-    pairs
-        How often everything is measured; medians are shown.
-    chart
-        A file for the table as a picture (SVG).
-    """
-    from seal_ray.bench.trials import Settings, show
-
-    show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
-
-
-@bench.command(name="round")
-def round_(
-    config: str = "jobs/microworld.toml",
-    *overrides: Overrides,
-    picture: str = "",
-    quiet: bool = False,
-    as_json: AsJson = False,
-) -> None:
-    """Time a whole round: sampling, trials and the update, what overlapped and who waited.
-
-    Parameters
-    ----------
-    config
-        A TOML file; one round of it is done in a directory that is thrown away.
-    picture
-        A file for the timeline (HTML).
-    quiet
-        No progress.
-    """
-    from seal_ray.bench.round import bench_round, draw, table
-    from seal_ray.ui import progress
-
-    _log(quiet)
-    found = bench_round(config, overrides, progress(quiet))
-    if picture:
-        draw(found, picture)
-    print(json.dumps(found.as_json()) if as_json else table(found))
-
-
-@bench.command
-def samples(
-    *,
-    model: str = "microworld",
-    shape: str = "",
-    passages: int = 16,
-    per_passage: int = 5,
-    max_tokens: int = 200,
-    pairs: int = 3,
-    as_json: AsJson = False,
-) -> None:
-    """Samples a second, transformers against vllm; with the micro-world's base, also trials asked in either.
-
-    Parameters
-    ----------
-    model
-        A shipped base, a model's folder or a hub name.
-    shape
-        An architecture with random weights in its place, such as llama-30m.
-    passages
-        Different prompts.
-    per_passage
-        Samples of each; all are asked for at once.
-    max_tokens
-        Of a sample.
-    pairs
-        How often everything is measured; medians are shown.
-    """
-    from seal_ray.bench.samples import Settings, show
-
-    show(Settings(model, shape, passages, per_passage, max_tokens, pairs), as_json)
 
 
 @app.command
@@ -392,9 +287,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     from seal_ray.run import run as run_all
-    from seal_ray.ui import progress
+    from seal_ray.ui import progress, start_log
 
-    _log(quiet)
+    start_log(quiet)
     _show(run_all(config, progress(quiet), force), as_json, config.dir)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
 
@@ -439,10 +334,3 @@ def _facts(found: dict[str, float], as_json: bool) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _log(quiet: bool) -> None:
-    level = logging.WARNING if quiet or sys.stderr.isatty() else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,14 @@ from rich.progress import Task as Bar
 from rich.text import Text
 
 logger = logging.getLogger("seal_ray")
+
+
+def start_log(quiet: bool = False) -> None:
+    """Write the log to the terminal; only its warnings when asked for quiet, or where bars are shown."""
+    level = logging.WARNING if quiet or sys.stderr.isatty() else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Progress(Protocol):

@@ -1,0 +1,10 @@
+"""Options that several commands of `seal-ray` have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="Settings, as `--section.key value`.")]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
