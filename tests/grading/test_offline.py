@@ -9,7 +9,7 @@ import pytest
 
 from seal_ray.grading import Item, load
 from seal_ray.grading.agreement import grade_records
-from seal_ray.grading.fit import Data, cross_validate, write
+from seal_ray.grading.fit import Data, cross_validate, repeated, write
 from seal_ray.grading.offline import WEIGHTS, Offline
 from seal_ray.types import UserError
 from tests.shared import SHARED, needs_shared
@@ -66,23 +66,24 @@ def recorded() -> Data:
 
 
 @cache
-def held_out() -> dict[str, float]:
-    return cross_validate(recorded())
+def held_out() -> tuple[dict[str, float], dict[str, float]]:
+    """The default way of folding, and the average over five."""
+    return cross_validate(recorded()), repeated(recorded(), seed=0, repeats=5)
 
 
 @needs_shared
 def test_on_passages_left_out_of_the_fit_it_agrees_with_the_recorded_judge() -> None:
-    found = held_out()
-    assert found["n"] == 8698
-    assert found["agreement"] >= 0.875
-    assert found["distinct_agreement"] >= 0.87
-    assert found["kappa"] >= 0.73
-    assert abs(found["reward_bias"]) <= 0.01
+    for found in held_out():
+        assert found["n"] == 8698
+        assert found["agreement"] >= 0.89
+        assert found["distinct_agreement"] >= 0.88
+        assert found["kappa"] >= 0.76
+        assert abs(found["reward_bias"]) <= 0.01
 
 
 @needs_shared
 def test_on_passages_left_out_of_the_fit_it_chooses_self_edits_nearly_as_well_as_the_recorded_judge() -> None:
-    assert held_out()["gain_kept"] >= 0.8
+    assert all(found["gain_kept"] >= 0.8 for found in held_out())
 
 
 @needs_shared
