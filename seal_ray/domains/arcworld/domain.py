@@ -98,8 +98,8 @@ class ArcWorld:
         return None
 
     def candidates(self) -> Iterator[str]:
-        """Every decision there is, as the policy would write it."""
-        return decision.candidates()
+        """The decisions of the oracle's grid, as the policy would write them."""
+        return decision.grid()
 
     def choices(self, completion: str) -> dict[str, str]:
         decision.parse(completion)
