@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 
 # Two files of tests side by side, each on one core: TESTS=tests/bank BESIDE=0 runs some alone.
 test: $(VENV)/.tested-with browser
-	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .

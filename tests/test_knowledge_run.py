@@ -17,7 +17,7 @@ from seal_ray.config import Config, load
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.registry import load_domain
-from seal_ray.journal import Journal
+from seal_ray.journal import TABLES, Journal
 from seal_ray.questions import with_questions
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
@@ -33,6 +33,7 @@ from tests.servers import ok, serving
 JOBS = Path(__file__).parents[1] / "jobs"
 TROUBLES = ("slow", "429 500", "garbage 503", "late 429 hollow")
 VERDICTS = ("right", "wrong", "unsure")
+SECRET = "sk-used-and-never-kept"
 
 pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
 
@@ -64,10 +65,12 @@ def outcomes(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_small_job_is_judged_rightly_over_an_endpoint_that_is_late_refusing_and_talks_nonsense(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
     with judge_server(trouble) as server:
         options = {"base_url": server.url, "model": "judge", "timeout": 1.0, "retries": 9, "backoff": 0.001}
+        options |= {"key_env": "JUDGE_KEY", "cache": str(tmp_path / "cache.jsonl")}
         more = ["--grading.name", "judge", "--grading.options", json.dumps(options), "--trial.optim.lr", "0.05"]
         summary = run(job(tmp_path / "run", model, *more, "--evaluation.samples", "3"), Silent())
     assert {"base", "passage only", "in-context", "untrained self-edits", "after round 1"} == summary.keys()
@@ -84,6 +87,11 @@ def test_the_small_job_is_judged_rightly_over_an_endpoint_that_is_late_refusing_
     lost = sum(what != "slow" for answer in answers for what in trouble(answer).partition(":")[0].split())
     assert server.tries.total() >= len(answers) + lost
     assert server.tries.keys() == answers, "an empty answer is a no without asking"
+    assert server.keys == {f"Bearer {SECRET}"}
+    assert "JUDGE_KEY" in (tmp_path / "run/config.json").read_text()
+    kept = [repr(list(Journal(Store(str(tmp_path / "run"))).rows(table))) for table in TABLES]
+    kept += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET in text for text in kept), "a key is used and never kept"
 
 
 QUESTIONS = ok({"choices": [{"text": " Where is it?\nAnswer: Here\n\nQuestion 2: When?\nAnswer: Now"}]})
