@@ -79,12 +79,12 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     from seal_ray.storage import Store
     from seal_ray.summary import summarize
 
+    if oracle and others:
+        raise UserError("--oracle searches one run's tasks at a time: give one directory")
     every = (dir, *others)
     for each in every:
         recorded_config(each)  # refuses what is no run
     summary = summarize(*(Journal(Store(each)) for each in every))
-    if oracle and others:
-        raise UserError("--oracle searches one run's tasks at a time: give one directory")
     if oracle:
         from seal_ray.oracle import oracle as search
         from seal_ray.ui import progress, start_log

@@ -103,7 +103,7 @@ def ask(path: str, command: list[str]) -> None:
         server.recv(1)
 
 
-def seal_ray(python: str, arguments: Sequence[str]) -> None:
+def run_command(python: str, arguments: Sequence[str]) -> None:
     from seal_ray.cli import main
 
     with forked(python):
@@ -112,4 +112,6 @@ def seal_ray(python: str, arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     verb, subject, *rest = sys.argv[1:]
-    {"serve": lambda: serve(subject), "ask": lambda: ask(subject, rest), "run": lambda: seal_ray(subject, rest)}[verb]()
+    {"serve": lambda: serve(subject), "ask": lambda: ask(subject, rest), "run": lambda: run_command(subject, rest)}[
+        verb
+    ]()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seal_ray.bank import Bank, Job
+from seal_ray.bank import Bank, Job, JobResult
 
 # Where in the arguments a product's two matrices stand.
 PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "addmm_": 1, "baddbmm": 1, "baddbmm_": 1}
@@ -65,13 +65,17 @@ def counted_passes(bank: Bank) -> Iterator[list[int]]:
         hook.remove()
 
 
+def done(bank: Bank, waves: Iterable[Sequence[Job]]) -> Iterator[JobResult]:
+    """Run jobs, a wave at a time; in one wave slots are refilled as they finish. A bench with a failed trial ends."""
+    for wave in waves:
+        for result in bank.run(wave):
+            if result.failure:
+                raise RuntimeError(f"a trial of the bench failed: {result.key}: {result.failure.reason}")
+            yield result
+
+
 def count(bank: Bank, waves: Sequence[Sequence[Job]]) -> Work:
-    """Run jobs, a wave at a time (one wave: slots are refilled as they finish), and count what it took."""
-    tokens = 0
+    """Do jobs in waves, and count what it took."""
     with counted_passes(bank) as passes, Counted() as counted:
-        for wave in waves:
-            for result in bank.run(wave):
-                if result.failure:
-                    raise RuntimeError(f"{result.key}: {result.failure.reason}")
-                tokens += result.tokens
+        tokens = sum(result.tokens for result in done(bank, waves))
     return Work(counted.flops, counted.products, sum(counted.calls.values()), len(passes), tokens, sum(passes))

@@ -21,7 +21,7 @@ from statistics import median
 import torch
 
 from seal_ray.bank import Bank, Job, TokenText
-from seal_ray.bench.counted import counted_passes
+from seal_ray.bench.counted import counted_passes, done
 from seal_ray.bench.lengths import LORA, OPTIM, Workload, workload
 from seal_ray.bench.models import build
 from seal_ray.models import resolve
@@ -69,14 +69,9 @@ class Went:
 
 def went(bank: Bank, parts: Iterable[Sequence[Job]]) -> Went:
     """Run jobs, a part at a time; one part alone is refilled."""
-    steps = 0
     with counted_passes(bank) as passes:
         started, processor = time.perf_counter(), time.process_time()
-        for part in parts:
-            for result in bank.run(part):
-                if result.failure:
-                    raise RuntimeError(f"a trial of the bench failed: {result.failure.reason}")
-                steps += result.steps
+        steps = sum(result.steps for result in done(bank, parts))
         return Went(time.perf_counter() - started, time.process_time() - processor, len(passes), steps)
 
 

@@ -18,6 +18,7 @@ from seal_ray.journal import Journal
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Seen
 from seal_ray.storage import Store
+from seal_ray.stretches import joined
 from seal_ray.types import UserError
 
 TOGETHER = 0.15
@@ -115,7 +116,9 @@ class Time:
     """Turns a stretch of wall time into seconds of work: workers that share cores slow each other down."""
 
     def __init__(self, spans: Sequence[dict[str, Any]], cores: int) -> None:
-        self.busy = {worker: list(_merged(own)) for worker, own in _by_worker(spans).items()}
+        self.busy = {
+            worker: joined((span["start"], span["end"]) for span in own) for worker, own in _by_worker(spans).items()
+        }
         changes: Counter[float] = Counter()
         for periods in self.busy.values():
             for start, end in periods:
@@ -190,20 +193,6 @@ def _by_worker(spans: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     for span in spans:
         found[span["worker"]].append(span)
     return found
-
-
-def _merged(spans: Iterable[dict[str, Any]]) -> Iterator[tuple[float, float]]:
-    """The periods in which at least one of these was under way."""
-    start = end = None
-    for span in sorted(spans, key=lambda span: span["start"]):
-        if start is None or end is None or span["start"] > end:
-            if start is not None and end is not None:
-                yield start, end
-            start, end = span["start"], span["end"]
-        else:
-            end = max(end, span["end"])
-    if start is not None and end is not None:
-        yield start, end
 
 
 def _start(directory: str, spans: Sequence[dict[str, Any]]) -> float:
