@@ -110,6 +110,9 @@ class Update(Section):
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
+    hold: float = Field(0.0, ge=0)
+    """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
+    not cost it what trials that start from it build on. 0 lets them move, as in the paper."""
     max_rank: int = Field(0, ge=0)
     """Compress the policy's summed adapters to this rank after each round, error reported; 0 never does."""
 

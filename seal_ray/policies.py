@@ -11,7 +11,7 @@ from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
 from seal_ray.journal import Journal
 from seal_ray.storage import Store
-from seal_ray.types import Example, Prompt, derive_seed
+from seal_ray.types import Example, Lesson, Prompt, Task, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
@@ -52,16 +52,21 @@ class Policies:
         self._journal.flush()
         await self.serve(version, adapter)
 
-    async def next(self, kept: Sequence[Candidate], progress: Progress) -> int:
-        """Finetune on the kept self-edits, unless that was done before, and use the result."""
+    async def next(self, kept: Sequence[Candidate], tasks: Sequence[Task], progress: Progress) -> int:
+        """Finetune on the kept self-edits, unless that was done before, and use the result.
+
+        What the update may hold the policy to are the answers to these tasks' questions.
+        """
         version = self._version + 1
         if version in self._finished:
             return await self.use(version)
         settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
-        examples = [Example(c.edit.completion, c.edit.prompt) for c in kept]
+        examples = tuple(Example(c.edit.completion, c.edit.prompt) for c in kept)
+        held = tuple(Example(q.answer, q.prompt) for task in tasks for q in task.questions) if settings.hold else ()
+        lesson = Lesson(examples, settings.lora, settings.optim, seed, held, settings.hold)
         progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
         start = time.monotonic()
-        result = await self._crew.update(examples, settings.lora, settings.optim, seed, settings.max_rank)
+        result = await self._crew.update(lesson, settings.max_rank)
         save_policy(self._store, version, result.adapter)
         row = {
             "key": str(version),

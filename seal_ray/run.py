@@ -80,15 +80,14 @@ async def _rounds(
         for round_ in range(1, config.run.rounds + 1):
             fresh = round_ if config.domain.fresh else 1
             drawn = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
-            tasks = await ready(drawn)
-            if config.domain.unsolved:
-                tasks = await lab.unsolved(tasks)
+            drawn = await ready(drawn)
+            tasks = await lab.unsolved(drawn) if config.domain.unsolved else drawn
             _, candidates = await asyncio.gather(
                 _evaluate(lab, config, held_out), lab.explore(round_, tasks, rule.needs_rewards)
             )
             kept = choose(rule, candidates, config.run.seed, round_)
             journal_kept(journal, kept, round_)
-            lab.policy = await policies.next(kept, progress)
+            lab.policy = await policies.next(kept, drawn, progress)
             crew.rebalance()
         await _evaluate(lab, config, held_out)
         await measure_continual(config, lab, policies, crew, held_out, progress)

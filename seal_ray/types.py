@@ -134,6 +134,20 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a policy is finetuned on, and how."""
+
+    examples: tuple[Example, ...]
+    lora: LoraSpec
+    optim: OptimSpec
+    seed: int
+    held: tuple[Example, ...] = ()
+    """Texts on which the policy is to predict what it did before."""
+    hold: float = 0.0
+    """Weight of their divergence beside the loss of the examples."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """The unit of work: train a fresh adapter on a recipe, then ask the questions, closed book.
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of packed labelled tokens, in chunks, so that no float32 copy of all logits is made."""
+"""Losses of packed tokens, in chunks, so that no float32 copy of all logits is made."""
 
 from __future__ import annotations
 
@@ -30,11 +30,32 @@ def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tenso
     return torch.cat(losses), logits_LV
 
 
+def divergences_and_grad(logits_LV: Tensor, held_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the predictions have moved from those to be held, as `KL(held ‖ now)`, in float32 or better.
+
+    And the gradient of their weighted sum with respect to the logits, in place of the logits.
+    """
+    divergences = []
+    for rows in _slices(logits_LV):
+        now, held = (_wide(x_LV[rows]).log_softmax(1) for x_LV in (logits_LV, held_LV))
+        probs = held.exp()
+        divergences.append((probs * (held - now)).sum(1))
+        logits_LV[rows] = now.exp_().sub_(probs).mul_(weights_L[rows, None])
+    return torch.cat(divergences), logits_LV
+
+
 def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Rows, their logits, the log of the sum of their exponentials, and the target's logit."""
+    for rows in _slices(logits_LV):
+        chunk = _wide(logits_LV[rows])
+        yield rows, chunk, chunk.logsumexp(1), chunk.gather(1, targets_L[rows, None])[:, 0]
+
+
+def _slices(logits_LV: Tensor) -> Iterator[slice]:
     height = max(1, (CHUNK_ON_CPU if logits_LV.device.type == "cpu" else CHUNK_ELEMENTS) // logits_LV.shape[1])
     for at in range(0, max(1, len(logits_LV)), height):
-        rows = slice(at, min(at + height, len(logits_LV)))
-        chunk = logits_LV[rows]
-        chunk = chunk.float() if chunk.dtype.itemsize < 4 else chunk
-        yield rows, chunk, chunk.logsumexp(1), chunk.gather(1, targets_L[rows, None])[:, 0]
+        yield slice(at, min(at + height, len(logits_LV)))
+
+
+def _wide(logits_LV: Tensor) -> Tensor:
+    return logits_LV.float() if logits_LV.dtype.itemsize < 4 else logits_LV

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seal_ray.bank.job import Job, TokenText
 from seal_ray.bank.lora import Site, matching
 from seal_ray.bank.optim import batch_order
-from seal_ray.types import DataError, OptimSpec
+from seal_ray.types import DataError, OptimSpec, derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ class Prepared:
     texts: tuple[Text, ...]
     batches: tuple[tuple[int, ...], ...]
     """Indices into `texts`, one tuple per training step; empty when nothing is trained."""
+    held: tuple[Text, ...]
+    held_batches: tuple[tuple[int, ...], ...]
+    """Likewise; empty when none is held."""
     statements: tuple[Text, ...]
     warnings: tuple[str, ...]
 
@@ -49,6 +52,7 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
     chosen: tuple[Site, ...] = ()
     texts: tuple[Text, ...] = ()
     batches: tuple[tuple[int, ...], ...] = ()
+    held: tuple[Text, ...] = ()
     if job.texts is not None:
         _check_settings(job)
         chosen = matching(sites, job.lora.targets)
@@ -58,6 +62,7 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
                 "no token of the recipe carries loss; give a text of two tokens or more, one of them learnt"
             )
         batches = tuple(map(tuple, batch_order(len(texts), job.optim, job.seed)))
+        held = _texts("held text", job.held if job.hold else (), vocabulary, max_length, warnings)
     for number, prompt in enumerate(job.prompts):
         _check_ids(f"prompt {number}", prompt, vocabulary)
         if len(prompt) + job.max_new_tokens > positions:
@@ -68,7 +73,17 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
     statements = _texts("statement", job.statements, vocabulary, max_length, warnings, keep_all=True)
     for warning in warnings:
         log.warning("%s: %s", job.key, warning)
-    return Prepared(job, chosen, texts, batches, statements, tuple(warnings))
+    held_order = held_batches(len(held), len(batches), job)
+    return Prepared(job, chosen, texts, batches, held, held_order, statements, tuple(warnings))
+
+
+def held_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...]:
+    """A batch for each step; the texts are gone through as often as that takes."""
+    if not texts:
+        return ()
+    epochs = -(-steps // -(-texts // job.optim.batch_size))
+    order = batch_order(texts, replace(job.optim, epochs=epochs), derive_seed("held", job.seed))
+    return tuple(map(tuple, order[:steps]))
 
 
 def _texts(

@@ -7,19 +7,20 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.budget import FIRST, Kept, slots_that_fit, tokens_that_fit
-from seal_ray.bank.layout import Row, cut, pack
+from seal_ray.bank.layout import Layout, Row, cut, pack
 from seal_ray.bank.linear import Adapters, Installed, Views
 from seal_ray.bank.lora import Plan, initial_weights, move
-from seal_ray.bank.loss import token_losses_and_grad
+from seal_ray.bank.loss import divergences_and_grad, token_losses_and_grad
 from seal_ray.bank.optim import StepScalars, adamw_step
-from seal_ray.bank.prepare import Prepared
+from seal_ray.bank.prepare import Prepared, Text
 from seal_ray.types import Failure
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,22 @@ class Running:
         return len(self.prepared.batches)
 
     def rows(self, slot: int) -> list[Row]:
-        """The batch of the next step. Each labelled token weighs the same, and all of them together one."""
-        texts = [self.prepared.texts[index] for index in self.prepared.batches[self.step]]
-        weight = 1.0 / sum(len(text.labels) for text in texts)
-        return [Row(slot, text.ids, text.labels, weight) for text in texts]
+        """The batch of the next step. Each labelled token weighs the same, and all of them together one.
+
+        So do those of texts that are held, and all of them together as much as the job says.
+        """
+        prepared = self.prepared
+        texts = [prepared.texts[index] for index in prepared.batches[self.step]]
+        rows = _rows(slot, texts, 1.0, held=False)
+        if prepared.held:
+            texts = [prepared.held[index] for index in prepared.held_batches[self.step]]
+            rows += _rows(slot, texts, prepared.job.hold, held=True)
+        return rows
+
+
+def _rows(slot: int, texts: Sequence[Text], together: float, held: bool) -> list[Row]:
+    weight = together / sum(len(text.labels) for text in texts)
+    return [Row(slot, text.ids, text.labels, weight, held) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -167,13 +180,14 @@ class Slots:
         """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it."""
         adapters = self._adapters()
         grads = self.plan.views(self.buffers_SP[1])
-        flat = [row for batch in rows for row in batch]
+        kinds = [[row for batch in rows for row in batch if row.held is held] for held in (False, True)]
         while True:
             self.buffers_SP[1].zero_()
             losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.home.device)
+            budget = self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)
             batch: list[Row] = []
             try:
-                for batch in cut(flat, self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)):
+                for batch in chain.from_iterable(cut(kind, budget) for kind in kinds if kind):
                     self._pass(batch, adapters, grads, losses_S)
                 return losses_S
             except (RuntimeError, MemoryError) as error:
@@ -193,18 +207,28 @@ class Slots:
         return Adapters(self.plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
 
     def _pass(self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor) -> None:
+        """Rows that are all taught, or all held."""
         layout = pack(rows, self.home.device, self.dtype)
+        held_LV = self._without_adapters(layout, adapters) if rows[0].held else None
         kept = None if self.planned else Kept(self.home.model)
         with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads):
             with kept or nullcontext():
                 logits_LV = self.home.logits(layout)
-            losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, layout.weights)
+            if held_LV is None:
+                losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, layout.weights)
+            else:
+                losses_L, grad_LV = divergences_and_grad(logits_LV.detach(), held_LV, layout.weights)
             logits_LV.backward(grad_LV)
         losses_S.index_add_(0, layout.head_slot + layout.first, losses_L * layout.weights)
         if kept:
             held = kept.bytes + logits_LV.nbytes
             del logits_LV, grad_LV
             self._plan(held, layout.tokens.tokens)
+
+    @torch.no_grad()
+    def _without_adapters(self, layout: Layout, adapters: Adapters) -> Tensor:
+        with self.home.active(layout, PackedAttention(layout), replace(adapters, weights={})):
+            return self.home.logits(layout)
 
     def _plan(self, kept: int, tokens: int) -> None:
         fitting = tokens_that_fit(kept, tokens, self.home.device)

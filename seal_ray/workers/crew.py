@@ -17,10 +17,8 @@ from seal_ray.config import Config
 from seal_ray.models import resolve
 from seal_ray.types import (
     Completion,
-    Example,
     Failure,
-    LoraSpec,
-    OptimSpec,
+    Lesson,
     Outcome,
     Prompt,
     SampleRequest,
@@ -125,24 +123,22 @@ class Crew:
         outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
         return outcome, adapter
 
-    async def update(
-        self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
-    ) -> UpdateResult:
+    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
         """Train the next policy, on several trainers where the batches are large enough for that."""
-        training, start = (tuple(examples), lora, optim, seed), time.time()
-        parts = await self._parts(examples, optim.batch_size)
-        shared = await update_together(self.trainers, parts, training, max_rank) if parts > 1 else None
+        start = time.time()
+        parts = await self._parts(lesson)
+        shared = await update_together(self.trainers, parts, lesson, max_rank) if parts > 1 else None
         if shared is None:
-            return await self._timed("update", self.trainers, "update", *training, max_rank)
+            return await self._timed("update", self.trainers, "update", lesson, max_rank)
         self._on_span(Span("update", shared.worker, start, time.time()))
         return shared
 
-    async def _parts(self, examples: Sequence[Example], batch_size: int) -> int:
+    async def _parts(self, lesson: Lesson) -> int:
         """How many of the trainers that are up get enough of each batch to be worth passing gradients around."""
-        most = min(self.trainers.workers, batch_size, len(examples))
+        most = min(self.trainers.workers, lesson.optim.batch_size, len(lesson.examples))
         if most < 2:
             return 1
-        tokens = await self.trainers.call("batch_tokens", examples, batch_size)
+        tokens = await self.trainers.call("batch_tokens", lesson)
         return min(most, tokens // self._workers.update_tokens)
 
     def rebalance(self) -> Split:

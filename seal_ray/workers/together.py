@@ -14,6 +14,7 @@ from typing import Any
 
 from ray.exceptions import ObjectLostError, RayTaskError
 
+from seal_ray.types import Lesson
 from seal_ray.workers.losses import LOST, WorkerLost, unwrap
 from seal_ray.workers.pool import Member, Pool
 from seal_ray.workers.trainer import UpdateResult
@@ -25,11 +26,11 @@ class _NobodyLeft(Exception):
     """Every trainer of an update was lost."""
 
 
-async def update_together(pool: Pool, most: int, training: Sequence[Any], max_rank: int) -> UpdateResult | None:
+async def update_together(pool: Pool, most: int, lesson: Lesson, max_rank: int) -> UpdateResult | None:
     """Train on up to so many trainers that are up; None when all of them were lost, and nothing is left of it."""
     async with pool.held(most) as members:
         try:
-            return await _Group(pool, members).update(training, max_rank)
+            return await _Group(pool, members).update(lesson, max_rank)
         except _NobodyLeft:
             logger.warning("update: every trainer was lost; it begins again")
             return None
@@ -41,8 +42,8 @@ class _Group:
         self._losses: list[float] = []
         self._steps = 0
 
-    async def update(self, training: Sequence[Any], max_rank: int) -> UpdateResult:
-        while (joined := await self._all("join_update", *training)) is None:
+    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
+        while (joined := await self._all("join_update", lesson)) is None:
             continue
         self._steps = joined[0]
         step, gradients = 0, list[Any]()

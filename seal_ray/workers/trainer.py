@@ -8,11 +8,10 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.types import DataError, Example, Failure, LoraSpec, OptimSpec, Outcome, Prompt, Trial
+from seal_ray.types import DataError, Example, Failure, Lesson, Outcome, Prompt, Trial
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.workers.losses import WorkerLost
@@ -166,26 +165,27 @@ class Trainer:
         self._bank.set_policy(self._policy)
         return Probe(ids, tuple(expected), tuple(base))
 
-    async def update(
-        self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int, max_rank: int
-    ) -> UpdateResult:
+    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
         """Train one adapter over the current policy's, and return both as one."""
-        result = await self._run(self._update_job(examples, lora, optim, seed))
+        result = await self._run(self._update_job(lesson))
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
         return self._updated(result.adapter, result.losses, max_rank)
 
-    async def batch_tokens(self, examples: Sequence[Example], batch_size: int) -> int:
+    async def batch_tokens(self, lesson: Lesson) -> int:
         """The usual number of tokens in a batch of an update."""
-        texts = [min(len(self._text(example).ids), self._spec.max_length) for example in examples]
-        return sum(texts) * min(batch_size, len(texts)) // len(texts)
+        most, total = lesson.optim.batch_size, 0
+        for examples in (lesson.examples, lesson.held):
+            lengths = [min(len(self._text(example).ids), self._spec.max_length) for example in examples]
+            total += sum(lengths) * min(most, len(lengths)) // max(1, len(lengths))
+        return total
 
-    async def join_update(self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int) -> int:
+    async def join_update(self, lesson: Lesson) -> int:
         """Begin an update that is shared with other trainers; how many steps it has."""
         from seal_ray.bank.replica import Replica
 
-        self._replica = Replica(self._bank, self._update_job(examples, lora, optim, seed))
+        self._replica = Replica(self._bank, self._update_job(lesson))
         return self._replica.steps
 
     async def in_update(self, method: str, *args: Any) -> Any:
@@ -203,11 +203,20 @@ class Trainer:
         adapter = await self.in_update("finish", *gradients)
         return self._updated(adapter, (), max_rank)
 
-    def _update_job(self, examples: Sequence[Example], lora: LoraSpec, optim: OptimSpec, seed: int) -> Job:
+    def _update_job(self, lesson: Lesson) -> Job:
         from seal_ray.bank import Job
 
-        texts = tuple(self._text(example) for example in examples)
-        return Job(self._name, texts, lora, optim, seed, keep_adapter=True)
+        texts, held = (tuple(map(self._text, examples)) for examples in (lesson.examples, lesson.held))
+        return Job(
+            self._name,
+            texts,
+            lesson.lora,
+            lesson.optim,
+            lesson.seed,
+            held=held,
+            hold=lesson.hold,
+            keep_adapter=True,
+        )
 
     def _updated(self, adapter: Adapter, losses: tuple[float, ...], max_rank: int) -> UpdateResult:
         from seal_ray.bank.adapter import compress, stack

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from tokenizers import Tokenizer, models, pre_tokenizers
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 from torch.nn.utils import clip_grad_norm_
 from transformers import (
     AutoModelForCausalLM,
@@ -27,6 +27,7 @@ from transformers import (
 from seal_ray.bank import Job, TokenText
 from seal_ray.bank.lora import initial_weights, matching, sites_of
 from seal_ray.bank.optim import batch_order
+from seal_ray.bank.prepare import held_batches
 from seal_ray.types import LoraSpec, OptimSpec
 
 WORDS = 60
@@ -115,6 +116,8 @@ def recipes() -> list[Job]:
             optim=optim,
             seed=100 + number,
             keep_adapter=True,
+            held=make_texts(4, seed=50 + number) if number % 3 == 1 else (),
+            hold=3.0,
         )
         for number, (rank, alpha, targets, optim, count, masked) in enumerate(rows)
     ]
@@ -135,14 +138,17 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
     weights = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     adamw = torch.optim.AdamW(weights, optim.lr, optim.betas, optim.eps, optim.weight_decay)
     batches = batch_order(len(job.texts), optim, job.seed)
+    held = held_batches(len(job.held), len(batches), job) or [()] * len(batches)
     schedule = get_scheduler(optim.schedule if optim.warmup_steps or optim.schedule != "constant" else "constant",
                              adamw, optim.warmup_steps, len(batches))  # fmt: skip
     losses = []
-    for batch in batches:
+    for batch, kept in zip(batches, held, strict=True):
         inputs = padded([job.texts[index] for index in batch])
         labels = inputs.pop("labels")
         # The model's own loss would be taken in float32 whatever the model's dtype.
         loss = cross_entropy(peft(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        if kept:
+            loss = loss + job.hold * divergence(peft, [job.held[index] for index in kept])
         loss.backward()
         if optim.clip_norm > 0:
             clip_grad_norm_(weights, optim.clip_norm)
@@ -151,6 +157,16 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
         adamw.zero_grad()
         losses.append(loss.item())
     return peft.eval(), losses
+
+
+def divergence(peft: PeftModel, texts: Sequence[TokenText]) -> torch.Tensor:
+    """Of the learnt tokens' predictions from what they are without the adapter; the mean."""
+    inputs = padded(texts)
+    learnt = inputs.pop("labels")[:, 1:].flatten() >= 0
+    with torch.no_grad(), peft.disable_adapter():
+        before = peft(**inputs).logits[:, :-1].flatten(0, 1)[learnt].log_softmax(-1)
+    now = peft(**inputs).logits[:, :-1].flatten(0, 1)[learnt].log_softmax(-1)
+    return kl_div(now, before, reduction="batchmean", log_target=True)
 
 
 def padded(texts: Sequence[TokenText]) -> dict[str, torch.Tensor]:

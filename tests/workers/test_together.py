@@ -15,7 +15,7 @@ import pytest
 
 from seal_ray.config import Config
 from seal_ray.domains.microworld.domain import LORA, MicroWorld
-from seal_ray.types import Example, OptimSpec
+from seal_ray.types import Example, Lesson, OptimSpec
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.together import update_together
 from seal_ray.workers.trainer import UpdateResult
@@ -25,7 +25,10 @@ pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
 
 EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
 OPTIM = OptimSpec(lr=6e-3, epochs=6, batch_size=4)
-TRAINING = (EXAMPLES, LORA, OPTIM, 7)  # an epoch's last batch has two texts: fewer than there are trainers
+HELD = tuple(Example(q.answer, q.prompt) for task in MicroWorld().tasks("train", 3, 2) for q in task.questions)
+LESSON = Lesson(
+    EXAMPLES, LORA, OPTIM, 7, HELD, hold=2.0
+)  # an epoch's last batch has two texts: fewer than there are trainers
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def with_three_trainers(config: Config, use: Callable[[Crew], Awaitable[Any]]) -
     async def main() -> Any:
         async with Crew(config, on_span=lambda span: None) as crew:
             await crew.set_policy(0, None, "")
-            await asyncio.gather(*(crew.trainers.call("batch_tokens", EXAMPLES, 4) for _ in range(6)))
+            await asyncio.gather(*(crew.trainers.call("batch_tokens", LESSON) for _ in range(6)))
             async with asyncio.timeout(60):
                 while crew.trainers.workers < 3:
                     await asyncio.sleep(0.02)
@@ -68,14 +71,14 @@ async def kill_after(crew: Crew, steps: int, count: int) -> None:
 
 def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over_a_policy(config: Config) -> None:
     async def use(crew: Crew) -> None:
-        alone = await crew.trainers.call("update", *TRAINING, 0)
+        alone = await crew.trainers.call("update", LESSON, 0)
         for most in (2, 3):
-            shared = await update_together(crew.trainers, most, TRAINING, 0)
+            shared = await update_together(crew.trainers, most, LESSON, 0)
             assert shared
             assert_equal(shared, alone)
         await crew.set_policy(1, alone.adapter, "")
-        alone = await crew.trainers.call("update", *TRAINING, 24)
-        shared = await crew.update(*TRAINING, 24)
+        alone = await crew.trainers.call("update", LESSON, 24)
+        shared = await crew.update(LESSON, 24)
         assert shared.adapter.rank == alone.adapter.rank == 24
         assert shared.compression_error == pytest.approx(alone.compression_error, abs=1e-6)
         np.testing.assert_allclose(shared.losses, alone.losses, rtol=0, atol=1e-8)
@@ -87,9 +90,9 @@ def test_a_trainer_killed_in_the_middle_of_an_update_has_its_step_done_again_by_
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def use(crew: Crew) -> None:
-        alone = await crew.trainers.call("update", *TRAINING, 0)
+        alone = await crew.trainers.call("update", LESSON, 0)
         with caplog.at_level(logging.WARNING):
-            shared, _ = await asyncio.gather(update_together(crew.trainers, 3, TRAINING, 0), kill_after(crew, 4, 1))
+            shared, _ = await asyncio.gather(update_together(crew.trainers, 3, LESSON, 0), kill_after(crew, 4, 1))
         assert "a trainer was lost; step" in caplog.text
         assert "of 18 is done again by the 2 left" in caplog.text
         assert shared
@@ -100,9 +103,9 @@ def test_a_trainer_killed_in_the_middle_of_an_update_has_its_step_done_again_by_
 
 def test_an_update_whose_every_trainer_is_killed_begins_again(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     async def use(crew: Crew) -> None:
-        alone = await crew.trainers.call("update", *TRAINING, 0)
+        alone = await crew.trainers.call("update", LESSON, 0)
         with caplog.at_level(logging.WARNING):
-            shared, _ = await asyncio.gather(crew.update(*TRAINING, 0), kill_after(crew, 4, 3))
+            shared, _ = await asyncio.gather(crew.update(LESSON, 0), kill_after(crew, 4, 3))
         assert "every trainer was lost; it begins again" in caplog.text
         assert_equal(shared, alone)
 
