@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seal_ray.bank.adapter import Adapter
 from seal_ray.bank.attention import NAME, Attention
@@ -38,6 +40,8 @@ class Stage:
     """The policy's A `[R, I]` and B `[O, R]`, its scale folded into B."""
     policy_mask: Columns = (None, None)
     """Likewise 1 for slots the policy lies under and 0 for others; None when it lies under all."""
+    recompute: bool = False
+    """Layers keep their input alone for the backward half of a pass, and work out the rest a second time."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,18 @@ class Installed:
                 _install(module, name, self, is_head=module is head)
             if hasattr(module, "layer_idx"):
                 module.bank_stage = self.stage
+            if isinstance(module, GradientCheckpointingLayer):
+                _let_recompute(module, self.stage)
         model.requires_grad_(False).eval()
 
     @contextmanager
     def active(
-        self, layout: Layout, attention: Attention, adapters: Adapters, grads: Views | None = None
+        self,
+        layout: Layout,
+        attention: Attention,
+        adapters: Adapters,
+        grads: Views | None = None,
+        recompute: bool = False,
     ) -> Iterator[None]:
         """Let the layers see this layout and these adapters during one pass; with `grads`, one that is trained."""
         config: Any = self.model.config
@@ -95,6 +106,7 @@ class Installed:
             attention=attention,
             weights=_narrow(adapters.weights, slots),
             grads=_narrow(grads or {}, slots),
+            recompute=recompute,
             scale=_columns(adapters.scales[slots], layout, self),
             policy=self.policy,
             policy_mask=_columns(adapters.on_policy[slots], layout, self) if self.policy else (None, None),
@@ -137,6 +149,18 @@ def _install(linear: nn.Linear, name: str, home: Installed, is_head: bool) -> No
         return y_NO.view(*x.shape[:-1], -1)
 
     linear.forward = forward  # type: ignore[method-assign, assignment]
+
+
+def _let_recompute(layer: nn.Module, stage: Stage) -> None:
+    """The model's own switch for this works in training mode alone, which would also switch dropout on."""
+    usual = layer.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not stage.recompute:
+            return usual(*args, **kwargs)
+        return checkpoint(usual, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    layer.forward = forward  # type: ignore[method-assign]
 
 
 @dataclass

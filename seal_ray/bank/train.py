@@ -177,7 +177,10 @@ class Slots:
             run.step += 1
 
     def accumulate(self, rows: list[list[Row]]) -> Tensor:
-        """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it."""
+        """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it.
+
+        A single text that is too long for a pass gets one all the same, whose layers are worked out twice to keep less.
+        """
         adapters = self._adapters()
         grads = self.plan.views(self.buffers_SP[1])
         kinds = [[row for batch in rows for row in batch if row.held is held] for held in (False, True)]
@@ -194,7 +197,7 @@ class Slots:
                 if not is_out_of_memory(error):
                     raise
                 tokens = sum(len(row.ids) for row in batch)
-                if len(batch) == 1:
+                if tokens > self.tokens_per_step:
                     raise OutOfMemory(batch[0].slot, tokens) from error
                 self.tokens_per_step = max(1, tokens // 2)
                 log.warning("out of memory on %d tokens; from now on %d at a time", tokens, self.tokens_per_step)
@@ -209,9 +212,10 @@ class Slots:
     def _pass(self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor) -> None:
         """Rows that are all taught, or all held."""
         layout = pack(rows, self.home.device, self.dtype)
+        too_long = layout.tokens.tokens > self.tokens_per_step
         held_LV = self._without_adapters(layout, adapters) if rows[0].held else None
         kept = None if self.planned else Kept(self.home.model)
-        with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads):
+        with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads, too_long):
             with kept or nullcontext():
                 logits_LV = self.home.logits(layout)
             if held_LV is None:
