@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -241,21 +242,31 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     from seal_ray.plan.work import count_work
     from seal_ray.shape import model_shape
 
+    shape, work, workers = model_shape(config.model.path), count_work(config), config.workers
     engine = "vllm" if config.sampling.engine == "vllm" else "transformers"
-    planned = plan_memory(config, model_shape(config.model.path), count_work(config), engine, 0.0)
-    workers, need = config.workers, planned.training
+
+    def need(slots: int) -> int:
+        fewer = config.model_copy(update={"workers": workers.model_copy(update={"slots": slots})})
+        planned = plan_memory(fewer, shape, work, engine, 0.0)
+        if workers.gpus_per_trainer:
+            return planned.training
+        return planned.training * workers.trainers + planned.sampling * workers.samplers
+
+    most = need(workers.slots)
+    if workers.gpus_per_trainer and not torch["gpus"]:
+        return Check("memory", True, f"a trainer with {workers.slots} slots needs {most / 1e9:.1f} GB of GPU memory")
     if workers.gpus_per_trainer:
-        if not torch["gpus"]:
-            return Check(
-                "memory", True, f"a trainer with {workers.slots} slots needs {need / 1e9:.1f} GB of GPU memory"
-            )
-        room = min(size for _, size in torch["gpus"]) * min(1.0, workers.gpus_per_trainer)
+        room = round(min(size for _, size in torch["gpus"]) * min(1.0, workers.gpus_per_trainer))
     else:
-        need = need * workers.trainers + planned.sampling * workers.samplers
         room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    fine = need <= room
-    found = f"{workers.slots} slots need {need / 1e9:.1f} GB of {room / 1e9:.1f} GB"
-    return Check("memory", fine, found, "" if fine else "lower workers.slots or workers.tokens_per_step")
+    if need(1) > room:
+        found = f"a single slot needs {need(1) / 1e9:.1f} GB of {room / 1e9:.1f} GB"
+        return Check(
+            "memory", False, found, "take a smaller model.path, model.dtype or trial.lora.rank, or more memory"
+        )
+    found = f"{workers.slots} slots need {most / 1e9:.1f} GB of {room / 1e9:.1f} GB"
+    fitting = bisect_right(range(1, workers.slots + 1), room, key=need)
+    return Check("memory", True, found if fitting == workers.slots else f"{found}: some {fitting} will be used")
 
 
 def _vllm() -> Check:
