@@ -100,7 +100,7 @@ class _Counting:
             tuple(tested),
             tuple(self._baselines(test)),
             self._together(test, tested) if config.evaluation.together else None,
-            self._update(edits),
+            self._update(edits, train),
             tuple(self.notes),
         )
 
@@ -210,7 +210,7 @@ class _Counting:
         steps = whole.steps + round(optim.epochs * texts / optim.batch_size)
         return replace(whole, steps=steps, tokens=whole.tokens + optim.epochs * sum(more))
 
-    def _update(self, groups: Sequence[Sequence[Edit]]) -> Try:
+    def _update(self, groups: Sequence[Sequence[Edit]], tasks: Sequence[Task]) -> Try:
         optim, rule, per_task = self.config.update.optim, self.config.selection.rule, self.config.sampling.per_task
         kept = self.seen.kept if self.seen else None
         if kept is None:
@@ -223,7 +223,16 @@ class _Counting:
         count = max(1, round(kept * len(groups)))
         limit = self.config.model.max_length
         length = fmean(min(limit, edit.prompt + edit.sampled) for edit in edits)
-        return Try(optim.epochs * -(-count // optim.batch_size), optim.epochs * count * length, 0, 0.0, 0)
+        steps = optim.epochs * -(-count // optim.batch_size)
+        return Try(steps, optim.epochs * count * length + self._held(steps, tasks), 0, 0.0, 0)
+
+    def _held(self, steps: int, tasks: Sequence[Task]) -> float:
+        """What the texts that an update is held to come to in tokens learnt: they go forward twice, and back once."""
+        questions = [question for task in tasks for question in task.questions]
+        if not self.config.update.hold or not questions:
+            return 0.0
+        length = fmean(self.count(question.prompt) + self.count(question.answer) for question in questions)
+        return steps * min(self.config.update.optim.batch_size, len(questions)) * length * 4 / 3
 
     def _counter(self) -> Callable[[Prompt], float]:
         """Counts the tokens of a prompt: with the model's own tokenizer where that is here."""

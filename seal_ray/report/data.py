@@ -147,7 +147,8 @@ def _settings(config: Config) -> tuple[tuple[str, str], ...]:
         ("Trials", f"LoRA of rank {trial.lora.rank}, learning rate {trial.optim.lr:g}, "
                    f"{_count(trial.optim.epochs, 'epoch')}, from the {trial.start}"),
         ("Update", f"LoRA of rank {update.lora.rank}, learning rate {update.optim.lr:g}, "
-                   f"{_count(update.optim.epochs, 'epoch')}"),
+                   f"{_count(update.optim.epochs, 'epoch')}"
+                   + (f", held to its answers with weight {update.hold:g}" if update.hold else "")),
         ("Rounds", f"{config.run.rounds}, kept by the rule “{selection.rule}”"),
     )  # fmt: skip
     return tuple((label, shown(value, 300)) for label, value in found)

@@ -14,7 +14,7 @@ from seal_ray.plan import Hardware, Prediction, predict
 from seal_ray.plan.clock import Clock, Device
 from seal_ray.plan.memory import per_slot
 from seal_ray.plan.rates import Rates
-from seal_ray.plan.work import Try
+from seal_ray.plan.work import Try, count_work
 from seal_ray.plan.workers import Bank as PlannedBank
 from seal_ray.plan.workers import Call
 from seal_ray.shape import model_shape
@@ -71,6 +71,13 @@ def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_ban
     bank = Bank(model, load_tokenizer(spec), slots=config.workers.slots)
     assert per_slot(config, shape) == bank.memory_per_slot(config.trial.lora)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_an_update_that_is_held_reads_a_batch_of_questions_more_at_every_step() -> None:
+    free, held = (count_work(load(JOBS / "arc_small.toml", ["--update.hold", hold])).update for hold in ("0", "10"))
+    assert held.steps == free.steps
+    words_of_a_puzzle, batch = 5 * 2 * 9 + 4 * 2 + 1, 16
+    assert held.tokens - free.tokens == pytest.approx(held.steps * batch * words_of_a_puzzle * 4 / 3)
 
 
 def test_a_run_that_does_not_fit_is_said_not_to() -> None:
