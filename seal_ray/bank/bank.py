@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -73,7 +74,8 @@ class Bank:
         if job.texts is None:
             self.waiting.append(Trained(Running(prepared), torch.empty(0), Plan(0, ()), ()))
         else:
-            self.queue.append(prepared)
+            # The longest first: one that begins late would end alone.
+            insort(self.queue, prepared, key=lambda queued: -len(queued.batches))
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Submit jobs and yield each result as it comes, in the order of finishing."""

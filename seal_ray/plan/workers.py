@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Bank(Worker):
 
     def take(self, call: Call) -> None:
         if call.job.steps:
-            self.queue.append(call)
+            insort(self.queue, call, key=lambda queued: -queued.job.steps)
         else:
             self.waiting.append(call)
         self._next()

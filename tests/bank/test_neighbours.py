@@ -9,6 +9,7 @@ import torch
 
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.layout import TILE, Row, pack
+from seal_ray.bench.counted import counted_passes
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import ALL, WORDS, make_model, make_prompts, make_texts, make_tokenizer
 
@@ -196,3 +197,13 @@ def test_labels_cover_learnt_tokens_once_and_nothing_else(seed):
         strict=True,
     )
     assert list(found) == expected
+
+
+def test_the_longest_in_the_queue_begins_first_so_that_none_is_left_alone_at_the_end():
+    bank = Bank(make_model("qwen3"), make_tokenizer(), slots=2)
+    steps = {"a": 2, "b": 3, "c": 9, "d": 2, "e": 2}
+    for key, count in steps.items():
+        bank.submit(make_job(key, texts=make_texts(1, seed=1), optim=OptimSpec(1e-2, count), prompts=(), statements=()))
+    with counted_passes(bank) as passes:
+        assert len(list(bank.run([]))) == len(steps)
+    assert len(passes) == max(steps.values())

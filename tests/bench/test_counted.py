@@ -16,7 +16,7 @@ from seal_ray.shape import Shape
 from tests.shared import SHARED, needs_shared
 
 SLOTS, TRIALS = 8, 32
-BUDGET = Work(flops=2_263_502_848, products=3_600, kernels=46_000, passes=51, tokens=13_696, computed=13_696)
+BUDGET = Work(flops=2_309_730_304, products=3_000, kernels=39_000, passes=38, tokens=13_696, computed=13_696)
 """For all trials, asking none. Lower a number when the work has become less; raise one only with a reason."""
 
 
@@ -38,7 +38,7 @@ def test_refilled_slots_take_fewer_passes_than_waves_in_lock_step() -> None:
     every = jobs(drawn(), TRIALS, 64, epochs=1)
     waved, refilled = count(bank(), waves(every, SLOTS)), count(bank(), [every])
     assert waved.tokens == refilled.tokens
-    assert waved.passes > 1.3 * refilled.passes
+    assert waved.passes > 1.8 * refilled.passes
 
 
 def test_waves_that_go_on_compute_every_slot_until_the_longest_trial_is_done() -> None:
@@ -50,9 +50,9 @@ def test_waves_that_go_on_compute_every_slot_until_the_longest_trial_is_done() -
 
 
 @pytest.mark.parametrize("lengths", ["drawn", pytest.param("recorded", marks=needs_shared)])
-def test_refilled_slots_are_in_use_nine_tenths_of_a_round(lengths: str) -> None:
+def test_refilled_slots_are_in_use_nearly_all_of_a_round(lengths: str) -> None:
     work = drawn() if lengths == "drawn" else recorded(SHARED / "data/seal_records/rank_iter0.json")
     short = replace(work, edits=tuple((2,) * len(edit) for edit in work.edits))  # slots fill by the number of texts
     slots, trials = 16, 750
     found = went(bank(slots), [jobs(short, trials, 64, epochs=1)])
-    assert found.steps / (slots * found.passes) > 0.9
+    assert found.steps / (slots * found.passes) > 0.98
