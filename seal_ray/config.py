@@ -245,7 +245,8 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _known_keys(item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        whole = ".".join([*path.split(".")[:-1], *near])
+        hint = f"did you mean {whole!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {path!r}; {hint}"
     if item["type"] == "missing":
         return f"{path!r} is missing"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from seal_ray.answers import held_out_answers, last_arm
+from seal_ray.bank.adapter import CONFIG_FILE
 from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
@@ -39,7 +41,10 @@ def export_adapter(directory: str, out: str) -> int:
     """Write the last policy as a PEFT folder with a model card; returns its version."""
     version = last_policy(directory)
     load_policy(Store(directory), version).save(out)
-    (Path(out) / "README.md").write_text(model_card(directory, version), encoding="utf-8")
+    settings = Path(out) / CONFIG_FILE
+    base = {"base_model_name_or_path": resolve(recorded_config(directory).model.path)}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **base}, indent=2) + "\n")
+    _finish(directory, version, out)
     return version
 
 
@@ -60,8 +65,16 @@ def export_merged(directory: str, out: str) -> int:
         merged = PeftModel.from_pretrained(load_model(spec), folder).merge_and_unload()
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
-    (Path(out) / "README.md").write_text(model_card(directory, version), encoding="utf-8")
+    _finish(directory, version, out)
     return version
+
+
+def _finish(directory: str, version: int, out: str) -> None:
+    """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
+    card = Path(out) / "README.md"
+    card.write_text(model_card(directory, version), encoding="utf-8")
+    for weights in Path(out).glob("*.safetensors"):
+        shutil.copymode(card, weights)
 
 
 def export_submission(directory: str, out: str) -> int:

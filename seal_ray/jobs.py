@@ -21,6 +21,9 @@ from seal_ray.workers.crew import connect, join
 
 def submit(config_path: str, overrides: Sequence[str]) -> None:
     """Run a config as a job and print its table. A job that is submitted again continues its run."""
+    if {"-h", "--help"} & set(overrides):
+        print(f"Runs {config_path} on the cluster it is submitted to: python FILE [--section.key value ...]")
+        return
     _log()
     try:
         config = lasting(load(config_path, overrides))

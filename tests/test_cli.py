@@ -38,7 +38,7 @@ def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -
 
 MISTAKES = {
     "a missing config": (["run", "nowhere.toml"], "nowhere.toml: no such config file"),
-    "an unknown key": (["run", str(CONFIG), "--run.sede", "1"], "did you mean 'seed'?"),
+    "an unknown key": (["run", str(CONFIG), "--run.sede", "1"], "did you mean 'run.seed'?"),
     "an unknown domain": (["run", str(CONFIG), "--domain.name", "microwold"], "did you mean 'microworld'?"),
     "an unknown option": (["run", str(CONFIG), "--domain.options", '{"colour": 1}'], "domain.options.colour"),
     "an unknown engine": (["run", str(CONFIG), "--sampling.engine", "vlm"], "sampling.engine 'vlm' is unknown"),

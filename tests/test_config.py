@@ -33,9 +33,9 @@ def test_overrides_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Pa
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        (["--run.sed", "1"], r"unknown key 'run.sed'; did you mean 'seed'\?"),
+        (["--run.sed", "1"], r"unknown key 'run.sed'; did you mean 'run.seed'\?"),
         (["--runn.seed", "1"], r"unknown key 'runn'; did you mean 'run'\?"),
-        (["--trial.optim.lrr", "1"], r"unknown key 'trial.optim.lrr'; did you mean 'lr'\?"),
+        (["--trial.optim.lrr", "1"], r"unknown key 'trial.optim.lrr'; did you mean 'trial.optim.lr'\?"),
         (["--trial.lora.zzzz", "1"], r"known here: alpha, rank, targets"),
         (["--run.seed", "many"], r"'run.seed': input should be a valid integer.*got 'many'"),
         (["--run.seed.deep", "1"], r"'seed' is a value, not a section"),
@@ -56,7 +56,7 @@ def test_what_a_config_does_not_know_is_refused_with_the_near_miss(
     [
         ("[model\n", "not valid TOML"),
         ("", "'model' is missing"),
-        (MINIMAL.replace("path", "pth"), "did you mean 'path'"),
+        (MINIMAL.replace("path", "pth"), "did you mean 'model.path'"),
     ],
 )
 def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:

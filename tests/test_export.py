@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM
 
 from seal_ray import export
@@ -32,10 +32,18 @@ def test_the_policy_is_the_same_model_as_adapter_and_merged(finished: Path, tmp_
     export.export_merged(str(finished), str(tmp_path / "merged"))
     base = AutoModelForCausalLM.from_pretrained(resolve("microworld"), dtype=torch.float64)
     adapted = PeftModel.from_pretrained(base, str(tmp_path / "adapter"), autocast_adapter_dtype=False)
+    found = AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "adapter"), dtype=torch.float64)  # with its base
     merged = AutoModelForCausalLM.from_pretrained(str(tmp_path / "merged"), dtype=torch.float64)
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(merged(ids).logits, found(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_whoever_may_read_the_model_card_may_read_the_weights(finished: Path, tmp_path: Path) -> None:
+    export.export_adapter(str(finished), str(tmp_path))
+    card, weights = (tmp_path / name for name in ("README.md", "adapter_model.safetensors"))
+    assert weights.stat().st_mode == card.stat().st_mode
 
 
 def test_the_model_card_says_what_was_trained_and_measured(finished: Path, tmp_path: Path) -> None:
