@@ -11,7 +11,7 @@ from seal_ray.bank.adapter import CONFIG_FILE
 from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
-from seal_ray.models import resolve
+from seal_ray.models import SHIPPED, resolve
 from seal_ray.policies import load_policy
 from seal_ray.report.rounds import rounds
 from seal_ray.run import recorded_config
@@ -41,9 +41,9 @@ def export_adapter(directory: str, out: str) -> int:
     """Write the last policy as a PEFT folder with a model card; returns its version."""
     version = last_policy(directory)
     load_policy(Store(directory), version).save(out)
-    settings = Path(out) / CONFIG_FILE
-    base = {"base_model_name_or_path": resolve(recorded_config(directory).model.path)}
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), **base}, indent=2) + "\n")
+    settings, base = Path(out) / CONFIG_FILE, recorded_config(directory).model.path  # which need not be on this machine
+    named = {"base_model_name_or_path": resolve(base) if base in SHIPPED else base}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **named}, indent=2) + "\n")
     _finish(directory, version, out)
     return version
 
