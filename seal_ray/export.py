@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 from seal_ray.answers import held_out_answers, last_arm
-from seal_ray.bank.adapter import CONFIG_FILE
 from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
 from seal_ray.journal import Journal
@@ -40,10 +39,8 @@ def export_self_edits(directory: str, out: str) -> int:
 def export_adapter(directory: str, out: str) -> int:
     """Write the last policy as a PEFT folder with a model card; returns its version."""
     version = last_policy(directory)
-    load_policy(Store(directory), version).save(out)
-    settings, base = Path(out) / CONFIG_FILE, recorded_config(directory).model.path  # which need not be on this machine
-    named = {"base_model_name_or_path": resolve(base) if base in SHIPPED else base}
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), **named}, indent=2) + "\n")
+    base = recorded_config(directory).model.path  # which need not be on this machine
+    load_policy(Store(directory), version).save(out, resolve(base) if base in SHIPPED else base)
     _finish(directory, version, out)
     return version
 

@@ -44,8 +44,8 @@ class Adapter:
         name_a, name_b = tensor_names(module)
         return self.tensors[name_a], self.tensors[name_b]
 
-    def save(self, folder: str | Path) -> None:
-        """Write a standard PEFT folder, which PEFT, Transformers and vLLM load."""
+    def save(self, folder: str | Path, base: str = "") -> None:
+        """Write a standard PEFT folder, which PEFT, Transformers and vLLM load; it may name the base it belongs to."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {
@@ -58,6 +58,7 @@ class Adapter:
             "bias": "none",
             "fan_in_fan_out": False,
             "inference_mode": True,
+            **({"base_model_name_or_path": base} if base else {}),
         }
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})

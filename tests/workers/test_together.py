@@ -26,9 +26,8 @@ pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
 EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
 OPTIM = OptimSpec(lr=6e-3, epochs=6, batch_size=4)
 HELD = tuple(Example(q.answer, q.prompt) for task in MicroWorld().tasks("train", 3, 2) for q in task.questions)
-LESSON = Lesson(
-    EXAMPLES, LORA, OPTIM, 7, HELD, hold=2.0
-)  # an epoch's last batch has two texts: fewer than there are trainers
+# An epoch's last batch has two texts: fewer than there are trainers.
+LESSON = Lesson(EXAMPLES, LORA, OPTIM, 7, HELD, hold=2.0)
 
 
 @pytest.fixture
