@@ -9,6 +9,10 @@ import pytest
 
 # Whether a token file lies in the home directory decides how Ray starts; the clusters here are all alike.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Ray's workers yield to whatever else runs; of two files of tests side by side, one would wait for the other.
+os.environ.setdefault("RAY_worker_niceness", "0")
+# Threads of one process that wait for each other on a core they share cost more than a second thread brings.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,11 @@ def results(folder: Path) -> dict[str, Any]:
     }
 
 
-def start(folder: Path, *more: str, python: str = "") -> subprocess.Popen[bytes]:
+def start(folder: Path, *more: str, python: str) -> subprocess.Popen[bytes]:
     """The same small run as a command of its own, which can be killed. `python` forks its workers (`tests.forked`)."""
     arguments = ["run", str(CONFIG), *SMALL, "--run.dir", str(folder), *more]
-    whole = command(python, arguments) if python else [sys.executable, "-m", "seal_ray", *arguments]
     with folder.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(whole, stdout=log, stderr=log)
+        return subprocess.Popen(command(python, arguments), stdout=log, stderr=log)
 
 
 def kill_when(process: subprocess.Popen[bytes], folder: Path, rows: int) -> bool:

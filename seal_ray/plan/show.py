@@ -69,8 +69,8 @@ def _facts(found: Prediction, config: Config) -> list[str]:
     lines = [
         f"work: {course.samples:,} self-edits of {sums['tokens_sampled']:,.0f} tokens, "
         f"{course.trials:,} trials that train on {sums['tokens_trained']:,.0f} tokens",
-        f"workers: {crew.trainers} trainers and {crew.samplers} samplers, of which the queues ask for "
-        f"{course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
+        f"workers: {_count(crew.trainers, 'trainer')} and {_count(crew.samplers, 'sampler')}, "
+        f"of which the queues ask for {course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
         f"bottleneck: {found.bottleneck}",
     ]
     for name, held in (("trainer", found.memory.trainer), ("sampler", found.memory.sampler)):
@@ -101,6 +101,10 @@ def _losses(found: Prediction) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}" if whole else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _time(seconds: float) -> str:

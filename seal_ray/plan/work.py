@@ -178,8 +178,7 @@ class _Counting:
         return Try(steps, tokens, len(questions), prompt, self.config.trial.answer_tokens)
 
     def _training(self, examples: Sequence[Example], optim: OptimSpec) -> tuple[int, float]:
-        limit = self.config.model.max_length
-        lengths = [min(limit, self.count(e.prompt) + self.count(e.completion)) for e in examples]
+        lengths = [self._cut(self.count(e.prompt) + self.count(e.completion)) for e in examples]
         return optim.epochs * -(-len(lengths) // optim.batch_size), optim.epochs * sum(lengths)
 
     def _baselines(self, tasks: Sequence[Task]) -> list[Try]:
@@ -221,8 +220,7 @@ class _Counting:
         if not edits:
             return Try(0, 0.0, 0, 0.0, 0)
         count = max(1, round(kept * len(groups)))
-        limit = self.config.model.max_length
-        length = fmean(min(limit, edit.prompt + edit.sampled) for edit in edits)
+        length = fmean(self._cut(edit.prompt + edit.sampled) for edit in edits)
         steps = optim.epochs * -(-count // optim.batch_size)
         return Try(steps, optim.epochs * count * length + self._held(steps, tasks), 0, 0.0, 0)
 
@@ -231,8 +229,12 @@ class _Counting:
         questions = [question for task in tasks for question in task.questions]
         if not self.config.update.hold or not questions:
             return 0.0
-        length = fmean(self.count(question.prompt) + self.count(question.answer) for question in questions)
+        length = fmean(self._cut(self.count(each.prompt) + self.count(each.answer)) for each in questions)
         return steps * min(self.config.update.optim.batch_size, len(questions)) * length * 4 / 3
+
+    def _cut(self, tokens: float) -> float:
+        """What is learnt of a text this long."""
+        return min(tokens, self.config.model.max_length)
 
     def _counter(self) -> Callable[[Prompt], float]:
         """Counts the tokens of a prompt: with the model's own tokenizer where that is here."""

@@ -120,40 +120,65 @@ async def explore(config: Config, folder: Path, crew: SyntheticCrew, rounds: int
     return used
 
 
-def efficiency(workers: int, seconds: float, waves: int, slots: int = 2) -> dict[str, float]:
+def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) -> list[dict[str, float]]:
     """Trials a second of so many workers, against what their sleeping alone would allow.
 
     The better of two rounds: whatever else the machine does only takes away from them.
     """
+    config = _config(1)
 
-    async def main() -> dict[str, float]:
-        with tempfile.TemporaryDirectory() as folder:
-            async with SyntheticCrew(_config(1), workers, slots, seconds) as crew:
-                await explore(_config(1), Path(folder) / "warm", crew, 1, -(-2 * workers * slots // PER_TASK) + 1)
-                while crew.trainers.workers < workers:
-                    await asyncio.sleep(0.01)
-                tasks = workers * slots * waves // PER_TASK
-                used = await explore(_config(1), Path(folder) / "run", crew, 2, tasks)
+    async def one(crew: SyntheticCrew, workers: int, folder: Path) -> dict[str, float]:
+        crew.trainers.resize(workers)
+        await explore(config, folder / "warm", crew, 1, -(-2 * workers * slots // PER_TASK) + 1)
+        while crew.trainers.workers < workers:
+            await asyncio.sleep(0.01)
+        tasks = workers * slots * waves // PER_TASK  # in whole waves, or the last one's idle slots would count
+        used = await explore(config, folder / "run", crew, 2, tasks)
         rate = used[0]["trials"] / min(round_["seconds"] for round_ in used)
         return {"workers": workers, "trials_per_second": rate, "efficiency": rate * seconds / (workers * slots)}
+
+    async def main() -> list[dict[str, float]]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with SyntheticCrew(config, widths[0], slots, seconds) as crew:
+                return [await one(crew, workers, Path(folder) / str(workers)) for workers in widths]
 
     return asyncio.run(main())
 
 
+async def bare_cost(crew: SyntheticCrew, calls: int = 2000, at_once: int = 100) -> float:
+    """Processor time of one call of a worker with nothing around it: what Ray itself takes, here and now."""
+    task, domain = Synthetic().tasks("train", 1, 0)[0], Synthetic()
+    trial = Trial(task.id, 0, domain.recipe(task, "What follows. " * 16, 0), 0, domain.questions(task))
+    async with crew.trainers.held(1) as (worker,):
+        cpu = time.process_time()
+        for _ in range(calls // at_once):
+            await asyncio.gather(*(worker.handle.attempt.remote(trial) for _ in range(at_once)))
+        return (time.process_time() - cpu) / calls
+
+
 def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
-    """What a trial costs the driver in processor time, and what it leaves behind in memory."""
+    """What a trial costs the driver in processor time, and what it leaves behind in memory.
+
+    A trial is a call of a trainer and, with two seeds, half a call of a sampler. `own_share` is what the driver takes
+    beside those calls, in units of them, which says the same on a fast machine and on a slow or busy one.
+    """
     seeds = 2
 
-    async def main() -> list[dict[str, float]]:
+    async def main() -> tuple[list[dict[str, float]], float]:
         with tempfile.TemporaryDirectory() as folder:
             async with SyntheticCrew(_config(seeds), 4, 64, 0.05) as crew:
-                return await explore(_config(seeds), Path(folder), crew, rounds, trials // (rounds * seeds * PER_TASK))
+                tasks = trials // (rounds * seeds * PER_TASK)
+                return await explore(_config(seeds), Path(folder), crew, rounds, tasks), await bare_cost(crew)
 
-    used = asyncio.run(main())
+    used, bare = asyncio.run(main())
     first, last = used[1], used[-1]  # the first round also fills caches and pools of memory
+    per_trial = sum(u["cpu"] for u in used) / last["trials"]
+    calls = (1 + 1 / seeds) * bare
     return {
         "trials": last["trials"],
-        "driver_ms_per_trial": 1000 * sum(u["cpu"] for u in used) / last["trials"],
+        "driver_ms_per_trial": 1000 * per_trial,
+        "ray_ms_per_trial": 1000 * calls,
+        "own_share": per_trial / calls - 1,
         "memory_mb": last["memory"] / 2**20,
         "memory_bytes_per_trial": (last["memory"] - first["memory"]) / (last["trials"] - first["trials"]),
     }
@@ -163,10 +188,10 @@ def _config(seeds: int) -> Config:
     return load(CONFIG, ["--trial.seeds", str(seeds), "--sampling.per_task", str(PER_TASK)])
 
 
-def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 0.5, waves: int = 6) -> dict[str, Any]:
+def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 1.0, waves: int = 5) -> dict[str, Any]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        return {"scaling": [efficiency(n, seconds, waves) for n in widths], "driver": driver_cost()}
+        return {"scaling": by_width(widths, seconds, waves), "driver": driver_cost()}
     finally:
         ray.shutdown()
 
@@ -178,7 +203,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     driver = found["driver"]
     lines.append(
-        f"\nOver {driver['trials']:,} trials the driver used {driver['driver_ms_per_trial']:.2f} ms each; it ended at "
+        f"\nOver {driver['trials']:,} trials the driver used {driver['driver_ms_per_trial']:.2f} ms each, of which "
+        f"bare calls of workers take {driver['ray_ms_per_trial']:.2f}; it ended at "
         f"{driver['memory_mb']:.0f} MB, {driver['memory_bytes_per_trial']:.0f} bytes more for every trial."
     )
     return "\n".join(lines)

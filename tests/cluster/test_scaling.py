@@ -25,8 +25,9 @@ def test_eight_workers_do_at_least_nine_tenths_of_eight_times_the_trials(measure
     assert measured["scaling"][-1]["efficiency"] >= 0.9
 
 
-def test_a_trial_costs_the_driver_at_most_three_milliseconds_and_next_to_no_memory(measured: Any) -> None:
+def test_a_trial_costs_the_driver_little_beside_its_calls_of_workers_and_next_to_no_memory(measured: Any) -> None:
     driver = measured["driver"]
     assert driver["trials"] == 10_000
-    assert driver["driver_ms_per_trial"] <= 3
+    # Held against what Ray takes in the same minute: seconds alone would say how busy the machine is.
+    assert driver["own_share"] <= 1
     assert driver["memory_bytes_per_trial"] < 2048
