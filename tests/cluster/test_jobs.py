@@ -64,7 +64,7 @@ class Head:
         log = folder / "head.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, env=self.env, stdout=output, stderr=subprocess.STDOUT)
-        started = reached(lambda: "Ray runtime started" in log.read_text(), 90)
+        started = reached(lambda: "Ray runtime started" in log.read_text(), 180)
         assert started, log.read_text()
 
     def job(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:

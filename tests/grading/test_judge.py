@@ -54,7 +54,7 @@ def test_verdict_counts_are_right_whatever_the_endpoint_does_on_the_way(server: 
     troubles = ["", "slow", "429", "500 503", "garbage", "hollow", "late", "late 429 500 garbage", "429 429 429"]
     answers = [f"{trouble}: {kind} is {kind}" for trouble in troubles for kind in ("right", "wrong") for _ in range(2)]
     asked = items(*answers, ": unsure", "", " \n")
-    grader = judge(server)
+    grader = judge(server, retries=8)  # on a busy machine one more may come too late
     verdicts = graded(grader, asked)
     assert verdicts == [float(item.answer.endswith("right")) for item in asked]
     assert sum(verdicts) == 2 * len(troubles)
