@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from seal_ray.journal import Journal
 from seal_ray.policies import load_policy
@@ -92,10 +91,9 @@ def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(
     folder = tmp_path / "killed"
     rows = len(results(quiet_run)["self_edits"]) + len(results(quiet_run)["rewards"])
     moments = sorted(random.Random(3).sample(range(1, rows), 5))
-    address = ray.get_runtime_context().gcs_address
 
     def begin() -> subprocess.Popen[bytes]:
-        return start(folder, "--workers.trainers", "1", "--workers.address", address, python=forking_python)
+        return start(folder, "--workers.trainers", "1", python=forking_python)
 
     killed = [kill_when(begin(), folder, moment) for moment in moments]
     assert killed.count(True) >= 4  # a moment is passed over when one flush brings the rows of two

@@ -19,13 +19,10 @@ from ray._private.runtime_env.packaging import create_package
 from seal_ray.journal import Journal
 from seal_ray.storage import Store
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, reached
+from tests.cluster.chaos import TINY
 from tests.runs import SMALL, rows_on_disk
 
 TOKEN = "0123456789abcdef" * 4
-TINY = [
-    *(*SMALL, "--domain.train", "2", "--domain.test", "2", "--sampling.per_task", "2"),
-    *("--run.rounds", "1", "--workers.trainers", "1", "--workers.slots", "1"),
-]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,8 @@ class Head:
     @contextmanager
     def submitted(self, name: str, run_dir: Path, *more: str) -> Iterator[Submitted]:
         """A run of the micro-world as a job, while `ray job submit` waits for its end."""
-        entry = ["python", "jobs/microworld.py", *TINY, "--run.dir", str(run_dir), *more]
+        small = [*SMALL, *TINY, "--workers.trainers", "1", *more]
+        entry = ["python", "jobs/microworld.py", *small, "--run.dir", str(run_dir)]
         command = ["ray", "job", "submit", "--address", self.dashboard, "--submission-id", name, "--working-dir", "."]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen([*command, "--", *entry], cwd=ROOT, env=self.env, stdout=log, stderr=log)

@@ -30,4 +30,4 @@ def test_a_trial_costs_the_driver_little_beside_its_calls_of_workers_and_next_to
     assert driver["trials"] == 10_000
     # Held against what Ray takes in the same minute: seconds alone would say how busy the machine is.
     assert driver["own_share"] <= 1
-    assert driver["memory_bytes_per_trial"] < 4096  # some 1 KB is kept; what the system says of it varies by as much
+    assert driver["memory_bytes_per_trial"] < 2048

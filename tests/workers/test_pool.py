@@ -227,7 +227,7 @@ def test_a_setup_that_cannot_succeed_stops_the_pool_with_its_reason(tmp_path: Pa
 def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) -> None:
     async def use(pool: Pool) -> Any:
         await pool.call("echo", 1)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(10):
             while pool.workers:
                 await asyncio.sleep(0.05)
         return await pool.call("echo", 2), pool.stats.started
