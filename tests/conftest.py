@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +55,13 @@ def no_ray() -> Iterator[None]:
     ray.shutdown()
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Runs of this test start no Ray; what they really did is counted."""
+    from tests.in_process import InProcessCrew
+
+    monkeypatch.setattr("seal_ray.run.Crew", InProcessCrew)
+    InProcessCrew.done.clear()
+    return InProcessCrew.done

@@ -1,0 +1,68 @@
+"""The run's real driver, lab, journal, trainer and sampler in one process without Ray, for tests of what they decide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from seal_ray.config import Config
+from seal_ray.models import resolve
+from seal_ray.types import Completion, Lesson, Outcome, Prompt, SampleRequest, Trial
+from seal_ray.workers.crew import Span
+from seal_ray.workers.loading import ModelSpec
+from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.split import Split
+from seal_ray.workers.trainer import Trainer, UpdateResult
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+
+
+class InProcessCrew:
+    """One trainer and one sampler, called directly."""
+
+    done: Counter[str] = Counter()
+    """How often each kind of work was really done, over all runs since it was last cleared."""
+
+    def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
+        model = config.model
+        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        self._trainer = Trainer(spec, config.workers.slots, config.workers.tokens_per_step)
+        self._sampler = Sampler(spec, EngineSpec.of(config))
+
+    async def __aenter__(self) -> Self:
+        await self._trainer.setup()
+        await self._sampler.setup()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._sampler.close()
+
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
+        await self._trainer.set_policy(version, adapter)
+        await self._sampler.set_policy(version, adapter)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self.done["sample"] += 1
+        return await self._sampler.sample(request)
+
+    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        self.done["trial"] += 1
+        return await self._trainer.attempt(trial)
+
+    async def learn(self, trial: Trial) -> Any:
+        self.done["trial"] += 1
+        return await self._trainer.train(trial)
+
+    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
+        self.done["update"] += 1
+        return await self._trainer.update(lesson, max_rank)
+
+    def rebalance(self) -> Split:
+        return Split(1, 1)
