@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 SEED   ?= 1
 BESIDE ?= 2
 
-.PHONY: demo test lint install browser clean
+.PHONY: demo test test-fast lint install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -14,6 +14,10 @@ demo: $(VENV)/.installed
 # Two files of tests side by side, each on one core: TESTS=tests/bank BESIDE=0 runs some alone.
 test: $(VENV)/.tested-with browser
 	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# What needs neither Ray, nor vLLM, nor a browser: minutes, for while one works.
+test-fast: $(VENV)/.tested-with
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser" $(TESTS)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,6 +15,29 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_worker_niceness", "0")
 # Threads of one process that wait for each other on a core they share cost more than a second thread brings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+RAY_FIXTURES = {"_ray", "local_ray", "no_ray", "forking_python", "forked_workers"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Ray by the fixtures it takes; a module that starts its own says so with `pytestmark`."""
+    for item in items:
+        if RAY_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("ray")
+
+
+@pytest.fixture(autouse=True)
+def _says_that_it_needs_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`make test-fast` leaves out what is marked, so a test that starts Ray without the mark is an error."""
+
+    def up() -> bool:
+        return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+    before = up()
+    yield
+    if not before and up() and not request.node.get_closest_marker("ray"):
+        pytest.fail("this test started Ray; mark it with pytest.mark.ray")
 
 
 @pytest.fixture(scope="module")

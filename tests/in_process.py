@@ -1,11 +1,11 @@
-"""The run's real driver, lab, journal, trainer and sampler in one process without Ray, for tests of what they decide."""
+"""The real driver, lab, journal, trainer and sampler in one process without Ray: for tests of what they decide."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from seal_ray.config import Config
 from seal_ray.models import resolve
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class InProcessCrew:
     """One trainer and one sampler, called directly."""
 
-    done: Counter[str] = Counter()
+    done: ClassVar[Counter[str]] = Counter()
     """How often each kind of work was really done, over all runs since it was last cleared."""
 
     def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:

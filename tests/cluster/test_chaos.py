@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.cluster.autoscaling import ROOT
+
+pytestmark = pytest.mark.ray
 
 
 def test_twelve_schedules_of_kills_each_end_with_the_keys_and_rewards_of_the_quiet_run() -> None:

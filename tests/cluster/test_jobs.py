@@ -22,6 +22,8 @@ from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, 
 from tests.cluster.chaos import TINY
 from tests.runs import SMALL, rows_on_disk
 
+pytestmark = pytest.mark.ray
+
 TOKEN = "0123456789abcdef" * 4
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cluster.autoscaling import ROOT
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module")
 def measured() -> Any:

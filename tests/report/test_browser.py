@@ -14,6 +14,9 @@ HOSTILE = "</div><script>window.pwned = 1</script><svg onload='window.pwned = 2'
 BOX = "(({width, height}) => [width, height])(document.getElementById('%s').getBoundingClientRect())"
 
 
+pytestmark = pytest.mark.browser
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = str(tmp_path_factory.mktemp("run"))

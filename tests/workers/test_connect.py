@@ -8,8 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.autoscaling import ROOT
 from tests.runs import CONFIG
+
+pytestmark = pytest.mark.ray
 
 CONNECT = """
 import sys, ray

@@ -24,7 +24,10 @@ from seal_ray.workers.pool import WorkerLost
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from tests.workers.tiny import CONTEXT, Reference, write_adapter, write_model
 
-pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed"),
+]
 
 LIMIT = 8
 PASSAGE = "The heron of Korim Dal eats figs in the town of Velm, and sings at noon. " * 2

@@ -23,7 +23,7 @@ from seal_ray.workers.crew import Crew
 from tests.runs import results, small_run
 
 pytest.importorskip("vllm", reason="vLLM is not installed here")
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.vllm, pytest.mark.usefixtures("local_ray")]
 
 CONTEXT = 300
 THROUGH_VLLM = [
