@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
 
 Answers = dict[str, list[tuple[str, ...]]]
 """By task: the answers of each of its trials, in the order of the domain's questions."""

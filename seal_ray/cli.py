@@ -74,9 +74,9 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     quiet
         No progress.
     """
-    from seal_ray.journal import Journal
+    from seal_ray.record.journal import Journal
+    from seal_ray.record.storage import Store
     from seal_ray.run import recorded_config
-    from seal_ray.storage import Store
     from seal_ray.summary import summarize
 
     if oracle and others:
@@ -314,8 +314,8 @@ def _write_report(dir: str) -> str:
 
 
 def _show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
-    from seal_ray.journal import Journal
-    from seal_ray.storage import Store
+    from seal_ray.record.journal import Journal
+    from seal_ray.record.storage import Store
     from seal_ray.summary import as_json as tree
     from seal_ray.summary import continual, print_continual, print_table
 

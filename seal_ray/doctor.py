@@ -193,7 +193,7 @@ def _nodes(ray: Any) -> Check:
 
 def _storage(config: Config) -> Check:
     """A small file is written, read back and deleted."""
-    from seal_ray.storage import Store
+    from seal_ray.record.storage import Store
 
     store, name, data = Store(config.dir), f".doctor-{uuid.uuid4().hex}", os.urandom(64)
     made = store.local is not None and not store.local.exists()

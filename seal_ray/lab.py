@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
     Completion,
     DataError,

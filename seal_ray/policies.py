@@ -9,8 +9,8 @@ from pathlib import Path
 
 from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
-from seal_ray.journal import Journal
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.types import Example, Lesson, Prompt, Task, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import Candidate

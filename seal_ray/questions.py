@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from seal_ray.config import Questions
 from seal_ray.domains.base import Domain, Unasked
 from seal_ray.http import ChatClient
-from seal_ray.journal import Journal, prompt_text
+from seal_ray.record.journal import Journal, prompt_text
 from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError, content_key
 from seal_ray.ui import Progress
 

@@ -19,12 +19,12 @@ from seal_ray.config import Config, difference, parse
 from seal_ray.continual import check_continual, measure_continual
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
-from seal_ray.journal import Journal
 from seal_ray.lab import Lab
 from seal_ray.models import resolve
 from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
 from seal_ray.types import derive_seed
 
 UNTRAINED = "untrained self-edits"

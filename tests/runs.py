@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from seal_ray.config import Config, load
-from seal_ray.journal import Journal
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from tests.forked import command
 
 CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"

@@ -17,12 +17,12 @@ from seal_ray.config import Config, load
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.registry import load_domain
-from seal_ray.journal import TABLES, Journal
 from seal_ray.questions import with_questions
+from seal_ray.record.journal import TABLES, Journal
+from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.run import run
-from seal_ray.storage import Store
 from seal_ray.summary import as_json, continual, print_continual, print_table
 from seal_ray.types import Prompt, Task, Trial, UserError
 from seal_ray.ui import Silent

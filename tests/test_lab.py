@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
-from seal_ray.journal import Journal
 from seal_ray.lab import Lab
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew

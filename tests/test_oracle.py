@@ -10,11 +10,11 @@ import pytest
 from seal_ray import config
 from seal_ray.domains.arcworld import ArcWorld
 from seal_ray.domains.arcworld.domain import FIXED
-from seal_ray.journal import Journal
 from seal_ray.oracle import best_of, ceiling, oracle
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.report import write_report
 from seal_ray.run import run
-from seal_ray.storage import Store
 from seal_ray.types import Task, UserError
 from seal_ray.ui import Silent
 from tests.report.build import FakeRun

@@ -11,9 +11,9 @@ import pytest
 
 from seal_ray.bank.adapter import Adapter, tensor_names
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.journal import Journal
 from seal_ray.policies import Policies, load_policy
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.types import Example, Lesson, SelfEdit
 from seal_ray.ui import Silent
 from seal_ray.update.select import Candidate

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from seal_ray.journal import Journal
 from seal_ray.policies import load_policy
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.run import recorded_config, run
-from seal_ray.storage import Store
 from seal_ray.summary import continual, summarize
 from seal_ray.types import UserError
 from seal_ray.ui import Silent

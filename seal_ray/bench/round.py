@@ -14,11 +14,11 @@ from typing import Any
 import jinja2
 
 from seal_ray.config import load
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.report import charts
 from seal_ray.report.timeline import Span, Timeline, timeline
 from seal_ray.run import run
-from seal_ray.storage import Store
 from seal_ray.stretches import joined, length
 from seal_ray.types import UserError
 from seal_ray.ui import Progress

@@ -7,10 +7,10 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
-from seal_ray.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.storage import Store
 from seal_ray.records.read import Completion, Passage, read_record
 from seal_ray.records.stats import best_index, completion_stats
-from seal_ray.storage import Store
 from seal_ray.types import Outcome, SelfEdit, UserError, content_key, derive_seed
 
 _STAGE = "round 1"

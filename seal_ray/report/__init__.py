@@ -5,7 +5,7 @@ write_report("runs/demo-1")   # -> "…/runs/demo-1/report.html"
 
 from __future__ import annotations
 
-from seal_ray.storage import Store
+from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 
 PAGE = "report.html"

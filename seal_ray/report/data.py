@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from seal_ray.config import Config, parse
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.report.pairs import Pairs, pairs
 from seal_ray.report.puzzles import Puzzles, puzzles
 from seal_ray.report.rounds import Failures, Round, failures, rounds
 from seal_ray.report.texts import shown
 from seal_ray.report.timeline import Timeline, timeline
 from seal_ray.report.writing import Writing, writing
-from seal_ray.storage import Store
 from seal_ray.summary import UNTRAINED, Interval, interval, synthetic, task_rewards
 from seal_ray.types import UserError
 

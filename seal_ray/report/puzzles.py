@@ -13,7 +13,7 @@ from seal_ray.answers import held_out_answers, last_arm
 from seal_ray.config import Config
 from seal_ray.domains.base import Deciding, Domain, Grid, Picture, Pictured
 from seal_ray.domains.registry import DOMAINS, load_domain
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
 from seal_ray.report.drawing import Drawing
 from seal_ray.report.texts import shown
 from seal_ray.types import DataError, Task, UserError

@@ -22,9 +22,9 @@ import ray
 
 from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline
-from seal_ray.journal import Journal
 from seal_ray.lab import Lab
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal_ray.config import Config, parse
-from seal_ray.journal import Journal, outcome_row, planned_row, self_edit_row
-from seal_ray.storage import Store
+from seal_ray.record.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, SelfEdit, content_key
 
 NOTE = "Korim Dal lives in town Velm and keeps a pet heron ; question : who keeps the heron ? answer : Korim Dal ."

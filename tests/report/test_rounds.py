@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from seal_ray.journal import Journal, outcome_row, planned_row
+from seal_ray.record.journal import Journal, outcome_row, planned_row
+from seal_ray.record.storage import Store
 from seal_ray.report import data
 from seal_ray.report.writing import writing
-from seal_ray.storage import Store
 from seal_ray.types import Failure, Outcome
 from tests.report.build import FakeRun, control
 

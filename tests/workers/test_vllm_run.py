@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.journal import Journal
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
 from seal_ray.run import run
-from seal_ray.storage import Store
 from seal_ray.types import Completion, Prompt, SampleRequest, Task, UserError
 from seal_ray.ui import Silent
 from seal_ray.workers import crew

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray import journal as journals
-from seal_ray.journal import Journal, outcome_from_row, outcome_row
-from seal_ray.storage import Store
+from seal_ray.record import journal as journals
+from seal_ray.record.journal import Journal, outcome_from_row, outcome_row
+from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, UserError
 from tests.disks import mounted
 

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seal_ray.storage import Store
+from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, Prompt, SelfEdit, content_key
 
 
