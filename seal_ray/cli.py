@@ -56,7 +56,7 @@ def run(
 @app.command
 def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
     """Continue the run in a directory, with the config it was started with."""
-    from seal_ray.run import recorded_config
+    from seal_ray.directory import recorded_config
 
     _run(recorded_config(dir), quiet, as_json)
 
@@ -74,9 +74,9 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     quiet
         No progress.
     """
+    from seal_ray.directory import recorded_config
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
-    from seal_ray.run import recorded_config
     from seal_ray.summary import summarize
 
     if oracle and others:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from seal_ray.schema import renamed
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
 
@@ -243,6 +244,8 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _explain(item: dict[str, Any]) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        if new := renamed(path):
+            return f"{path!r} is called {new!r} now"
         known = _known_keys(item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
         whole = ".".join([*path.split(".")[:-1], *near])

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from seal_ray.answers import held_out_answers, last_arm
+from seal_ray.directory import recorded_config
 from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
 from seal_ray.models import SHIPPED, resolve
@@ -14,7 +15,6 @@ from seal_ray.policies import load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.report.rounds import rounds
-from seal_ray.run import recorded_config
 from seal_ray.summary import counted, summarize
 from seal_ray.types import UserError
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seal_ray import fingerprint
 from seal_ray.types import UserError, content_key
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ def resolve(path: str) -> str:
     if local.exists() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
         raise UserError(f"model.path {path!r} is neither a model folder nor a hub name (org/model)")
     return path
+
+
+def contents(path: str, revision: str | None) -> dict[str, str]:
+    """What a model is, file by file: the hash of all that is loaded from it; of a hub's, its name and commit."""
+    place = resolve(path)
+    if "://" in place:
+        _, found = _stored(place)
+        return {f"model.path: {info.base_name}": f"{info.size} bytes of {info.mtime_ns}" for info in found}
+    if not Path(place).is_dir():
+        return {"model.path": f"{place}@{revision or 'main'}"}
+    loaded = {file.name: file for file in Path(place).iterdir() if file.suffix.removeprefix(".") in _KINDS}
+    return {f"model.path: {name}": found for name, found in fingerprint.of_files(loaded).items()}
 
 
 def at_hand(path: str) -> str:

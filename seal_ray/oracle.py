@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.config import Config
+from seal_ray.directory import recorded_config
 from seal_ray.domains.base import Deciding
 from seal_ray.domains.registry import load_domain
 from seal_ray.lab import Lab
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.run import recorded_config
 from seal_ray.summary import Interval, interval
 from seal_ray.types import Task, UserError
 from seal_ray.ui import Progress

@@ -10,17 +10,17 @@ again, and the result is that of an undisturbed run.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 
 from seal_ray import grading, plugins
-from seal_ray.config import Config, difference, parse
+from seal_ray.config import Config
 from seal_ray.continual import check_continual, measure_continual
+from seal_ray.directory import claimed
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
+from seal_ray.identity import identify
 from seal_ray.lab import Lab
-from seal_ray.models import resolve
 from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
@@ -30,34 +30,27 @@ from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import RULES, Candidate, Rule
 from seal_ray.workers.crew import Crew, Span
-from seal_ray.workers.sampler import EngineSpec
 
 logger = logging.getLogger(__name__)
-
-CONFIG = "config.json"
 
 
 def run(config: Config, progress: Progress, force: bool = False) -> dict[str, Interval]:
     """Do, or continue, a whole run; returns held-out accuracy per arm."""
     domain = load_domain(config)
     rule: Rule = plugins.find("selection.rule", config.selection.rule, RULES)
-    EngineSpec.of(config)  # what cannot work is refused before the directory is touched
-    resolve(config.model.path)
+    identity = identify(config, domain)  # what cannot work is refused before the directory is touched
     store = Store(config.dir)
-    lock = store.lock()
     try:
-        claim(store, config, force)
-        journal = Journal(store)
-        journal.compact()
-        try:
-            asyncio.run(_rounds(config, domain, rule, store, journal, progress))
-        finally:
-            journal.flush()
-        return summarize(journal)
+        with claimed(store, config, identity, force) as claim:
+            journal = Journal(store, claim.run)
+            journal.compact()
+            try:
+                asyncio.run(_rounds(config, domain, rule, store, journal, progress))
+            finally:
+                journal.flush()
+            return summarize(journal)
     finally:
         progress.close()
-        if lock:
-            lock.close()
 
 
 async def _rounds(
@@ -125,35 +118,6 @@ def journal_kept(journal: Journal, kept: Sequence[Candidate], round_: int) -> No
         key = content_key(*row.values())
         if key not in known:
             journal.append("kept", {"key": key, "reward": c.reward, **row})
-
-
-def claim(store: Store, config: Config, force: bool) -> None:
-    """Make the directory this config's. Another run found there stops this one, or with `force` is moved aside."""
-    mine = config.identity()
-    if store.exists(CONFIG):
-        lines = difference(json.loads(store.read(CONFIG)).get("identity", {}), mine)
-        if not lines:
-            return
-        if not force:
-            raise UserError(
-                f"{store.url}: holds a run with another config ({'; '.join(lines)}); choose another --run.dir, "
-                "give the config it was started with, or move it aside with --force"
-            )
-        store.set_aside()
-    tree = {"identity": mine, "config": config.model_dump(mode="json")}
-    store.write(CONFIG, json.dumps(tree, indent=2).encode())
-
-
-def recorded_config(directory: str) -> Config:
-    """The config a run was started with; it lives where it is now, wherever it was begun."""
-    store = Store(directory)
-    if not store.exists(CONFIG):
-        raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
-    tree = json.loads(store.read(CONFIG)).get("config")
-    if tree is None:
-        raise UserError(f"{directory}: holds an imported record, not a run of its own")
-    tree["run"]["dir"] = directory
-    return parse(tree, f"{directory}/{CONFIG}")
 
 
 def _span_row(span: Span) -> dict[str, object]:

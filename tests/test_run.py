@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from seal_ray.directory import recorded_config
 from seal_ray.policies import load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.run import recorded_config, run
+from seal_ray.run import run
 from seal_ray.summary import continual, summarize
 from seal_ray.types import UserError
 from seal_ray.ui import Silent
@@ -111,7 +112,7 @@ def test_a_directory_of_another_run_is_refused_with_the_difference_and_force_mov
         run(other, Silent())
     old = results(folder)
     run(other, Silent(), force=True)
-    assert results(folder / "aside-1") == old
+    assert results(folder.with_name("run.aside-1")) == old
     assert results(folder)["rewards"].keys().isdisjoint(old["rewards"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from seal_ray import grading, plugins
 from seal_ray.config import Config
@@ -21,6 +21,23 @@ DOMAINS = {
 
 LIKELIHOOD = "likelihood"
 """Not a grader of answers: the reward is how likely the task's held-out statements have become."""
+
+
+def option_models(config: Config) -> dict[str, type[BaseModel]]:
+    """The models of the options in the sections `domain` and `grading`, where the thing that is named there has one."""
+    named = {"domain": plugins.find("domain.name", config.domain.name, DOMAINS)}
+    if config.grading.name not in ("domain", LIKELIHOOD):
+        named["grading"] = plugins.find("grading.name", config.grading.name, grading.GRADERS)
+    return {section: thing.Options for section, thing in named.items() if hasattr(thing, "Options")}
+
+
+def spelled_out(config: Config) -> Config:
+    """The config with the options of its domain and grader whole, safe from defaults that change."""
+    more = {}
+    for section, options in option_models(config).items():
+        held = getattr(config, section)
+        more[section] = held.model_copy(update={"options": options(**held.options).model_dump(mode="json")})
+    return config.model_copy(update=more)
 
 
 def load_domain(config: Config) -> Domain:

@@ -12,6 +12,7 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
 from seal_ray.http import ChatClient
+from seal_ray.sources import Practical
 from seal_ray.types import Ask, Message, Prompt, UserError, content_key
 
 
@@ -28,20 +29,20 @@ class Judge:
         base_url: str
         """Up to and with `/v1`."""
         model: str
-        key_env: str = ""
+        key_env: Practical[str] = ""
         """Environment variable that holds the key; empty for a server that asks for none."""
-        concurrency: int = Field(16, ge=1)
-        timeout: float = Field(60.0, gt=0)
-        retries: int = Field(6, ge=0)
-        backoff: float = Field(1.0, gt=0)
+        concurrency: Practical[int] = Field(16, ge=1)
+        timeout: Practical[float] = Field(60.0, gt=0)
+        retries: Practical[int] = Field(6, ge=0)
+        backoff: Practical[float] = Field(1.0, gt=0)
         """Seconds before the first retry; doubled each time, with jitter."""
-        cache: str = ""
+        cache: Practical[str] = ""
         """A JSONL file of verdicts, kept across runs."""
         params: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
         """What else goes into each request."""
-        prompt_price: float = Field(0.0, ge=0)
+        prompt_price: Practical[float] = Field(0.0, ge=0)
         """Price of a million prompt tokens, for the cost that is reported."""
-        completion_price: float = Field(0.0, ge=0)
+        completion_price: Practical[float] = Field(0.0, ge=0)
 
     def __init__(self, options: Options) -> None:
         self._options = options

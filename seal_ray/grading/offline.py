@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from seal_ray.grading.base import Item
 from seal_ray.grading.features import features
+from seal_ray.sources import SourcePath
 from seal_ray.types import UserError
 
 WEIGHTS = Path(__file__).with_name("weights.json")
@@ -22,8 +25,15 @@ WEIGHTS = Path(__file__).with_name("weights.json")
 class Offline:
     """Deterministic: the same answer gets the same probability, everywhere."""
 
-    def __init__(self, weights: str | Path = WEIGHTS) -> None:
-        """`weights` is a file written by `python -m seal_ray.grading.fit`."""
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        weights: SourcePath = str(WEIGHTS)
+        """A file written by `python -m seal_ray.grading.fit`."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or self.Options()
+        weights = self.options.weights
         try:
             model: Mapping[str, Any] = json.loads(Path(weights).read_text(encoding="utf-8"))
             self._bias, self._weights = float(model["bias"]), model["weights"]

@@ -130,7 +130,7 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
 
 def basis_from(directory: str, config: Config) -> Basis:
     """The journal of an earlier run of the same model and settings; sizes, seeds and workers may differ."""
-    from seal_ray.run import recorded_config
+    from seal_ray.directory import recorded_config
 
     earlier = recorded_config(directory)
     lines = difference(_settings(earlier), _settings(config))

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from seal_ray import schema
 from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, Prompt, SelfEdit, content_key
 
@@ -55,10 +56,13 @@ _FLUSH_ROWS, _FLUSH_SECONDS, _COMPACT_SEGMENTS = 2000, 1.0, 50
 
 
 class Journal:
-    """One run's tables, in one directory. One process writes at a time."""
+    """One run's tables, in one directory. One process writes at a time.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Given the run's name, every segment is written under it, and one of another run is refused.
+    """
+
+    def __init__(self, store: Store, run: str | None = None) -> None:
+        self._store, self._run = store, run
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         self._next = {name: _next_number(store.list(f"journal/{name}")) for name in TABLES}
         self._flushed = time.monotonic()
@@ -106,12 +110,14 @@ class Journal:
 
     def _write(self, table: str, rows: pa.Table) -> None:
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd")
+        pq.write_table(rows.replace_schema_metadata(schema.stamp(self._run)), buffer, compression="zstd")
         self._store.write(f"journal/{table}/{self._next[table]:06d}.parquet", buffer.getvalue())
         self._next[table] += 1
 
     def _read(self, path: str, name: str) -> pa.Table:
-        return pq.read_table(io.BytesIO(self._store.read(path)), schema=TABLES[name])
+        data = io.BytesIO(self._store.read(path))
+        schema.check_stamp(pq.read_schema(data).metadata, self._run, f"{self._store.url}/{path}")
+        return pq.read_table(data, schema=TABLES[name])
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -55,15 +55,14 @@ class Store:
         self._fs.delete_file(self.path(name))
 
     def set_aside(self) -> None:
-        """Move what is here into a folder beside the new files, named by the first free number."""
+        """Give the whole directory the first free name beside it: one rename, so nothing is ever half moved."""
         if self.local is None:
             raise UserError(f"{self.url}: a run in object storage is not moved aside; choose another directory")
-        number = next(n for n in range(1, 10_000) if not (self.local / f"aside-{n}").exists())
-        target = self.local / f"aside-{number}"
-        target.mkdir()
-        for entry in self.local.iterdir():
-            if entry.name != ".lock" and not entry.name.startswith("aside-"):
-                entry.rename(target / entry.name)
+        names = (self.local.with_name(f"{self.local.name}.aside-{number}") for number in range(1, 10_000))
+        try:
+            self.local.rename(next(name for name in names if not name.exists()))
+        except OSError as error:
+            raise UserError(f"{self.url}: cannot be moved aside: {error.strerror}; choose another --run.dir") from None
 
     def lock(self) -> IO[str] | None:
         """Hold this directory for one driver; released by the system when the process ends, however it ends."""
@@ -76,6 +75,8 @@ class Store:
             raise UserError(f"{self.url}: cannot be written: {error.strerror or error}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(handle.fileno()), os.stat(self.local / ".lock")):
+                raise BlockingIOError("the directory was set aside a moment ago")
         except OSError:
             handle.close()
             raise UserError(f"{self.url}: another process is at work here; wait for it, or stop it") from None

@@ -70,6 +70,10 @@ class EngineSpec:
             sampling.key_env,
         )
 
+    def dtype(self, of_model: str) -> str:
+        """The precision it samples in, where the trials' is this."""
+        return "float32" if self.name == "vllm" and of_model == "float64" else of_model
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -134,7 +138,7 @@ async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
             replace(
                 model,
                 path=await asyncio.to_thread(at_hand, model.path),
-                dtype="float32" if model.dtype == "float64" else model.dtype,
+                dtype=spec.dtype(model.dtype),
             ),
             max_lora_rank=spec.max_rank,
             max_model_len=spec.context or None,

@@ -115,4 +115,4 @@ def test_a_record_without_verdicts_cannot_be_graded() -> None:
 def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text("{}")
     with pytest.raises(UserError, match="not a file of verdict weights"):
-        Offline(tmp_path / "w.json")
+        Offline(Offline.Options(weights=str(tmp_path / "w.json")))

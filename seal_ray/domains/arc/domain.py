@@ -17,6 +17,7 @@ from seal_ray.domains.arc.messages import SYSTEM, chat, reply
 from seal_ray.domains.arc.training import augmentations, training_tasks
 from seal_ray.domains.arc.views import attempts, describe, views
 from seal_ray.domains.base import Baseline, Picture, Split
+from seal_ray.sources import SourcePath
 from seal_ray.types import (
     DataError,
     Example,
@@ -67,15 +68,15 @@ class Arc:
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        train: str
+        train: SourcePath
         """Tasks for the rounds: a challenges file, or a folder with one file a task."""
-        test: str
-        train_solutions: str = ""
-        test_solutions: str = ""
+        test: SourcePath
+        train_solutions: SourcePath = ""
+        test_solutions: SourcePath = ""
         """May be left out for tasks that carry their outputs, and for tasks to be submitted unsolved."""
-        message_template: str = ""
+        message_template: SourcePath = ""
         """File with the system message of a puzzle, in place of our wording; `{description}` in it is left empty."""
-        edit_template: str = ""
+        edit_template: SourcePath = ""
         """File with the system message that asks for a self-edit, in place of our wording."""
         decide: tuple[Extra, ...] = ()
         """Further choices given to the policy."""

@@ -22,6 +22,7 @@ from seal_ray.domains.knowledge.styles import STYLES, Style, from_template
 from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
 from seal_ray.records import read_record
+from seal_ray.sources import SourcePath
 from seal_ray.types import (
     DataError,
     Example,
@@ -56,9 +57,9 @@ class Knowledge:
     class Options(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        train: str
+        train: SourcePath
         """A file, a folder, or `hf:NAME#SPLIT`."""
-        test: str = ""
+        test: SourcePath = ""
         """The same for held-out passages; without it, part of `train` is held out."""
         test_fraction: float = Field(0.2, ge=0, le=1)
         split_seed: int = 0
@@ -68,7 +69,7 @@ class Knowledge:
         style: Literal["implications", "implications-long", "implications-very-long", "rewrite", "self-qa"] = (
             "implications"
         )
-        template: str = ""
+        template: SourcePath = ""
         """A file with a prompt of your own, with `{title}` and `{context}`; `style` still says how it is cut."""
         question: str = Field("Topic: {title}\n{question}", pattern=r"\{question\}")
         """How a question is put, closed book."""
@@ -76,7 +77,7 @@ class Knowledge:
         """Every line of a self-edit is a training text of its own."""
         chat: bool = False
         """The model is a chat model: prompts are turns, rendered with its own template."""
-        other_edits: str = ""
+        other_edits: SourcePath = ""
         """Recorded self-edits of another model on the held-out passages, for the baseline of that name."""
 
     name = "knowledge"
