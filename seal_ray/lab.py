@@ -21,6 +21,7 @@ from seal_ray.record.journal import Journal, outcome_from_row, outcome_row, plan
 from seal_ray.types import (
     Completion,
     DataError,
+    Example,
     Failure,
     Outcome,
     Recipe,
@@ -40,6 +41,8 @@ from seal_ray.workers.crew import Crew
 from seal_ray.workers.pool import Poisoned
 
 logger = logging.getLogger(__name__)
+
+_ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} asks none; leave one of them out"
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ class Lab:
             if baseline is None:
                 self._progress.advance(f"evaluation: {name}")
                 return
+            if self._by_likelihood and baseline.questions != self._domain.questions(task):
+                raise UserError(f"evaluation.baselines: {name!r} {_ASKS}")
             await self._settle(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
 
         await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
@@ -184,6 +189,8 @@ class Lab:
         samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds
         if not isinstance(self._domain, Corpus):
             raise UserError(f"evaluation.together: the domain {self._domain.name!r} cannot train on many tasks at once")
+        if self._by_likelihood:
+            raise UserError(f"evaluation.together {_ASKS}")
         self._progress.begin(f"evaluation: {arm}", seeds)
         indices = range(samples)
         edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
@@ -308,8 +315,14 @@ class Lab:
             () if self._by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
-            self._domain.statements(task) if self._by_likelihood else (),
+            self._statements(task) if self._by_likelihood else (),
         )
+
+    def _statements(self, task: Task) -> tuple[Example, ...]:
+        if not (statements := self._domain.statements(task)):
+            where = f"grading.name {LIKELIHOOD!r}: the domain {self._domain.name!r}"
+            raise UserError(f"{where} has no statements; choose another grader")
+        return statements
 
     def _trial_seed(self, task: Task, replicate: int) -> int:
         """The same for every self-edit of a task, so that candidates are compared under the same draws."""

@@ -20,6 +20,9 @@ class Message:
     content: str
 
 
+ADDED = {"added": True}
+"""Marks a field that came later: at its default it is no part of a key, so that older records keep theirs."""
+
 Chat = tuple[Message, ...]
 Prompt = str | Chat
 
@@ -77,12 +80,14 @@ class Example:
     """One training text.
 
     A prompt is context the loss does not cover, unless `learn_prompt`. A completion that follows a
-    prompt is a whole reply and ends with the end-of-text token; a bare text does not.
+    prompt is a whole reply and ends with the end-of-text token, unless it is not `whole`; a bare text does not.
     """
 
     completion: str
     prompt: Prompt = ""
     learn_prompt: bool = False
+    whole: bool = field(default=True, metadata=ADDED)
+    """False for a reply that was cut off, or whose end is not to be judged: what would end the turn is left out."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,8 @@ def _shallow(value: Any) -> dict[str, Any]:
     """A dataclass's fields; `asdict` would copy everything below them too, and every trial's key would pay for it."""
     if not is_dataclass(value) or isinstance(value, type):
         raise TypeError(f"{type(value).__name__} has no content to make a key of")
-    return {each.name: getattr(value, each.name) for each in fields(value)}
+    content = ((each, getattr(value, each.name)) for each in fields(value))
+    return {each.name: part for each, part in content if not (each.metadata and part == each.default)}
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_shallow)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
 from seal_ray.lab import Lab
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial
+from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.losses import Poisoned
 from tests.runs import CONFIG, small_run
+
+JOBS = CONFIG.parent
 
 
 class OneFatalPrompt:
@@ -73,3 +78,34 @@ def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_p
     assert asyncio.run(lab.unsolved([first, known, last])) == [first, last]
     assert asyncio.run(lab.unsolved([first, known, last])) == [first, last]
     assert [trial.recipe for trial in crew.trials] == [None] * 3
+
+
+class Scores:
+    """A worker to whom every statement is as likely as the last."""
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, log_likelihoods=(-1.0,) * len(trial.statements))
+
+
+def by_likelihood(folder: Path, *more: str) -> Lab:
+    config = load(JOBS / "knowledge_small.toml", ["--run.dir", str(folder), "--grading.name", "likelihood", *more])
+    crew = cast(Crew, cast(Any, Scores()))
+    return Lab(config, load_domain(config), crew, Journal(Store(str(folder))), Silent())
+
+
+def test_by_likelihood_only_what_statements_can_tell_is_measured(tmp_path: Path) -> None:
+    passages = ["--domain.options.train", str(JOBS / "passages.jsonl")]
+    lab = by_likelihood(tmp_path / "a", *passages)
+    tasks = lab._domain.tasks("test", 2, seed=1)
+    asyncio.run(lab.measure_baseline("base", tasks))
+    assert {row["reward"] for row in lab._journal.rows("outcomes")} == {math.exp(-1)}
+    with pytest.raises(UserError, match="baselines: 'in-context' asks questions in a way of its own"):
+        asyncio.run(lab.measure_baseline("in-context", tasks))
+    with pytest.raises(UserError, match="together asks"):
+        asyncio.run(lab.measure_together("passage only", tasks, with_edits=False))
+
+
+def test_a_domain_without_statements_is_not_graded_by_their_likelihood(tmp_path: Path) -> None:
+    lab = by_likelihood(tmp_path, "--domain.name", "microworld", "--domain.options", "{}")
+    with pytest.raises(UserError, match="the domain 'microworld' has no statements; choose another grader"):
+        asyncio.run(lab.measure_baseline("base", lab._domain.tasks("test", 1, seed=1)))

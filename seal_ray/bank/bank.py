@@ -111,8 +111,10 @@ class Bank:
         return [SampledText(answer.ids, answer.text, answer.finished) for answer in answers]
 
     def log_probs(self, texts: Sequence[TokenText]) -> list[tuple[float, ...]]:
-        """The log-probability, under the policy, of each learnt token of each text."""
-        rows = [(0, Text.of(text, self.max_length)) for text in texts]
+        """The log-probability, under the policy, of each learnt token of each text, none of which is ever cut."""
+        if (longest := max((len(text.ids) for text in texts), default=0)) > self.positions:
+            raise ValueError(f"a text of {longest} tokens exceeds the model's {self.positions} positions")
+        rows = [(0, Text.of(text, self.positions)) for text in texts]
         return [tuple(scores) for scores in self._within(rows, lambda part: self._score(PLAIN, part), _text_tokens)]
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
@@ -221,7 +223,7 @@ def _result(
         key=job.key,
         answers=tuple(answer.ids for answer in answers),
         answer_texts=tuple(answer.text for answer in answers),
-        log_likelihoods=tuple(sum(values) / len(values) if values else 0.0 for values in scores),
+        log_likelihoods=tuple(sum(values) / len(values) for values in scores),
         losses=trained.losses,
         steps=run.step,
         tokens=run.tokens,

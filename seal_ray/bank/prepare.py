@@ -70,7 +70,7 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
                 f"prompt {number} of {len(prompt)} tokens and {job.max_new_tokens} new ones exceed "
                 f"the model's {positions} positions"
             )
-    statements = _texts("statement", job.statements, vocabulary, max_length, warnings, keep_all=True)
+    statements = _statements(job, vocabulary, positions)
     for warning in warnings:
         log.warning("%s: %s", job.key, warning)
     held_order = held_batches(len(held), len(batches), job)
@@ -86,20 +86,32 @@ def held_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...
     return tuple(map(tuple, order[:steps]))
 
 
-def _texts(
-    what: str, texts: Sequence[TokenText], vocabulary: int, limit: int, warnings: list[str], keep_all: bool = False
-) -> tuple[Text, ...]:
+def _texts(what: str, texts: Sequence[TokenText], vocabulary: int, limit: int, warnings: list[str]) -> tuple[Text, ...]:
     kept = []
     for number, text in enumerate(texts):
         _check_ids(f"{what} {number}", text.ids, vocabulary)
         if len(text.ids) > limit:
             warnings.append(f"{what} {number}: {len(text.ids)} tokens cut to {limit}")
         made = Text.of(text, limit)
-        if len(made.labels) or keep_all:
+        if len(made.labels):
             kept.append(made)
         else:
             warnings.append(f"{what} {number}: no token carries loss; left out")
     return tuple(kept)
+
+
+def _statements(job: Job, vocabulary: int, positions: int) -> tuple[Text, ...]:
+    """Scored whole or not at all: one that lost its end, or has nothing to score, would be the likeliest of all."""
+    made = []
+    for number, text in enumerate(job.statements):
+        what = f"statement {number}"
+        _check_ids(what, text.ids, vocabulary)
+        if len(text.ids) > positions:
+            raise DataError(f"{what} of {len(text.ids)} tokens exceeds the model's {positions} positions")
+        made.append(Text.of(text, positions))
+        if not len(made[-1].labels):
+            raise DataError(f"{what} has no token to score: its answer is empty, or nothing comes before it")
+    return tuple(made)
 
 
 def _check_ids(what: str, ids: Sequence[int], vocabulary: int) -> None:

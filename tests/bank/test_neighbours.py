@@ -149,6 +149,9 @@ BAD = {
     "diverged": ({"optim": OptimSpec(lr=1e200, epochs=9, clip_norm=0.0)}, "not finite"),
     "empty prompt": ({"prompts": ((5,), ())}, "prompt 1 has no tokens"),
     "endless prompt": ({"prompts": ((5,) * 300,)}, "256 positions"),
+    "endless statement": ({"statements": (TokenText.of((5,) * 300, (6,)),)}, "statement 0 of 301 tokens exceeds"),
+    "nothing to score": ({"statements": (TokenText.of((), (5, 6)), TokenText.of((5, 6), ()))}, "statement 1 has no"),
+    "score of a first token": ({"statements": (TokenText.of((), (5,)),)}, "statement 0 has no token to score"),
 }
 
 
@@ -175,6 +178,16 @@ def test_a_text_over_the_limit_is_cut_with_a_warning_that_says_which(caplog):
     assert "it: text 1: 30 tokens cut to 20" in caplog.text
     cut = TokenText(long.ids[:20], long.learn[:20])
     assert_same(result, run_beside([make_job("it", texts=(short, cut))])["it"])
+
+
+def test_the_limit_on_training_texts_cuts_no_statement_and_no_text_to_be_scored():
+    job = make_job("it", texts=make_texts(1, seed=1), statements=(TokenText.of((5,) * 30, (6, 7)),))
+    (tight,), (wide,) = (run_beside([job], max_length=limit).values() for limit in (20, 200))
+    assert tight.log_likelihoods == wide.log_likelihoods
+    bank = Bank(make_model(), make_tokenizer(), slots=1, max_length=20)
+    assert len(bank.log_probs(job.statements)[0]) == 2
+    with pytest.raises(ValueError, match="256 positions"):
+        bank.log_probs([TokenText.of((), (5,) * 300)])
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -11,7 +11,7 @@ from seal_ray.domains.knowledge.domain import MAX_COMPLETION, SYNTHETIC, Knowled
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.domains.knowledge.styles import STYLES
 from seal_ray.grading.base import F1, Exact
-from seal_ray.types import DataError, LoraSpec, Message, UserError
+from seal_ray.types import DataError, Example, LoraSpec, Message, UserError
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ def test_self_edits_by_another_model_are_matched_by_their_passage(tmp_path: Path
 def test_statements_are_the_gold_answers_after_their_questions(tmp_path: Path) -> None:
     domain = knowledge(tmp_path, test_fraction=0.0, shuffle=False)
     (statement,) = domain.statements(domain.tasks("train", 1, 0)[0])
-    assert (statement.prompt, statement.completion) == ("Topic: Stars\nHow old is star 0?\n", "0 years")
+    assert statement == Example("0 years", "Topic: Stars\nHow old is star 0?\n", whole=False)
 
 
 def test_the_reward_is_the_mean_verdict_of_the_chosen_grader(tmp_path: Path) -> None:

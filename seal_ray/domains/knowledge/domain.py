@@ -185,9 +185,11 @@ class Knowledge:
         return tuple(question.prompt for question in task.questions)
 
     def statements(self, task: Task) -> tuple[Example, ...]:
-        """Each gold answer, as what follows its question."""
+        """Each gold answer, as what follows its question; not its end, which trials do not teach and would drown it."""
         asked = ((q.prompt, q.answer) for q in task.questions)
-        return tuple(Example(gold, f"{prompt}\n" if isinstance(prompt, str) else prompt) for prompt, gold in asked)
+        return tuple(
+            Example(gold, f"{prompt}\n" if isinstance(prompt, str) else prompt, whole=False) for prompt, gold in asked
+        )
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         asked = zip(_known(task).asked, task.questions, answers, strict=True)

@@ -4,39 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from seal_ray.types import DataError, Example, Message, Prompt
+from seal_ray.types import Chat, DataError, Example, Message, Prompt
+
+_MARK = "(reply)"
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt that is to be continued."""
     if isinstance(prompt, str):
         return list(tokenizer(prompt).input_ids)
-    return _chat(tokenizer, prompt, add_generation_prompt=True)
+    return _chat_ids(tokenizer, _chat_text(tokenizer, prompt, add_generation_prompt=True))
 
 
 def render_example(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
     """A training text as (prompt ids, completion ids).
 
-    A completion after a prompt ends with the end-of-text token, so that the model learns to stop; in a chat the
-    model's own template says how a turn ends, and what it adds after the prompt is what carries loss.
+    A whole completion after a prompt ends with the end-of-text token, so that the model learns to stop; in a chat the
+    model's own template says how a turn ends, and what it adds after the prompt is what carries loss. One that is not
+    whole is its own words alone.
     """
     if isinstance(example.prompt, tuple):
-        prompt = _chat(tokenizer, example.prompt, add_generation_prompt=True)
-        turn = Message("assistant", example.completion)
-        whole = _chat(tokenizer, (*example.prompt, turn), add_generation_prompt=False)
-        if whole[: len(prompt)] != prompt:
-            raise DataError("the model's chat template rewrites earlier turns, so the span of the reply is unknown")
-        return prompt, whole[len(prompt) :]
+        return _render_reply(tokenizer, example.prompt, example)
     if not example.prompt:
         return [], list(tokenizer(example.completion).input_ids)
     reply = tokenizer(example.completion, add_special_tokens=False).input_ids
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    end = [tokenizer.eos_token_id] if example.whole and tokenizer.eos_token_id is not None else []
     return render_prompt(tokenizer, example.prompt), [*reply, *end]
 
 
-def _chat(tokenizer: Any, messages: tuple[Message, ...], add_generation_prompt: bool) -> list[int]:
+def _render_reply(tokenizer: Any, chat: Chat, example: Example) -> tuple[list[int], list[int]]:
+    """The turns before a reply, and the reply as the model's template writes it."""
+    before = _chat_text(tokenizer, chat, add_generation_prompt=True)
+    text = _chat_text(tokenizer, (*chat, Message("assistant", example.completion)))
+    if not example.whole:
+        # What the template puts around any reply is found around a mark.
+        before, _, after = _chat_text(tokenizer, (*chat, Message("assistant", _MARK))).partition(_MARK)
+        if not text.endswith(after):
+            raise DataError("the model's chat template ends turns in more than one way, so the reply's end is unknown")
+        text = text[: len(text) - len(after)]
+    prompt, whole = _chat_ids(tokenizer, before), _chat_ids(tokenizer, text)
+    if whole[: len(prompt)] != prompt:
+        raise DataError("the model's chat template rewrites earlier turns, so the span of the reply is unknown")
+    return prompt, whole[len(prompt) :]
+
+
+def _chat_text(tokenizer: Any, messages: Chat, add_generation_prompt: bool = False) -> str:
     if not tokenizer.chat_template:
         raise DataError("the prompt is a chat, and this model's tokenizer has no chat template")
     turns = [{"role": message.role, "content": message.content} for message in messages]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    return text
+
+
+def _chat_ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False).input_ids)
