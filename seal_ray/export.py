@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from seal_ray.answers import held_out_answers, last_arm
 from seal_ray.directory import recorded_config
@@ -20,7 +22,10 @@ from seal_ray.types import UserError
 
 
 def export_self_edits(directory: str, out: str) -> int:
-    """Write the self-edits the last policy was finetuned on as `{"prompt", "completion"}` lines; returns how many."""
+    """Write the self-edits the last policy was finetuned on as `{"prompt", "completion"}` lines; returns how many.
+
+    One that was cut off by the token limit says `"finished": false`: it is not to be taught with an end.
+    """
     journal = Journal(Store(directory))
     kept = list(journal.rows("kept"))
     if not kept:
@@ -28,10 +33,7 @@ def export_self_edits(directory: str, out: str) -> int:
     last = kept[-1]["stage"]
     wanted = [row["self_edit"] for row in kept if row["stage"] == last]
     rows = {row["key"]: row for row in journal.rows("self_edits")}
-    lines = [
-        json.dumps({"prompt": _prompt(rows[key]["prompt"]), "completion": rows[key]["completion"]}, ensure_ascii=False)
-        for key in wanted
-    ]
+    lines = [json.dumps(_self_edit(rows[key]), ensure_ascii=False) for key in wanted]
     Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(lines)
 
@@ -134,6 +136,11 @@ def _reliability(journal: Journal) -> dict[int, str]:
     outcomes = {row["key"]: row for row in journal.rows("outcomes")}
     found = rounds(list(journal.rows("planned")), outcomes, (), journal.rows("kept"), ())
     return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
+
+
+def _self_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    cut = {} if row["finished"] else {"finished": False}
+    return {"prompt": _prompt(row["prompt"]), "completion": row["completion"], **cut}
 
 
 def _prompt(text: str) -> str | list[dict[str, str]]:

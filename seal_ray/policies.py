@@ -61,7 +61,7 @@ class Policies:
         if version in self._finished:
             return await self.use(version)
         settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
-        examples = tuple(Example(c.edit.completion, c.edit.prompt) for c in kept)
+        examples = tuple(Example(c.edit.completion, c.edit.prompt, whole=c.edit.finished) for c in kept)
         held = tuple(Example(q.answer, q.prompt) for task in tasks for q in task.questions) if settings.hold else ()
         lesson = Lesson(examples, settings.lora, settings.optim, seed, held, settings.hold)
         progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)

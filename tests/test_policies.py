@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,11 @@ def test_the_policy_is_held_to_the_answers_of_all_the_rounds_questions_or_to_not
     assert crew.lesson.hold == hold
     assert crew.served[0] == version == 1
     assert load_policy(store, 1).tensors.keys() == ADAPTER.tensors.keys()
+
+
+def test_a_self_edit_that_was_cut_off_teaches_no_end_at_the_cut(tmp_path: Path) -> None:
+    config, store, crew = small_run(tmp_path), Store(str(tmp_path)), OneLesson()
+    policies = Policies(config, store, Journal(store), crew, probe="write:")  # type: ignore[arg-type]
+    kept = [Candidate(edit, (1.0,)) for edit in (WRITTEN, replace(WRITTEN, finished=False))]
+    asyncio.run(policies.next(kept, TASKS, Silent()))
+    assert crew.lesson.examples == (Example("notes", "write:"), Example("notes", "write:", whole=False))
