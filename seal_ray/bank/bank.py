@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
@@ -108,6 +109,10 @@ class Bank:
             for spec in specs
         ]
         answers = self._within(asks, lambda part: self._generate(PLAIN, part), _ask_tokens)
+        for spec, answer in zip(specs, answers, strict=True):
+            if answer.broken:
+                where = f"{len(answer.ids)} tokens after a prompt of {len(spec.prompt)}"
+                log.warning("%s, the predictions are not finite in %s; the text is cut there", where, self.home.dtype)
         return [SampledText(answer.ids, answer.text, answer.finished) for answer in answers]
 
     def log_probs(self, texts: Sequence[TokenText]) -> list[tuple[float, ...]]:
@@ -142,7 +147,7 @@ class Bank:
         share = (time.perf_counter() - started) / len(batch)
         answered, scored = iter(answers), iter(scores)
         return [
-            _result(
+            _asked(
                 trained,
                 [next(answered) for _ in trained.running.prepared.job.prompts],
                 [next(scored) for _ in trained.running.prepared.statements],
@@ -205,6 +210,13 @@ def _ask_tokens(ask: Ask) -> int:
 
 def _text_tokens(text: tuple[int, Text]) -> int:
     return len(text[1].ids)
+
+
+def _asked(trained: Trained, answers: Sequence[Answer], scores: Sequence[Sequence[float]], seconds: float) -> JobResult:
+    """The result of a job that was asked; a failure where its adapter predicts no numbers."""
+    if any(answer.broken for answer in answers) or not all(map(math.isfinite, chain.from_iterable(scores))):
+        return _result(trained, seconds=seconds, failure=Failure("data", "the predictions are not finite"))
+    return _result(trained, answers, scores, seconds)
 
 
 def _result(

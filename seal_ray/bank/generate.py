@@ -19,6 +19,9 @@ from seal_ray.bank.linear import Adapters, Installed
 from seal_ray.bank.loss import token_losses
 from seal_ray.bank.prepare import Text
 
+NOTHING = -1
+"""In place of a token, where the logits are not finite and nothing can be chosen."""
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -39,6 +42,8 @@ class Answer:
     ids: tuple[int, ...]
     text: str
     finished: bool
+    broken: bool = False
+    """Cut off where the predictions were no numbers."""
 
 
 class Ends:
@@ -53,7 +58,8 @@ class Ends:
 
     def over(self, ids: list[int], ask: Ask) -> bool:
         """Whether the last token was the last one."""
-        return len(ids) >= ask.max_new_tokens or ids[-1] in self.eos_ids or self._stopped(ids, ask.stop)
+        last = ids[-1]
+        return last == NOTHING or len(ids) >= ask.max_new_tokens or last in self.eos_ids or self._stopped(ids, ask.stop)
 
     def _stopped(self, ids: list[int], stop: tuple[str, ...]) -> bool:
         # Only tokens that could have completed a stop string are decoded in full.
@@ -67,13 +73,15 @@ class Ends:
         return "\N{REPLACEMENT CHARACTER}" in piece or any(end[-1].isspace() or end[-1] in piece for end in stop)
 
     def answer(self, ids: Sequence[int], ask: Ask) -> Answer:
+        broken = bool(ids) and ids[-1] == NOTHING
+        ids = ids[:-1] if broken else ids
         finished = bool(ids) and ids[-1] in self.eos_ids
         ids = ids[:-1] if finished else ids
         text = self.text(ids)
         found = [text.index(end) for end in ask.stop if end in text]
         if found:
             text, finished = text[: min(found)], True
-        return Answer(tuple(ids), text, finished)
+        return Answer(tuple(ids), text, finished, broken)
 
 
 def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: Ends, budget: int) -> list[Answer]:
@@ -85,7 +93,8 @@ def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: End
     over = [False] * len(asks)
     alive = list(range(len(asks)))
     pick = _picker(asks, home.device)
-    logits_RV = torch.cat(list(_prefill(home, adapters, asks, cache, budget)))
+    rows = [Row(ask.slot, np.asarray(ask.prompt, np.int64), np.array([len(ask.prompt) - 1])) for ask in asks]
+    logits_RV = torch.cat([logits_LV for _, logits_LV in _passes(home, adapters, rows, budget, cache)])
     tokens_R = pick(logits_RV, 0)
     layout = _step_layout(asks, slots, home)
     for step in range(1, max(ask.max_new_tokens for ask in asks) + 1):
@@ -104,21 +113,35 @@ def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: End
             pick = _picker([asks[row] for row in alive], home.device)
         lengths = [min(len(asks[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
         positions_R = torch.tensor(lengths, device=home.device) - 1
-        layout = replace(layout, input_ids=tokens_R[None], position_ids=positions_R[None])
+        layout = replace(layout, input_ids=tokens_R.clamp_min(0)[None], position_ids=positions_R[None])
         with torch.no_grad(), home.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):
             tokens_R = pick(home.logits(layout), step)
     return [ends.answer(ids, ask) for ids, ask in zip(texts, asks, strict=True)]
 
 
-def _prefill(home: Installed, adapters: Adapters, asks: Sequence[Ask], cache: KVCache, budget: int) -> Iterator[Tensor]:
-    """The logits after each prompt, the cache filled on the way."""
+def _passes(
+    home: Installed, adapters: Adapters, rows: Sequence[Row], budget: int, cache: KVCache | None = None
+) -> Iterator[tuple[Layout, Tensor]]:
+    """The logits of each pass's wanted tokens, in order; a cache is filled on the way."""
     at = 0
-    rows = [Row(ask.slot, np.asarray(ask.prompt, np.int64), np.array([len(ask.prompt) - 1])) for ask in asks]
     for batch in cut(rows, budget):
-        layout = pack(batch, home.device, home.dtype)
-        with torch.no_grad(), home.active(layout, PackedAttention(layout, cache, at), adapters):
-            yield home.logits(layout)
+        layout, logits_LV = _pass(home, adapters, batch, cache, at)
+        if len(batch) > 1 and bool(logits_LV.isnan().any()):
+            # A text gone to NaN may have reached those it shared a line of attention with.
+            for number, row in enumerate(batch):
+                yield _pass(home, adapters, [row], cache, at + number)
+        else:
+            yield layout, logits_LV
         at += len(batch)
+
+
+@torch.no_grad()
+def _pass(
+    home: Installed, adapters: Adapters, rows: list[Row], cache: KVCache | None, first_row: int
+) -> tuple[Layout, Tensor]:
+    layout = pack(rows, home.device, home.dtype)
+    with home.active(layout, PackedAttention(layout, cache, first_row), adapters):
+        return layout, home.logits(layout)
 
 
 def _step_layout(asks: Sequence[Ask], slots: int, home: Installed) -> Layout:
@@ -130,19 +153,30 @@ def _step_layout(asks: Sequence[Ask], slots: int, home: Installed) -> Layout:
 
 def _picker(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, int], Tensor]:
     """Chooses each row's next token from its logits."""
-    if all(ask.temperature == 0 for ask in asks):
-        return lambda logits_RV, step: logits_RV.argmax(-1)
+    sampler = None if all(ask.temperature == 0 for ask in asks) else _sampler(asks, device)
+
+    def pick(logits_RV: Tensor, step: int) -> Tensor:
+        greedy_R = logits_RV.argmax(-1)
+        # The largest of a row with a NaN is NaN.
+        finite_R = logits_RV.gather(1, greedy_R[:, None])[:, 0].isfinite()
+        tokens_R = sampler(logits_RV, greedy_R, step) if sampler else greedy_R
+        return tokens_R.where(finite_R, NOTHING)
+
+    return pick
+
+
+def _sampler(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """The same for rows some of which are sampled; the others take the greedy token."""
     uniform_RK = torch.from_numpy(np.stack([draws(ask.seed, ask.max_new_tokens, asks) for ask in asks])).to(device)
     temperature_R1 = torch.tensor([[ask.temperature] for ask in asks], dtype=torch.float64, device=device)
     top_p_R1 = torch.tensor([[ask.top_p] for ask in asks], dtype=torch.float64, device=device)
 
-    def pick(logits_RV: Tensor, step: int) -> Tensor:
-        greedy_R = logits_RV.argmax(-1)
+    def sample(logits_RV: Tensor, greedy_R: Tensor, step: int) -> Tensor:
         column = min(step, uniform_RK.shape[1] - 1)
         sampled_R = inverse_cdf(logits_RV, uniform_RK[:, column, None], temperature_R1, top_p_R1)
         return torch.where(temperature_R1[:, 0] == 0, greedy_R, sampled_R)
 
-    return pick
+    return sample
 
 
 def draws(seed: int, count: int, asks: Sequence[Ask]) -> np.ndarray:
@@ -169,11 +203,6 @@ def inverse_cdf(logits_RV: Tensor, uniform_R1: Tensor, temperature_R1: Tensor, t
 def score(home: Installed, adapters: Adapters, texts: Sequence[tuple[int, Text]], budget: int) -> list[list[float]]:
     """The log-probability of each learnt token of each (slot, text), sorted by slot."""
     rows = [Row(slot, text.ids, text.labels) for slot, text in texts]
-    scores: list[list[float]] = []
-    for batch in cut(rows, budget):
-        layout = pack(batch, home.device, home.dtype)
-        with torch.no_grad(), home.active(layout, PackedAttention(layout), adapters):
-            logits_LV = home.logits(layout)
-        values = iter((-token_losses(logits_LV, layout.targets)).tolist())
-        scores += [[next(values) for _ in row.labels] for row in batch]
-    return scores
+    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in _passes(home, adapters, rows, budget)]
+    values = iter((-torch.cat(losses)).tolist())
+    return [[next(values) for _ in row.labels] for row in rows]

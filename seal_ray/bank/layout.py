@@ -39,8 +39,9 @@ class Groups:
     """Packed rows of a matrix, lying slot by slot, multiplied by each slot's own matrix.
 
     Slots with equal counts are a plain batched product. Unequal ones are multiplied one by one on a CPU, where a
-    product costs little to start, unless there is little to pad. Elsewhere they are padded: padding repeats the slot's
-    own first token, so that a slot gone to NaN cannot reach its neighbours; where it would count it is zero.
+    product costs little to start, unless there is little to pad. Elsewhere they are padded. Zero times NaN is NaN, so
+    what would count is padded so that a slot gone to NaN cannot reach its neighbours: on one side with zeros, on the
+    other with the slot's own first token, or with zeros too where a slot has none.
     """
 
     def __init__(self, counts: Ints, device: torch.device) -> None:
@@ -48,6 +49,8 @@ class Groups:
         self.width = int(counts.max(initial=0))
         self.counts = _tensor(counts, device)
         self.even = bool((counts == self.width).all())
+        self.every = bool((counts > 0).all())
+        """Whether every slot has rows. One that has none is padded with a token of another."""
         self.padding = self.slots * self.width - self.tokens if device.type == "cpu" else 0
         self._counts, self._starts = counts, np.cumsum(counts) - counts
 
@@ -103,10 +106,11 @@ class Groups:
                     grad_GPQ[slot].add_(left_NP[rows].T @ right_NQ[rows])
             return
         # Padding must be zero in one of the two: in the narrower.
+        wider = self._spread if self.every else self._spread_zeros
         if left_NP.shape[1] < right_NQ.shape[1]:
-            left, right = self._spread_zeros(left_NP), self._spread(right_NQ)
+            left, right = self._spread_zeros(left_NP), wider(right_NQ)
         else:
-            left, right = self._spread(left_NP), self._spread_zeros(right_NQ)
+            left, right = wider(left_NP), self._spread_zeros(right_NQ)
         grad_GPQ.add_(torch.bmm(left.transpose(1, 2), right))
 
     def _one_by_one(self, w_GIO: Tensor) -> bool:

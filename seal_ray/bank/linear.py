@@ -38,8 +38,8 @@ class Stage:
     """Each slot's scale, as a column over its tokens and over its wanted tokens; None when all are 1."""
     policy: Views = field(default_factory=dict)
     """The policy's A `[R, I]` and B `[O, R]`, its scale folded into B."""
-    policy_mask: Columns = (None, None)
-    """Likewise 1 for slots the policy lies under and 0 for others; None when it lies under all."""
+    policy_off: Columns = (None, None)
+    """Likewise True for slots the policy does not lie under; None when it lies under all."""
     recompute: bool = False
     """Layers keep their input alone for the backward half of a pass, and work out the rest a second time."""
 
@@ -109,7 +109,7 @@ class Installed:
             recompute=recompute,
             scale=_columns(adapters.scales[slots], layout, self),
             policy=self.policy,
-            policy_mask=_columns(adapters.on_policy[slots], layout, self) if self.policy else (None, None),
+            policy_off=self._policy_off(adapters.on_policy[slots], layout) if self.policy else (None, None),
         )
         config._attn_implementation = NAME
         try:
@@ -117,6 +117,11 @@ class Installed:
         finally:
             config._attn_implementation = usual
             vars(self.stage).update(vars(Stage()))
+
+    def _policy_off(self, on_policy: Sequence[bool], layout: Layout) -> Columns:
+        tokens, heads = _columns(on_policy, layout, self)
+        # Not a product with zero, which would be NaN where the policy's own product is too large for the dtype.
+        return tokens if tokens is None else tokens == 0, heads if heads is None else heads == 0
 
     def logits(self, layout: Layout) -> Tensor:
         """`[L, V]`: the logits of the wanted tokens of a layout, within `active`."""
@@ -142,7 +147,7 @@ def _install(linear: nn.Linear, name: str, home: Installed, is_head: bool) -> No
             grads=stage.grads.get(name),
             scale=stage.scale[is_head],
             policy=stage.policy.get(name),
-            policy_mask=stage.policy_mask[is_head],
+            policy_off=stage.policy_off[is_head],
         )
         x_NI = x.reshape(-1, x.shape[-1])
         y_NO = _AdaptedLinear.apply(x_NI, home.anchor, call) if stage.grads else call.forward(x_NI)[0]
@@ -173,7 +178,7 @@ class _Call:
     grads: tuple[Tensor, Tensor] | None
     scale: Tensor | None
     policy: tuple[Tensor, Tensor] | None
-    policy_mask: Tensor | None
+    policy_off: Tensor | None
 
     def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None]:
         """The output, and the scaled products with A, which the gradients of A and B need."""
@@ -208,7 +213,7 @@ class _Call:
         return z_NR if self.scale is None else z_NR.mul_(self.scale)
 
     def _masked(self, z_NR: Tensor) -> Tensor:
-        return z_NR if self.policy_mask is None else z_NR.mul_(self.policy_mask)
+        return z_NR if self.policy_off is None else z_NR.masked_fill_(self.policy_off, 0.0)
 
 
 class _AdaptedLinear(torch.autograd.Function):

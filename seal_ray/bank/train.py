@@ -125,7 +125,7 @@ class Slots:
         self._fit()
         views = self.plan.views(self.buffers_SP[0])
         for slot, prepared in enumerate(newcomers, first):
-            for buffer in self.buffers_SP:
+            for buffer in (*self.buffers_SP, self.losses_SK):  # whoever was here before may have gone to NaN
                 buffer[slot].zero_()
             rank = prepared.job.lora.rank
             for name, a_RI in initial_weights(prepared.sites, prepared.job.lora, prepared.job.seed).items():
