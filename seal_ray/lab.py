@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
+from seal_ray.names import Names
 from seal_ray.record.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
     Completion,
@@ -65,8 +66,17 @@ class Known(NamedTuple):
 class Lab:
     """One policy version at a time; `self.policy` is the one under study."""
 
-    def __init__(self, config: Config, domain: Domain, crew: Crew, journal: Journal, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: Config,
+        domain: Domain,
+        crew: Crew,
+        journal: Journal,
+        progress: Progress,
+        names: Names | None = None,
+    ) -> None:
         self.policy = 0
+        self._names = names or Names()
         self._config, self._domain, self._crew = config, domain, crew
         self._journal, self._progress = journal, progress
         self._written = {row["key"]: _written(row) for row in journal.rows("self_edits")}
@@ -203,7 +213,7 @@ class Lab:
         async def one(replicate: int) -> None:
             seed = derive_seed("together", self._config.run.seed, replicate)
             trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
-            keys = [content_key(trial.key, task.id) for task in tasks]
+            keys = [content_key(self._names.trial(trial, tasks), task.id) for task in tasks]
             for task, key in zip(tasks, keys, strict=True):
                 self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
             if not all(key in self._known for key in keys):
@@ -226,19 +236,19 @@ class Lab:
         settings = self._config.sampling
         prompt = self._domain.prompt(task)
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
-        edit = SelfEdit(task.id, index, self.policy, prompt, "", seed)
+        request = SampleRequest(
+            self.policy,
+            prompt,
+            seed,
+            settings.temperature,
+            settings.top_p,
+            settings.max_tokens,
+            self._domain.sample_stop,
+            self._domain.schema,
+        )
+        edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
         written = self._written.get(edit.key)
         if written is None:
-            request = SampleRequest(
-                self.policy,
-                prompt,
-                seed,
-                settings.temperature,
-                settings.top_p,
-                settings.max_tokens,
-                self._domain.sample_stop,
-                self._domain.schema,
-            )
             try:
                 written = await self._crew.sample(request)
             except Poisoned as error:
@@ -272,7 +282,7 @@ class Lab:
 
     async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> Known:
         """What came of a trial: from the journal, from a twin under way, or by doing it."""
-        key = trial.key
+        key = self._names.trial(trial, [task])
         self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
         if key not in self._known:
             if key not in self._under_way:
@@ -284,7 +294,7 @@ class Lab:
 
     async def _do(self, trial: Trial, key: str, task: Task) -> None:
         try:
-            outcome = await self._crew.attempt(trial)
+            outcome = replace(await self._crew.attempt(trial), key=key)
         except Poisoned as error:
             outcome = Outcome(key, failure=Failure("data", f"set aside: {error}"))
         if outcome.failure:
@@ -329,7 +339,8 @@ class Lab:
         return derive_seed("trial", self._config.run.seed, task.id, replicate)
 
     def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
-        row = planned_row(**vars(place), replicate=replicate, trial=trial, policy=self.policy, recipe=recipe, seed=seed)
+        where = {**vars(place), "replicate": replicate, "trial": trial}
+        row = planned_row(**where, key=self._names.planned(**where), policy=self.policy, recipe=recipe, seed=seed)
         if row["key"] not in self._planned:
             self._planned.add(row["key"])
             self._journal.append("planned", row)

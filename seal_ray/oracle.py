@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.config import Config
-from seal_ray.directory import recorded_config
+from seal_ray.directory import claimed, recorded_config
 from seal_ray.domains.base import Deciding
 from seal_ray.domains.registry import load_domain
+from seal_ray.identity import identify
 from seal_ray.lab import Lab
+from seal_ray.names import Names
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.summary import Interval, interval
@@ -68,17 +70,16 @@ def oracle(directory: str, progress: Progress) -> Ceiling:
     domain = load_domain(config)
     if not isinstance(domain, Deciding):
         raise UserError(f"{directory}: a self-edit of {config.domain.name!r} is no decision, so none is best")
-    store = Store(config.dir)
-    lock = store.lock()
+    identity, store = identify(config, domain), Store(config.dir)
     try:
-        return asyncio.run(_search(config, domain, Journal(store), progress))
+        with claimed(store, config, identity) as claim:
+            names = Names.of(identity, claim.since)
+            return asyncio.run(_search(config, domain, Journal(store, claim.run), progress, names))
     finally:
         progress.close()
-        if lock:
-            lock.close()
 
 
-async def _search(config: Config, domain: Deciding, journal: Journal, progress: Progress) -> Ceiling:
+async def _search(config: Config, domain: Deciding, journal: Journal, progress: Progress, names: Names) -> Ceiling:
     families: dict[str, list[Task]] = defaultdict(list)
     for task in domain.tasks("test", config.domain.test or None, config.run.seed):
         families[task.family].append(task)
@@ -87,7 +88,7 @@ async def _search(config: Config, domain: Deciding, journal: Journal, progress: 
     left = {family: list(numbers) for family in families}
     everywhere, count = list(numbers), _FIRST_TASKS
     async with Crew(config, on_span=lambda span: None) as crew:
-        lab = Lab(config, domain, crew, journal, progress)
+        lab = Lab(config, domain, crew, journal, progress, names)
 
         async def measure(text: str, task: Task) -> None:
             found[text][task.id] = await lab.try_text(STAGE, task, text, numbers[text])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
+from seal_ray.names import Names
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import Example, Lesson, Prompt, Task, derive_seed
@@ -20,13 +21,22 @@ from seal_ray.workers.crew import Crew
 class Policies:
     """The versions of the policy: 0 is the untouched base, each next one the base plus a single adapter."""
 
-    def __init__(self, config: Config, store: Store, journal: Journal, crew: Crew, probe: Prompt) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        journal: Journal,
+        crew: Crew,
+        probe: Prompt,
+        names: Names | None = None,
+    ) -> None:
+        self._names = names or Names()
         self._config, self._store, self._journal, self._crew = config, store, journal, crew
         self._probe = probe
         self._version = 0
         self.adapter: Adapter | None = None
         """What lies over the base in the version served."""
-        self._finished = {row["version"] for row in journal.rows("policies")}
+        self._finished = {row["key"] for row in journal.rows("policies")}
 
     async def use(self, version: int) -> int:
         """Have every worker hold this version, as it was written to the run's directory."""
@@ -40,15 +50,16 @@ class Policies:
 
     async def grow(self, version: int, learn: Callable[[], Awaitable[Adapter | None]], **row: object) -> None:
         """Learn one more passage, unless that was done before, and serve the result; `row` says which it was."""
-        known = {each["version"]: each["rank"] for each in self._journal.rows("continual")}
-        if version in known:
-            await self.serve(version, load_policy(self._store, version) if known[version] else None)
+        name = self._names.policies[version] = self._names.grown_policy(version, self._version, **row)
+        known = {each["key"]: each["rank"] for each in self._journal.rows("continual")}
+        if name in known:
+            await self.serve(version, load_policy(self._store, version) if known[name] else None)
             return
         adapter = await learn()
         if adapter:
             save_policy(self._store, version, adapter)
         rank = adapter.rank if adapter else 0
-        self._journal.append("continual", {"key": str(version), "version": version, "rank": rank, **row})
+        self._journal.append("continual", {"key": name, "version": version, "rank": rank, **row})
         self._journal.flush()
         await self.serve(version, adapter)
 
@@ -58,18 +69,20 @@ class Policies:
         What the update may hold the policy to are the answers to these tasks' questions.
         """
         version = self._version + 1
-        if version in self._finished:
-            return await self.use(version)
         settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
         examples = tuple(Example(c.edit.completion, c.edit.prompt, whole=c.edit.finished) for c in kept)
         held = tuple(Example(q.answer, q.prompt) for task in tasks for q in task.questions) if settings.hold else ()
         lesson = Lesson(examples, settings.lora, settings.optim, seed, held, settings.hold)
+        name = self._names.next_policy(version, self._version, lesson, settings.max_rank)
+        self._names.policies[version] = name
+        if name in self._finished:
+            return await self.use(version)
         progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
         start = time.monotonic()
         result = await self._crew.update(lesson, settings.max_rank)
         save_policy(self._store, version, result.adapter)
         row = {
-            "key": str(version),
+            "key": name,
             "version": version,
             "parent": self._version,
             "kept": len(examples),

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from seal_ray.config import Questions
 from seal_ray.domains.base import Domain, Unasked
 from seal_ray.http import ChatClient
+from seal_ray.names import Names
 from seal_ray.record.journal import Journal, prompt_text
-from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError, content_key
+from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError
 from seal_ray.ui import Progress
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,13 @@ _TOKENS = 512
 
 
 async def with_questions(
-    tasks: Sequence[Task], domain: Domain, settings: Questions, journal: Journal, ask: Ask, progress: Progress
+    tasks: Sequence[Task],
+    domain: Domain,
+    settings: Questions,
+    journal: Journal,
+    ask: Ask,
+    progress: Progress,
+    names: Names | None = None,
 ) -> Sequence[Task]:
     """The tasks with questions: those that came without get a model's, and are left out when none is usable.
 
@@ -32,10 +39,10 @@ async def with_questions(
         return tasks
     progress.begin("questions for passages without", len(prompts))
     known = {row["key"]: row["completion"] for row in journal.rows("questions")}
-    bounded = asyncio.Semaphore(256)
+    bounded, named = asyncio.Semaphore(256), names or Names()
 
     async def write(task_id: str, prompt: Prompt) -> str:
-        key = content_key("questions", settings.endpoint, settings.endpoint_model, task_id, prompt)
+        key = named.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
         if key not in known:
             async with bounded:
                 said = await (_asked_elsewhere(settings, prompt) if settings.endpoint else ask([prompt], _TOKENS))

@@ -21,6 +21,7 @@ from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.identity import identify
 from seal_ray.lab import Lab
+from seal_ray.names import Names
 from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
@@ -45,7 +46,7 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
             journal = Journal(store, claim.run)
             journal.compact()
             try:
-                asyncio.run(_rounds(config, domain, rule, store, journal, progress))
+                asyncio.run(_rounds(config, domain, rule, store, journal, progress, Names.of(identity, claim.since)))
             finally:
                 journal.flush()
             return summarize(journal)
@@ -54,20 +55,20 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
 
 
 async def _rounds(
-    config: Config, domain: Domain, rule: Rule, store: Store, journal: Journal, progress: Progress
+    config: Config, domain: Domain, rule: Rule, store: Store, journal: Journal, progress: Progress, names: Names
 ) -> None:
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
 
     async def ready(tasks: Sequence[Task]) -> Sequence[Task]:
-        return await with_questions(tasks, domain, config.questions, journal, crew.ask, progress)
+        return await with_questions(tasks, domain, config.questions, journal, crew.ask, progress, names)
 
     async with (
         Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew,
         grading.at_work(getattr(domain, "grader", None), crew.ask),
     ):
-        lab = Lab(config, domain, crew, journal, progress)
-        policies = Policies(config, store, journal, crew, probe=domain.prompt(held_out[0]))
+        lab = Lab(config, domain, crew, journal, progress, names)
+        policies = Policies(config, store, journal, crew, domain.prompt(held_out[0]), names)
         await policies.use(0)
         held_out = await ready(held_out)
         for round_ in range(1, config.run.rounds + 1):

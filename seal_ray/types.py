@@ -69,10 +69,12 @@ class SelfEdit:
     """False when it was cut off by the token limit."""
     refused: str = ""
     """Why none could be written, when none could."""
+    name: str = ""
+    """What it depends on, as a run names it; see `seal_ray.names`."""
 
     @property
     def key(self) -> str:
-        return content_key("self-edit", self.policy, self.prompt, self.seed)
+        return self.name or content_key("self-edit", self.policy, self.prompt, self.seed)
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,9 @@ def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
 
 
 def planned_row(
-    stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, **more: Any
+    stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, key: str = "", **more: Any
 ) -> dict[str, Any]:
-    key = content_key(stage, arm, task_id, index, replicate)
+    key = key or content_key(stage, arm, task_id, index, replicate, trial)
     where = {"stage": stage, "arm": arm, "task_id": task_id, "index": index, "replicate": replicate}
     return {"key": key, "trial": trial, **where, **more}
 
