@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from seal_ray.types import Chat, DataError, Example, Message, Prompt
 
 _MARK = "(reply)"
+
+TODAY = date(2024, 7, 26)
+"""What a chat template that asks for the date is told. Some write it into every prompt (Llama-3.2's does), and a run
+must not depend on the day. Never changed: it is Llama's own date for when there is none."""
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -52,7 +57,9 @@ def _chat_text(tokenizer: Any, messages: Chat, add_generation_prompt: bool = Fal
     if not tokenizer.chat_template:
         raise DataError("the prompt is a chat, and this model's tokenizer has no chat template")
     turns = [{"role": message.role, "content": message.content} for message in messages]
-    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    text: str = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=add_generation_prompt, strftime_now=TODAY.strftime
+    )
     return text
 
 
