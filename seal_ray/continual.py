@@ -50,6 +50,7 @@ async def measure_continual(
         except Poisoned as error:
             logger.warning("%s: nothing is learnt of it, it was set aside: %s", task.id, error)
             return policies.adapter
+        lab.warn(task.id, outcome)
         if outcome.failure:
             logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
             return policies.adapter

@@ -82,6 +82,7 @@ class Lab:
         self._written = {row["key"]: _written(row) for row in journal.rows("self_edits")}
         self._known = {row["key"]: _known(outcome_from_row(row)) for row in journal.rows("outcomes")}
         self._planned = {row["key"] for row in journal.rows("planned")}
+        self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._rewards: list[Sequence[Sequence[float]]] = []
 
@@ -217,7 +218,9 @@ class Lab:
             for task, key in zip(tasks, keys, strict=True):
                 self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
             if not all(key in self._known for key in keys):
-                await self._share_out(await self._crew.attempt(trial), tasks, keys)
+                whole = await self._crew.attempt(trial)
+                self.warn(arm, whole)
+                await self._share_out(whole, tasks, keys)
             self._progress.advance(f"evaluation: {arm}")
 
         await _all(one(replicate) for replicate in range(seeds))
@@ -231,6 +234,13 @@ class Lab:
             mine = tuple(next(answers) for _ in self._domain.questions(task))
             grade = await self._domain.grade(task, mine)
             self._record(replace(whole, key=key, answers=mine, verdicts=grade.verdicts, reward=grade.reward))
+
+    def warn(self, what: str, outcome: Outcome) -> None:
+        """Say it once, however many trials it is true of."""
+        for line in (f"{what}: {warning}" for warning in outcome.warnings):
+            if line not in self._warned:
+                self._warned.add(line)
+                logger.warning("%s", line)
 
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         settings = self._config.sampling
@@ -295,6 +305,7 @@ class Lab:
     async def _do(self, trial: Trial, key: str, task: Task) -> None:
         try:
             outcome = replace(await self._crew.attempt(trial), key=key)
+            self.warn(task.id, outcome)
         except Poisoned as error:
             outcome = Outcome(key, failure=Failure("data", f"set aside: {error}"))
         if outcome.failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +17,8 @@ from seal_ray.types import Example, Lesson, Prompt, Task, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
+
+logger = logging.getLogger(__name__)
 
 
 class Policies:
@@ -80,6 +83,8 @@ class Policies:
         progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
         start = time.monotonic()
         result = await self._crew.update(lesson, settings.max_rank)
+        for warning in result.warnings:
+            logger.warning("round %d: update: %s", version, warning)
         save_policy(self._store, version, result.adapter)
         row = {
             "key": name,

@@ -212,6 +212,8 @@ class Outcome:
     tokens: int = 0
     seconds: float = 0.0
     worker: str = ""
+    warnings: tuple[str, ...] = ()
+    """What the user is to be told of it; said and not kept."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,23 @@ def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_p
     assert [trial.recipe for trial in crew.trials] == [None] * 3
 
 
+class Cuts:
+    """A worker to whom every text is too long."""
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, answers=("",) * len(trial.questions), warnings=("text 0: 9 tokens cut to 8",))
+
+
+def test_what_a_worker_has_to_say_of_a_task_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = small_run(tmp_path, "--evaluation.seeds", "3")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    lab = Lab(config, domain, cast(Crew, cast(Any, Cuts())), journal, Silent())
+    tasks = domain.tasks("test", 2, seed=1)
+    asyncio.run(lab.measure_baseline("passage only", tasks))
+    assert len(list(journal.rows("outcomes"))) == 6
+    assert sorted(caplog.messages) == sorted(f"{task.id}: text 0: 9 tokens cut to 8" for task in tasks)
+
+
 class Scores:
     """A worker to whom every statement is as likely as the last."""
 

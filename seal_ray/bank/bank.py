@@ -46,8 +46,8 @@ class Bank:
         if odd:
             raise UserError(f"the model has {', '.join(sorted(odd))} layers; give one with softmax attention alone")
         self.home = Installed(model)
-        self.slots, self.max_length = slots, max_length
-        self.positions = getattr(model.config, "max_position_embeddings", 1 << 30)
+        self.positions = getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)
+        self.slots, self.max_length = slots, min(max_length, self.positions)
         self.vocabulary = model.get_input_embeddings().weight.shape[0]
         self.ends = Ends(tokenizer, eos_ids(model, tokenizer))
         self.queue: deque[Prepared] = deque()

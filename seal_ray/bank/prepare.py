@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,13 @@ class Text:
     def of(cls, text: TokenText, limit: int) -> Text:
         ids = np.asarray(text.ids[:limit], np.int64)
         return cls(ids, np.flatnonzero(np.asarray(text.learn[1:limit], bool)))
+
+
+class Limit(NamedTuple):
+    """How long a text to train on may be, and, where it is not the user's own setting, why no longer."""
+
+    tokens: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -56,13 +64,14 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
     if job.texts is not None:
         _check_settings(job)
         chosen = matching(sites, job.lora.targets)
-        texts = _texts("text", job.texts, vocabulary, max_length, warnings)
+        limit = Limit(max_length, ", the model's positions" if max_length == positions else "")
+        texts = _texts("text", job.texts, vocabulary, limit, warnings)
         if not texts:
             raise DataError(
                 "no token of the recipe carries loss; give a text of two tokens or more, one of them learnt"
             )
         batches = tuple(map(tuple, batch_order(len(texts), job.optim, job.seed)))
-        held = _texts("held text", job.held if job.hold else (), vocabulary, max_length, warnings)
+        held = _texts("held text", job.held if job.hold else (), vocabulary, limit, warnings)
     for number, prompt in enumerate(job.prompts):
         _check_ids(f"prompt {number}", prompt, vocabulary)
         if len(prompt) + job.max_new_tokens > positions:
@@ -86,13 +95,15 @@ def held_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...
     return tuple(map(tuple, order[:steps]))
 
 
-def _texts(what: str, texts: Sequence[TokenText], vocabulary: int, limit: int, warnings: list[str]) -> tuple[Text, ...]:
+def _texts(
+    what: str, texts: Sequence[TokenText], vocabulary: int, limit: Limit, warnings: list[str]
+) -> tuple[Text, ...]:
     kept = []
     for number, text in enumerate(texts):
         _check_ids(f"{what} {number}", text.ids, vocabulary)
-        if len(text.ids) > limit:
-            warnings.append(f"{what} {number}: {len(text.ids)} tokens cut to {limit}")
-        made = Text.of(text, limit)
+        if len(text.ids) > limit.tokens:
+            warnings.append(f"{what} {number}: {len(text.ids)} tokens cut to {limit.tokens}{limit.why}")
+        made = Text.of(text, limit.tokens)
         if len(made.labels):
             kept.append(made)
         else:

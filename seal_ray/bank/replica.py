@@ -34,6 +34,10 @@ class Replica:
     def steps(self) -> int:
         return len(self._prepared.batches)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._prepared.warnings
+
     def standing(self) -> int:
         """Steps taken."""
         return self._slots.running[0].step

@@ -140,7 +140,7 @@ def planned_row(
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    row = {k: v for k, v in vars(outcome).items() if k != "failure"}
+    row = {k: v for k, v in vars(outcome).items() if k not in ("failure", "warnings")}
     failure = outcome.failure
     return row | {"failure": failure.kind if failure else None, "reason": failure.reason if failure else None}
 

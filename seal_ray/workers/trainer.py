@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
 import time
 from collections import deque
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
     from seal_ray.bank.replica import Replica
 
-logger = logging.getLogger(__name__)
-
 _PROBE_TOKENS = 256
 
 
@@ -34,6 +31,7 @@ class UpdateResult:
     losses: tuple[float, ...]
     compression_error: float
     worker: str
+    warnings: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -91,7 +89,7 @@ class Trainer:
             model = await asyncio.to_thread(load_model, self._spec)
             if trial.policy and self._policy:
                 merge(model, self._policy)
-            optim, length = trial.recipe.optim, self._spec.max_length
+            optim, length = trial.recipe.optim, self._bank.max_length
             try:
                 losses = await asyncio.to_thread(train_whole, model, texts, optim, trial.seed, length)
             except DataError as error:
@@ -107,6 +105,7 @@ class Trainer:
             last_loss=losses[-1],
             steps=len(losses),
             tokens=optim.epochs * sum(min(len(text.ids), length) for text in texts),
+            warnings=tuple(f"a text of {len(t.ids)} tokens cut to {length}" for t in texts if len(t.ids) > length),
         )
 
     async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
@@ -120,8 +119,6 @@ class Trainer:
         result = await self._run(job)
         if result.failure and result.failure.kind == "infrastructure":
             raise WorkerLost(result.failure.reason)  # another device may have the room; never a reward of 0
-        for warning in result.warnings:
-            logger.warning("%s: %s", trial.task_id, warning)
         return self._outcome(trial, result, start), result.adapter
 
     def _outcome(self, trial: Trial, result: JobResult, start: float) -> Outcome:
@@ -136,6 +133,7 @@ class Trainer:
             tokens=result.tokens,
             seconds=time.time() - start,
             worker=self._name,
+            warnings=result.warnings,
         )
 
     async def train(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
@@ -171,13 +169,13 @@ class Trainer:
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
-        return self._updated(result.adapter, result.losses, max_rank)
+        return replace(self._updated(result.adapter, result.losses, max_rank), warnings=result.warnings)
 
     async def batch_tokens(self, lesson: Lesson) -> int:
         """The usual number of tokens in a batch of an update."""
         most, total = lesson.optim.batch_size, 0
         for examples in (lesson.examples, lesson.held):
-            lengths = [min(len(self._text(example).ids), self._spec.max_length) for example in examples]
+            lengths = [min(len(self._text(example).ids), self._bank.max_length) for example in examples]
             total += sum(lengths) * min(most, len(lengths)) // max(1, len(lengths))
         return total
 
@@ -201,7 +199,8 @@ class Trainer:
     async def finish_update(self, max_rank: int, *gradients: Any) -> UpdateResult:
         """Take the last step of a shared update; the losses are for the caller to add."""
         adapter = await self.in_update("finish", *gradients)
-        return self._updated(adapter, (), max_rank)
+        assert self._replica
+        return replace(self._updated(adapter, (), max_rank), warnings=self._replica.warnings)
 
     def _update_job(self, lesson: Lesson) -> Job:
         from seal_ray.bank import Job

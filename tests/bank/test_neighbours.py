@@ -180,6 +180,16 @@ def test_a_text_over_the_limit_is_cut_with_a_warning_that_says_which(caplog):
     assert_same(result, run_beside([make_job("it", texts=(short, cut))])["it"])
 
 
+def test_no_text_is_longer_than_the_model_has_positions_whatever_the_limit_is(caplog):
+    long = TokenText.of((), tuple(5 + n % 50 for n in range(300)))
+    job = make_job("it", texts=(long,), held=(long,), hold=1.0, optim=OptimSpec(1e-2, 1, 1))
+    result = run_beside([job], max_length=400)["it"]
+    where = "300 tokens cut to 256, the model's positions"
+    assert result.warnings == (f"text 0: {where}", f"held text 0: {where}")
+    cut = TokenText(long.ids[:256], long.learn[:256])
+    assert_same(result, run_beside([replace(job, texts=(cut,), held=(cut,))])["it"])
+
+
 def test_the_limit_on_training_texts_cuts_no_statement_and_no_text_to_be_scored():
     job = make_job("it", texts=make_texts(1, seed=1), statements=(TokenText.of((5,) * 30, (6, 7)),))
     (tight,), (wide,) = (run_beside([job], max_length=limit).values() for limit in (20, 200))
