@@ -49,19 +49,15 @@ def export_adapter(directory: str, out: str) -> int:
 
 def export_merged(directory: str, out: str) -> int:
     """Write the last policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
-    import tempfile
-
-    from peft import PeftModel
-
     from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+    from seal_ray.workers.whole import merge
 
     config = recorded_config(directory)
     version = last_policy(directory)
     model = config.model
     spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
-    with tempfile.TemporaryDirectory() as folder:
-        load_policy(Store(directory), version).save(folder)
-        merged = PeftModel.from_pretrained(load_model(spec), folder).merge_and_unload()
+    merged = load_model(spec)
+    merge(merged, load_policy(Store(directory), version))
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
     _finish(directory, version, out)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seal_ray.bank.optim import batch_order, lr_factor
 from seal_ray.types import DataError, OptimSpec, UserError
@@ -30,8 +35,7 @@ def train_whole(model: Any, texts: Sequence[TokenText], optim: OptimSpec, seed: 
     if not kept:
         raise DataError("no token of the texts carries loss; there is nothing to train on")
     model.to(torch.promote_types(dtype, torch.float32)).requires_grad_(True)
-    model.train()
-    model.gradient_checkpointing_enable()
+    model.eval()
     settings: dict[str, Any] = {"lr": optim.lr, "betas": optim.betas, "eps": optim.eps}
     adamw = torch.optim.AdamW(model.parameters(), weight_decay=optim.weight_decay, **settings)
     batches = batch_order(len(kept), optim, seed)
@@ -39,25 +43,47 @@ def train_whole(model: Any, texts: Sequence[TokenText], optim: OptimSpec, seed: 
     for step, batch in enumerate(batches):
         for group in adamw.param_groups:
             group["lr"] = optim.lr * lr_factor(optim, step, len(batches))
-        with torch.autocast(device.type, dtype, enabled=dtype.itemsize < 4):
-            loss = _loss(model, [kept[index] for index in batch], max_length)
-        loss.backward()
+        with _recomputed(model):
+            with torch.autocast(device.type, dtype, enabled=dtype.itemsize < 4):
+                loss = _loss(model, [kept[index] for index in batch], max_length)
+            loss.backward()
         if optim.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(model.parameters(), optim.clip_norm)
         adamw.step()
         adamw.zero_grad(set_to_none=True)
         losses.append(float(loss.detach()))
-    model.gradient_checkpointing_disable()
-    model.to(dtype).requires_grad_(False).eval()
+    model.to(dtype).requires_grad_(False)
     return losses
 
 
+@contextmanager
+def _recomputed(model: Any) -> Iterator[None]:
+    """Layers compute their activations twice in place of keeping them.
+
+    Transformers ties this to training mode, and with it the dropout that a config may ask for: it would be drawn from
+    a generator that belongs to nobody, where an adapter's trial has none.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
 def merge(model: Any, adapter: Adapter) -> None:
-    """Add an adapter to the weights it was trained over."""
+    """Add an adapter to the weights it was trained over, and to no others: a head is untied from the embeddings."""
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     for module in adapter.modules:
+        linear = model.get_submodule(module)
+        if uses[id(linear.weight)] > 1:
+            linear.weight = torch.nn.Parameter(linear.weight.detach().clone(), linear.weight.requires_grad)
+            for config in (model.config, model.config.get_text_config()):
+                config.tie_word_embeddings = False
         down, up = (torch.from_numpy(part).double() for part in adapter.pair(module))
-        weight = model.get_submodule(module).weight.data
-        weight += (adapter.scale * up @ down).to(weight)
+        linear.weight.data += (adapter.scale * up @ down).to(linear.weight)
 
 
 def too_large(model: Any) -> UserError:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, get_scheduler
+from transformers import AutoConfig, AutoModelForCausalLM, get_scheduler
 
-from seal_ray.bank import Bank, TokenText
+from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.optim import batch_order
-from seal_ray.types import DataError, Example, OptimSpec, Recipe, Trial
+from seal_ray.types import DataError, Example, LoraSpec, OptimSpec, Recipe, Trial
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.trainer import Trainer
 from seal_ray.workers.whole import merge, too_large, train_whole
+from tests.bank.small import make_model, make_texts, make_tokenizer
 from tests.workers.tiny import CONTEXT, write_adapter, write_model
 
 OPTIM = OptimSpec(lr=1e-3, epochs=3, batch_size=2, weight_decay=0.01)
@@ -86,12 +87,44 @@ def test_a_policy_is_merged_as_the_bank_lays_it_under(folder: Path) -> None:
     assert Bank(model, Tokens(), slots=1).log_probs(TEXTS[2:3])[0] == pytest.approx(bank.log_probs(TEXTS[2:3])[0])
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma"])
+def test_a_head_that_is_tied_to_the_embeddings_is_merged_without_them_and_stays_so_on_disk(
+    family: str, tmp_path: Path
+) -> None:
+    job = Job("it", make_texts(3, seed=1), LoraSpec(2, 8.0, ("q_proj", "lm_head")), OptimSpec(2e-2, 3), 1)
+    bank = Bank(make_model(family), make_tokenizer(), slots=1)
+    (result,) = bank.run([replace(job, keep_adapter=True)])
+    assert result.adapter
+    bank.set_policy(result.adapter)
+    texts = make_texts(4, seed=2)
+    merge(model := make_model(family), result.adapter)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64)
+    for merged in (model, again):
+        found = Bank(merged, make_tokenizer(), slots=1).log_probs(texts)
+        for ours, theirs in zip(found, bank.log_probs(texts), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_no_dropout_of_a_models_config_is_drawn_and_activations_are_worked_out_twice_not_kept(folder: Path) -> None:
+    config = AutoConfig.from_pretrained(folder, attention_dropout=0.5)
+    wet = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float64)
+    passes = []
+    wet.model.layers[0].mlp.register_forward_pre_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    before = torch.random.get_rng_state()
+    losses = train_whole(wet, TEXTS, OPTIM, 4, 20)
+    assert losses == train_whole(load(folder), TEXTS, OPTIM, 4, 20)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert len(passes) == 2 * len(losses)
+    assert not wet.training
+
+
 class Tokens:
     eos_token_id = 1
 
 
 def test_a_trainer_asks_the_copy_and_leaves_its_own_base_alone(folder: Path) -> None:
-    spec = ModelSpec(str(folder), None, "float32", CONTEXT)
+    spec = ModelSpec(str(folder), None, "float32", 3 * CONTEXT)
     fact, question = "The heron eats figs.", "The heron eats"
     recipe = Recipe((Example(fact),), None, OptimSpec(lr=3e-3, epochs=40))
     trial = Trial("t", 0, recipe, 1, (question,), 6)
@@ -103,9 +136,11 @@ def test_a_trainer_asks_the_copy_and_leaves_its_own_base_alone(folder: Path) -> 
         learnt = await trainer.attempt(trial)
         again = await trainer.attempt(trial)
         empty = await trainer.attempt(replace(trial, recipe=replace(recipe, examples=(Example("x"),))))
-        return before, learnt, again, empty, await trainer.attempt(replace(trial, recipe=None))
+        endless = (Example("x" * 2 * CONTEXT),)
+        cut = await trainer.attempt(replace(trial, recipe=replace(recipe, examples=endless, optim=OptimSpec(epochs=1))))
+        return before, learnt, again, empty, cut, await trainer.attempt(replace(trial, recipe=None))
 
-    before, learnt, again, empty, after = asyncio.run(main())
+    before, learnt, again, empty, cut, after = asyncio.run(main())
     assert learnt.answers == (" figs.",)
     assert (learnt.steps, learnt.tokens) == (40, 40 * len(fact))
     assert learnt.last_loss < 0.1 < learnt.first_loss
@@ -113,6 +148,7 @@ def test_a_trainer_asks_the_copy_and_leaves_its_own_base_alone(folder: Path) -> 
     assert before.answers == after.answers != learnt.answers
     assert empty.failure
     assert empty.failure.kind == "data"
+    assert (cut.tokens, cut.warnings) == (CONTEXT, (f"a text of {2 * CONTEXT} tokens cut to {CONTEXT}",))
 
 
 def test_nothing_to_learn_and_too_little_memory_are_said(folder: Path) -> None:
