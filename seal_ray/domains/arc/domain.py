@@ -108,18 +108,30 @@ class Arc:
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[ArcTask]:
         """The file's own tasks; a seed picks which when fewer are asked for than there are."""
-        path, solutions = (
-            (self.options.train, self.options.train_solutions)
-            if split == "train"
-            else (self.options.test, self.options.test_solutions)
-        )
-        found = load_tasks(path, solutions, need_solutions=split == "train")
+        path, found = self._source(split), self._load(split)
+        if split == "train":
+            self._refuse_shared(found)
         if count is None or count == len(found):
             return found
         if count > len(found):
             raise UserError(f"{path}: {len(found)} tasks, {count} were asked for")
         chosen = random.Random(derive_seed("arc tasks", split, seed)).sample(range(len(found)), len(found))[:count]
         return [found[i] for i in sorted(chosen)]
+
+    def _source(self, split: Split) -> str:
+        return self.options.train if split == "train" else self.options.test
+
+    def _load(self, split: Split) -> list[ArcTask]:
+        if split == "train":
+            return load_tasks(self.options.train, self.options.train_solutions, need_solutions=True)
+        return load_tasks(self.options.test, self.options.test_solutions)
+
+    def _refuse_shared(self, tasks: Sequence[ArcTask]) -> None:
+        """The same demonstrations are the same puzzle, whatever it is called and asked."""
+        held_out = {task.demos for task in self._load("test")}
+        if shared := next((task.id for task in tasks if task.demos in held_out), ""):
+            where = f"{self.options.train} and {self.options.test}"
+            raise UserError(f"{where}: both hold the puzzle {shared!r}; remove it from one of them")
 
     def prompt(self, task: Task) -> Prompt:
         return (Message("system", self.edit_system), Message("user", _arc(task).context))

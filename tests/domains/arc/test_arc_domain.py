@@ -33,8 +33,7 @@ def task(tmp_path: Path) -> ArcTask:
 
 @pytest.fixture
 def arc(tmp_path: Path) -> Arc:
-    challenges, solutions = write(tmp_path / "c.json", {"t": BODY}), write(tmp_path / "s.json", {"t": SOLUTION})
-    return Arc(Arc.Options(train=str(challenges), train_solutions=str(solutions), test=str(challenges)))
+    return Arc(Arc.Options(train="-", test=str(write(tmp_path / "c.json", {"t": BODY}))))
 
 
 def with_edit(**changes: Any) -> str:
@@ -154,9 +153,9 @@ def test_a_recipe_depends_on_the_seed_alone(arc: Arc, task: ArcTask) -> None:
 )
 def test_a_bad_self_edit_is_refused_with_its_reason(tmp_path: Path, text: str, reason: str) -> None:
     file = str(write(tmp_path / "c.json", {"t": {**BODY, "test": [{**BODY["test"][0], "output": SOLUTION[0]}]}}))
-    arc = Arc(Arc.Options(train=file, test=file, max_steps=100))
+    arc = Arc(Arc.Options(train="-", test=file, max_steps=100))
     with pytest.raises(DataError, match="self-edit: ") as error:
-        arc.recipe(arc.tasks("train", None, 0)[0], text, 0)
+        arc.recipe(arc.tasks("test", None, 0)[0], text, 0)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -234,6 +233,21 @@ def test_a_task_to_train_on_needs_its_output(tmp_path: Path) -> None:
     file = str(write(tmp_path / "c.json", {"t1": BODY}))
     with pytest.raises(UserError, match="task t1: test 1 has no output"):
         Arc(Arc.Options(train=file, test=file)).tasks("train", None, 0)
+
+
+def test_a_puzzle_to_learn_from_is_not_held_out_as_well_under_whatever_name(tmp_path: Path) -> None:
+    other = {**BODY, "train": [{"input": [[1]], "output": [[2]]}]}
+    train = str(write(tmp_path / "train.json", {"a": other, "b": BODY}))
+    solutions = str(write(tmp_path / "solutions.json", {"a": SOLUTION, "b": SOLUTION}))
+    asked_anew = {**BODY, "test": [{"input": [[3]]}]}
+    for name, held_out in (("same.json", {"b": BODY}), ("renamed.json", {"c": asked_anew})):
+        test = str(write(tmp_path / name, held_out))
+        arc = Arc(Arc.Options(train=train, train_solutions=solutions, test=test))
+        assert len(arc.tasks("test", None, 0)) == 1
+        with pytest.raises(UserError, match=r"train.json and .*json: both hold the puzzle 'b'"):
+            arc.tasks("train", None, 0)
+    test = str(write(tmp_path / "apart.json", {"a": {**BODY, "train": [PAIR]}}))
+    assert len(Arc(Arc.Options(train=train, train_solutions=solutions, test=test)).tasks("train", None, 0)) == 2
 
 
 def test_solutions_for_other_tasks_are_refused(tmp_path: Path) -> None:
