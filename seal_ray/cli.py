@@ -11,13 +11,18 @@ from cyclopts import App, Parameter
 import seal_ray
 from seal_ray.bench.commands import bench
 from seal_ray.options import AsJson, Overrides
+from seal_ray.stopping import PROMISE, Stopped, stoppable
 from seal_ray.types import UserError
+
+_CONTINUED = (["run"], ["resume"], ["demo"])
+"""Commands that go on where they were stopped."""
 
 app = App(
     name="seal-ray",
     help="A language model writes its own finetuning data, and learns to write it better.",
     version=seal_ray.__version__,
     help_format="plaintext",  # markdown would double the time to answer
+    suppress_keyboard_interrupt=False,  # what stops a command is said in `main`
 )
 app.command(bench)
 
@@ -274,15 +279,15 @@ def main(argv: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        app(arguments)
+        with stoppable(PROMISE if arguments[:1] in _CONTINUED else "stopped"):
+            app(arguments)
     except UserError as error:
         if debug:
             raise
         print(f"seal-ray: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("seal-ray: stopped; give the same command to continue", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        stopped.leave()
 
 
 def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:

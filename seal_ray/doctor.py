@@ -150,7 +150,7 @@ def _ray(config: Config | None) -> Check:
     address = config.workers.address if config else ""
     if not (address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
         return Check("ray cluster", True, "none named: the run starts its own on this machine")
-    from seal_ray.workers.crew import join
+    from seal_ray.workers.cluster import join
 
     joined = not ray.is_initialized()
     join(address)

@@ -14,9 +14,10 @@ from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seal_ray.config import Config, load
+from seal_ray.stopping import Stopped, stoppable
 from seal_ray.summary import Interval, print_table
 from seal_ray.types import UserError
-from seal_ray.workers.crew import connect, join
+from seal_ray.workers.cluster import connect, join
 
 
 def submit(config_path: str, overrides: Sequence[str]) -> None:
@@ -26,10 +27,13 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
         return
     _log()
     try:
-        config = lasting(load(config_path, overrides))
-        connect(config, forward_logs=True)
-        logging.info("the run lives in %s", config.dir)
-        print_table(ray.get(drive(config)))
+        with stoppable():
+            config = lasting(load(config_path, overrides))
+            connect(config, forward_logs=True)
+            logging.info("the run lives in %s", config.dir)
+            print_table(ray.get(drive(config)))
+    except Stopped as stopped:
+        stopped.leave()
     except UserError as error:
         sys.exit(_refuse(error))
     except RayTaskError as error:
@@ -60,7 +64,10 @@ def driver(config: Config) -> dict[str, Interval]:
     from seal_ray.ui import LogProgress
 
     _log()
-    return run(config, LogProgress())
+    try:
+        return run(config, LogProgress())
+    except Stopped as stopped:  # Ray would take it for a task that was cancelled, and not begin it again
+        stopped.leave()
 
 
 def drive(config: Config, body: Callable[[Config], Any] = driver) -> ray.ObjectRef:

@@ -26,6 +26,7 @@ from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.stopping import Watch
 from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
@@ -46,7 +47,9 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
             journal = Journal(store, claim.run)
             journal.compact()
             try:
-                asyncio.run(_rounds(config, domain, rule, store, journal, progress, Names.of(identity, claim.since)))
+                names = Names.of(identity, claim.since)
+                with Watch(journal.flush, progress.close) as watch:
+                    asyncio.run(watch.over(_rounds(config, domain, rule, store, journal, progress, names, watch)))
             finally:
                 journal.flush()
             return summarize(journal)
@@ -55,7 +58,14 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
 
 
 async def _rounds(
-    config: Config, domain: Domain, rule: Rule, store: Store, journal: Journal, progress: Progress, names: Names
+    config: Config,
+    domain: Domain,
+    rule: Rule,
+    store: Store,
+    journal: Journal,
+    progress: Progress,
+    names: Names,
+    watch: Watch,
 ) -> None:
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
@@ -67,6 +77,7 @@ async def _rounds(
         Crew(config, on_span=lambda span: journal.append("spans", _span_row(span))) as crew,
         grading.at_work(getattr(domain, "grader", None), crew.ask),
     ):
+        watch.lost = crew.gone
         lab = Lab(config, domain, crew, journal, progress, names)
         policies = Policies(config, store, journal, crew, domain.prompt(held_out[0]), names)
         await policies.use(0)

@@ -54,12 +54,17 @@ def local_ray(_ray: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def forking_python() -> Iterator[str]:
-    """A `py_executable` whose workers are forked from one process."""
+def forking() -> Iterator[tuple[str, int]]:
+    """A `py_executable` whose workers are forked from one process, and that process."""
     from tests.forked import forking
 
-    with forking() as (python, _):
-        yield python
+    with forking() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def forking_python(forking: tuple[str, int]) -> str:
+    return forking[0]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,9 @@ class InProcessCrew:
         self._trainer = Trainer(spec, config.workers.slots, config.workers.tokens_per_step)
         self._sampler = Sampler(spec, EngineSpec.of(config))
 
+    def gone(self) -> str:
+        return ""
+
     async def __aenter__(self) -> Self:
         await self._trainer.setup()
         await self._sampler.setup()

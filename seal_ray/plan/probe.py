@@ -24,7 +24,8 @@ from seal_ray.plan.measure import Observed, rates_of
 from seal_ray.plan.predict import Basis
 from seal_ray.plan.work import Seen
 from seal_ray.types import DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
-from seal_ray.workers.crew import _threads, connect
+from seal_ray.workers.cluster import connect
+from seal_ray.workers.crew import _threads
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -67,23 +68,26 @@ class Journal:
         self._next = {name: _next_number(store.list(f"journal/{name}")) for name in TABLES}
         self._flushed = time.monotonic()
         self._pause = _FLUSH_SECONDS
+        self._lock = threading.RLock()
 
     def append(self, table: str, row: dict[str, Any]) -> None:
         """Record a row; it is on disk within about a second, or at the next `flush`."""
-        self._rows[table].append(row)
-        if len(self._rows[table]) >= _FLUSH_ROWS or time.monotonic() - self._flushed > self._pause:
-            self.flush()
+        with self._lock:
+            self._rows[table].append(row)
+            if len(self._rows[table]) >= _FLUSH_ROWS or time.monotonic() - self._flushed > self._pause:
+                self.flush()
 
     def flush(self) -> None:
-        """Put everything recorded so far on disk."""
-        start = time.monotonic()
-        for table, rows in self._rows.items():
-            if rows:
-                self._write(table, pa.Table.from_pylist(rows, TABLES[table]))
-                rows.clear()
-        self._flushed = time.monotonic()
-        # On slow storage, write rarely enough that writing stays a small part of the time.
-        self._pause = max(_FLUSH_SECONDS, 30 * (self._flushed - start))
+        """Put everything recorded so far on disk. Any thread may: what ends a run does not wait for the driver's."""
+        with self._lock:
+            start = time.monotonic()
+            for table, rows in self._rows.items():
+                if rows:
+                    self._write(table, pa.Table.from_pylist(rows, TABLES[table]))
+                    rows.clear()
+            self._flushed = time.monotonic()
+            # On slow storage, write rarely enough that writing stays a small part of the time.
+            self._pause = max(_FLUSH_SECONDS, 30 * (self._flushed - start))
 
     def table(self, name: str) -> pa.Table:
         """A table as recorded so far, one row a key, in the order first written."""

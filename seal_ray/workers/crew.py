@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,8 +21,8 @@ from seal_ray.types import (
     Prompt,
     SampleRequest,
     Trial,
-    UserError,
 )
+from seal_ray.workers.cluster import Vitals, connect
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec, Sampler
@@ -35,7 +33,7 @@ from seal_ray.workers.trainer import Trainer, UpdateResult
 if TYPE_CHECKING:
     from seal_ray.bank.adapter import Adapter
 
-__all__ = ["Crew", "Span", "connect", "join"]
+__all__ = ["Crew", "Span"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +46,7 @@ class Crew:
 
     def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
         connect(config)
+        self.gone = Vitals.of_this_cluster().gone
         workers, model = config.workers, config.model
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
         engine = EngineSpec.of(config)
@@ -166,26 +165,6 @@ class Crew:
         return result
 
 
-def connect(config: Config, forward_logs: bool = False) -> None:
-    """Join the cluster that a config asks for, the one this process runs in, or start one on this machine."""
-    join(config.workers.address, forward_logs)
-
-
-def join(address: str = "", forward_logs: bool = False) -> None:
-    """The same for an address, which may be empty."""
-    if ray.is_initialized():
-        return
-    # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        _knock(address)
-        ray.init(address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        where = "this machine" if address == "local" else address
-        raise UserError(f"Ray cannot be reached at {where}: {reason}") from None
-
-
 def _tokens(method: str, args: tuple[Any, ...]) -> int:
     """The most that a call may hold of an engine: its prompts' tokens, and those it may write."""
     asked = args[0] if method == "sample" else args[1]
@@ -195,13 +174,6 @@ def _tokens(method: str, args: tuple[Any, ...]) -> int:
         prompts, written = asked.questions, asked.max_answer_tokens
     characters = [sum(len(m.content) for m in p) if isinstance(p, tuple) else len(p) for p in prompts]
     return max(1, sum(count // _CHARACTERS_PER_TOKEN + written for count in characters))
-
-
-def _knock(address: str) -> None:
-    """Ray keeps trying an address for minutes; whether somebody listens there is known at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _threads(cpus: float) -> dict[str, Any]:
