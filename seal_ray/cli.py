@@ -143,6 +143,26 @@ def import_(record: str, *, into: str) -> None:
 
 
 @app.command
+def repair(dir: str) -> None:
+    """Set aside what is damaged in a run's record. Nothing is deleted; continuing the run does again what is lost."""
+    from contextlib import closing
+
+    from seal_ray.policies import repair_policies
+    from seal_ray.record import repair as repairing
+    from seal_ray.record.manifest import FOLDER
+    from seal_ray.record.storage import Store
+
+    store = Store(dir)
+    if not store.exists(FOLDER):
+        raise UserError(f"{dir}: no journal is here")
+    with closing(store.lock()):
+        said = repairing.repair(store) + repair_policies(store)
+    for line in said:
+        print(line)
+    print(f"`seal-ray resume {dir}` does again what is lost" if said else "nothing is damaged")
+
+
+@app.command
 def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "") -> None:
     """Write what a run has learnt.
 

@@ -15,7 +15,7 @@ from typing import Any
 from seal_ray.config import Config, parse
 from seal_ray.domains.registry import spelled_out
 from seal_ray.identity import Identity, differences, settings_of
-from seal_ray.record.journal import TABLES
+from seal_ray.record.manifest import FOLDER
 from seal_ray.record.storage import Store
 from seal_ray.schema import SCHEMA, brought_up, checked
 from seal_ray.types import UserError
@@ -83,18 +83,16 @@ def claimed(store: Store, config: Config, identity: Identity, force: bool = Fals
         if wrong and force:
             store.set_aside()
             aside, lock = lock, store.lock()
-            if aside:
-                aside.close()
+            aside.close()
         elif wrong:
             raise UserError(wrong)
         yield _settle(store, config, identity)
     finally:
-        if lock:
-            lock.close()
+        lock.close()
 
 
 def has_rows(store: Store) -> bool:
-    return any(store.list(f"journal/{table}") for table in TABLES)
+    return any(name.endswith(".parquet") for name in store.walk(FOLDER))
 
 
 def _wrong(store: Store, identity: Identity) -> str:

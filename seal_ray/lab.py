@@ -18,7 +18,8 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.names import Names
-from seal_ray.record.journal import Journal, outcome_from_row, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
     Completion,
     DataError,

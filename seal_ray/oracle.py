@@ -73,8 +73,9 @@ def oracle(directory: str, progress: Progress) -> Ceiling:
     identity, store = identify(config, domain), Store(config.dir)
     try:
         with claimed(store, config, identity) as claim:
-            names = Names.of(identity, claim.since)
-            return asyncio.run(_search(config, domain, Journal(store, claim.run), progress, names))
+            journal, names = Journal(store, claim.run), Names.of(identity, claim.since)
+            journal.begin()
+            return asyncio.run(_search(config, domain, journal, progress, names))
     finally:
         progress.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
@@ -12,8 +13,11 @@ from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
 from seal_ray.names import Names
 from seal_ray.record.journal import Journal
+from seal_ray.record.manifest import damage
+from seal_ray.record.repair import ASIDE, forget, set_aside
+from seal_ray.record.segments import Damaged, checksum
 from seal_ray.record.storage import Store
-from seal_ray.types import Example, Lesson, Prompt, Task, derive_seed
+from seal_ray.types import Example, Lesson, Prompt, Task, UserError, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
@@ -104,20 +108,60 @@ class Policies:
         return await self.use(version)
 
 
+CHECKSUMS_FILE = "checksums.json"
+
+
 def policy_folder(version: int) -> str:
     return f"policies/{version:04d}"
 
 
 def save_policy(store: Store, version: int, adapter: Adapter) -> None:
-    """As a standard PEFT folder; the weights first, so that a folder with a config is whole."""
+    """As a standard PEFT folder; the checksums last, so that a folder with checksums is whole."""
+    adapter.check(f"policy {version}")
     with tempfile.TemporaryDirectory() as folder:
         adapter.save(folder)
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
-            store.write(f"{policy_folder(version)}/{name}", (Path(folder) / name).read_bytes())
+        files = {name: (Path(folder) / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)}
+    files[CHECKSUMS_FILE] = json.dumps({name: checksum(data) for name, data in files.items()}, indent=2).encode()
+    for name, data in files.items():
+        store.write(f"{policy_folder(version)}/{name}", data)
 
 
 def load_policy(store: Store, version: int) -> Adapter:
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
-            (Path(folder) / name).write_bytes(store.read(f"{policy_folder(version)}/{name}"))
-        return Adapter.load(folder)
+    """A policy as it was saved; `Damaged`, naming the command that sets it aside, when it is not."""
+    where = policy_folder(version)
+    try:
+        files = {name: store.read(f"{where}/{name}") for name in (WEIGHTS_FILE, CONFIG_FILE)}
+        known = f"{where}/{CHECKSUMS_FILE}"  # which 0.1.0 did not write
+        wanted = json.loads(store.read(known)) if store.exists(known) else {}
+        wrong = [name for name, sum_ in wanted.items() if checksum(files[name]) != sum_]
+        if wrong:
+            raise damage(store, f"{where}/{wrong[0]}", "its checksum differs")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            return Adapter.load(folder)
+    except FileNotFoundError:
+        raise damage(store, where, "a file is missing") from None
+    except Damaged:
+        raise
+    except (UserError, ValueError, KeyError, AttributeError) as error:
+        raise damage(store, where, str(error)) from None
+
+
+def repair_policies(store: Store) -> list[str]:
+    """Set aside each policy on record that cannot be loaded, and have it trained again; returns what that was."""
+    said = []
+    for table in ("policies", "continual"):
+        lost = {}
+        for row in Journal(store).rows(table):
+            if table == "policies" or row["rank"]:
+                try:
+                    load_policy(store, row["version"])
+                except Damaged as error:
+                    lost[row["version"]] = str(error)
+        for version in lost:
+            files = [set_aside(store, name) for name in store.walk(policy_folder(version))]
+            said.append(f"policy {version}: {', '.join(files) or 'nothing of it'} is now in {ASIDE}/")
+        if lost:
+            forget(store, table, lost.keys())
+    return said

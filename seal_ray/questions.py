@@ -10,7 +10,8 @@ from seal_ray.config import Questions
 from seal_ray.domains.base import Domain, Unasked
 from seal_ray.http import ChatClient
 from seal_ray.names import Names
-from seal_ray.record.journal import Journal, prompt_text
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import prompt_text
 from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError
 from seal_ray.ui import Progress
 

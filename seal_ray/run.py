@@ -45,7 +45,7 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
     try:
         with claimed(store, config, identity, force) as claim:
             journal = Journal(store, claim.run)
-            journal.compact()
+            journal.begin()
             try:
                 names = Names.of(identity, claim.since)
                 with Watch(journal.flush, progress.close) as watch:

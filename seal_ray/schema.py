@@ -36,6 +36,11 @@ def stamp(run: str | None) -> dict[str, str]:
     return {_SCHEMA_KEY: str(SCHEMA)} | ({_RUN_KEY: run} if run else {})
 
 
+def run_of(said: Mapping[bytes, bytes]) -> str | None:
+    """The run that a segment names."""
+    return said.get(_RUN_KEY.encode(), b"").decode() or None
+
+
 def check_stamp(said: Mapping[bytes, bytes] | None, run: str | None, where: str) -> None:
     """Refuse a segment of a newer version, and where a run is named, one of another run."""
     said = said or {}

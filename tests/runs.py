@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from seal_ray.config import Config, load
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
@@ -61,5 +59,5 @@ def kill_when(process: subprocess.Popen[bytes], folder: Path, rows: int) -> bool
 
 def rows_on_disk(folder: Path) -> int:
     """Self-edits and outcomes that would survive a kill."""
-    files = [path for table in ("self_edits", "outcomes") for path in (folder / "journal" / table).glob("*.parquet")]
-    return sum(pq.read_metadata(path).num_rows for path in files)
+    journal = Journal(Store(str(folder)))
+    return sum(len(journal.table(name)) for name in ("self_edits", "outcomes"))

@@ -166,6 +166,10 @@ def test_a_segment_of_another_run_is_no_part_of_this_one(world: Path) -> None:
     claim = begin(other)
     for segment in (world / "run/journal/spans").iterdir():
         shutil.copy(segment, world / "other/journal/spans" / f"7{segment.name}")
+    whole = Journal(Store(other.dir), claim.run).table("spans")
+    assert len(whole) == 1
+    shutil.rmtree(world / "other/journal")
+    shutil.copytree(world / "run/journal", world / "other/journal")
     with pytest.raises(UserError, match="holds rows of another run"):
         Journal(Store(other.dir), claim.run).table("spans")
 

@@ -18,7 +18,8 @@ from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.registry import load_domain
 from seal_ray.questions import with_questions
-from seal_ray.record.journal import TABLES, Journal
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import TABLES
 from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from seal_ray.types import UserError
@@ -72,14 +74,30 @@ class Adapter:
             config = json.loads((folder / CONFIG_FILE).read_text())
             tensors = load_file(folder / WEIGHTS_FILE)
             rank, alpha, targets = config["r"], config["lora_alpha"], config["target_modules"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{folder}: {CONFIG_FILE} is not a table of settings; give a PEFT adapter folder")
         odd = [name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(name)]
         odd += [name for name in tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
         if odd or isinstance(targets, str):
             what = odd[0] if odd else f'target_modules "{targets}"'
             raise UserError(f"{folder}: {what} is not supported; give a plain LoRA adapter with named target modules")
-        return cls(rank, alpha, tuple(sorted(targets)), tensors)
+        if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
+            raise UserError(f"{folder}: rank {rank!r} and alpha {alpha!r} are no adapter's; give a whole {CONFIG_FILE}")
+        adapter = cls(rank, alpha, tuple(sorted(targets)), tensors)
+        adapter.check(folder)
+        return adapter
+
+    def check(self, name: object) -> None:
+        """`UserError` when a number is not finite, or a pair of matrices does not have this rank."""
+        for tensor, values in self.tensors.items():
+            if not np.isfinite(values.astype(np.float32, copy=False)).all():
+                raise UserError(f"{name}: {tensor} holds numbers that are not finite; train it with a smaller optim.lr")
+        for module in self.modules:
+            down, up = (self.tensors.get(tensor) for tensor in tensor_names(module))
+            if down is None or up is None or down.shape[:1] != (self.rank,) or up.shape[1:] != (self.rank,):
+                raise UserError(f"{name}: {module} does not have rank {self.rank}; give a whole {WEIGHTS_FILE}")
 
 
 def stack(a: Adapter, b: Adapter) -> Adapter:

@@ -1,161 +1,233 @@
 """The run's record in Parquet: what was planned, what came of it. Resume reads it.
 
-A journal is a folder per table of immutable segments. Rows are buffered for a moment and written as one
-whole segment, so a kill at any time costs at most that moment's work, which the next process does again and,
-outcomes being functions of their content, gets the same. Rows are identified by their table's key; a row
-written twice counts once.
+A journal is a folder per table of immutable segments, and a manifest that says which of them count. Rows are buffered
+for a moment and written behind the driver's back, so a kill at any time costs at most that moment's work, which the
+next process does again and, outcomes being functions of their content, gets the same. Rows are identified by their
+table's key; a row written twice counts once, and the first stands.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import logging
 import threading
-import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from seal_ray import schema
+from seal_ray.record import manifest as manifests
+from seal_ray.record.lease import Lost
+from seal_ray.record.manifest import FOLDER, Manifest, damage, segment_name
+from seal_ray.record.rows import TABLES
+from seal_ray.record.segments import Damaged, Segment, arrow, check_owner, checksum, decode, encode, once
 from seal_ray.record.storage import Store
-from seal_ray.types import Failure, Outcome, Prompt, SelfEdit, content_key
+from seal_ray.types import UserError
 
+logger = logging.getLogger(__name__)
 
-def _schema(strings: str = "", integers: str = "", reals: str = "", **others: pa.DataType) -> pa.Schema:
-    """A schema from names by type; every table has a string `key`."""
-    fields = [(name, pa.string()) for name in ("key", *strings.split())]
-    fields += [(name, pa.int64()) for name in integers.split()]
-    fields += [(name, pa.float64()) for name in reals.split()]
-    return pa.schema([*fields, *others.items()])
+FLUSH_SECONDS = 0.7
+MERGE = 16
+"""So many segments of one level become one of the next: twenty thousand flushes leave no more than sixty."""
 
-
-_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
-
-TABLES: dict[str, pa.Schema] = {
-    "self_edits": _schema(
-        "stage task_id prompt completion refused worker", "index policy seed tokens", finished=pa.bool_()
-    ),
-    "questions": _schema("task_id prompt completion worker"),
-    "planned": _schema("stage arm task_id recipe trial", "index replicate policy seed"),
-    "outcomes": _schema(
-        "failure reason worker",
-        "steps tokens",
-        "reward first_loss last_loss seconds",
-        answers=_TEXTS,
-        verdicts=_NUMBERS,
-        log_likelihoods=_NUMBERS,
-    ),
-    "policies": _schema("", "version parent kept steps rank", "first_loss last_loss compression_error seconds"),
-    "continual": _schema("task_id", "version sequence step rank"),
-    "kept": _schema("stage task_id self_edit", "index", "reward"),
-    "spans": _schema("stage what worker", "", "start end"),
-}
-
-_FLUSH_ROWS, _FLUSH_SECONDS, _COMPACT_SEGMENTS = 2000, 1.0, 50
+Rows = dict[str, list[dict[str, Any]]]
 
 
 class Journal:
-    """One run's tables, in one directory. One process writes at a time.
+    """One run's tables, in one directory. Any number of processes read; the last to begin writing is the one that may.
 
-    Given the run's name, every segment is written under it, and one of another run is refused.
+    Whoever appends must hold the directory (`Store.lock`). Given the run's name, every segment is written under it, and
+    one of another run is refused.
     """
 
     def __init__(self, store: Store, run: str | None = None) -> None:
         self._store, self._run = store, run
-        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-        self._next = {name: _next_number(store.list(f"journal/{name}")) for name in TABLES}
-        self._flushed = time.monotonic()
-        self._pause = _FLUSH_SECONDS
-        self._lock = threading.RLock()
+        self._writer = uuid.uuid4().hex
+        self._mine: Manifest | None = None
+        self._written = 0
+        self._rows: Rows = {name: [] for name in TABLES}
+        self._leaving: Rows = {}
+        self._timer: threading.Timer | None = None
+        self._trouble: BaseException | None = None
+        self._state = threading.Lock()  # held for moments: rows, timer, trouble, and which manifest is the last
+        self._writing = threading.Lock()  # held for a whole flush
+        self._unmergeable: set[str] = set()
+        self._lost: Lost | None = None
+        self._unsure = False  # whether the last commit was made
+        manifests.latest(store)  # what cannot be read at all is said at once
+
+    def begin(self) -> None:
+        """Take over from whoever wrote before, and put in order what kills have left; what is damaged is said now."""
+        with self._writing:
+            mine = self._take_over()
+            for name in mine.tables:
+                self.table(name)
+            self._store.delete_temporary(FOLDER)
+            foreign = manifests.tidy(self._store, mine)
+        if foreign:
+            logger.warning("%s: not the journal's, and not read: %s", self._store.url, ", ".join(foreign))
 
     def append(self, table: str, row: dict[str, Any]) -> None:
-        """Record a row; it is on disk within about a second, or at the next `flush`."""
-        with self._lock:
+        """Record a row; it is on disk within a second. Raises what kept earlier rows from getting there."""
+        with self._state:
             self._rows[table].append(row)
-            if len(self._rows[table]) >= _FLUSH_ROWS or time.monotonic() - self._flushed > self._pause:
-                self.flush()
+            trouble, self._trouble = self._trouble, None
+            if self._timer is None and trouble is None:
+                self._timer = threading.Timer(FLUSH_SECONDS, self._flush_behind)  # the process's end waits for it
+                self._timer.start()
+        if trouble:
+            raise trouble
 
     def flush(self) -> None:
-        """Put everything recorded so far on disk. Any thread may: what ends a run does not wait for the driver's."""
-        with self._lock:
-            start = time.monotonic()
-            for table, rows in self._rows.items():
-                if rows:
-                    self._write(table, pa.Table.from_pylist(rows, TABLES[table]))
-                    rows.clear()
-            self._flushed = time.monotonic()
-            # On slow storage, write rarely enough that writing stays a small part of the time.
-            self._pause = max(_FLUSH_SECONDS, 30 * (self._flushed - start))
+        """Put everything recorded so far on disk."""
+        with self._writing:
+            with self._state:
+                if self._timer:
+                    self._timer.cancel()
+                self._timer = self._trouble = None
+                if not any(self._rows.values()):
+                    return
+                self._leaving, self._rows = self._rows, {name: [] for name in TABLES}
+            try:
+                errors = self._write_all(self._leaving)
+            except BaseException:
+                with self._state:
+                    self._rows = {name: self._leaving[name] + rows for name, rows in self._rows.items()}
+                raise
+            finally:
+                with self._state:
+                    self._leaving = {}
+        if errors:  # of single rows; all others are on disk
+            raise errors[0]
 
     def table(self, name: str) -> pa.Table:
         """A table as recorded so far, one row a key, in the order first written."""
-        folder = f"journal/{name}"
-        parts = [self._read(f"{folder}/{segment}", name) for segment in self._store.list(folder)]
-        parts.append(pa.Table.from_pylist(self._rows[name], TABLES[name]))
-        whole = pa.concat_tables(parts)
-        seen: set[str] = set()
-        keep = [not (key in seen or seen.add(key)) for key in whole["key"].to_pylist()]  # type: ignore[func-returns-value]
-        return whole if all(keep) else whole.filter(pa.array(keep, pa.bool_()))
+        while True:
+            with self._state:
+                mine, waiting = self._mine, [*self._leaving.get(name, ()), *self._rows[name]]
+            found = mine or manifests.latest(self._store)
+            try:
+                parts = self._read_all(name, found.tables.get(name, ()))
+            except FileNotFoundError as error:
+                if (self._mine or manifests.latest(self._store)).number == found.number:
+                    missing = f"{FOLDER}/{name}/{error}"
+                    raise damage(self._store, missing, "it is missing") from None
+                continue  # merged meanwhile
+            return once(pa.concat_tables([*parts, arrow(waiting, TABLES[name])[0]]))
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         for batch in self.table(name).to_batches(max_chunksize=1000):
             yield from batch.to_pylist()
 
-    def compact(self) -> None:
-        """Merge many small segments into one. Safe to kill: a row found twice counts once."""
-        for name in TABLES:
-            segments = self._store.list(f"journal/{name}")
-            if len(segments) > _COMPACT_SEGMENTS:
-                self._write(name, self.table(name))
-                for segment in segments:
-                    self._store.delete(f"journal/{name}/{segment}")
+    def _flush_behind(self) -> None:
+        """What the timer does: an error waits for the next append or flush."""
+        try:
+            self.flush()
+        except BaseException as error:
+            with self._state:
+                self._trouble = error
 
-    def _write(self, table: str, rows: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(rows.replace_schema_metadata(schema.stamp(self._run)), buffer, compression="zstd")
-        self._store.write(f"journal/{table}/{self._next[table]:06d}.parquet", buffer.getvalue())
-        self._next[table] += 1
+    def _take_over(self) -> Manifest:
+        """The manifest to add to: this writer's last, or the first after whoever wrote before."""
+        if self._lost:
+            raise self._lost
+        if self._unsure and (found := manifests.latest(self._store)).writer == self._writer:
+            self._mine = found  # a commit that was cut short had been made
+        while self._mine is None:
+            try:
+                self._commit(manifests.latest(self._store).taken_over(self._writer))
+            except Lost:  # whoever wrote before was still at it, and now knows
+                self._lost = None
+        if any(not each.sha256 for found in self._mine.tables.values() for each in found):
+            self._replace_first_version(self._mine)
+        return self._mine
 
-    def _read(self, path: str, name: str) -> pa.Table:
-        data = io.BytesIO(self._store.read(path))
-        schema.check_stamp(pq.read_schema(data).metadata, self._run, f"{self._store.url}/{path}")
-        return pq.read_table(data, schema=TABLES[name])
+    def _replace_first_version(self, mine: Manifest) -> None:
+        """Segments without checksums, as many as there were seconds, become one with a checksum for each table."""
+        tables = {}
+        for name, found in mine.tables.items():
+            whole = once(pa.concat_tables(self._read_all(name, found)))
+            tables[name] = (self._write(name, whole, mine.token, place=segment_name(0, 0), level=2),)
+        self._commit(mine.with_tables(tables))
+        self._delete((name, each) for name, found in mine.tables.items() for each in found)
 
+    def _write_all(self, rows: Rows) -> list[Exception]:
+        """Rows to segments, segments into the manifest; returns the errors of rows that cannot be recorded."""
+        mine = self._take_over()
+        errors: list[Exception] = []
+        merged: list[tuple[str, Segment]] = []
+        tables = dict(mine.tables)
+        for name, new in rows.items():
+            if new:
+                table, wrong = arrow(new, TABLES[name])
+                errors += wrong
+                fresh = self._write(name, table, mine.token)
+                tables[name] = self._merge(name, (*tables.get(name, ()), fresh), mine.token, merged)
+        self._commit(mine.with_tables(tables), with_leaving=True)
+        self._delete(merged)
+        return errors
 
-def prompt_text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else json.dumps([vars(message) for message in prompt])
+    def _merge(
+        self, name: str, segments: tuple[Segment, ...], token: int, merged: list[tuple[str, Segment]]
+    ) -> tuple[Segment, ...]:
+        """As in counting: sixteen neighbours of a level become one of the next, in their place."""
+        while name not in self._unmergeable:
+            last = segments[-MERGE:]
+            if len(last) < MERGE or len({each.level for each in last}) > 1:
+                break
+            try:
+                whole = once(pa.concat_tables(self._read_all(name, last)))
+            except (Damaged, FileNotFoundError) as error:  # what is new is recorded all the same
+                logger.warning("%s: segments are not merged: %s", self._store.url, error)
+                self._unmergeable.add(name)
+                break
+            one = self._write(name, whole, token, place=last[0].place, level=last[0].level + 1)
+            segments = (*segments[:-MERGE], one)
+            merged += [(name, each) for each in last]
+        return segments
 
+    def _write(self, name: str, rows: pa.Table, token: int, place: str = "", level: int = 0) -> Segment:
+        self._written += 1
+        file = segment_name(token, self._written)
+        data = encode(rows, place or file, self._run)
+        self._store.create(f"{FOLDER}/{name}/{file}", data)
+        return Segment(file, len(rows), len(data), checksum(data), level, place or file)
 
-def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
-    prompt = prompt_text(edit.prompt)
-    names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused")
-    fields = {name: getattr(edit, name) for name in names}
-    return fields | {"key": edit.key, "stage": stage, "prompt": prompt, "worker": worker}
+    def _commit(self, manifest: Manifest, with_leaving: bool = False) -> None:
+        self._unsure = True
+        try:
+            manifests.commit(self._store, manifest)
+        except Lost as lost:
+            self._lost = lost
+            raise
+        with self._state:
+            self._mine = manifest
+            if with_leaving:  # for readers of this journal, rows move to the manifest in one step
+                self._leaving = {name: [] for name in self._leaving}
+        self._unsure = False
 
+    def _delete(self, segments: Iterable[tuple[str, Segment]]) -> None:
+        """Of files that no manifest names any more. Those that stay are deleted when the next writer begins."""
+        for name, each in segments:
+            with suppress(UserError):
+                self._store.delete(f"{FOLDER}/{name}/{each.name}")
 
-def planned_row(
-    stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, key: str = "", **more: Any
-) -> dict[str, Any]:
-    key = key or content_key(stage, arm, task_id, index, replicate, trial)
-    where = {"stage": stage, "arm": arm, "task_id": task_id, "index": index, "replicate": replicate}
-    return {"key": key, "trial": trial, **where, **more}
+    def _read_all(self, name: str, segments: tuple[Segment, ...]) -> list[pa.Table]:
+        if len(segments) < 2:
+            return [self._read(name, each) for each in segments]
+        with ThreadPoolExecutor(min(16, len(segments))) as pool:
+            return list(pool.map(lambda each: self._read(name, each), segments))
 
-
-def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    row = {k: v for k, v in vars(outcome).items() if k not in ("failure", "warnings")}
-    failure = outcome.failure
-    return row | {"failure": failure.kind if failure else None, "reason": failure.reason if failure else None}
-
-
-def outcome_from_row(row: dict[str, Any]) -> Outcome:
-    fields = {name: value for name, value in row.items() if name != "reason"}
-    fields["failure"] = Failure(row["failure"], row["reason"]) if row["failure"] else None
-    for name in ("answers", "verdicts", "log_likelihoods"):
-        fields[name] = tuple(row[name] or ())
-    return Outcome(**fields)
-
-
-def _next_number(segments: list[str]) -> int:
-    return max((int(name.split(".")[0]) for name in segments), default=-1) + 1
+    def _read(self, name: str, segment: Segment) -> pa.Table:
+        path = f"{FOLDER}/{name}/{segment.name}"
+        try:
+            data = self._store.read(path)
+            table = decode(data, TABLES[name], segment)
+        except FileNotFoundError:
+            raise FileNotFoundError(segment.name) from None
+        except ValueError as error:
+            raise damage(self._store, path, str(error)) from None
+        check_owner(data, self._run, f"{self._store.url}/{path}")
+        return table

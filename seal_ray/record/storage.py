@@ -1,14 +1,16 @@
-"""Where a run lives: one small set of whole-file operations over a local path or object storage."""
+"""Where a run lives: one small set of whole-file operations over a local folder or object storage."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from pyarrow import fs
-
+from seal_ray.record.lease import Lease
+from seal_ray.record.local import LocalFiles
 from seal_ray.types import UserError
 
 
@@ -17,42 +19,73 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._check: Callable[[], None] = lambda: None
+        self.local: Path | None = None
+        self._files: Any
+        self._errors: tuple[type[Exception], ...] = (OSError,)
+        if "://" not in url or url.startswith("file://"):
+            self.local = Path(unquote(urlsplit(url).path) if "://" in url else url).absolute()
+            self._files = LocalFiles(self.local)
+            return
+        from seal_ray.record.objects import ERRORS, Objects  # not needed for a folder
+
+        self._errors = (OSError, *ERRORS)
         try:
-            self._fs, root = fs.FileSystem.from_uri(url if "://" in url else Path(url).absolute().as_uri())
-        except Exception as error:
-            raise UserError(f"{url}: not a place a run can live: {error}") from None
-        self._root = PurePosixPath(root)
-        self.local = Path(root) if isinstance(self._fs, fs.LocalFileSystem) else None
+            self._files = Objects(url)
+        except ERRORS as error:
+            raise UserError(f"{url}: not a place a run can live: {_line(error)}") from None
 
     def path(self, name: str) -> str:
-        return str(self._root / name)
+        return str(self.local / name) if self.local else str(PurePosixPath(self.url) / name)
 
-    def list(self, folder: str) -> list[str]:
-        """Names of the files directly in a folder, sorted; empty when there is no such folder."""
-        infos = self._fs.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
-        names = [info.base_name for info in infos if info.type == fs.FileType.File]
-        return sorted(name for name in names if not name.endswith(".tmp"))
+    def walk(self, folder: str) -> dict[str, int]:
+        """Sizes of all files in a folder and below, by their names; half-written ones are left out."""
+        with self._named("list", folder):
+            found: dict[str, int] = self._files.walk(folder)
+        return {name: size for name, size in found.items() if not name.endswith(".tmp")}
 
     def exists(self, name: str) -> bool:
-        return self._fs.get_file_info(self.path(name)).type != fs.FileType.NotFound
+        with self._named("look for", name):
+            return bool(self._files.exists(name))
 
     def read(self, name: str) -> bytes:
-        with self._fs.open_input_stream(self.path(name)) as stream:
-            return bytes(stream.read())
+        """A file's bytes; `FileNotFoundError` when there is none."""
+        with self._named("read", name):
+            data: bytes = self._files.read(name)
+            return data
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file; a reader, or the next process after a kill, sees all of it or none."""
-        try:
-            if self.local is None:  # an object appears when its upload completes
-                with self._fs.open_output_stream(self.path(name)) as stream:
-                    stream.write(data)
-            else:
-                _write_local(self.local / name, data)
-        except OSError as error:
-            raise UserError(f"{self.url}: cannot write {name}: {error.strerror or error}") from None
+        with self._named("write", name):
+            while self._checked() and self._files.write(name, data) is False:  # another came between: look again
+                continue
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet; False, and nothing is written, when there is one."""
+        with self._named("write", name):
+            return self._checked() and bool(self._files.create(name, data))
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Write a file that is this process's own, without asking whether it may: the lease itself."""
+        with self._named("write", name):
+            self._files.write(name, data)
 
     def delete(self, name: str) -> None:
-        self._fs.delete_file(self.path(name))
+        """Delete a file, if it is there."""
+        with self._named("delete", name):
+            self._files.delete(name)
+
+    def delete_temporary(self, folder: str) -> None:
+        """Delete what was half-written when a process was killed. Only for who holds this directory."""
+        with self._named("list", folder):
+            left = [name for name in self._files.walk(folder) if name.endswith(".tmp")]
+        for name in left:
+            self.delete(name)
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name here."""
+        with self._named("move", name):
+            self._files.move(name, to)
 
     def set_aside(self) -> None:
         """Give the whole directory the first free name beside it: one rename, so nothing is ever half moved."""
@@ -60,38 +93,55 @@ class Store:
             raise UserError(f"{self.url}: a run in object storage is not moved aside; choose another directory")
         names = (self.local.with_name(f"{self.local.name}.aside-{number}") for number in range(1, 10_000))
         try:
-            self.local.rename(next(name for name in names if not name.exists()))
+            self._files.rename(next(name for name in names if not name.exists()))
         except OSError as error:
             raise UserError(f"{self.url}: cannot be moved aside: {error.strerror}; choose another --run.dir") from None
 
-    def lock(self) -> IO[str] | None:
-        """Hold this directory for one driver; released by the system when the process ends, however it ends."""
-        if self.local is None:
-            return None
+    def lock(self) -> Hold:
+        """Hold this directory for one driver: until it closes this, or ends in any way.
+
+        A local folder is held by a lock of the system; where there is none, and in object storage, by a lease.
+        """
+        if self.local:
+            try:
+                handle = self._files.lock()
+            except BlockingIOError:
+                raise UserError(f"{self.url}: another process is at work here; wait for it, or stop it") from None
+            except OSError as error:
+                raise UserError(f"{self.url}: cannot be written: {error.strerror or error}") from None
+            if handle is not None:
+                return Hold(lambda: os.close(handle))
+        lease = Lease.acquire(self)
+        self._check = lease.check
+        return Hold(lease.close)
+
+    def _checked(self) -> bool:
+        self._check()
+        return True
+
+    @contextmanager
+    def _named(self, doing: str, name: str) -> Iterator[None]:
         try:
-            self.local.mkdir(parents=True, exist_ok=True)
-            handle = open(self.local / ".lock", "w")  # noqa: SIM115 - held open for the life of the run
-        except OSError as error:
-            raise UserError(f"{self.url}: cannot be written: {error.strerror or error}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(handle.fileno()), os.stat(self.local / ".lock")):
-                raise BlockingIOError("the directory was set aside a moment ago")
-        except OSError:
-            handle.close()
-            raise UserError(f"{self.url}: another process is at work here; wait for it, or stop it") from None
-        return handle
+            yield
+        except FileNotFoundError:
+            raise
+        except self._errors as error:
+            raise UserError(f"{self.url}: cannot {doing} {name}: {_line(error)}") from None
 
 
-def _write_local(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+class Hold:
+    """A directory held for one driver."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+
+    def close(self) -> None:
+        """Let the next one have it; closing twice is closing once."""
+        release, self._release = self._release, lambda: None
+        release()
+
+
+def _line(error: Exception) -> str:
+    """What an error says, without the address of every retry: its first line, no longer than is read."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0][:300] if text else type(error).__name__

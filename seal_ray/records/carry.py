@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
-from seal_ray.record.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
 from seal_ray.record.storage import Store
 from seal_ray.records.read import Completion, Passage, read_record
 from seal_ray.records.stats import best_index, completion_stats
@@ -22,16 +24,17 @@ def import_record(record: str, into: str) -> int:
     if store.exists("config.json"):
         raise UserError(f"{into}: holds a run already; import into a directory of its own")
     found = read_record(record)
-    journal = Journal(store)
     count = 0
-    for number, passage in enumerate(found.passages):
-        task_id = f"{number:04d} {passage.title}"
-        for index, completion in enumerate(passage.completions):
-            _carry(journal, passage, completion, task_id, index)
-            count += 1
-        _keep(journal, passage, task_id)
-    journal.flush()
-    store.write("config.json", json.dumps({"imported": Path(record).name}).encode())
+    with closing(store.lock()):
+        journal = Journal(store)
+        for number, passage in enumerate(found.passages):
+            task_id = f"{number:04d} {passage.title}"
+            for index, completion in enumerate(passage.completions):
+                _carry(journal, passage, completion, task_id, index)
+                count += 1
+            _keep(journal, passage, task_id)
+        journal.flush()
+        store.write("config.json", json.dumps({"imported": Path(record).name}).encode())
     return count
 
 

@@ -75,8 +75,6 @@ class Crew:
         )
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._workers, self._engine, self._on_span = workers, engine, on_span
-        self._served: ray.ObjectRef[Adapter | None] = ray.put(None)
-        """The adapter of the policy before, once there is another."""
         self._spans: list[Span] = []
         """Since the split was last looked at."""
 
@@ -95,13 +93,8 @@ class Crew:
         shared = ray.put(adapter)
         await self.trainers.broadcast("set_policy", version, shared)
         by_vllm = adapter is not None and self._engine.name == "vllm"
-        asked = (probe, self._engine.context, self._served)
-        checked = await self.trainers.call("probe", *asked) if by_vllm else None
-        for reading in await self.samplers.broadcast("set_policy", version, shared, checked):
-            if reading:
-                untold = reading.step and reading.stepped is None
-                logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
-        self._served = shared
+        checked = await self.trainers.call("probe", probe, self._engine.context) if by_vllm else None
+        await self.samplers.broadcast("set_policy", version, shared, checked)
 
     async def sample(self, request: SampleRequest) -> Completion:
         return await self._timed("sample", self.samplers, "sample", request)

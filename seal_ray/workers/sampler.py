@@ -13,7 +13,7 @@ from seal_ray.config import Config
 from seal_ray.models import at_hand
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
-from seal_ray.workers.engines.canary import Probe, Reading, check
+from seal_ray.workers.engines.canary import check
 from seal_ray.workers.engines.vllm import rank_limit
 from seal_ray.workers.loading import ModelSpec
 
@@ -75,6 +75,15 @@ class EngineSpec:
         return "float32" if self.name == "vllm" and of_model == "float64" else of_model
 
 
+@dataclass(frozen=True)
+class Probe:
+    """A text and what the bank makes of it, to check that an engine serves the same policy."""
+
+    ids: tuple[int, ...]
+    expected: tuple[float, ...]
+    base: tuple[float, ...]
+
+
 class Sampler:
     def __init__(self, model: ModelSpec, engine: EngineSpec) -> None:
         self._model, self._spec = model, engine
@@ -84,12 +93,13 @@ class Sampler:
     async def setup(self) -> None:
         self._engine = await _build(self._model, self._spec)
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> Reading | None:
-        """Called between rounds; requests in flight are finished first. With a probe, what it was found to serve."""
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> None:
+        """Called between rounds; requests in flight are finished first."""
         await self._engine.set_policy(version, adapter)
-        reading = await check(self._engine, version, probe, _TOLERANCE[self._model.dtype]) if probe else None
+        if probe:
+            tolerance = _TOLERANCE[self._model.dtype]
+            await check(self._engine, version, probe.ids, probe.expected, probe.base, tolerance)
         self._version = version
-        return reading
 
     async def sample(self, request: SampleRequest) -> Completion:
         if request.policy not in (0, self._version):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal_ray.config import Config, parse
-from seal_ray.record.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
 from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, SelfEdit, content_key
 

@@ -10,7 +10,8 @@ import pytest
 from seal_ray.config import load
 from seal_ray.domains.arcworld import ArcWorld, world
 from seal_ray.domains.arcworld.domain import FIXED
-from seal_ray.record.journal import Journal, outcome_row, planned_row, self_edit_row
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
 from seal_ray.record.storage import Store
 from seal_ray.report import write_report
 from seal_ray.report.data import read_run

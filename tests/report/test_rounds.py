@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from seal_ray.record.journal import Journal, outcome_row, planned_row
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_row, planned_row
 from seal_ray.record.storage import Store
 from seal_ray.report import data
 from seal_ray.report.writing import writing

@@ -1,0 +1,112 @@
+"""One piece of a table: rows as a Parquet file whose every page, and whose whole, has a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seal_ray import schema
+from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
+
+_PLACE = "seal_ray.place"
+
+
+class Damaged(UserError):
+    """A part of the record is not what was written; the message names the command that sets it aside."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What the manifest knows of a file.
+
+    `level` says how often its rows were merged, `place` under which name the first of them was first written. Without
+    `sha256` it is a file of the first version, of which nothing is known.
+    """
+
+    name: str
+    rows: int
+    size: int
+    sha256: str
+    level: int = 0
+    place: str = ""
+
+
+def arrow(rows: Sequence[dict[str, Any]], columns: pa.Schema) -> tuple[pa.Table, list[Exception]]:
+    """Rows as a table. Text no file can hold is mended; what still does not fit is left out, with its error."""
+    try:
+        return pa.Table.from_pylist(rows, columns), []
+    except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError):
+        pass
+    good, errors = [], []
+    for row in rows:
+        mended = {name: _mended(value) for name, value in row.items()}
+        try:
+            good.append(pa.Table.from_pylist([mended], columns))
+        except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError) as error:
+            error.add_note(f"in a row of the journal: {str(mended)[:500]}")
+            errors.append(error)
+    return pa.concat_tables(good) if good else columns.empty_table(), errors
+
+
+def encode(table: pa.Table, place: str, run: str | None) -> bytes:
+    """As a file that names its run; its `place` puts it in order where no manifest does."""
+    metadata = schema.stamp(run) | {_PLACE: place}
+    buffer = io.BytesIO()
+    table = table.replace_schema_metadata(metadata)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, columns: pa.Schema, known: Segment) -> pa.Table:
+    """The rows of a file; `ValueError` says what is wrong with it."""
+    if known.sha256 and (len(data) != known.size or checksum(data) != known.sha256):
+        raise ValueError(f"{known.rows} rows, and its checksum differs")
+    try:
+        table = pq.read_table(io.BytesIO(data), schema=columns, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise ValueError(str(error).splitlines()[0][:200] if str(error) else "it cannot be read") from None
+    return table.replace_schema_metadata(None)
+
+
+def check_owner(data: bytes, run: str | None, where: str) -> None:
+    """Refuse a segment of a newer version or, where a run is named, of another run."""
+    schema.check_stamp(metadata_of(data), run, where)
+
+
+def place_of(data: bytes) -> str:
+    """The place a file was written with."""
+    return metadata_of(data).get(_PLACE.encode(), b"").decode()
+
+
+def metadata_of(data: bytes) -> dict[bytes, bytes]:
+    """What a file says of itself beside its rows."""
+    return pq.read_metadata(io.BytesIO(data)).metadata or {}
+
+
+def checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def once(table: pa.Table) -> pa.Table:
+    """One row a key, the first, in the order first written."""
+    seen: set[str] = set()
+    keep = [not (key in seen or seen.add(key)) for key in table["key"].to_pylist()]  # type: ignore[func-returns-value]
+    return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+
+
+def _mended(value: Any) -> Any:
+    """Text without lone surrogates, which UTF-8 has no bytes for."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+    if isinstance(value, list | tuple):
+        return [_mended(each) for each in value]
+    return value
