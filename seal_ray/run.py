@@ -26,6 +26,7 @@ from seal_ray.policies import Policies
 from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.shape import check_targets
 from seal_ray.stopping import Watch
 from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
@@ -41,6 +42,7 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
     domain = load_domain(config)
     rule: Rule = plugins.find("selection.rule", config.selection.rule, RULES)
     identity = identify(config, domain)  # what cannot work is refused before the directory is touched
+    check_targets(config)
     store = Store(config.dir)
     try:
         with claimed(store, config, identity, force) as claim:
