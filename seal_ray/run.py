@@ -28,10 +28,10 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.shape import check_targets
 from seal_ray.stopping import Watch
-from seal_ray.summary import UNTRAINED, Interval, summarize
+from seal_ray.summary import UNTRAINED, Interval, one_line, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
-from seal_ray.update.select import RULES, Candidate, Rule
+from seal_ray.update.select import RULES, Candidate, Rule, why_none
 from seal_ray.workers.crew import Crew, Span
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
 def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
     if not kept:
-        raise UserError(f"round {round_}: no self-edit taught anything (every reward is 0); nothing to learn from")
+        reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)
+        raise UserError(f"round {round_}: {reason}")
     return kept
 
 
