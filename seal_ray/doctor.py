@@ -200,6 +200,7 @@ def _storage(config: Config) -> Check:
     try:
         store.write(name, data)
         same = store.read(name) == data
+        kept = not store.create(name, b"another's") and store.read(name) == data
         store.delete(name)
     except OSError as error:
         raise UserError(f"{config.dir}: {error}") from None
@@ -208,6 +209,9 @@ def _storage(config: Config) -> Check:
             store.local.rmdir()
     shared = "" if store.local is None else "on a cluster, every node that may run the driver must see this path"
     advice = shared if same and config.workers.address else ("" if same else "choose another --run.dir")
+    if same and not kept:
+        found = f"{config.dir} writes over what is there when told not to, so two drivers could not be told apart"
+        return Check("run directory", False, found, "choose another --run.dir")
     found = f"{config.dir} can be written, read and deleted in" if same else f"{config.dir} gives back other bytes"
     return Check("run directory", same, found, advice)
 

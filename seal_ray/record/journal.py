@@ -178,7 +178,8 @@ class Journal:
             if len(last) < MERGE or len({each.level for each in last}) > 1:
                 break
             try:
-                whole = once(pa.concat_tables(self._read_all(name, last)))
+                # One after another: at the process's end there are no threads to be had.
+                whole = once(pa.concat_tables([self._read(name, each) for each in last]))
             except (Damaged, FileNotFoundError) as error:  # what is new is recorded all the same
                 logger.warning("%s: segments are not merged: %s", self._store.url, error)
                 self._unmergeable.add(name)

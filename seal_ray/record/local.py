@@ -64,7 +64,8 @@ class LocalFiles:
         target = self.root / to
         _make(target.parent)
         os.replace(self.root / name, target)
-        _sync(target.parent)
+        for folder in {target.parent, (self.root / name).parent}:
+            _sync(folder)
 
     def rename(self, target: Path) -> None:
         """Give the whole folder another name beside its own."""

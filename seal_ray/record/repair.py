@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -87,8 +88,12 @@ def _from_segments(store: Store, base: Manifest, names: list[tuple[str, str]]) -
                 tables[table].append(unknown)  # set aside below, with what is wrong
                 continue
             tables[table].append(Segment(name, len(rows), len(data), checksum(data), 0, place_of(data) or name))
-    ordered = {table: tuple(sorted(found, key=lambda s: (s.place, -s.rows))) for table, found in tables.items()}
+    ordered = {table: tuple(sorted(found, key=_age)) for table, found in tables.items()}
     return replace(base, tables=ordered)
+
+
+def _age(segment: Segment) -> tuple[list[int], int]:
+    return [int(number) for number in re.findall(r"\d+", segment.place)], -segment.rows
 
 
 def _whole(store: Store, table: str, segment: Segment, said: list[str]) -> bool:

@@ -8,13 +8,18 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seal_ray.record import manifest as manifests
-from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row
+from seal_ray.record.journal import MERGE, Journal
+from seal_ray.record.rows import TABLES, outcome_row
+from seal_ray.record.segments import Segment, arrow, checksum, decode, encode
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
-from tests.record.journals import OUTCOME, add, journal_in, keys
+from tests.record.journals import OUTCOME, add, journal_in, keys, written
+
+COLUMNS = TABLES["outcomes"]
 
 
 class Flushed:
@@ -61,9 +66,11 @@ def test_the_timer_is_set_to_less_than_a_second_when_a_row_comes(
 
 
 def test_a_process_that_ends_without_flushing_leaves_nothing_in_memory(tmp_path: Path) -> None:
-    code = f"from tests.record.journals import *; add(journal_in({str(tmp_path)!r}), 'k1')"
+    """Not even where that flush is the one that merges."""
+    written(tmp_path, MERGE - 1)
+    code = f"from tests.record.journals import *; add(journal_in({str(tmp_path)!r}), 'k15')"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-    assert keys(journal_in(tmp_path)) == ["k1"]
+    assert keys(journal_in(tmp_path)) == [f"k{n}" for n in range(MERGE)]
 
 
 class Failing:
@@ -169,3 +176,20 @@ def test_a_row_that_fits_no_table_is_an_error_and_all_others_are_on_disk(tmp_pat
     assert "'key': 'bad'" in caught.value.__notes__[0]
     journal.flush()
     assert keys(journal_in(tmp_path)) == ["k1", "k2"]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=())), max_size=4),
+    numbers=st.lists(st.floats(), max_size=4),
+    reason=st.none() | st.text(st.characters(categories=("Cs", "Cc", "Lu"))),
+)
+def test_any_text_and_any_number_is_recorded(texts: list[str], numbers: list[float], reason: str | None) -> None:
+    row = outcome_row(OUTCOME) | {"answers": texts, "verdicts": numbers, "reason": reason}
+    table, errors = arrow([row | {"key": "odd"}, row | {"key": "plain", "answers": ["a"], "reason": None}], COLUMNS)
+    assert not errors
+    data = encode(table, "place", None)
+    odd, plain = decode(data, COLUMNS, Segment("x", 2, len(data), checksum(data))).to_pylist()
+    assert plain["answers"] == ["a"]
+    assert odd["answers"] == [text.encode("utf-8", "replace").decode() for text in texts]
+    assert [repr(each) for each in odd["verdicts"]] == [repr(each) for each in numbers]

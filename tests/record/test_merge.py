@@ -10,6 +10,7 @@ import pytest
 from seal_ray.record import journal as journals
 from seal_ray.record import manifest as manifests
 from seal_ray.record.journal import MERGE, Journal
+from seal_ray.record.repair import repair
 from seal_ray.record.storage import Store
 from tests.record.journals import add, journal_in, keys, rewards, segments, written
 
@@ -29,7 +30,7 @@ def test_merging_goes_as_counting_does_and_keeps_every_row_in_order(
 def test_twenty_thousand_flushes_leave_at_most_sixty_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As counted: the merging alone, with nothing in the segments."""
     journal = journal_in(tmp_path)
-    monkeypatch.setattr(Journal, "_read_all", lambda *_: [journals.TABLES["spans"].empty_table()])
+    monkeypatch.setattr(Journal, "_read", lambda *_: journals.TABLES["spans"].empty_table())
     made = iter(range(10**6))
 
     def write(_: object, name: str, rows: object, token: int, place: str = "", level: int = 0) -> journals.Segment:
@@ -139,4 +140,8 @@ def test_rows_are_in_order_past_a_million_segments(tmp_path: Path) -> None:
     for number in range(4):
         add(journal, f"k{number}")
         journal.flush()
+    assert keys(journal_in(tmp_path)) == ["k0", "k1", "k2", "k3"]
+    for path in (tmp_path / "journal").glob("manifest-*.json"):
+        path.unlink()
+    repair(Store(str(tmp_path)))
     assert keys(journal_in(tmp_path)) == ["k0", "k1", "k2", "k3"]
