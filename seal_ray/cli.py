@@ -53,7 +53,11 @@ def run(
 
     tree = configs.load(config, overrides)
     if dry_run:
-        print(tree.model_dump_json(indent=2))
+        from seal_ray.domains.registry import spelled_out
+        from seal_ray.preflight import check
+
+        check(tree)
+        print(spelled_out(tree).model_dump_json(indent=2))
         return
     _run(tree, quiet, as_json, force)
 
@@ -82,7 +86,7 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     from seal_ray.directory import recorded_config
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
-    from seal_ray.summary import refuse_void, summarize
+    from seal_ray.summary import summarize
 
     if oracle and others:
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
@@ -100,7 +104,6 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
         for line in found.lines():
             _say(line)
     _show(summary, as_json, "" if others else dir)
-    refuse_void(summary)
 
 
 @app.command
@@ -121,15 +124,12 @@ def demo(
         Where the run goes; empty: runs/demo-SEED.
     """
     from seal_ray.demo import run_demo
-    from seal_ray.summary import refuse_void
     from seal_ray.ui import progress, start_log
 
     start_log(quiet)
     target = dir or f"runs/demo-{seed}"
-    summary = run_demo(seed, target, progress(quiet), progress(quiet))
-    _show(summary, as_json)
+    _show(run_demo(seed, target, progress(quiet), progress(quiet)), as_json)
     _say(f"report: {_write_report(target)}")
-    refuse_void(summary)
 
 
 @app.command
@@ -316,14 +316,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     from seal_ray.run import run as run_all
-    from seal_ray.summary import refuse_void
     from seal_ray.ui import progress, start_log
 
     start_log(quiet)
-    summary = run_all(config, progress(quiet), force)
-    _show(summary, as_json, config.dir)
+    _show(run_all(config, progress(quiet), force), as_json, config.dir)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
-    refuse_void(summary)
 
 
 def _basis(config: Any, earlier: str, calibrate: bool) -> Any:

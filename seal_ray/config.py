@@ -2,6 +2,8 @@
 
     config = load("jobs/microworld.toml", ["--run.seed", "2"])
 
+Relative paths in a file start at the file's folder, those of overrides where the command is given.
+
 Unknown keys are refused with the nearest known one named. What a run resolved to is written beside its
 journal, and a later run in that directory must resolve to the same.
 """
@@ -19,22 +21,20 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seal_ray.schema import renamed
+from seal_ray.sources import anchor, at, path_settings
 from seal_ray.types import LoraSpec, OptimSpec, UserError
-
-_TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
-"""No run is larger; a number beyond these is a slip of the hand, which would otherwise end in hours or in memory."""
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class Run(Section):
     dir: str = ""
-    """Where the run lives: a local path, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
-    name: str = Field("run", pattern=r"^\w[\w .,+=@-]{0,99}$")
+    """Where the run lives: a path, starting where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
+    name: str = "run"
     seed: int = 1
-    rounds: int = Field(2, ge=0, le=10_000)
+    rounds: int = Field(2, ge=0)
     """Rounds of sample, try, select, update. 0 only evaluates."""
 
 
@@ -44,7 +44,7 @@ class Model(Section):
     copies once; or the name of a base that ships with the package."""
     revision: str | None = None
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
-    max_length: int = Field(2048, ge=8, le=_TOKENS)
+    max_length: int = Field(2048, ge=8)
     """Longest training text in tokens; longer ones are cut, and said so."""
 
 
@@ -52,9 +52,9 @@ class DomainSection(Section):
     name: str
     """`microworld`, `knowledge`, `arc`, `arcworld`, or your own as `package.module:Thing`."""
     options: dict[str, Any] = {}
-    train: int = Field(32, ge=0, le=_TASKS)
+    train: int = Field(32, ge=0)
     """Training tasks per round; 0 takes all."""
-    test: int = Field(32, ge=0, le=_TASKS)
+    test: int = Field(32, ge=0)
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
     """Draw new training tasks each round, in place of the same ones again."""
@@ -65,11 +65,11 @@ class DomainSection(Section):
 class Sampling(Section):
     engine: str = "auto"
     """`auto`, `vllm`, `transformers` or `endpoint`."""
-    per_task: int = Field(5, ge=1, le=_REPEATS)
-    temperature: float = Field(1.0, ge=0, le=100)
+    per_task: int = Field(5, ge=1)
+    temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(1024, ge=1, le=_TOKENS)
-    context: int = Field(0, ge=0, le=_TOKENS)
+    max_tokens: int = Field(1024, ge=1)
+    context: int = Field(0, ge=0)
     """Tokens of prompt and completion that vLLM makes room for; 0 takes the model's own limit."""
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
@@ -88,56 +88,45 @@ class Questions(Section):
     """Environment variable that holds its key; empty for a server that asks for none."""
 
 
-class _Training(Section):
-    @model_validator(mode="before")
-    @classmethod
-    def _one_target(cls, tree: Any) -> Any:
-        """One target may be given as itself, as in PEFT: `targets = "all-linear"`."""
-        lora = tree.get("lora") if isinstance(tree, dict) else None
-        if isinstance(lora, dict) and isinstance(lora.get("targets"), str):
-            return {**tree, "lora": {**lora, "targets": [lora["targets"]]}}
-        return tree
-
-
-class TrialSection(_Training):
+class TrialSection(Section):
     lora: LoraSpec = LoraSpec()
     optim: OptimSpec = OptimSpec()
-    seeds: int = Field(3, ge=1, le=_REPEATS)
+    seeds: int = Field(3, ge=1)
     """Trials of each self-edit: a seed is a noisy judge."""
     start: Literal["policy", "base"] = "policy"
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
-    answer_tokens: int = Field(64, ge=1, le=_TOKENS)
+    answer_tokens: int = Field(64, ge=1)
     answering: Literal["bank", "vllm"] = "bank"
     """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
 class Selection(Section):
     rule: str = "best"
-    """`best`, `positive`, `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
-    race: int = Field(0, ge=0, le=_REPEATS * _REPEATS)
+    """`best`, `positive`, `random` (the control), or your own as `package.module:function`."""
+    race: int = Field(0, ge=0)
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
 
 
-class Update(_Training):
+class Update(Section):
     lora: LoraSpec = LoraSpec(
         rank=64,
         alpha=128.0,
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
-    hold: float = Field(0.0, ge=0, le=1e6)
+    hold: float = Field(0.0, ge=0)
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""
-    max_rank: int = Field(0, ge=0, le=65_536)
+    max_rank: int = Field(0, ge=0)
     """Compress the policy's summed adapters to this rank after each round, error reported; 0 never does."""
 
 
 class Evaluation(Section):
     baselines: tuple[str, ...] = ("base", "passage only")
     """What every round is shown beside, by the domain's names; `untrained self-edits` comes with any samples."""
-    samples: int = Field(1, ge=0, le=_REPEATS)
+    samples: int = Field(1, ge=0)
     """Self-edits sampled per held-out task."""
-    seeds: int = Field(1, ge=1, le=_REPEATS)
+    seeds: int = Field(1, ge=1)
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
     together: bool = False
@@ -155,9 +144,9 @@ class Evaluation(Section):
 class Continual(Section):
     """Passages that arrive one after another, each learnt on top of all before; measured after the last round."""
 
-    sequences: int = Field(0, ge=0, le=_REPEATS)
+    sequences: int = Field(0, ge=0)
     """Orders of passages to go through; 0: none."""
-    passages: int = Field(8, ge=1, le=_REPEATS)
+    passages: int = Field(8, ge=1)
     """Held-out passages in each."""
 
 
@@ -171,24 +160,24 @@ class Grading(Section):
 class Workers(Section):
     address: str = ""
     """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here."""
-    trainers: int = Field(1, ge=1, le=_WORKERS)
-    samplers: int = Field(1, ge=1, le=_WORKERS)
-    slots: int = Field(16, ge=1, le=4096)
+    trainers: int = Field(1, ge=1)
+    samplers: int = Field(1, ge=1)
+    slots: int = Field(16, ge=1)
     """Adapters one trainer works on at a time; fewer where memory is short."""
-    tokens_in_flight: int = Field(524_288, ge=1, le=100 * _TOKENS)
+    tokens_in_flight: int = Field(524_288, ge=1)
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     split: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
-    tokens_per_step: int = Field(0, ge=0, le=_TOKENS)
+    tokens_per_step: int = Field(0, ge=0)
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
-    update_tokens: int = Field(8192, ge=1, le=100 * _TOKENS)
+    update_tokens: int = Field(8192, ge=1)
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
-    cpus: float = Field(1, ge=0, le=1024)
+    cpus: float = Field(1, ge=0)
     """CPUs each worker asks Ray for; its threads follow."""
-    gpus_per_trainer: float = Field(0, ge=0, le=64)
-    gpus_per_sampler: float = Field(0, ge=0, le=64)
+    gpus_per_trainer: float = Field(0, ge=0)
+    gpus_per_sampler: float = Field(0, ge=0)
 
 
 class Config(Section):
@@ -233,10 +222,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    for keys, value in _pairs(overrides):
-        _put(tree, keys, value)
+    given = list(_pairs(overrides))
+    paths = path_settings([tree, *(_put({}, keys, value) for keys, value in given)])
+    anchor(tree, paths, Path(path).absolute().parent)
+    for keys, value in given:
+        own = _put({}, keys, value)
+        anchor(own, paths, Path.cwd())
+        _put(tree, keys, at(own, keys))
     return parse(tree, str(path))
 
 
@@ -300,16 +294,18 @@ def _value(text: str) -> Any:
     """Numbers, booleans, null and lists as JSON writes them; anything else is a string."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return text
 
 
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    section = tree
     for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
             raise UserError(f"--{'.'.join(keys)}: {key!r} is a value, not a section")
-    tree[keys[-1]] = value
+    section[keys[-1]] = value
+    return tree
 
 
 def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -36,6 +36,12 @@ class Recorded:
     whole: bool
     """Whether contents were recorded; 0.1.0 recorded paths alone."""
 
+    @property
+    def commit(self) -> str:
+        """The hub's commit that the model was taken from; empty for one that is not from there."""
+        name, _, found = self.identity.contents.get("model.path", "").rpartition("@")
+        return found if name else ""
+
 
 def recorded(store: Store) -> Recorded | None:
     """Whose directory this is; None when nothing says so."""
@@ -63,7 +69,16 @@ def recorded_config(directory: str) -> Config:
     if found is None:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
     run = found.config.run.model_copy(update={"dir": directory})
-    return found.config.model_copy(update={"run": run})
+    model = found.config.model.model_copy(update={"revision": found.commit} if found.commit else {})
+    return found.config.model_copy(update={"run": run, "model": model})
+
+
+def begun(directory: str) -> Recorded | None:
+    """What a directory says of its run, if it says anything that can be read: whoever claims it hears the rest."""
+    try:
+        return recorded(Store(directory))
+    except UserError:
+        return None
 
 
 @dataclass(frozen=True)

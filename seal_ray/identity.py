@@ -15,11 +15,10 @@ from seal_ray import fingerprint, models
 from seal_ray.config import Config, difference
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import option_models, spelled_out
-from seal_ray.sources import PRACTICAL, READS, marked, source_paths
-from seal_ray.types import UserError, content_key
+from seal_ray.hub import DATASET
+from seal_ray.sources import PRACTICAL, READS, WRITES, marked, must_exist, source_paths
+from seal_ray.types import content_key
 from seal_ray.workers.sampler import EngineSpec
-
-_HUB = "hf:"
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def settings_of(config: Config) -> dict[str, Any]:
     """The settings that decide results, options with their defaults. What lies behind a path stands for the path."""
     tree = spelled_out(config).identity()
     del tree["model"]["path"], tree["model"]["revision"]
-    for section, options in option_models(config).items():
-        for name in (*marked(options, READS), *marked(options, PRACTICAL)):
+    for section, options in option_models(config.domain.name, config.grading.name).items():
+        for name in marked(options, READS, WRITES, PRACTICAL):
             del tree[section]["options"][name]
     return tree
 
@@ -74,8 +73,8 @@ def differences(old: Identity, new: Identity) -> list[str]:
 
 
 def _content(setting: str, path: str) -> str:
-    if path.startswith(_HUB):
+    """What a source holds; a dataset of the hub is named by its commit."""
+    if path.startswith(DATASET):
         return path
-    if not Path(path).exists():
-        raise UserError(f"{setting}: {path}: no such file or folder")
+    must_exist(setting, path)
     return fingerprint.of_path(Path(path))

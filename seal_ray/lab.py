@@ -10,13 +10,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any, NamedTuple
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.known import SCREENING, Known, Place, candidate_of, completion_of, filled, known_of
 from seal_ray.names import Names
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
@@ -38,13 +38,30 @@ from seal_ray.types import (
 from seal_ray.ui import Progress
 from seal_ray.update.racing import Race, RaceConfig
 from seal_ray.update.reliability import Prior
-from seal_ray.update.select import Candidate, judged
+from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.pool import Poisoned
 
 logger = logging.getLogger(__name__)
 
 _ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} asks none; leave one of them out"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a trial belongs; names its row in the journal."""
+
+    stage: str
+    arm: str
+    task_id: str
+    index: int = 0
+
+
+class Known(NamedTuple):
+    """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
+
+    reward: float
+    failed: bool
 
 
 class Lab:
@@ -63,8 +80,8 @@ class Lab:
         self._names = names or Names()
         self._config, self._domain, self._crew = config, domain, crew
         self._journal, self._progress = journal, progress
-        self._written = {row["key"]: completion_of(row) for row in journal.rows("self_edits")}
-        self._known = {row["key"]: known_of(outcome_from_row(row)) for row in journal.rows("outcomes")}
+        self._written = {row["key"]: _written(row) for row in journal.rows("self_edits")}
+        self._known = {row["key"]: _known(outcome_from_row(row)) for row in journal.rows("outcomes")}
         self._planned = {row["key"] for row in journal.rows("planned")}
         self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -76,60 +93,57 @@ class Lab:
         race, seeds = self._config.selection.race, self._config.trial.seeds
         self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
         if with_rewards:
-            self._progress.begin(f"{SCREENING}: trials", len(tasks))
             self._progress.begin(f"{stage}: trials", len(tasks) * (race or per_task * seeds))
         prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
-
-        async def tried(task: Task) -> Sequence[Candidate]:
-            if not (race and with_rewards):
-                return await _all(candidate(task, index) for index in range(per_task))
-            edits = await _all(self._sample(task, index, stage) for index in range(per_task))
-            return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
 
         async def candidate(task: Task, index: int) -> Candidate:
             edit = await self._sample(task, index, stage)
             if not with_rewards:
-                return Candidate(edit, problem=self._problem(task, edit))
+                return Candidate(edit, ())
             place = Place(stage, "self-edits", task.id, index)
-            return candidate_of(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
+            tried = await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
+            return Candidate(edit, tuple(known.reward for known in tried))
 
         async def one_task(task: Task) -> list[Candidate]:
-            if not with_rewards:
-                return list(await tried(task))
-            untrained, candidates = await _all([self._untrained(task), tried(task)])
-            return judged(candidates, untrained.reward, prior, raced=bool(race))
+            if race and with_rewards:
+                edits = await _all(self._sample(task, index, stage) for index in range(per_task))
+                return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
+            return list(await _all(candidate(task, index) for index in range(per_task)))
 
         found = await _all(one_task(task) for task in tasks)
-        # What failed says nothing of how self-edits differ, nor of how seeds do.
-        self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
+        self._rewards += [[c.rewards for c in candidates] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
 
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
         """Those that are not wholly solved where a trial starts, asked without any training."""
-        self._progress.begin(f"{SCREENING}: trials", len(tasks))
-        found = await _all(self._untrained(task) for task in tasks)
-        return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
+        stage = "screening"
+        self._progress.begin(f"{stage}: trials", len(tasks))
 
-    async def _untrained(self, task: Task) -> Known:
-        """What a task scores where a trial starts, asked without any training."""
-        trial = self._trial(task, None, 0, self._domain.questions(task))
-        return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
+        async def solved(task: Task) -> bool:
+            trial = self._trial(task, None, 0, self._domain.questions(task))
+            known = await self._settle(trial, task, Place(stage, "asked alone", task.id), 0)
+            return known.reward >= 1.0
+
+        found = await _all(solved(task) for task in tasks)
+        return [task for task, alone in zip(tasks, found, strict=True) if not alone]
 
     async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
         """Try where a result can change the choice, until none can."""
-        tried: list[dict[int, Known]] = [{} for _ in edits]
+        rewards: list[list[float]] = [[] for _ in edits]
 
         async def one(index: int, seed_index: int) -> None:
             place = Place(stage, "self-edits", task.id, index)
-            known = tried[index][seed_index] = await self._try_edit(task, edits[index], place, seed_index)
-            race.record(index, seed_index, None if known.problem else known.reward)
+            known = await self._try_edit(task, edits[index], place, seed_index)
+            rewards[index].append(known.reward)
+            race.record(index, seed_index, None if known.failed else known.reward)
 
         while batch := race.next():
             await _all(one(index, seed_index) for index, seed_index in batch)
         self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
+        expected, _ = race.posterior()
         return [
-            candidate_of(edit, [known for _, known in sorted(found.items())])
-            for edit, found in zip(edits, tried, strict=True)
+            Candidate(edit, tuple(found), float(mean) if found and not math.isnan(mean) else 0.0)
+            for edit, found, mean in zip(edits, rewards, expected, strict=True)
         ]
 
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
@@ -253,18 +267,10 @@ class Lab:
             if written.refused:
                 logger.warning("%s: no self-edit: %s", task.id, written.refused)
             self._written[edit.key] = replace(written, worker="")
-            self._journal.append("self_edits", self_edit_row(filled(edit, written), stage, written.worker))
+            self._journal.append("self_edits", self_edit_row(_filled(edit, written), stage, written.worker))
         if stage != "evaluation":
             self._progress.advance(f"{stage}: self-edits")
-        return filled(edit, written)
-
-    def _problem(self, task: Task, edit: SelfEdit) -> str:
-        """Why a self-edit cannot be tried, when it cannot."""
-        try:
-            self._recipe(task, edit, self._trial_seed(task, 0))
-        except DataError as error:
-            return str(error)
-        return ""
+        return _filled(edit, written)
 
     def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
         if edit.refused:
@@ -353,7 +359,7 @@ class Lab:
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
-            self._known[outcome.key] = known_of(outcome)
+            self._known[outcome.key] = _known(outcome)
             self._journal.append("outcomes", outcome_row(outcome))
 
     def _advance(self, place: Place) -> None:
@@ -370,3 +376,21 @@ async def _all(coroutines):  # type: ignore[no-untyped-def]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _known(outcome: Outcome) -> Known:
+    return Known(outcome.reward or 0.0, outcome.failure is not None)
+
+
+def _written(row: dict[str, Any]) -> Completion:
+    return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
+
+
+def _filled(edit: SelfEdit, written: Completion) -> SelfEdit:
+    return replace(
+        edit,
+        completion=written.text,
+        tokens=written.tokens,
+        finished=written.finished,
+        refused=written.refused,
+    )

@@ -39,6 +39,12 @@ def resolve(path: str) -> str:
     return path
 
 
+def on_hub(path: str) -> bool:
+    """Whether this is a name on the hub, and neither a folder here nor in object storage."""
+    place = resolve(path)
+    return "://" not in place and not Path(place).is_dir()
+
+
 def contents(path: str, revision: str | None) -> dict[str, str]:
     """What a model is, file by file: the hash of all that is loaded from it; of a hub's, its name and commit."""
     place = resolve(path)

@@ -13,25 +13,22 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from seal_ray import grading, plugins
+from seal_ray import grading
 from seal_ray.config import Config
-from seal_ray.continual import check_continual, measure_continual
+from seal_ray.continual import measure_continual
 from seal_ray.directory import claimed
-from seal_ray.domains.base import Domain
-from seal_ray.domains.registry import load_domain
-from seal_ray.identity import identify
 from seal_ray.lab import Lab
 from seal_ray.names import Names
 from seal_ray.policies import Policies
+from seal_ray.preflight import Ready, draw, prepare
 from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.shape import check_targets
 from seal_ray.stopping import Watch
-from seal_ray.summary import UNTRAINED, Interval, one_line, summarize
+from seal_ray.summary import UNTRAINED, Interval, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
-from seal_ray.update.select import RULES, Candidate, Rule, why_none
+from seal_ray.update.select import Candidate, Rule
 from seal_ray.workers.crew import Crew, Span
 
 logger = logging.getLogger(__name__)
@@ -39,19 +36,15 @@ logger = logging.getLogger(__name__)
 
 def run(config: Config, progress: Progress, force: bool = False) -> dict[str, Interval]:
     """Do, or continue, a whole run; returns held-out accuracy per arm."""
-    domain = load_domain(config)
-    rule: Rule = plugins.find("selection.rule", config.selection.rule, RULES)
-    identity = identify(config, domain)  # what cannot work is refused before the directory is touched
-    check_targets(config)
-    store = Store(config.dir)
+    ready, store = prepare(config), Store(config.dir)  # what cannot work is refused before the directory is touched
     try:
-        with claimed(store, config, identity, force) as claim:
+        with claimed(store, config, ready.identity, force) as claim:
             journal = Journal(store, claim.run)
             journal.begin()
             try:
-                names = Names.of(identity, claim.since)
+                names = Names.of(ready.identity, claim.since)
                 with Watch(journal.flush, progress.close) as watch:
-                    asyncio.run(watch.over(_rounds(config, domain, rule, store, journal, progress, names, watch)))
+                    asyncio.run(watch.over(_rounds(ready, store, journal, progress, names, watch)))
             finally:
                 journal.flush()
             return summarize(journal)
@@ -59,20 +52,10 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
         progress.close()
 
 
-async def _rounds(
-    config: Config,
-    domain: Domain,
-    rule: Rule,
-    store: Store,
-    journal: Journal,
-    progress: Progress,
-    names: Names,
-    watch: Watch,
-) -> None:
-    held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
-    check_continual(config, held_out)
+async def _rounds(ready: Ready, store: Store, journal: Journal, progress: Progress, names: Names, watch: Watch) -> None:
+    config, domain, rule = ready.config, ready.domain, ready.rule
 
-    async def ready(tasks: Sequence[Task]) -> Sequence[Task]:
+    async def asked(tasks: Sequence[Task]) -> Sequence[Task]:
         return await with_questions(tasks, domain, config.questions, journal, crew.ask, progress, names)
 
     async with (
@@ -81,13 +64,11 @@ async def _rounds(
     ):
         watch.lost = crew.gone
         lab = Lab(config, domain, crew, journal, progress, names)
-        policies = Policies(config, store, journal, crew, domain.prompt(held_out[0]), names)
+        policies = Policies(config, store, journal, crew, domain.prompt(ready.held_out[0]), names)
         await policies.use(0)
-        held_out = await ready(held_out)
+        held_out = await asked(ready.held_out)
         for round_ in range(1, config.run.rounds + 1):
-            fresh = round_ if config.domain.fresh else 1
-            drawn = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
-            drawn = await ready(drawn)
+            drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
             tasks = await lab.unsolved(drawn) if config.domain.unsolved else drawn
             _, candidates = await asyncio.gather(
                 _evaluate(lab, config, held_out), lab.explore(round_, tasks, rule.needs_rewards)
@@ -120,8 +101,7 @@ async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
 def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
     if not kept:
-        reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)
-        raise UserError(f"round {round_}: {reason}")
+        raise UserError(f"round {round_}: no self-edit taught anything (every reward is 0); nothing to learn from")
     return kept
 
 

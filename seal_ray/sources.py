@@ -1,44 +1,97 @@
-"""Which settings name files, so that what they hold can be made part of what a run is.
+"""Which settings name files: their paths are the config's own, and what lies there is part of what a run is.
 
 class Options(BaseModel):
     train: SourcePath      # a file or folder that decides results: its content belongs to the run
-    cache: Practical[str]  # how the work is done, not what comes of it: no part of what a run is
+    cache: WrittenPath     # a file that is written to: it belongs to nobody
+    retries: Practical[int]  # how the work is done, not what comes of it: no part of what a run is
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel
 
+from seal_ray.hub import DATASET
+from seal_ray.types import UserError
+
 T = TypeVar("T")
 
 
-class _Mark:
-    """What an option is to a run's identity."""
+@dataclass(frozen=True)
+class Mark:
+    """What an option is to a run."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
+    path: bool
+    decides: bool
+    """Whether results depend on it."""
 
 
-READS, PRACTICAL = _Mark("reads"), _Mark("practical")
+READS, WRITES, PRACTICAL = Mark(True, True), Mark(True, False), Mark(False, False)
 SourcePath = Annotated[str, READS]
 """An option that names a file, a folder or a dataset whose content decides results; empty for none."""
+WrittenPath = Annotated[str, WRITES]
+"""An option that names a file to write to; empty for none."""
 Practical = Annotated[T, PRACTICAL]
 """An option that decides how something is done and not what comes of it."""
 
 
-def marked(options: Any, mark: _Mark) -> Iterator[str]:
-    """Names of the fields of an Options model, or of one's instance, that carry a mark."""
+def marked(options: Any, *marks: Mark) -> Iterator[str]:
+    """Names of the fields of an Options model, or of one's instance, that carry one of these marks."""
     model = options if isinstance(options, type) else type(options)
     if issubclass(model, BaseModel):
-        yield from (name for name, field in model.model_fields.items() if mark in field.metadata)
+        yield from (name for name, field in model.model_fields.items() if any(mark in field.metadata for mark in marks))
 
 
 def source_paths(options: Any) -> dict[str, str]:
     """What an instance's marked fields name, where they name something."""
     return {name: value for name in marked(options, READS) if (value := str(getattr(options, name)))}
+
+
+def must_exist(setting: str, path: str) -> None:
+    """Refuse a source that is not there, and say where it was looked for."""
+    if not path or path.startswith(DATASET) or Path(path).exists():
+        return
+    found = Path(Path(path).name)
+    hint = f" (one of that name is in {found.absolute().parent}: a path in a config starts at the config's folder)"
+    hub = f"; for a dataset of the Hugging Face hub write {DATASET}NAME"
+    raise UserError(f"{setting}: {path}: no such file or folder{hint if found.exists() else hub}")
+
+
+def at(tree: Any, keys: Sequence[str]) -> Any:
+    """What stands at this place of a tree, or None."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def path_settings(trees: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings that are paths, under the domain and grader that the last of these trees to say so name."""
+    from seal_ray.domains import registry  # which options are paths, only their owners know
+
+    domain, grader = None, "domain"
+    for tree in trees:
+        domain, grader = at(tree, ["domain", "name"]) or domain, at(tree, ["grading", "name"]) or grader
+    if not (isinstance(domain, str) and isinstance(grader, str)):
+        return ["model.path"]
+    return ["model.path", *registry.path_settings(domain, grader)]
+
+
+def anchor(tree: dict[str, Any], settings: Sequence[str], base: Path) -> None:
+    """Make paths whole: those of a file start at its folder, those of a command line where it was given."""
+    for *sections, name in (setting.split(".") for setting in settings):
+        section = at(tree, sections)
+        path = section.get(name) if isinstance(section, dict) else None
+        # A model may also be a name: of the hub, or of a base that ships with the package.
+        if isinstance(path, str) and (name != "path" or path[:1] in (".", "~") or (base / path).is_dir()):
+            section[name] = _anchored(path, base)
+
+
+def _anchored(path: str, base: Path) -> str:
+    """A path as it is meant in a config that lies in this folder, or on a command line given in it."""
+    if not path or "://" in path or path.startswith(DATASET):
+        return path
+    return str((base / Path(path).expanduser()).absolute())

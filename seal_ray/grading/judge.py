@@ -12,7 +12,7 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
 from seal_ray.http import ChatClient
-from seal_ray.sources import Practical
+from seal_ray.sources import Practical, WrittenPath
 from seal_ray.types import Ask, Message, Prompt, UserError, content_key
 
 
@@ -36,7 +36,7 @@ class Judge:
         retries: Practical[int] = Field(6, ge=0)
         backoff: Practical[float] = Field(1.0, gt=0)
         """Seconds before the first retry; doubled each time, with jitter."""
-        cache: Practical[str] = ""
+        cache: WrittenPath = ""
         """A JSONL file of verdicts, kept across runs."""
         params: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
         """What else goes into each request."""

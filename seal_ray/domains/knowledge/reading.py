@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage, from_rows
+from seal_ray.hub import DATASET, dataset_parts
 from seal_ray.types import UserError
 
-HUB = "hf:"
+HUB = DATASET
 PASSAGE_CHARACTERS = 2000
 """About how much of a plain text makes one passage; it is cut between paragraphs."""
 _CHUNK = 1 << 16
@@ -130,13 +131,13 @@ def _arrow(path: Path) -> Rows:
 
 
 def _hub_rows(name: str) -> Rows:
-    name, _, split = name.partition("#")
+    name, revision, split = dataset_parts(name)
     try:
         import datasets
     except ImportError:
         raise UserError(f"{HUB}{name} needs the package `datasets`; install it with: pip install datasets") from None
     try:
-        rows = datasets.load_dataset(name, split=split or "train", streaming=True)
+        rows = datasets.load_dataset(name, split=split, revision=revision, streaming=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{HUB}{name}: cannot be loaded: {str(error).splitlines()[0]}") from None
     for number, row in enumerate(rows, start=1):

@@ -1,0 +1,78 @@
+"""Which commit a name on the Hugging Face hub stands for: a branch moves on, a commit stays what it is.
+
+A run takes its models and datasets from the commit it was begun with, on every worker and after every restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
+
+DATASET = "hf:"
+"""What the name of a dataset begins with where a file or folder could stand as well."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SECONDS = 10.0
+
+
+def commit(name: str, revision: str | None, setting: str, kind: str = "model") -> str:
+    """The commit of a model or dataset, as the hub says, or where that does not answer, this machine's cache."""
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    api = hub.HfApi()
+    ask: Callable[..., Any] = api.model_info if kind == "model" else api.dataset_info
+    where = f"{setting} {name!r}"
+    try:
+        return str(ask(name, revision=revision, timeout=_SECONDS).sha)
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{where}: the hub has no revision {revision!r} of it") from None
+    except errors.GatedRepoError:
+        raise UserError(f"{where}: the hub gives it only to those it let in; ask there, and set HF_TOKEN") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(f"{where}: neither here nor on the hub, or private there (HF_TOKEN says who you are)") from None
+    except errors.HFValidationError as error:
+        raise UserError(f"{where}: no name of the hub: {_line(error)}") from None
+    except Exception as error:  # no network, a proxy, a hub in trouble: each library has its own
+        found = _cached(name, revision, kind)
+        if found is None:
+            raise UserError(
+                f"{where}: the hub does not answer, and it is not on this machine: {_line(error)}"
+            ) from None
+        logger.warning("%s: the hub does not answer; taken from this machine's cache, commit %s", where, found[:8])
+        return found
+
+
+def dataset_parts(source: str) -> tuple[str, str | None, str]:
+    """`hf:NAME@REVISION#SPLIT` as name, revision and split; the last two may be left out."""
+    whole, _, split = source.removeprefix(DATASET).partition("#")
+    name, _, revision = whole.partition("@")
+    return name, revision or None, split or "train"
+
+
+def pinned_dataset(source: str, setting: str) -> str:
+    """The same dataset at its commit."""
+    name, revision, split = dataset_parts(source)
+    return f"{DATASET}{name}@{commit(name, revision, setting, 'dataset')}#{split}"
+
+
+def _cached(name: str, revision: str | None, kind: str) -> str | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, repo_type=kind, revision=revision, local_files_only=True)).name
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
