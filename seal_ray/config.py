@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 class Run(Section):
     dir: str = ""
-    """Where the run lives: a path, starting where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
+    """Where the run lives: a path, from where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
     name: str = "run"
     seed: int = 1
     rounds: int = Field(2, ge=0)
