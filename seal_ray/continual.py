@@ -17,7 +17,6 @@ from seal_ray.summary import CONTINUAL
 from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.ui import Progress
 from seal_ray.workers.crew import Crew
-from seal_ray.workers.pool import Poisoned
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +44,7 @@ async def measure_continual(
         trial = await lab.written_trial(CONTINUAL, task)
         if trial is None:
             return policies.adapter
-        try:
-            outcome, adapter = await crew.learn(trial)
-        except Poisoned as error:
-            logger.warning("%s: nothing is learnt of it, it was set aside: %s", task.id, error)
-            return policies.adapter
+        outcome, adapter = await crew.learn(trial)
         lab.warn(task.id, outcome)
         if outcome.failure:
             logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)

@@ -40,7 +40,6 @@ from seal_ray.update.racing import Race, RaceConfig
 from seal_ray.update.reliability import Prior
 from seal_ray.update.select import Candidate
 from seal_ray.workers.crew import Crew
-from seal_ray.workers.pool import Poisoned
 
 logger = logging.getLogger(__name__)
 
@@ -260,10 +259,7 @@ class Lab:
         edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
         written = self._written.get(edit.key)
         if written is None:
-            try:
-                written = await self._crew.sample(request)
-            except Poisoned as error:
-                written = Completion("", 0, finished=False, refused=f"set aside: {error}")
+            written = await self._crew.sample(request)
             if written.refused:
                 logger.warning("%s: no self-edit: %s", task.id, written.refused)
             self._written[edit.key] = replace(written, worker="")
@@ -304,11 +300,8 @@ class Lab:
         return self._known[key]
 
     async def _do(self, trial: Trial, key: str, task: Task) -> None:
-        try:
-            outcome = replace(await self._crew.attempt(trial), key=key)
-            self.warn(task.id, outcome)
-        except Poisoned as error:
-            outcome = Outcome(key, failure=Failure("data", f"set aside: {error}"))
+        outcome = replace(await self._crew.attempt(trial), key=key)
+        self.warn(task.id, outcome)
         if outcome.failure:
             outcome = replace(outcome, reward=0.0)
         else:

@@ -17,7 +17,6 @@ from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
-from seal_ray.workers.losses import Poisoned
 from tests.runs import CONFIG, small_run
 
 JOBS = CONFIG.parent
@@ -31,7 +30,7 @@ class OneFatalPrompt:
 
     async def sample(self, request: SampleRequest) -> Completion:
         if request.prompt == self._fatal:
-            raise Poisoned("its worker was lost 5 times")
+            return Completion("", 0, finished=False, refused="set aside: its worker was lost 5 times")
         return Completion("a note", 2, finished=True)
 
     async def attempt(self, trial: Trial) -> Outcome:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,8 +22,11 @@ from seal_ray.types import (
     Prompt,
     SampleRequest,
     Trial,
+    UserError,
 )
 from seal_ray.workers.cluster import Vitals, connect
+from seal_ray.workers.failures import Poisoned
+from seal_ray.workers.health import actor
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec, Sampler
@@ -42,7 +46,11 @@ _QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot with
 
 
 class Crew:
-    """Trainers and samplers. Use as `async with Crew(config, on_span) as crew`."""
+    """Trainers and samplers. Use as `async with Crew(config, on_span) as crew`.
+
+    What kills its workers again and again is set aside: a self-edit or a trial on record as failed. Without an
+    update or a checked policy there is nothing to go on with, so one of those stops the run with one line.
+    """
 
     def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
         connect(config)
@@ -50,11 +58,11 @@ class Crew:
         workers, model = config.workers, config.model
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
         engine = EngineSpec.of(config)
-        trainer = ray.remote(Trainer).options(
-            num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+        trainer = actor(
+            Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
         )
-        sampler = ray.remote(Sampler).options(
-            num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
+        sampler = actor(
+            Sampler, num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
         )
         self.trainers = Pool(
             "trainer",
@@ -93,11 +101,15 @@ class Crew:
         shared = ray.put(adapter)
         await self.trainers.broadcast("set_policy", version, shared)
         by_vllm = adapter is not None and self._engine.name == "vllm"
-        checked = await self.trainers.call("probe", probe, self._engine.context) if by_vllm else None
+        with _needed("the check of the policy"):
+            checked = await self.trainers.call("probe", probe, self._engine.context) if by_vllm else None
         await self.samplers.broadcast("set_policy", version, shared, checked)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        return await self._timed("sample", self.samplers, "sample", request)
+        try:
+            return await self._timed("sample", self.samplers, "sample", request)
+        except Poisoned as error:
+            return Completion("", 0, finished=False, refused=f"set aside: {error}")
 
     async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
         """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
@@ -106,6 +118,12 @@ class Crew:
 
     async def attempt(self, trial: Trial) -> Outcome:
         """One trial, trained in a bank and asked there, or asked through the samplers' engine."""
+        try:
+            return await self._attempt(trial)
+        except Poisoned as error:
+            return _set_aside(trial, error)
+
+    async def _attempt(self, trial: Trial) -> Outcome:
         whole = trial.recipe is not None and trial.recipe.lora is None
         if whole or not self._engine.trial_adapters:
             return await self._timed("trial", self.trainers, "attempt", trial)
@@ -119,16 +137,20 @@ class Crew:
 
     async def learn(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; the adapter comes back over the policy's."""
-        outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
+        try:
+            outcome, adapter = await self._timed("trial", self.trainers, "train", trial)
+        except Poisoned as error:
+            return _set_aside(trial, error), None
         return outcome, adapter
 
     async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
         """Train the next policy, on several trainers where the batches are large enough for that."""
         start = time.time()
-        parts = await self._parts(lesson)
-        shared = await update_together(self.trainers, parts, lesson, max_rank) if parts > 1 else None
-        if shared is None:
-            return await self._timed("update", self.trainers, "update", lesson, max_rank)
+        with _needed("the update"):
+            parts = await self._parts(lesson)
+            shared = await update_together(self.trainers, parts, lesson, max_rank) if parts > 1 else None
+            if shared is None:
+                return await self._timed("update", self.trainers, "update", lesson, max_rank)
         self._on_span(Span("update", shared.worker, start, time.time()))
         return shared
 
@@ -163,6 +185,22 @@ class Crew:
         self._spans.append(span)
         self._on_span(span)
         return result
+
+
+def _set_aside(trial: Trial, error: Poisoned) -> Outcome:
+    return Outcome(trial.key, failure=Failure("data", f"set aside: {error}"))
+
+
+@contextmanager
+def _needed(what: str) -> Iterator[None]:
+    """A call that nothing can stand in for."""
+    try:
+        yield
+    except Poisoned as error:
+        raise UserError(
+            f"{what} cannot be done: {error}; see to what ends the workers (lower workers.tokens_per_step or "
+            "update.optim.batch_size if it is memory), then give the same command to continue"
+        ) from error
 
 
 def _tokens(method: str, args: tuple[Any, ...]) -> int:

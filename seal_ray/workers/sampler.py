@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import ray
 
 from seal_ray.config import Config
 from seal_ray.models import at_hand
@@ -15,6 +19,7 @@ from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserErro
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import check
 from seal_ray.workers.engines.vllm import rank_limit
+from seal_ray.workers.health import GROUP, Beating
 from seal_ray.workers.loading import ModelSpec
 
 if TYPE_CHECKING:
@@ -84,14 +89,14 @@ class Probe:
     base: tuple[float, ...]
 
 
-class Sampler:
+class Sampler(Beating):
     def __init__(self, model: ModelSpec, engine: EngineSpec) -> None:
         self._model, self._spec = model, engine
         self._name = f"sampler-{os.getpid()}"
         self._version = 0
 
     async def setup(self) -> None:
-        self._engine = await _build(self._model, self._spec)
+        self._engine = await _build(self._model, self._spec, self.feel)
 
     async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> None:
         """Called between rounds; requests in flight are finished first."""
@@ -108,6 +113,8 @@ class Sampler:
             completion = await self._engine.sample(request)
         except DataError as error:
             return Completion("", 0, finished=False, refused=str(error), worker=self._name)
+        finally:
+            self.beat()
         return replace(completion, worker=self._name)
 
     async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[Completion, ...]:
@@ -119,7 +126,14 @@ class Sampler:
             answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
         except DataError as error:
             answers = [Completion("", 0, finished=False, refused=str(error))]
+        finally:
+            self.beat()
         return tuple(replace(answer, worker=self._name) for answer in answers)
+
+    @ray.method(concurrency_group=GROUP)
+    async def pulse(self) -> int:
+        """Whoever waits for a server, whose client has deadlines of its own, is getting on."""
+        return time.monotonic_ns() if self._spec.name == "endpoint" else self._beats
 
     async def close(self) -> None:
         """End the engine. A pool kills the whole actor instead."""
@@ -130,7 +144,7 @@ _TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01
 """Nats per token that rounding may put between an engine and the bank."""
 
 
-async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
+async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]) -> Engine:
     if spec.name == "vllm":
         from seal_ray.workers.engines.vllm import VllmEngine
 
@@ -151,4 +165,4 @@ async def _build(model: ModelSpec, spec: EngineSpec) -> Engine:
         return EndpointEngine(ChatClient(spec.endpoint, spec.endpoint_model, key_env=spec.key_env))
     from seal_ray.workers.engines.transformers import TransformersEngine
 
-    return await TransformersEngine.start(model)
+    return await TransformersEngine.start(model, feel)

@@ -6,6 +6,7 @@ is done again by those that are left, from the last one that any of them has fin
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from seal_ray.types import Lesson
-from seal_ray.workers.losses import LOST, WorkerLost, unwrap
+from seal_ray.workers.failures import WorkerLost, survivable, unwrap
 from seal_ray.workers.pool import Member, Pool
 from seal_ray.workers.trainer import UpdateResult
 
@@ -55,7 +56,9 @@ class _Group:
                     continue
             else:
                 first = self._members[0]
-                finished = await self._gather([(first, first.handle.finish_update.remote(max_rank, *gradients))])
+                finished = await self._gather(
+                    [(first, "finish_update", first.handle.finish_update.remote(max_rank, *gradients))]
+                )
                 if finished is not None:
                     return replace(finished[0], losses=tuple(self._losses))
             step, gradients = await self._regroup(), []
@@ -66,7 +69,7 @@ class _Group:
             member.handle.in_update.options(num_returns=2).remote("advance", part, len(self._members), *gradients)
             for part, member in enumerate(self._members)
         ]
-        losses = await self._gather([(m, loss) for m, (loss, _) in zip(self._members, parts, strict=True)])
+        losses = await self._gather([(m, "in_update", loss) for m, (loss, _) in zip(self._members, parts, strict=True)])
         if losses is None:
             return None
         self._losses[step:] = [sum(losses)]
@@ -83,7 +86,8 @@ class _Group:
             last = max(done)
             state = self._members[done.index(last)].handle.in_update.remote("state")
             behind = [member for member, step in zip(self._members, done, strict=True) if step < last]
-            if await self._gather([(m, m.handle.in_update.remote("restore", state)) for m in behind]) is not None:
+            restored = [(m, "in_update", m.handle.in_update.remote("restore", state)) for m in behind]
+            if await self._gather(restored) is not None:
                 logger.warning(
                     "update: a trainer was lost; step %d of %d is done again by the %d left",
                     *(min(last + 1, self._steps), self._steps, len(self._members)),
@@ -91,29 +95,28 @@ class _Group:
                 return last
 
     async def _all(self, method: str, *args: Any) -> list[Any] | None:
-        return await self._gather([(m, getattr(m.handle, method).remote(*args)) for m in self._members])
+        return await self._gather([(m, method, getattr(m.handle, method).remote(*args)) for m in self._members])
 
-    async def _gather(self, calls: Sequence[tuple[Member, Awaitable[Any]]]) -> list[Any] | None:
+    async def _gather(self, calls: Sequence[tuple[Member, str, Awaitable[Any]]]) -> list[Any] | None:
         """Each member's answer; None when some were lost, who are then left out."""
-        answers, failed = [], False
-        for member, call in calls:
-            try:
-                answers.append(await call)
-            except RayTaskError as error:
-                if not isinstance(error.cause, (WorkerLost, *LOST)):
-                    raise unwrap(error) from None
+        answers = await asyncio.gather(
+            *(member.answer(kind, call) for member, kind, call in calls), return_exceptions=True
+        )
+        failed = False
+        for (member, _, _), error in zip(calls, answers, strict=True):
+            if isinstance(error, BaseException):
+                if not survivable(error):
+                    raise unwrap(error)
                 failed = True
-                if isinstance(error.cause, WorkerLost):  # else: what a lost one had made could not be fetched
-                    self._leave_out(member)
-            except ObjectLostError:
-                failed = True
-            except LOST:
-                failed = True
-                self._leave_out(member)
+                if not _of_another(error):
+                    self._members.remove(member)
+                    self._pool.lose(member, error)
         if not self._members:
             raise _NobodyLeft
         return None if failed else answers
 
-    def _leave_out(self, member: Member) -> None:
-        self._members.remove(member)
-        self._pool.lose(member)
+
+def _of_another(error: BaseException) -> bool:
+    """Whether it is only that what a lost trainer had made could not be fetched."""
+    from_ray = isinstance(error, RayTaskError) and not isinstance(error.cause, WorkerLost)
+    return from_ray or isinstance(error, ObjectLostError)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from seal_ray.types import DataError, Example, Failure, Lesson, Outcome, Prompt, Trial
 from seal_ray.workers.engines.text import render_example, render_prompt
+from seal_ray.workers.failures import WorkerLost
+from seal_ray.workers.health import Beating
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.workers.losses import WorkerLost
 from seal_ray.workers.sampler import Probe
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class UpdateResult:
     warnings: tuple[str, ...] = ()
 
 
-class Trainer:
+class Trainer(Beating):
     """Trials arrive one call each; the bank takes them into its slots as they come and finishes them as they end."""
 
     def __init__(self, model: ModelSpec, slots: int, tokens_per_step: int) -> None:
@@ -53,10 +54,13 @@ class Trainer:
 
     async def setup(self) -> None:
         """Load the base. Errors here are the user's to mend, or bugs; either stops the run."""
+        await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
         from seal_ray.bank import Bank
 
-        self._tokenizer = await asyncio.to_thread(load_tokenizer, self._spec)
-        model = await asyncio.to_thread(load_model, self._spec)
+        self._tokenizer = load_tokenizer(self._spec)
+        self.feel(model := load_model(self._spec))
         self._bank = Bank(
             model,
             self._tokenizer,
@@ -86,7 +90,7 @@ class Trainer:
         start = time.time()
         async with self._alone:
             texts = [self._text(example) for example in trial.recipe.examples]
-            model = await asyncio.to_thread(load_model, self._spec)
+            self.feel(model := await asyncio.to_thread(load_model, self._spec))
             if trial.policy and self._policy:
                 merge(model, self._policy)
             optim, length = trial.recipe.optim, self._bank.max_length

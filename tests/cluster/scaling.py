@@ -28,6 +28,7 @@ from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
+from seal_ray.workers.health import Beating, actor
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import CONFIG
@@ -35,7 +36,7 @@ from tests.runs import CONFIG
 PER_TASK = 5
 
 
-class SleepingTrainer:
+class SleepingTrainer(Beating):
     """Takes trials as a trainer does, so many at a time, and sleeps where that one would train."""
 
     def __init__(self, slots: int, seconds: float) -> None:
@@ -49,7 +50,7 @@ class SleepingTrainer:
         return Outcome(trial.key, answers=("yes", "no", "yes"), steps=15, tokens=400, seconds=self._seconds)
 
 
-class QuickSampler:
+class QuickSampler(Beating):
     async def setup(self) -> None: ...
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -60,7 +61,7 @@ class SyntheticCrew(Crew):
     """Such workers in the pools of the real ones."""
 
     def __init__(self, config: Config, trainers: int, slots: int, seconds: float) -> None:
-        trainer, sampler = (ray.remote(kind).options(num_cpus=0) for kind in (SleepingTrainer, QuickSampler))
+        trainer, sampler = (actor(kind, num_cpus=0) for kind in (SleepingTrainer, QuickSampler))
         self.trainers = Pool(
             "trainer",
             lambda: trainer.remote(slots, seconds),

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
+from ray.exceptions import OutOfMemoryError
 
 from seal_ray.types import UserError
+from seal_ray.workers.health import Beating, Limits, actor
 from seal_ray.workers.pool import Poisoned, Pool, WorkerLost
 
+HASTY = Limits(every=0.2, doubted=0.6, told=1.0, silent=3.0)
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-class Echo:
+class Echo(Beating):
     """An actor that answers, dies, or lingers, as it is told."""
 
     def __init__(self, folder: str) -> None:
@@ -27,6 +29,8 @@ class Echo:
     async def setup(self) -> None:
         if (self._folder / "broken").exists():
             raise UserError("the model is not there")
+        if (self._folder / "hang in setup").exists():
+            await self.hang_once("in setup")
 
     async def set_state(self, value: int) -> None:
         self._state = value
@@ -70,6 +74,29 @@ class Echo:
         await asyncio.Event().wait()
         return "first"
 
+    async def hang_once(self, name: str) -> str:
+        """The first to be asked stands still, all of it, as a stopped process does."""
+        if self._first(name):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return name
+
+    async def set_state_or_hang(self, value: int) -> None:
+        await self.hang_once(f"set {value}")
+        self._state = value
+
+    async def run_short(self, times: int) -> int:
+        """The first so many to be asked are ended by Ray, as far as their caller can tell, for want of memory."""
+        if any(self._first(f"short {i}") for i in range(times)):
+            raise OutOfMemoryError("memory on the node was 99 % used")
+        return times
+
+    def _first(self, name: str) -> bool:
+        try:
+            (self._folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
     async def lose_device_once(self, name: str) -> str:
         marker = self._folder / name
         if not marker.exists():
@@ -85,8 +112,8 @@ class Echo:
 
 
 def pool_of(folder: Path, size: int = 2, depth: int = 4, **more: Any) -> Pool:
-    actor = ray.remote(Echo).options(num_cpus=0.1)
-    return Pool("echo", lambda: actor.remote(str(folder)), lambda h: h.setup.remote(), size=size, depth=depth, **more)
+    echo = actor(Echo, num_cpus=0.1)
+    return Pool("echo", lambda: echo.remote(str(folder)), lambda h: h.setup.remote(), size=size, depth=depth, **more)
 
 
 def in_pool(folder: Path, use: Any, **more: Any) -> Any:
@@ -137,7 +164,7 @@ def test_a_pool_made_smaller_lets_a_worker_end_what_it_holds_and_grows_again_whe
         while len(await pids()) < 3:
             continue
         under_way = [asyncio.create_task(pool.call("pid")) for _ in range(12)]
-        while sum(worker.load for worker in pool._ready) < 12:
+        while sum(worker.load for worker in pool.members.ready) < 12:
             await asyncio.sleep(0)
         pool.resize(1)
         ended = set(await asyncio.gather(*under_way))
@@ -233,3 +260,61 @@ def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) 
         return await pool.call("echo", 2), pool.stats.started
 
     assert in_pool(tmp_path, use, idle_seconds=0.2) == (2, 2)
+
+
+def test_a_worker_that_hangs_is_told_of_and_replaced_and_gets_none_of_the_calls_that_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(pool: Pool) -> Any:
+        while len(set(await asyncio.gather(*(pool.call("pid") for _ in range(8))))) < 2:
+            continue
+        call = asyncio.create_task(pool.call("hang_once", "a"))
+        while not any(worker.doubted for worker in pool.members.ready):
+            await asyncio.sleep(0.01)
+        assert await asyncio.gather(*(pool.call("echo", i) for i in range(3))) == [0, 1, 2]
+        assert not call.done()
+        return await call, pool.stats.lost
+
+    assert in_pool(tmp_path, use, limits=HASTY) == ("a", 1)
+    assert any("has not answered for" in message for message in caplog.messages)
+
+
+def test_a_worker_that_hangs_in_a_broadcast_is_replaced_by_one_that_holds_what_was_broadcast(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        (tmp_path / "set 1").touch()
+        await pool.broadcast("set_state_or_hang", 1)
+        await pool.call("echo", 1)
+        await pool.broadcast("set_state_or_hang", 2)
+        return await pool.call("state"), pool.stats.lost
+
+    assert in_pool(tmp_path, use, size=1, limits=HASTY) == (2, 1)
+
+
+def test_a_worker_that_hangs_while_starting_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / "hang in setup").touch()
+
+    async def use(pool: Pool) -> Any:
+        return await pool.call("echo", 1)
+
+    assert in_pool(tmp_path, use, size=1, limits=HASTY) == 1
+    assert (tmp_path / "in setup").exists()
+
+
+def test_a_worker_that_was_ended_for_want_of_memory_is_replaced_without_blame_for_its_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(pool: Pool) -> Any:
+        pool.members.shortage.pause_seconds = 0.01
+        return await pool.call("run_short", 5), pool.stats.lost
+
+    assert in_pool(tmp_path, use, size=1) == (5, 5)
+    assert sum("its machine is short" in message for message in caplog.messages) == 1
+
+
+def test_a_pool_whose_every_worker_is_ended_for_want_of_memory_stops_with_advice(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        pool.members.shortage.patience, pool.members.shortage.times = 0.0, 2
+        return await pool.call("run_short", 9)
+
+    with pytest.raises(UserError, match=r"2 times .* 99 % used; stop what else takes the machine's memory"):
+        in_pool(tmp_path, use, size=1)

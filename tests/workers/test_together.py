@@ -17,6 +17,7 @@ from seal_ray.config import Config
 from seal_ray.domains.microworld.domain import LORA, MicroWorld
 from seal_ray.types import Example, Lesson, OptimSpec
 from seal_ray.workers.crew import Crew
+from seal_ray.workers.health import Limits
 from seal_ray.workers.together import update_together
 from seal_ray.workers.trainer import UpdateResult
 from tests.runs import small_run
@@ -38,6 +39,7 @@ def config(tmp_path: Path) -> Config:
 def with_three_trainers(config: Config, use: Callable[[Crew], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         async with Crew(config, on_span=lambda span: None) as crew:
+            crew.trainers.members.limits = Limits(every=0.2, doubted=1.0, told=2.0, silent=5.0)
             await crew.set_policy(0, None, "")
             await asyncio.gather(*(crew.trainers.call("batch_tokens", LESSON) for _ in range(6)))
             async with asyncio.timeout(60):
@@ -55,9 +57,9 @@ def assert_equal(one: UpdateResult, other: UpdateResult) -> None:
         np.testing.assert_allclose(tensor, other.adapter.tensors[name], rtol=0, atol=1e-6, err_msg=name)
 
 
-async def kill_after(crew: Crew, steps: int, count: int) -> None:
-    """Kill -9 so many of the trainers once the first of them has taken so many steps of the update."""
-    members = crew.trainers._ready[:]
+async def kill_after(crew: Crew, steps: int, count: int, how: int = signal.SIGKILL) -> None:
+    """Kill or stop so many of the trainers once the first of them has taken so many steps of the update."""
+    members = crew.trainers.members.ready[:]
     processes = [await member.handle.__ray_call__.remote(lambda _: os.getpid()) for member in members]
     async with asyncio.timeout(60):
         while not await members[0].handle.__ray_call__.remote(
@@ -65,7 +67,7 @@ async def kill_after(crew: Crew, steps: int, count: int) -> None:
         ):
             await asyncio.sleep(0)
     for process in processes[-count:]:
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, how)
 
 
 def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over_a_policy(config: Config) -> None:
@@ -85,13 +87,14 @@ def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over
     with_three_trainers(config, use)
 
 
-def test_a_trainer_killed_in_the_middle_of_an_update_has_its_step_done_again_by_those_left(
-    config: Config, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_trainer_killed_or_hung_in_the_middle_of_an_update_has_its_step_done_again_by_those_left(
+    how: int, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def use(crew: Crew) -> None:
         alone = await crew.trainers.call("update", LESSON, 0)
         with caplog.at_level(logging.WARNING):
-            shared, _ = await asyncio.gather(update_together(crew.trainers, 3, LESSON, 0), kill_after(crew, 4, 1))
+            shared, _ = await asyncio.gather(update_together(crew.trainers, 3, LESSON, 0), kill_after(crew, 4, 1, how))
         assert "a trainer was lost; step" in caplog.text
         assert "of 18 is done again by the 2 left" in caplog.text
         assert shared

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoTokenizer
 
 from seal_ray.types import Example, LoraSpec, OptimSpec, Recipe, Trial
+from seal_ray.workers.failures import WorkerLost
 from seal_ray.workers.loading import ModelSpec
-from seal_ray.workers.losses import WorkerLost
 from seal_ray.workers.trainer import Trainer
 from tests.workers.tiny import Reference, write_model
 

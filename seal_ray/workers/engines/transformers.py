@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,13 @@ class TransformersEngine:
         self._idle = asyncio.Lock()
 
     @classmethod
-    async def start(cls, spec: ModelSpec) -> TransformersEngine:
+    async def start(cls, spec: ModelSpec, feel: Callable[[Any], None] = lambda model: None) -> TransformersEngine:
+        """`feel` is given the model once it is loaded, to notice its passes."""
         from seal_ray.bank import Bank
 
         tokenizer = await asyncio.to_thread(load_tokenizer, spec)
         model = await asyncio.to_thread(load_model, spec)
+        feel(model)
         return cls(Bank(model, tokenizer, slots=1), tokenizer)
 
     async def sample(self, request: SampleRequest) -> Completion:
