@@ -13,6 +13,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from seal_ray.bank import enlarged
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.budget import FIRST, Kept, slots_that_fit, tokens_that_fit
 from seal_ray.bank.layout import Layout, Row, cut, pack
@@ -36,6 +37,8 @@ class Running:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    enlarged: float = enlarged.START
+    """How much its gradient is enlarged in float16."""
 
     @property
     def steps(self) -> int:
@@ -177,7 +180,32 @@ class Slots:
             run.step += 1
 
     def accumulate(self, rows: list[list[Row]]) -> Tensor:
-        """Fill the gradients; a pass that runs out of memory is halved, and so is every pass after it.
+        """Fill the gradients; the losses.
+
+        In float16 they are enlarged meanwhile; where one did not fit, the step is worked out again with less.
+        """
+        if not enlarged.needed(self.home.dtype):
+            return self._fill(rows, None)
+        grads_SP = self.buffers_SP[1][: len(rows)]
+        while True:
+            factors = [
+                run.enlarged / max(row.weight for row in batch) for run, batch in zip(self.running, rows, strict=True)
+            ]
+            factors_S = torch.tensor(factors, dtype=self.dtype).to(self.home.device)
+            losses_S = self._fill(rows, factors_S)
+            # Where the loss is no number either, less would not help.
+            fit = (grads_SP.isfinite().all(1) | ~losses_S.isfinite()).tolist()
+            late = [
+                run for run, fits in zip(self.running, fit, strict=True) if not fits and run.enlarged > enlarged.LEAST
+            ]
+            if not late:
+                grads_SP.div_(factors_S[:, None])
+                return losses_S
+            for run in late:
+                run.enlarged *= enlarged.LESS
+
+    def _fill(self, rows: list[list[Row]], factors_S: Tensor | None) -> Tensor:
+        """The same, enlarged by these; a pass that runs out of memory is halved, and so is every pass after it.
 
         A single text that is too long for a pass gets one all the same, whose layers are worked out twice to keep less.
         """
@@ -191,7 +219,7 @@ class Slots:
             batch: list[Row] = []
             try:
                 for batch in chain.from_iterable(cut(kind, budget) for kind in kinds if kind):
-                    self._pass(batch, adapters, grads, losses_S)
+                    self._pass(batch, adapters, grads, losses_S, factors_S)
                 return losses_S
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -209,21 +237,25 @@ class Slots:
         flat_SP = self.buffers_SP[0].to(self.home.dtype)
         return Adapters(self.plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
 
-    def _pass(self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor) -> None:
+    def _pass(
+        self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor, factors_S: Tensor | None
+    ) -> None:
         """Rows that are all taught, or all held."""
         layout = pack(rows, self.home.device, self.dtype)
         too_long = layout.tokens.tokens > self.tokens_per_step
+        slot_L = layout.head_slot + layout.first
+        weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]
         held_LV = self._without_adapters(layout, adapters) if rows[0].held else None
         kept = None if self.planned else Kept(self.home.model)
         with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads, too_long):
             with kept or nullcontext():
                 logits_LV = self.home.logits(layout)
             if held_LV is None:
-                losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, layout.weights)
+                losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, weights_L)
             else:
-                losses_L, grad_LV = divergences_and_grad(logits_LV.detach(), held_LV, layout.weights)
+                losses_L, grad_LV = divergences_and_grad(logits_LV.detach(), held_LV, weights_L)
             logits_LV.backward(grad_LV)
-        losses_S.index_add_(0, layout.head_slot + layout.first, losses_L * layout.weights)
+        losses_S.index_add_(0, slot_L, losses_L * layout.weights)
         if kept:
             held = kept.bytes + logits_LV.nbytes
             del logits_LV, grad_LV

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from seal_ray.bank import enlarged
 from seal_ray.bank.optim import batch_order, lr_factor
 from seal_ray.types import DataError, OptimSpec, UserError
 
@@ -30,7 +31,7 @@ def train_whole(model: Any, texts: Sequence[TokenText], optim: OptimSpec, seed: 
     Order, schedule, clipping and loss are those of an adapter's trial with the same seed and settings. The weights are
     held in float32 at least, computed with in the model's own precision.
     """
-    dtype, device = model.dtype, model.device
+    dtype = model.dtype
     kept = [text for text in texts if any(text.learn[1:max_length])]
     if not kept:
         raise DataError("no token of the texts carries loss; there is nothing to train on")
@@ -40,20 +41,38 @@ def train_whole(model: Any, texts: Sequence[TokenText], optim: OptimSpec, seed: 
     adamw = torch.optim.AdamW(model.parameters(), weight_decay=optim.weight_decay, **settings)
     batches = batch_order(len(kept), optim, seed)
     losses: list[float] = []
+    factor = enlarged.START
     for step, batch in enumerate(batches):
         for group in adamw.param_groups:
             group["lr"] = optim.lr * lr_factor(optim, step, len(batches))
-        with _recomputed(model):
-            with torch.autocast(device.type, dtype, enabled=dtype.itemsize < 4):
-                loss = _loss(model, [kept[index] for index in batch], max_length)
-            loss.backward()
+        loss, factor = _fill(model, [kept[index] for index in batch], max_length, dtype, factor)
         if optim.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(model.parameters(), optim.clip_norm)
         adamw.step()
         adamw.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
+        losses.append(loss)
     model.to(dtype).requires_grad_(False)
     return losses
+
+
+def _fill(
+    model: Any, texts: Sequence[TokenText], max_length: int, dtype: torch.dtype, factor: float
+) -> tuple[float, float]:
+    """Fill the gradients, which in float16 are enlarged meanwhile; the loss, and by how much they could be enlarged."""
+    tokens = sum(sum(text.learn[1:max_length]) for text in texts)
+    while True:
+        with _recomputed(model):
+            with torch.autocast(model.device.type, dtype, enabled=dtype.itemsize < 4):
+                loss = _loss(model, texts, max_length)
+            (loss * (factor * tokens if enlarged.needed(dtype) else 1.0)).backward()
+        if not enlarged.needed(dtype):
+            return float(loss.detach()), factor
+        grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        if all(bool(grad.isfinite().all()) for grad in grads) or not loss.isfinite() or factor <= enlarged.LEAST:
+            torch._foreach_div_(grads, factor * tokens)
+            return float(loss.detach()), factor
+        factor *= enlarged.LESS
+        model.zero_grad(set_to_none=True)
 
 
 @contextmanager
