@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from seal_ray.record.lease import Lost
 from seal_ray.record.rows import TABLES
@@ -80,7 +80,8 @@ def read(store: Store, number: int) -> Manifest:
 
 def commit(store: Store, manifest: Manifest) -> None:
     """Make this the state of the journal; `Lost` when another writer made one of this number."""
-    text = json.dumps(asdict(manifest))
+    tables = {name: [vars(each) for each in found] for name, found in manifest.tables.items()}
+    text = json.dumps({**vars(manifest), "tables": tables})
     if not store.create(manifest_name(manifest.number), f"{text}\n{checksum(text.encode())}\n".encode()):
         raise Lost(f"{store.url}: another process has taken this run over; this one writes no more")
     if manifest.number - 2 not in (*manifest.takeovers, -1, 0):
