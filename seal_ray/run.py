@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from seal_ray import grading
+from seal_ray import environment, grading
 from seal_ray.config import Config
 from seal_ray.continual import measure_continual
 from seal_ray.directory import claimed
@@ -41,6 +41,7 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
         with claimed(store, config, ready.identity, force) as claim:
             journal = Journal(store, claim.run)
             journal.begin()
+            environment.record(store)
             try:
                 names = Names.of(ready.identity, claim.since)
                 with Watch(journal.flush, progress.close) as watch:
