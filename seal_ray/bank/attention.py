@@ -17,6 +17,15 @@ from seal_ray.bank.layout import Bucket, Layout
 from seal_ray.bank.written import LineAttention, TiledAttention
 
 NAME = "seal_ray_bank"
+_PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
+_OUTPUTS = {"output_attentions", "output_hidden_states", "output_router_logits", "use_cache", "num_items_in_batch"}
+HARMLESS = _PACKING | _OUTPUTS | {"dropout", "deterministic"}
+"""What layers hand to their attention that changes nothing of what it computes: nothing is dropped out in evaluation
+mode, and which tokens belong together is the layout's to say."""
+
+
+class Unfit(Exception):
+    """What of a model's attention the bank cannot compute."""
 
 
 class Attention(Protocol):
@@ -28,13 +37,23 @@ class Attention(Protocol):
 class How:
     """A layer's own kind of attention."""
 
-    def __init__(self, scale: float | None, window: int | None, softcap: float | None) -> None:
-        self.scale, self.window, self.softcap = scale, window, softcap
+    def __init__(
+        self,
+        scale: float | None,
+        window: int | None,
+        softcap: float | None = None,
+        sinks_H: Tensor | None = None,
+    ) -> None:
+        self.scale, self.window, self.softcap, self.sinks_H = scale, window, softcap, sinks_H
+
+    @property
+    def plain(self) -> bool:
+        return self.softcap is None and self.sinks_H is None
 
     def __call__(self, q_RHTD: Tensor, k_RKCD: Tensor, v_RKCD: Tensor, mask: Tensor | None) -> Tensor:
         """Masked attention, or causal over equal lengths when there is no mask."""
         causal, grouped = mask is None, q_RHTD.shape[1] != k_RKCD.shape[1]
-        if self.softcap is None:
+        if self.plain:
             return F.scaled_dot_product_attention(
                 q_RHTD, k_RKCD, v_RKCD, attn_mask=mask, is_causal=causal, scale=self.scale, enable_gqa=grouped
             )
@@ -42,12 +61,22 @@ class How:
             repeats = q_RHTD.shape[1] // k_RKCD.shape[1]
             k_RKCD, v_RKCD = (x.repeat_interleave(repeats, dim=1) for x in (k_RKCD, v_RKCD))
         scale = self.scale if self.scale is not None else q_RHTD.shape[-1] ** -0.5
-        scores = torch.tanh(q_RHTD @ k_RKCD.transpose(2, 3) * (scale / self.softcap)) * self.softcap
+        scores = q_RHTD @ k_RKCD.transpose(2, 3) * scale
+        if self.softcap is not None:
+            scores = torch.tanh(scores / self.softcap) * self.softcap
         length = q_RHTD.shape[2]
         allowed = (
             mask if mask is not None else torch.ones(length, length, dtype=torch.bool, device=scores.device).tril_()
         )
-        return scores.masked_fill(~allowed, float("-inf")).softmax(-1) @ v_RKCD
+        return self._softmax(scores.masked_fill(~allowed, float("-inf"))) @ v_RKCD
+
+    def _softmax(self, scores_RHTC: Tensor) -> Tensor:
+        """A sink is one more score for each head, always seen, whose share goes nowhere."""
+        if self.sinks_H is None:
+            return scores_RHTC.softmax(-1)
+        # Of one new token a row, the queries of a key head stand in the place of a text's.
+        sinks = self.sinks_H.to(scores_RHTC.dtype).view(1, scores_RHTC.shape[1], -1, 1)
+        return torch.cat([scores_RHTC, sinks.expand(*scores_RHTC.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
 
 
 class KVCache:
@@ -57,12 +86,14 @@ class KVCache:
         self.rows, self.capacity = rows, capacity
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def layer(self, layer: int, k_like: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's keys and values; allocated on first use, when their shape is known."""
+    def layer(self, layer: int, k_like: Tensor, v_like: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values; allocated on first use, when their shapes are known."""
         if layer not in self.layers:
-            shape = (self.rows, k_like.shape[-2], self.capacity, k_like.shape[-1])
-            self.layers[layer] = (k_like.new_zeros(shape), k_like.new_zeros(shape))
+            self.layers[layer] = self._empty(k_like), self._empty(v_like)
         return self.layers[layer]
+
+    def _empty(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.rows, like.shape[-2], self.capacity, like.shape[-1])
 
     def keep(self, rows: Tensor) -> None:
         """Forget every row but these."""
@@ -80,11 +111,11 @@ class PackedAttention:
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
         if self.cache is not None:
             rows, positions = self.layout.row + self.first_row, self.layout.position_ids[0]
-            cache_k, cache_v = self.cache.layer(layer, k_NKD)
+            cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
             cache_k[rows, :, positions] = k_NKD
             cache_v[rows, :, positions] = v_NKD
         buckets, place = self.layout.buckets, self.layout.place
-        if how.softcap is None and self.layout.lines is not None:
+        if how.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
             scale = how.scale if how.scale is not None else q_NHD.shape[-1] ** -0.5
             if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None:
                 return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, how.window, scale)
@@ -95,7 +126,7 @@ class PackedAttention:
             q_CHTD, k_CKTD, v_CKTD = (_to_lines(x, bucket) for x in (q_NHD, k_NKD, v_NKD))
             mask = bucket.mask(how.window)
             out_CHTD = how(q_CHTD, k_CKTD, v_CKTD, mask[:, None] if mask is not None and mask.dim() == 3 else mask)
-            parts.append(out_CHTD.transpose(1, 2).reshape(-1, *q_NHD.shape[1:]))
+            parts.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
         return out if place is None else _ToTokens.apply(out, place)
 
@@ -109,7 +140,7 @@ class CachedAttention:
         self.masks: dict[int | None, Tensor] = {}
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
-        cache_k, cache_v = self.cache.layer(layer, k_NKD)
+        cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
         cache_k[self.rows, :, self.positions] = k_NKD
         cache_v[self.rows, :, self.positions] = v_NKD
         rows, heads, width = q_NHD.shape
@@ -170,12 +201,21 @@ def bank_attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What Transformers calls at every attention layer: `[1, H, N, D]` in, `[1, N, H, D]` out."""
+    unknown = sorted(name for name, given in kwargs.items() if given is not None and name not in HARMLESS)
+    if unknown:
+        raise Unfit(f"its attention takes {', '.join(unknown)}, which the bank does not know")
+    if attention_mask is not None:
+        raise Unfit("its attention has a mask of its own")
+    if is_causal is False or getattr(module, "is_causal", True) is False:
+        raise Unfit("its tokens see those after them")
     attention: Attention = module.bank_stage.attention  # type: ignore[union-attr, assignment]
     q_NHD, k_NKD, v_NKD = (x[0].transpose(0, 1) for x in (query, key, value))
-    how = How(scaling, sliding_window, softcap)
+    how = How(scaling, sliding_window, softcap, s_aux)
     return attention.attend(module.layer_idx, q_NHD, k_NKD, v_NKD, how)[None], None  # type: ignore[arg-type]
 
 

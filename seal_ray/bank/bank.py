@@ -15,18 +15,18 @@ import torch
 
 from seal_ray.bank.adapter import Adapter
 from seal_ray.bank.budget import MOST
+from seal_ray.bank.fit import PLAIN, usable_positions
 from seal_ray.bank.generate import Answer, Ask, Ends, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, Installed, policy_views
 from seal_ray.bank.lora import Plan, matching, move, to_adapter
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.train import Running, Slots, Trained, is_out_of_memory
-from seal_ray.types import DataError, Failure, LoraSpec, UserError
+from seal_ray.types import DataError, Failure, LoraSpec
 
 log = logging.getLogger(__name__)
 CACHE_TOKENS = 65536
 """Keys and values held at once while asking, in tokens."""
-ATTENTIONS = {"full_attention", "sliding_attention"}
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -42,13 +42,10 @@ class Bank:
     def __init__(
         self, model: Any, tokenizer: Any, *, slots: int, tokens_per_step: int | None = None, max_length: int = 2048
     ) -> None:
-        odd = set(getattr(model.config, "layer_types", None) or ()) - ATTENTIONS
-        if odd:
-            raise UserError(f"the model has {', '.join(sorted(odd))} layers; give one with softmax attention alone")
         self.home = Installed(model)
-        self.positions = getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30)
+        self.positions = usable_positions(self.home)
         self.slots, self.max_length = slots, min(max_length, self.positions)
-        self.vocabulary = model.get_input_embeddings().weight.shape[0]
+        self.vocabulary = self.home.vocabulary
         self.ends = Ends(tokenizer, eos_ids(model, tokenizer))
         self.queue: deque[Prepared] = deque()
         self.waiting: list[Trained] = []
@@ -104,6 +101,10 @@ class Bank:
 
     def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
         """Sample under the policy. Each text depends on its own spec and the policy alone."""
+        if (longest := max((len(spec.prompt) + spec.max_new_tokens for spec in specs), default=0)) > self.positions:
+            raise ValueError(
+                f"a prompt and its answer, {longest} tokens, exceed the model's {self.positions} positions"
+            )
         asks = [
             Ask(0, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
             for spec in specs
@@ -192,9 +193,6 @@ class Bank:
         log.warning("out of memory while asking %d at once; halved", len(items))
         half = len(items) // 2
         return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
-
-
-PLAIN = Adapters({}, (1.0,), (True,))
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -96,7 +96,7 @@ def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: End
     rows = [Row(ask.slot, np.asarray(ask.prompt, np.int64), np.array([len(ask.prompt) - 1])) for ask in asks]
     logits_RV = torch.cat([logits_LV for _, logits_LV in _passes(home, adapters, rows, budget, cache)])
     tokens_R = pick(logits_RV, 0)
-    layout = _step_layout(asks, slots, home)
+    layout = step_layout([ask.slot for ask in asks], slots, home)
     for step in range(1, max(ask.max_new_tokens for ask in asks) + 1):
         for token, row in zip(tokens_R.tolist(), alive, strict=True):
             if not over[row]:
@@ -109,7 +109,7 @@ def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: End
             index = torch.tensor(live, device=home.device)
             cache.keep(index)
             tokens_R, alive = tokens_R[index], [alive[number] for number in live]
-            layout = _step_layout([asks[row] for row in alive], slots, home)
+            layout = step_layout([asks[row].slot for row in alive], slots, home)
             pick = _picker([asks[row] for row in alive], home.device)
         lengths = [min(len(asks[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
         positions_R = torch.tensor(lengths, device=home.device) - 1
@@ -144,10 +144,10 @@ def _pass(
         return layout, home.logits(layout)
 
 
-def _step_layout(asks: Sequence[Ask], slots: int, home: Installed) -> Layout:
+def step_layout(row_slots: Sequence[int], slots: int, home: Installed) -> Layout:
     """Rows of one token each."""
-    counts = np.bincount([ask.slot for ask in asks], minlength=slots)
-    groups, every = Groups(counts, home.device), torch.arange(len(asks), device=home.device)
+    counts = np.bincount(row_slots, minlength=slots)
+    groups, every = Groups(counts, home.device), torch.arange(len(row_slots), device=home.device)
     return Layout(every, every, groups, groups, (), None, None, every, every, every, every, every, 0)
 
 

@@ -72,8 +72,10 @@ class Installed:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.stage = model, Stage()
+        self.implementation = NAME
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
+        self.vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
         self.sites = sites_of(model)
         self.policy: Views = {}
         # Autograd starts where something requires a gradient; adapters take theirs by hand, so this stands for them.
@@ -111,7 +113,7 @@ class Installed:
             policy=self.policy,
             policy_off=self._policy_off(adapters.on_policy[slots], layout) if self.policy else (None, None),
         )
-        config._attn_implementation = NAME
+        config._attn_implementation = self.implementation
         try:
             yield
         finally:

@@ -17,10 +17,10 @@ POISON = WORDS - 1
 
 
 def poisoned_bank(slots):
-    model = make_model()
-    model.get_input_embeddings().weight.data[POISON] = float("nan")
-    model.lm_head.weight.data[POISON] = 0.0  # never the likeliest
-    return Bank(model, make_tokenizer(), slots=slots)
+    bank = Bank(make_model(), make_tokenizer(), slots=slots)
+    bank.home.model.get_input_embeddings().weight.data[POISON] = float("nan")
+    bank.home.model.lm_head.weight.data[POISON] = 0.0  # never the likeliest
+    return bank
 
 
 def make_job(key, seed, **changes):
