@@ -24,17 +24,20 @@ from seal_ray.schema import renamed
 from seal_ray.sources import anchor, at, path_settings
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
+_TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
+"""No run is larger; a number beyond these is a slip of the hand, which would otherwise end in hours or in memory."""
+
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Run(Section):
     dir: str = ""
     """Where the run lives: a path, from where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
-    name: str = "run"
+    name: str = Field("run", pattern=r"^\w[\w .,+=@-]{0,99}$")
     seed: int = 1
-    rounds: int = Field(2, ge=0)
+    rounds: int = Field(2, ge=0, le=10_000)
     """Rounds of sample, try, select, update. 0 only evaluates."""
 
 
@@ -44,7 +47,7 @@ class Model(Section):
     copies once; or the name of a base that ships with the package."""
     revision: str | None = None
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
-    max_length: int = Field(2048, ge=8)
+    max_length: int = Field(2048, ge=8, le=_TOKENS)
     """Longest training text in tokens; longer ones are cut, and said so."""
 
 
@@ -52,9 +55,9 @@ class DomainSection(Section):
     name: str
     """`microworld`, `knowledge`, `arc`, `arcworld`, or your own as `package.module:Thing`."""
     options: dict[str, Any] = {}
-    train: int = Field(32, ge=0)
+    train: int = Field(32, ge=0, le=_TASKS)
     """Training tasks per round; 0 takes all."""
-    test: int = Field(32, ge=0)
+    test: int = Field(32, ge=0, le=_TASKS)
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
     """Draw new training tasks each round, in place of the same ones again."""
@@ -65,11 +68,11 @@ class DomainSection(Section):
 class Sampling(Section):
     engine: str = "auto"
     """`auto`, `vllm`, `transformers` or `endpoint`."""
-    per_task: int = Field(5, ge=1)
-    temperature: float = Field(1.0, ge=0)
+    per_task: int = Field(5, ge=1, le=_REPEATS)
+    temperature: float = Field(1.0, ge=0, le=100)
     top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(1024, ge=1)
-    context: int = Field(0, ge=0)
+    max_tokens: int = Field(1024, ge=1, le=_TOKENS)
+    context: int = Field(0, ge=0, le=_TOKENS)
     """Tokens of prompt and completion that vLLM makes room for; 0 takes the model's own limit."""
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
@@ -88,45 +91,56 @@ class Questions(Section):
     """Environment variable that holds its key; empty for a server that asks for none."""
 
 
-class TrialSection(Section):
+class _Training(Section):
+    @model_validator(mode="before")
+    @classmethod
+    def _one_target(cls, tree: Any) -> Any:
+        """One target may be given as itself, as in PEFT: `targets = "all-linear"`."""
+        lora = tree.get("lora") if isinstance(tree, dict) else None
+        if isinstance(lora, dict) and isinstance(lora.get("targets"), str):
+            return {**tree, "lora": {**lora, "targets": [lora["targets"]]}}
+        return tree
+
+
+class TrialSection(_Training):
     lora: LoraSpec = LoraSpec()
     optim: OptimSpec = OptimSpec()
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=1, le=_REPEATS)
     """Trials of each self-edit: a seed is a noisy judge."""
     start: Literal["policy", "base"] = "policy"
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
-    answer_tokens: int = Field(64, ge=1)
+    answer_tokens: int = Field(64, ge=1, le=_TOKENS)
     answering: Literal["bank", "vllm"] = "bank"
     """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
 class Selection(Section):
     rule: str = "best"
-    """`best`, `positive`, `random` (the control), or your own as `package.module:function`."""
-    race: int = Field(0, ge=0)
+    """`best`, `positive`, `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
+    race: int = Field(0, ge=0, le=_REPEATS * _REPEATS)
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
 
 
-class Update(Section):
+class Update(_Training):
     lora: LoraSpec = LoraSpec(
         rank=64,
         alpha=128.0,
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
-    hold: float = Field(0.0, ge=0)
+    hold: float = Field(0.0, ge=0, le=1e6)
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""
-    max_rank: int = Field(0, ge=0)
+    max_rank: int = Field(0, ge=0, le=65_536)
     """Compress the policy's summed adapters to this rank after each round, error reported; 0 never does."""
 
 
 class Evaluation(Section):
     baselines: tuple[str, ...] = ("base", "passage only")
     """What every round is shown beside, by the domain's names; `untrained self-edits` comes with any samples."""
-    samples: int = Field(1, ge=0)
+    samples: int = Field(1, ge=0, le=_REPEATS)
     """Self-edits sampled per held-out task."""
-    seeds: int = Field(1, ge=1)
+    seeds: int = Field(1, ge=1, le=_REPEATS)
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
     together: bool = False
@@ -144,9 +158,9 @@ class Evaluation(Section):
 class Continual(Section):
     """Passages that arrive one after another, each learnt on top of all before; measured after the last round."""
 
-    sequences: int = Field(0, ge=0)
+    sequences: int = Field(0, ge=0, le=_REPEATS)
     """Orders of passages to go through; 0: none."""
-    passages: int = Field(8, ge=1)
+    passages: int = Field(8, ge=1, le=_REPEATS)
     """Held-out passages in each."""
 
 
@@ -160,24 +174,24 @@ class Grading(Section):
 class Workers(Section):
     address: str = ""
     """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here."""
-    trainers: int = Field(1, ge=1)
-    samplers: int = Field(1, ge=1)
-    slots: int = Field(16, ge=1)
+    trainers: int = Field(1, ge=1, le=_WORKERS)
+    samplers: int = Field(1, ge=1, le=_WORKERS)
+    slots: int = Field(16, ge=1, le=4096)
     """Adapters one trainer works on at a time; fewer where memory is short."""
-    tokens_in_flight: int = Field(524_288, ge=1)
+    tokens_in_flight: int = Field(524_288, ge=1, le=100 * _TOKENS)
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     split: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
-    tokens_per_step: int = Field(0, ge=0)
+    tokens_per_step: int = Field(0, ge=0, le=_TOKENS)
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
-    update_tokens: int = Field(8192, ge=1)
+    update_tokens: int = Field(8192, ge=1, le=100 * _TOKENS)
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
-    cpus: float = Field(1, ge=0)
+    cpus: float = Field(1, ge=0, le=1024)
     """CPUs each worker asks Ray for; its threads follow."""
-    gpus_per_trainer: float = Field(0, ge=0)
-    gpus_per_sampler: float = Field(0, ge=0)
+    gpus_per_trainer: float = Field(0, ge=0, le=64)
+    gpus_per_sampler: float = Field(0, ge=0, le=64)
 
 
 class Config(Section):
@@ -222,7 +236,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     given = list(_pairs(overrides))
     paths = path_settings([tree, *(_put({}, keys, value) for keys, value in given)])
@@ -294,7 +308,7 @@ def _value(text: str) -> Any:
     """Numbers, booleans, null and lists as JSON writes them; anything else is a string."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -217,8 +217,9 @@ def _storage(config: Config) -> Check:
 
 
 def _model(config: Config) -> Check:
-    from seal_ray.shape import model_folder
+    from seal_ray.shape import check_targets, model_folder
 
+    check_targets(config)
     folder = model_folder(config.model.path)
     if folder is None:
         advice = "workers will download it; download it once before, or see that every node can reach the hub"

@@ -19,6 +19,7 @@ from seal_ray.domains.base import Domain, Unasked
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.identity import Identity, identify
 from seal_ray.models import on_hub, resolve
+from seal_ray.shape import check_targets
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.update.select import RULES, Rule
@@ -60,6 +61,7 @@ def check(config: Config) -> tuple[Rule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
     rule = find_rule(config)
     resolve(config.model.path)
+    check_targets(config)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":
         _key(config.sampling.key_env, "sampling.key_env")

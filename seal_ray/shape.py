@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seal_ray.config import Config
 from seal_ray.models import resolve
-from seal_ray.types import LoraSpec, UserError
+from seal_ray.types import ALL_LINEAR, LoraSpec, UserError
+
+HEAD = "lm_head"
+"""The output head; where it is tied to the embeddings, no file holds it under this name."""
+_EMBEDDINGS = ("embed_tokens", "embed_in", "wte", "wpe")
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,13 @@ class Shape:
 
     def adapter(self, lora: LoraSpec) -> int:
         """Numbers in an adapter of this kind."""
-        head = {"lm_head": (self.width, self.vocabulary)}
-        unknown = [target for target in lora.targets if target not in self.linears | head]
+        named = {target.rpartition(".")[2] for target in lora.targets}
+        named |= set(self.linears) if ALL_LINEAR in named else set()
+        unknown = sorted(named - self.linears.keys() - {HEAD, ALL_LINEAR})
         if unknown:
             raise UserError(f"no linear module is named {unknown[0]!r}; known: {', '.join(self.linears)}")
-        layer = sum(sum(self.linears[target]) for target in lora.targets if target in self.linears)
-        return lora.rank * (self.layers * layer + (sum(head["lm_head"]) if "lm_head" in lora.targets else 0))
+        layer = sum(sum(widths) for name, widths in self.linears.items() if name in named)
+        return lora.rank * (self.layers * layer + (self.width + self.vocabulary if HEAD in named else 0))
 
     @property
     def cache_numbers(self) -> int:
@@ -107,6 +114,38 @@ def model_folder(path: str) -> Path | None:
         return Path(name)
     found = try_to_load_from_cache(name, "config.json")
     return Path(found).parent if isinstance(found, str) else None
+
+
+def check_targets(config: Config) -> None:
+    """Refuse targets that name no module of a model on this machine; for any other, its workers will say so."""
+    path, trained = config.model.path, {"trial.lora.targets": config.trial.lora}
+    if config.run.rounds:
+        trained["update.lora.targets"] = config.update.lora
+    known = _module_paths(path)
+    names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})
+    for where, lora in trained.items():
+        for target in lora.targets if known else ():
+            if target in (ALL_LINEAR, HEAD) or any(f".{name}".endswith(f".{target}") for name in known):
+                continue
+            near = difflib.get_close_matches(target, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}, or {ALL_LINEAR!r}"
+            raise UserError(f"{where}: no linear module of {path} is named {target!r}; {hint}")
+
+
+def _module_paths(path: str) -> list[str]:
+    """The modules that hold a matrix, as the headers of the model's files name them; none where it is not here."""
+    from safetensors import safe_open
+
+    found: list[str] = []
+    folder = model_folder(path)
+    for file in sorted(folder.glob("*.safetensors")) if folder else ():
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                names = (name for name in tensors.keys() if name.endswith(".weight"))  # noqa: SIM118
+                found += [name[:-7] for name in names if len(tensors.get_slice(name).get_shape()) == 2]
+        except Exception as error:  # the library has a class of its own for files it cannot read
+            raise UserError(f"model.path {path!r}: {file.name} is no safetensors file: {error}") from None
+    return [name for name in found if name.rpartition(".")[2] not in _EMBEDDINGS]
 
 
 def read_shape(file: Path) -> Shape:

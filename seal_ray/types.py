@@ -9,7 +9,9 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Interval, MinLen
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,22 @@ class Example:
     """False for a reply that was cut off, or whose end is not to be judged: what would end the turn is left out."""
 
 
+ALL_LINEAR = "all-linear"
+"""PEFT's word, as an adapter's target, for every linear module but the output head."""
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
+"""What a config may give for a spec: a misspelt key is refused, not ignored, and so is what is no number."""
+
+
 @dataclass(frozen=True)
 class LoraSpec:
-    """The shape of a trial's adapter, in PEFT's words."""
+    """The shape of a trial's adapter, in PEFT's words. A config is held to the bounds."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
+    __pydantic_config__: ClassVar = _STRICT
 
-    rank: int = 32
-    alpha: float = 64.0
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    """Names of linear modules, matched at the end of a module's path as PEFT does."""
+    rank: Annotated[int, Interval(ge=1, le=8192)] = 32
+    alpha: Annotated[float, Interval(gt=0, le=1e6)] = 64.0
+    targets: Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)] = ("q_proj", "v_proj")
+    """Names of linear modules, matched at the end of a module's path as PEFT does; `all-linear`: all but the head."""
 
     @property
     def scale(self) -> float:
@@ -110,20 +118,21 @@ class LoraSpec:
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch."""
+    """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch. Bounds are a config's."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # a misspelt key in a config is refused, not ignored
+    __pydantic_config__: ClassVar = _STRICT
 
-    lr: float = 1e-3
-    epochs: int = 10
-    batch_size: int = 1
+    lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3
+    epochs: Annotated[int, Interval(ge=1, le=10_000)] = 10
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decays to zero over the trial's own number of steps, after `warmup_steps`."""
-    warmup_steps: int = 0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
+    warmup_steps: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999)
+    eps: Annotated[float, Interval(gt=0, le=1)] = 1e-8
+    weight_decay: Annotated[float, Interval(ge=0, le=100)] = 0.0
+    clip_norm: Annotated[float, Ge(0)] = 1.0
+    """Largest norm of a step's gradient; 0 does not clip."""
 
 
 @dataclass(frozen=True)

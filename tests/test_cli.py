@@ -48,6 +48,14 @@ MISTAKES = {
         "is no model: the folder has no config.json",
     ),
     "a model path that is nowhere": (["run", str(CONFIG), "--model.path", "{tmp}/x"], "neither a model folder nor"),
+    "a misspelt target": (
+        ["run", str(CONFIG), "--trial.lora.targets", '["q_porj"]'],
+        "trial.lora.targets: no linear module of microworld is named 'q_porj'; did you mean 'q_proj'?",
+    ),
+    "a misspelt target of the update": (
+        ["run", str(CONFIG), "--update.lora.targets", '["v_proj", "nowhere"]'],
+        "update.lora.targets: no linear module of microworld is named 'nowhere'; known: down_proj, gate_proj",
+    ),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
     "no Ray at that address": (
@@ -69,6 +77,7 @@ def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: 
     assert len(lines) == 1
     assert complaint in lines[0]
     assert "Traceback" not in shown.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_with_debug_the_traceback_is_shown() -> None:

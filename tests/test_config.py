@@ -51,6 +51,55 @@ def test_what_a_config_does_not_know_is_refused_with_the_near_miss(
         load(path, overrides)
 
 
+NO_TRIAL_RUNS_WITH = [
+    *(("--trial.lora.rank", value) for value in ("0", "-4", "1000000000")),
+    *(("--trial.lora.alpha", value) for value in ("0", "NaN", "Infinity")),
+    *(("--trial.lora.targets", value) for value in ("[]", '[""]')),
+    *(("--trial.optim.lr", value) for value in ("0", "-1", "NaN", "1e308")),
+    *(("--update.optim.epochs", value) for value in ("0", "-1", "1000000000")),
+    *(("--trial.optim.batch_size", value) for value in ("0", "1e12")),
+    *(("--trial.optim.warmup_steps", value) for value in ("-1",)),
+    *(("--trial.optim.betas", value) for value in ("[2, 3]", "[0.9, 1]", "[-0.1, 0.9]", "[0.9]")),
+    *(("--trial.optim.eps", value) for value in ("0", "NaN")),
+    *(("--trial.optim.weight_decay", value) for value in ("-1", "Infinity")),
+    *(("--trial.optim.clip_norm", value) for value in ("-1", "NaN", "Infinity")),
+    *(("--sampling.temperature", value) for value in ("-1", "NaN", "Infinity")),
+    *(("--sampling.top_p", value) for value in ("0", "NaN", "1.1")),
+    *(("--run.name", value) for value in ("../../x", "a/b", "..", "", "a\nb", "-x")),
+    *(("--run.rounds", value) for value in ("-1", "1000000000000")),
+    *(("--workers.cpus", value) for value in ("-1", "NaN")),
+    *(("--workers.slots", value) for value in ("0", "1000000000")),
+    *(("--update.hold", value) for value in ("-1", "NaN")),
+]
+
+
+@pytest.mark.parametrize(("setting", "value"), NO_TRIAL_RUNS_WITH)
+def test_a_setting_that_no_trial_can_run_with_is_refused_by_its_name(tmp_path: Path, setting: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"'{setting.removeprefix('--')}"):
+        load(written(tmp_path, MINIMAL), [setting, value])
+
+
+def test_numbers_of_a_domains_own_options_must_be_finite_too(tmp_path: Path) -> None:
+    from seal_ray.domains.registry import load_domain
+
+    options = ("--domain.name", "knowledge", "--domain.options.train", "x", "--domain.options.test_fraction", "NaN")
+    with pytest.raises(UserError, match="test_fraction"):
+        load_domain(load(written(tmp_path, MINIMAL), options))
+
+
+@pytest.mark.parametrize("value", ["all-linear", '["all-linear"]', "q_proj"])
+def test_one_target_is_given_as_itself_or_in_a_list_as_in_peft(tmp_path: Path, value: str) -> None:
+    config = load(written(tmp_path, MINIMAL), ["--trial.lora.targets", value, "--update.lora.targets", value])
+    assert config.trial.lora.targets == config.update.lora.targets == (value.strip('[]"'),)
+
+
+def test_a_value_nested_beyond_all_sense_is_a_wrong_value_and_no_crash(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'run.seed'"):
+        load(written(tmp_path, MINIMAL), ["--run.seed", "[" * 100_000])
+    with pytest.raises(UserError, match="not valid TOML"):
+        load(written(tmp_path, "a = " + "[" * 100_000))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

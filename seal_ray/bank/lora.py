@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_ray.bank.adapter import Adapter, tensor_names
-from seal_ray.types import DataError, LoraSpec, derive_seed
+from seal_ray.types import ALL_LINEAR, DataError, LoraSpec, derive_seed
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,35 @@ class Site:
     name: str
     width_in: int
     width_out: int
+    head: bool = False
+    """The model's output head, which is no part of `all-linear`."""
 
 
 def sites_of(model: nn.Module) -> tuple[Site, ...]:
     """Every linear layer of a model, in the model's own order."""
+    head_of = getattr(model, "get_output_embeddings", None)
+    head = head_of() if callable(head_of) else None
     found = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
-    return tuple(Site(name, module.in_features, module.out_features) for name, module in found)
+    return tuple(Site(name, module.in_features, module.out_features, module is head) for name, module in found)
 
 
 def matching(sites: Iterable[Site], targets: Sequence[str]) -> tuple[Site, ...]:
-    """The sites that targets name, by the end of their path as PEFT matches; `DataError` for one that names none."""
+    """The sites that targets name, as PEFT matches them; `DataError` for a target that names none."""
     sites = tuple(sites)
-    ends = tuple(f".{target}" for target in targets)
-    for target, end in zip(targets, ends, strict=True):
-        if not any(site.name == target or site.name.endswith(end) for site in sites):
+    names = {target: {site.name for site in sites if _matches(site, target)} for target in targets}
+    for target, found in names.items():
+        if not found:
             raise DataError(f'no linear module is named "{target}"; name some of {_known(sites)}')
-    chosen = tuple(site for site in sites if site.name in targets or site.name.endswith(ends))
+    chosen = set().union(*names.values())
     if not chosen:
         raise DataError("the adapter targets no module; name at least one")
-    return chosen
+    return tuple(site for site in sites if site.name in chosen)
+
+
+def _matches(site: Site, target: str) -> bool:
+    if target == ALL_LINEAR:
+        return not site.head
+    return site.name == target or site.name.endswith(f".{target}")
 
 
 def _known(sites: Iterable[Site]) -> str:
@@ -115,4 +125,6 @@ def to_adapter(row_P: Tensor, plan: Plan, sites: Sequence[Site], lora: LoraSpec)
         name_a, name_b = tensor_names(site.name)
         tensors[name_a] = a_SRI[0, : lora.rank].contiguous().numpy()
         tensors[name_b] = b_SOR[0, :, : lora.rank].contiguous().numpy()
-    return Adapter(lora.rank, lora.alpha, tuple(lora.targets), tensors)
+    # A PEFT folder lists modules: its readers know the shorthand only as a way to make one.
+    targets = tuple(site.name for site in sites) if ALL_LINEAR in lora.targets else tuple(lora.targets)
+    return Adapter(lora.rank, lora.alpha, targets, tensors)

@@ -152,6 +152,7 @@ def _check_optim(optim: OptimSpec) -> None:
         "betas": all(0 <= beta < 1 for beta in optim.betas),
         "eps": math.isfinite(optim.eps) and optim.eps > 0,
         "weight_decay": math.isfinite(optim.weight_decay) and optim.weight_decay >= 0,
+        "clip_norm": math.isfinite(optim.clip_norm) and optim.clip_norm >= 0,
         "warmup_steps": optim.warmup_steps >= 0,
         "schedule": optim.schedule in ("linear", "cosine", "constant"),
     }

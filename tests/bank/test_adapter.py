@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from seal_ray.bank import Adapter, Bank, Job
 from seal_ray.bank.adapter import compress, stack
-from seal_ray.types import LoraSpec, OptimSpec, UserError
+from seal_ray.types import ALL_LINEAR, LoraSpec, OptimSpec, UserError
 from tests.bank.small import ALL, CONFIGS, make_model, make_prompts, make_texts, make_tokenizer, padded
 
 
@@ -49,6 +49,16 @@ def test_an_exported_adapter_loaded_by_peft_gives_the_banks_own_probabilities(fa
     for ours, values, before in zip(bank.log_probs(texts), theirs, untouched, strict=True):
         np.testing.assert_allclose(ours, values, rtol=0, atol=1e-4)
         assert np.abs(np.subtract(ours, before)).max() > 1e-2
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_all_linear_is_every_module_that_peft_takes_it_for_and_leaves_as_a_folder_that_peft_reads(family, tmp_path):
+    result = trained(LoraSpec(4, 8.0, (ALL_LINEAR,)), 3, torch.float32, family)
+    theirs = get_peft_model(make_model(family), LoraConfig(r=4, target_modules=ALL_LINEAR, task_type="CAUSAL_LM"))
+    assert set(result.adapter.modules) == set(theirs.base_model.targeted_module_names)
+    result.adapter.save(tmp_path)
+    read = PeftModel.from_pretrained(make_model(family, torch.float32), tmp_path)
+    assert set(read.base_model.targeted_module_names) == set(result.adapter.modules)
 
 
 def test_two_adapters_of_different_rank_scale_and_targets_stack_to_one_that_equals_both(tmp_path):
