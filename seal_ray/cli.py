@@ -86,7 +86,7 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     from seal_ray.directory import recorded_config
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
-    from seal_ray.summary import summarize
+    from seal_ray.summary import refuse_void, summarize
 
     if oracle and others:
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
@@ -104,6 +104,7 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
         for line in found.lines():
             _say(line)
     _show(summary, as_json, "" if others else dir)
+    refuse_void(summary)
 
 
 @app.command
@@ -124,12 +125,15 @@ def demo(
         Where the run goes; empty: runs/demo-SEED.
     """
     from seal_ray.demo import run_demo
+    from seal_ray.summary import refuse_void
     from seal_ray.ui import progress, start_log
 
     start_log(quiet)
     target = dir or f"runs/demo-{seed}"
-    _show(run_demo(seed, target, progress(quiet), progress(quiet)), as_json)
+    summary = run_demo(seed, target, progress(quiet), progress(quiet))
+    _show(summary, as_json)
     _say(f"report: {_write_report(target)}")
+    refuse_void(summary)
 
 
 @app.command
@@ -316,11 +320,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     from seal_ray.run import run as run_all
+    from seal_ray.summary import refuse_void
     from seal_ray.ui import progress, start_log
 
     start_log(quiet)
-    _show(run_all(config, progress(quiet), force), as_json, config.dir)
+    summary = run_all(config, progress(quiet), force)
+    _show(summary, as_json, config.dir)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
+    refuse_void(summary)
 
 
 def _basis(config: Any, earlier: str, calibrate: bool) -> Any:

@@ -17,7 +17,7 @@ from seal_ray.policies import load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.report.rounds import rounds
-from seal_ray.summary import counted, summarize
+from seal_ray.summary import cells, summarize
 from seal_ray.types import UserError
 
 
@@ -121,9 +121,9 @@ def model_card(directory: str, version: int) -> str:
         losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
         kept = f"{row['kept']} | {trusted.get(number, 'one seed cannot tell')}"
         lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
-    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks |", "|---|---|---|---|"]
+    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in summarize(journal).items():
-        lines.append(f"| {arm} | {m.accuracy:.1%} | {m.low:.1%} – {m.high:.1%} | {counted(m)} |")
+        lines.append(f"| {arm} | {' | '.join(cells(m))} |")
     return "\n".join(lines) + "\n"
 
 

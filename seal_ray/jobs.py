@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seal_ray.config import Config, load
 from seal_ray.stopping import Stopped, stoppable
-from seal_ray.summary import Interval, print_table
+from seal_ray.summary import Interval, print_table, refuse_void
 from seal_ray.types import UserError
 from seal_ray.workers.cluster import connect, join
 
@@ -31,7 +31,9 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
             config = lasting(load(config_path, overrides))
             connect(config, forward_logs=True)
             logging.info("the run lives in %s", config.dir)
-            print_table(ray.get(drive(config)))
+            summary = ray.get(drive(config))
+        print_table(summary)
+        refuse_void(summary)
     except Stopped as stopped:
         stopped.leave()
     except UserError as error:

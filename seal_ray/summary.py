@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from seal_ray.record.journal import Journal
-from seal_ray.types import derive_seed
+from seal_ray.types import UserError, derive_seed
 
 UNTRAINED = "untrained self-edits"
 """The arm of the policy before its first round."""
@@ -23,7 +24,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over tasks with its 95 % bootstrap interval."""
+    """A mean over tasks with its 95 % bootstrap interval; no numbers where every trial failed."""
 
     accuracy: float
     low: float
@@ -32,18 +33,40 @@ class Interval:
     """Held-out tasks, each with the mean of its trials."""
     synthetic: int = 0
     """Of those, how many are asked questions that a model wrote."""
+    failed: float = 0.0
+    """Share of the trials that failed. Each counts as 0, unless all did: then nothing was measured."""
+    reason: str = ""
+    """Why most of those failed."""
+
+    @property
+    def void(self) -> bool:
+        return self.failed == 1.0
+
+
+@dataclass
+class Measured:
+    """The trials of one arm that have ended."""
+
+    rewards: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By task, those of failed trials 0."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why trials failed, and how many for that."""
+
+    @property
+    def of_task(self) -> dict[str, float]:
+        return {task: float(np.mean(values)) for task, values in self.rewards.items()}
 
 
 def summarize(*journals: Journal) -> dict[str, Interval]:
     """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together."""
-    rewards: dict[str, list[float]] = defaultdict(list)
+    arms: dict[str, list[Measured]] = defaultdict(list)
     with_written: dict[str, int] = defaultdict(int)
     for journal in journals:
         written = synthetic(journal)
-        for arm, of_task in task_rewards(journal).items():
-            rewards[arm] += of_task.values()
-            with_written[arm] += len(written & of_task.keys())
-    return {arm: replace(interval(found), synthetic=with_written[arm]) for arm, found in rewards.items()}
+        for arm, found in measured(journal).items():
+            arms[arm].append(found)
+            with_written[arm] += len(written & found.rewards.keys())
+    return {arm: figure(found, with_written[arm]) for arm, found in arms.items()}
 
 
 def synthetic(journal: Journal) -> set[str]:
@@ -51,14 +74,41 @@ def synthetic(journal: Journal) -> set[str]:
     return {row["task_id"] for row in journal.rows("questions")}
 
 
-def task_rewards(journal: Journal) -> dict[str, dict[str, float]]:
-    """Mean reward per arm and held-out task, over the trials that have ended."""
-    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def measured(journal: Journal) -> dict[str, Measured]:
+    """The trials of each arm of the evaluation that have ended."""
+    ended = {row["key"]: (row["reward"], row["failure"], row["reason"]) for row in journal.rows("outcomes")}
+    found: dict[str, Measured] = defaultdict(Measured)
     for row in journal.rows("planned"):
-        if row["stage"] == "evaluation" and row["trial"] in reward:
-            found[row["arm"]][row["task_id"]].append(reward[row["trial"]])
-    return {arm: {task: float(np.mean(values)) for task, values in tasks.items()} for arm, tasks in found.items()}
+        if row["stage"] == "evaluation" and row["trial"] in ended:
+            reward, failure, reason = ended[row["trial"]]
+            arm = found[row["arm"]]
+            arm.rewards[row["task_id"]].append(reward)
+            if failure:
+                arm.reasons[str(reason).removeprefix(f"{row['task_id']}: ")] += 1
+    return dict(found)
+
+
+def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
+    """One arm of one or several runs as a figure."""
+    rewards = [reward for part in parts for reward in part.of_task.values()]
+    reasons = sum((part.reasons for part in parts), Counter[str]())
+    failed = reasons.total() / sum(len(found) for part in parts for found in part.rewards.values())
+    found = interval(rewards) if failed < 1 else Interval(math.nan, math.nan, math.nan, len(rewards))
+    ((reason, _),) = reasons.most_common(1) or [("", 0)]
+    return replace(found, synthetic=with_written, failed=failed, reason=reason)
+
+
+def refuse_void(summary: dict[str, Interval]) -> None:
+    """A figure behind which every trial failed is an error, and no measurement of 0."""
+    void = [f"{arm!r}: all its trials failed: {one_line(m.reason)}" for arm, m in summary.items() if m.void]
+    if void:
+        raise UserError("; ".join(void))
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """A reason as it can be printed: without line breaks and control characters, and not for ever."""
+    whole = " ".join(text.split())
+    return "".join(c if c.isprintable() else "?" for c in whole[:limit]) + ("…" if len(whole) > limit else "")
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -99,12 +149,21 @@ def print_continual(table: Sequence[Sequence[float]]) -> None:
 
 
 def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
-    return {arm: {k: round(v, 4) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
+    """Numbers to four digits; null where nothing was measured."""
+
+    def plain(value: Any) -> Any:
+        return value if not isinstance(value, float) else None if math.isnan(value) else round(value, 4)
+
+    return {arm: {k: plain(v) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
 
 
-def counted(measured: Interval) -> str:
-    """Over how many tasks, and whether a model wrote their questions."""
-    return f"{measured.n}, {measured.synthetic} with synthetic questions" if measured.synthetic else str(measured.n)
+def cells(m: Interval) -> tuple[str, str, str, str]:
+    """A figure as words: mean, interval, over how many tasks, and the share of failed trials."""
+    tasks = f"{m.n}, {m.synthetic} with synthetic questions" if m.synthetic else str(m.n)
+    if m.void:
+        return "failed", "–", tasks, "all"
+    failed = f"{m.failed:.1%}" if m.failed else "none"
+    return f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", tasks, failed
 
 
 def print_table(summary: dict[str, Interval]) -> None:
@@ -112,7 +171,10 @@ def print_table(summary: dict[str, Interval]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("held-out accuracy", "mean", "95 % interval", "tasks")
+    table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials")
     for arm, m in summary.items():
-        table.add_row(arm, f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", counted(m))
+        table.add_row(arm, *cells(m))
     Console().print(table)
+    for arm, m in summary.items():
+        if m.failed and not m.void:
+            print(f"{arm}: {m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}")

@@ -105,7 +105,8 @@ def _series(
 
 def _said(arm: Arm) -> str:
     m = arm.measured
-    return f"{arm.name}: {percent(m.accuracy)} ({percent(m.low)} to {percent(m.high)}, {m.n} tasks)"
+    failed = f", {percent(m.failed)} of the trials failed" if m.failed else ""
+    return f"{arm.name}: {percent(m.accuracy)} ({percent(m.low)} to {percent(m.high)}, {m.n} tasks{failed})"
 
 
 def histogram(round_: Round) -> Markup:

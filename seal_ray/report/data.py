@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from seal_ray.report.rounds import Failures, Round, failures, rounds
 from seal_ray.report.texts import shown
 from seal_ray.report.timeline import Timeline, timeline
 from seal_ray.report.writing import Writing, writing
-from seal_ray.summary import UNTRAINED, Interval, interval, synthetic, task_rewards
+from seal_ray.summary import UNTRAINED, Interval, figure, interval, measured, synthetic
 from seal_ray.types import UserError
 
 CONTROL = "control"
@@ -64,6 +64,8 @@ class Run:
     control: tuple[Arm, ...]
     """The rounds of the control, its untrained policy first."""
     control_rule: str
+    void: tuple[tuple[str, str], ...]
+    """Measurements whose trials all failed, and why: they are no figures, and drawn nowhere."""
     missing: tuple[str, ...]
     rounds: tuple[Round, ...]
     failures: tuple[Failures, ...]
@@ -103,8 +105,9 @@ def read_run(directory: str) -> Run:
         place=shown(directory, 300),
         settings=_settings(config) if config else (),
         config=text,
-        arms=arms,
-        control=control,
+        arms=_sound(arms),
+        control=_sound(control),
+        void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in (*arms, *control) if arm.measured.void),
         control_rule=control_rule,
         missing=tuple(_missing(config, bool(text), arms, found)),
         rounds=found,
@@ -160,17 +163,21 @@ def _count(number: int, noun: str) -> str:
 
 def _arms(journal: Journal, planned: Sequence[dict[str, Any]], outcomes: Container[str]) -> tuple[Arm, ...]:
     """Baselines as they were begun, then the policy from untrained to last."""
-    rewards = task_rewards(journal)
+    measures = measured(journal)
     waiting = Counter(row["arm"] for row in planned if row["stage"] == "evaluation" and row["trial"] not in outcomes)
-    untrained, written = rewards.get(UNTRAINED, {}), synthetic(journal)
+    first, written = measures.get(UNTRAINED), synthetic(journal)
+    untrained = first.of_task if first and not figure([first]).void else {}
     found = []
-    for name, tasks in rewards.items():
-        number = _arm_round(name)
-        gains = [reward - untrained[task] for task, reward in tasks.items() if task in untrained]
+    for name, measure in measures.items():
+        mean = figure([measure], len(written & measure.rewards.keys()))
+        gains = [reward - untrained[task] for task, reward in measure.of_task.items() if task in untrained]
         gain = interval(gains) if gains and name != UNTRAINED else None
-        measured = replace(interval(list(tasks.values())), synthetic=len(written & tasks.keys()))
-        found.append(Arm(shown(name, 60), number, measured, gain, waiting[name]))
+        found.append(Arm(shown(name, 60), _arm_round(name), mean, gain, waiting[name]))
     return tuple(sorted(found, key=lambda arm: -1 if arm.round is None else arm.round))
+
+
+def _sound(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    return tuple(arm for arm in arms if not arm.measured.void)
 
 
 def _arm_round(name: str) -> int | None:

@@ -25,7 +25,10 @@ class Candidate:
 
     place: Place
     rewards: tuple[float, ...]
+    """Those of failed trials 0."""
     kept: bool
+    failed: bool = False
+    """With any of its trials: then its rewards say nothing of the noise between seeds."""
 
     @property
     def task_id(self) -> str:
@@ -94,11 +97,15 @@ def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str
            policy: Row | None) -> Round:  # fmt: skip
     ended = [(row, outcomes[row["trial"]]) for row in planned if row["trial"] in outcomes]
     rewards: dict[Place, list[float]] = defaultdict(list)
+    failed: set[Place] = set()
     for row, outcome in ended:
+        place = (row["stage"], row["task_id"], row["index"])
         if outcome["reward"] is not None:
-            rewards[row["stage"], row["task_id"], row["index"]].append(outcome["reward"])
-    candidates = [Candidate(place, tuple(found), place in chosen) for place, found in sorted(rewards.items())]
-    tasks = by_task(candidates)
+            rewards[place].append(outcome["reward"])
+        if outcome["failure"] is not None:
+            failed.add(place)
+    candidates = [Candidate(at, tuple(found), at in chosen, at in failed) for at, found in sorted(rewards.items())]
+    tasks, sound = by_task(candidates), by_task(c for c in candidates if not c.failed)
     gains = [c.reward - fmean(o.reward for o in tasks[c.task_id]) for c in candidates if c.kept]
     return Round(
         number,
@@ -111,9 +118,9 @@ def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str
         _mean(c.reward for c in candidates),
         _mean(c.reward for c in candidates if c.kept),
         _mean(gains),
-        _deviation([[c.reward for c in found] for found in tasks.values()]),
-        _deviation([c.rewards for c in candidates]),
-        reliability([[c.rewards for c in found] for found in tasks.values()]),
+        _deviation([[c.reward for c in found] for found in sound.values()]),
+        _deviation([c.rewards for found in sound.values() for c in found]),
+        reliability([[c.rewards for c in found] for found in sound.values()]),
         policy,
     )
 
