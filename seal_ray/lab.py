@@ -38,12 +38,16 @@ from seal_ray.types import (
 from seal_ray.ui import Progress
 from seal_ray.update.racing import Race, RaceConfig
 from seal_ray.update.reliability import Prior
-from seal_ray.update.select import Candidate
+from seal_ray.update.select import Candidate, judged
 from seal_ray.workers.crew import Crew
 
 logger = logging.getLogger(__name__)
 
 _ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} asks none; leave one of them out"
+
+
+SCREENING = "screening"
+"""The stage in which tasks are asked without training."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Known(NamedTuple):
     """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
 
     reward: float
-    failed: bool
+    problem: str
+    """Why it failed, when it did."""
 
 
 class Lab:
@@ -92,57 +97,60 @@ class Lab:
         race, seeds = self._config.selection.race, self._config.trial.seeds
         self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
         if with_rewards:
+            self._progress.begin(f"{SCREENING}: trials", len(tasks))
             self._progress.begin(f"{stage}: trials", len(tasks) * (race or per_task * seeds))
         prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
+
+        async def tried(task: Task) -> Sequence[Candidate]:
+            if not (race and with_rewards):
+                return await _all(candidate(task, index) for index in range(per_task))
+            edits = await _all(self._sample(task, index, stage) for index in range(per_task))
+            return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
 
         async def candidate(task: Task, index: int) -> Candidate:
             edit = await self._sample(task, index, stage)
             if not with_rewards:
-                return Candidate(edit, ())
+                return Candidate(edit, problem=self._problem(task, edit))
             place = Place(stage, "self-edits", task.id, index)
-            tried = await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
-            return Candidate(edit, tuple(known.reward for known in tried))
+            return _candidate(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
 
         async def one_task(task: Task) -> list[Candidate]:
-            if race and with_rewards:
-                edits = await _all(self._sample(task, index, stage) for index in range(per_task))
-                return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
-            return list(await _all(candidate(task, index) for index in range(per_task)))
+            if not with_rewards:
+                return list(await tried(task))
+            untrained, candidates = await _all([self._untrained(task), tried(task)])
+            return judged(candidates, untrained.reward, prior, raced=bool(race))
 
         found = await _all(one_task(task) for task in tasks)
-        self._rewards += [[c.rewards for c in candidates] for candidates in found]
+        # What failed says nothing of how self-edits differ, nor of how seeds do.
+        self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
 
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
         """Those that are not wholly solved where a trial starts, asked without any training."""
-        stage = "screening"
-        self._progress.begin(f"{stage}: trials", len(tasks))
+        self._progress.begin(f"{SCREENING}: trials", len(tasks))
+        found = await _all(self._untrained(task) for task in tasks)
+        return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
 
-        async def solved(task: Task) -> bool:
-            trial = self._trial(task, None, 0, self._domain.questions(task))
-            known = await self._settle(trial, task, Place(stage, "asked alone", task.id), 0)
-            return known.reward >= 1.0
-
-        found = await _all(solved(task) for task in tasks)
-        return [task for task, alone in zip(tasks, found, strict=True) if not alone]
+    async def _untrained(self, task: Task) -> Known:
+        """What a task scores where a trial starts, asked without any training."""
+        trial = self._trial(task, None, 0, self._domain.questions(task))
+        return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
 
     async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
         """Try where a result can change the choice, until none can."""
-        rewards: list[list[float]] = [[] for _ in edits]
+        tried: list[dict[int, Known]] = [{} for _ in edits]
 
         async def one(index: int, seed_index: int) -> None:
             place = Place(stage, "self-edits", task.id, index)
-            known = await self._try_edit(task, edits[index], place, seed_index)
-            rewards[index].append(known.reward)
-            race.record(index, seed_index, None if known.failed else known.reward)
+            known = tried[index][seed_index] = await self._try_edit(task, edits[index], place, seed_index)
+            race.record(index, seed_index, None if known.problem else known.reward)
 
         while batch := race.next():
             await _all(one(index, seed_index) for index, seed_index in batch)
         self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
-        expected, _ = race.posterior()
         return [
-            Candidate(edit, tuple(found), float(mean) if found and not math.isnan(mean) else 0.0)
-            for edit, found, mean in zip(edits, rewards, expected, strict=True)
+            _candidate(edit, [known for _, known in sorted(found.items())])
+            for edit, found in zip(edits, tried, strict=True)
         ]
 
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
@@ -268,6 +276,14 @@ class Lab:
             self._progress.advance(f"{stage}: self-edits")
         return _filled(edit, written)
 
+    def _problem(self, task: Task, edit: SelfEdit) -> str:
+        """Why a self-edit cannot be tried, when it cannot."""
+        try:
+            self._recipe(task, edit, self._trial_seed(task, 0))
+        except DataError as error:
+            return str(error)
+        return ""
+
     def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
@@ -372,7 +388,12 @@ async def _all(coroutines):  # type: ignore[no-untyped-def]
 
 
 def _known(outcome: Outcome) -> Known:
-    return Known(outcome.reward or 0.0, outcome.failure is not None)
+    return Known(outcome.reward or 0.0, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
+
+
+def _candidate(edit: SelfEdit, tried: Sequence[Known]) -> Candidate:
+    problem = next((known.problem for known in tried if known.problem), "")
+    return Candidate(edit, tuple(known.reward for known in tried), problem)
 
 
 def _written(row: dict[str, Any]) -> Completion:

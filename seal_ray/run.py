@@ -25,10 +25,10 @@ from seal_ray.questions import with_questions
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.stopping import Watch
-from seal_ray.summary import UNTRAINED, Interval, summarize
+from seal_ray.summary import UNTRAINED, Interval, one_line, summarize
 from seal_ray.types import Task, UserError, content_key, derive_seed
 from seal_ray.ui import Progress
-from seal_ray.update.select import Candidate, Rule
+from seal_ray.update.select import Candidate, Rule, why_none
 from seal_ray.workers.crew import Crew, Span
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ async def _evaluate(lab: Lab, config: Config, held_out: Sequence[Task]) -> None:
 def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
     if not kept:
-        raise UserError(f"round {round_}: no self-edit taught anything (every reward is 0); nothing to learn from")
+        reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)
+        raise UserError(f"round {round_}: {reason}")
     return kept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from seal_ray.config import Config
@@ -13,6 +13,7 @@ from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Edit, Try, Work
 from seal_ray.plan.workers import Bank, Batches, Stream, Worker
+from seal_ray.update.select import needs_rewards
 
 QUEUED_PER_SLOT = 2
 """Trials a trainer holds for each slot, as in `seal_ray.workers.crew`."""
@@ -182,8 +183,13 @@ class _Run:
 
     def _explore(self, then: Callable[[], None]) -> None:
         race, seeds = self.config.selection.race, self.config.trial.seeds
-        tries = self.config.selection.rule != "random"
+        tries = needs_rewards(self.config.selection.rule)
         groups = self.work.train
+        asked = [found[0] for group in groups if (found := [e.tried for e in group if e.tried])] if tries else []
+        both = _All(1 + len(asked), then)
+        then = both.done
+        for job in asked:  # each task without training, which its self-edits are held to
+            self._try(replace(job, steps=0, tokens=0.0), both.done)
         if race and tries:
             tasks = _All(len(groups), then)
             for group in groups:

@@ -213,8 +213,8 @@ class _Counting:
         optim, rule, per_task = self.config.update.optim, self.config.selection.rule, self.config.sampling.per_task
         kept = self.seen.kept if self.seen else None
         if kept is None:
-            kept = 1.0 if rule in ("best", "random") else KEPT_SHARE * per_task
-            if rule not in ("best", "random"):
+            kept = 1.0 if rule in ("best", "random", "usable") else KEPT_SHARE * per_task
+            if kept != 1.0:
                 self.notes.append(f"{KEPT_SHARE:.0%} of the self-edits are kept")
         edits = [edit for group in groups for edit in group]
         if not edits:

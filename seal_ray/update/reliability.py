@@ -104,7 +104,10 @@ def _fit(rewards: Rewards, start: Prior | None) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Belief:
-    """Normal posteriors of one task's candidates, taken as independent once the task's level is estimated.
+    """Normal posteriors of one task's candidates: independent given the task's level, which none of them knows exactly.
+
+    Which candidate is best hardly depends on the level, so a race's decisions leave its doubt out; what is said of one
+    candidate (`sd_C`, `above`) holds it.
 
     Where the seeds are counted, the reward raced for is the mean of that many: what is seen of it is certain, and what
     is open holds noise of its own. Where they are not, it is the true reward, the mean of infinitely many.
@@ -114,7 +117,9 @@ class Belief:
     true_C: Array
     """Expected true rewards."""
     var_C: Array
-    """Variances of the true rewards."""
+    """Variances of the true rewards, were the level known."""
+    shared_C: Array
+    """What the doubt about the level adds to them."""
     noise2: float
     mean_C: Array
     """Expected rewards raced for."""
@@ -135,13 +140,27 @@ class Belief:
         true_C = level + trust_C * (y_C - level)
         per_seed = 1 / seeds if seeds else 0.0
         mean_C = per_seed * sum_C + (1 - n_C * per_seed) * true_C
-        return Belief(n_C, true_C, scale * spread2 * (1 - trust_C), float(scale * noise2), mean_C, per_seed)
+        var_C, shared_C = scale * spread2 * (1 - trust_C), (1 - trust_C) ** 2 / (1 / level2 + weight_C.sum() / scale)
+        return Belief(n_C, true_C, var_C, shared_C, float(scale * noise2), mean_C, per_seed)
+
+    @staticmethod
+    def after(rewards: Sequence[Sequence[float]], prior: Prior) -> Belief:
+        """From each candidate's rewards, which may be none, about its true one."""
+        n_C = np.array([len(found) for found in rewards], dtype=float)
+        sum_C = np.array([math.fsum(found) for found in rewards])
+        within = math.fsum((r - total / len(c)) ** 2 for c, total in zip(rewards, sum_C, strict=True) for r in c)
+        return Belief.of(n_C, sum_C, within, prior, None)
 
     @property
     def sd_C(self) -> Array:
         """Standard deviations of the rewards raced for."""
         open_C = 1 - self.n_C * self.per_seed
-        return np.sqrt(open_C**2 * self.var_C + open_C * self.per_seed * self.noise2)
+        return np.sqrt(open_C**2 * (self.var_C + self.shared_C) + open_C * self.per_seed * self.noise2)
+
+    def above(self, reward: float) -> Array:
+        """The probability of each candidate's true reward to lie above this one."""
+        z_C = (self.true_C - reward) / np.maximum(np.sqrt(self.var_C + self.shared_C), 1e-12)
+        return np.array([math.erfc(-z / math.sqrt(2)) / 2 for z in z_C.tolist()])
 
     def gaps(self, alive_C: NDArray[np.bool_]) -> tuple[int, Array]:
         """The leader of at least two, and how far each is behind it; the leader itself is minus its lead. Never > 0."""

@@ -9,7 +9,7 @@ import pytest
 
 from seal_ray.types import UserError
 from seal_ray.update.racing import Nature, Race, RaceConfig, recorded_rewards, replay_rewards, simulate, simulations
-from seal_ray.update.reliability import Prior, reliability
+from seal_ray.update.reliability import Belief, Prior, reliability
 from tests.shared import SHARED, needs_shared
 
 RECORD = SHARED / "data/seal_records/rank_iter0.json"
@@ -219,6 +219,40 @@ def test_counted_seeds_are_never_exceeded_and_a_full_count_knows_the_mean_exactl
     means, sds = race.posterior()
     np.testing.assert_allclose(means, rewards_CS.mean(1))
     np.testing.assert_allclose(sds, 0, atol=1e-9)
+
+
+# What is believed of the candidates.
+
+
+def drawn(rng: np.random.Generator, prior: Prior, candidates: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """True rewards and measured ones of a task that is as the prior says."""
+    true_C = rng.normal(prior.mean, prior.level) + prior.spread * rng.normal(size=candidates)
+    return true_C, true_C[:, None] + prior.noise * rng.normal(size=(candidates, seeds))
+
+
+@pytest.mark.parametrize(("candidates", "budget"), [(5, 15), (16, 48)])
+def test_intervals_of_the_true_rewards_hold_as_many_of_them_as_they_say(candidates: int, budget: int) -> None:
+    rng, inside = np.random.default_rng(2), []
+    for _ in range(2000 // candidates):
+        true_C, rewards_CS = drawn(rng, Prior(), candidates, budget)
+        race = Race(candidates, RaceConfig(budget))
+        run(race, rewards_CS)
+        mean_C, sd_C = race.posterior()
+        inside += (np.abs(mean_C - true_C) <= 1.96 * sd_C).tolist()
+    assert 0.93 <= np.mean(inside) <= 0.965
+
+
+def test_the_chance_to_lie_above_a_reward_is_as_often_right_as_it_says() -> None:
+    rng, said, right = np.random.default_rng(5), [], []
+    for _ in range(1500):
+        true_C, rewards_CS = drawn(rng, Prior(), 5, 3)
+        bar = rng.uniform(0.2, 0.6)
+        said += Belief.after(rewards_CS.tolist(), Prior()).above(bar).tolist()
+        right += (true_C > bar).tolist()
+    chance, above = np.array(said), np.array(right)
+    for low, high in ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)):
+        among = (chance >= low) & (chance <= high)
+        assert above[among].mean() == pytest.approx(chance[among].mean(), abs=0.03)
 
 
 # Noise, spread and reliability.
