@@ -12,7 +12,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
 from seal_ray.record.storage import Store
 from seal_ray.records.read import Completion, Passage, read_record
-from seal_ray.records.stats import best_index, completion_stats
+from seal_ray.records.stats import best_index, recorded_reward
 from seal_ray.types import Outcome, SelfEdit, UserError, content_key, derive_seed
 
 _STAGE = "round 1"
@@ -24,15 +24,17 @@ def import_record(record: str, into: str) -> int:
     if store.exists("config.json"):
         raise UserError(f"{into}: holds a run already; import into a directory of its own")
     found = read_record(record)
+    best = [best_index(passage) for passage in found.passages]  # refuses before anything is written
     count = 0
     with closing(store.lock()):
         journal = Journal(store)
-        for number, passage in enumerate(found.passages):
+        for number, (passage, kept) in enumerate(zip(found.passages, best, strict=True)):
             task_id = f"{number:04d} {passage.title}"
             for index, completion in enumerate(passage.completions):
                 _carry(journal, passage, completion, task_id, index)
                 count += 1
-            _keep(journal, passage, task_id)
+            if kept is not None:  # where nothing says which is best, none was
+                _keep(journal, passage, task_id, kept)
         journal.flush()
         store.write("config.json", json.dumps({"imported": Path(record).name}).encode())
     return count
@@ -49,14 +51,21 @@ def _carry(journal: Journal, passage: Passage, completion: Completion, task_id: 
         key = content_key("imported", edit.key, rep)
         answers = tuple(verdict.adapter_answer for verdict in verdicts)
         journal.append("outcomes", outcome_row(Outcome(key, answers, (), right, fmean(right))))
-        row = planned_row(_STAGE, "self-edits", task_id, index, rep, key, policy=0, recipe="", seed=rep)
-        journal.append("planned", row)
+        _plan(journal, task_id, index, rep, key)
+    reward = recorded_reward(completion)
+    if not trials and reward is not None:  # a mean is all that was recorded: it stands for one trial
+        key = content_key("imported", edit.key, "mean")
+        journal.append("outcomes", outcome_row(Outcome(key, reward=reward)))
+        _plan(journal, task_id, index, 0, key)
 
 
-def _keep(journal: Journal, passage: Passage, task_id: str) -> None:
-    index = best_index(passage)
-    completion = passage.completions[index]
-    reward = completion_stats(completion)["adapter_mean"] if completion.verdicts else None
+def _plan(journal: Journal, task_id: str, index: int, rep: int, key: str) -> None:
+    row = planned_row(_STAGE, "self-edits", task_id, index, rep, key, policy=0, recipe="", seed=rep)
+    journal.append("planned", row)
+
+
+def _keep(journal: Journal, passage: Passage, task_id: str, index: int) -> None:
+    reward = recorded_reward(passage.completions[index])
     where = {"stage": _STAGE, "task_id": task_id, "index": index, "self_edit": _edit(passage, task_id, index).key}
     journal.append("kept", {"key": content_key(*where.values()), "reward": reward, **where})
 

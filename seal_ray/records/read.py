@@ -90,7 +90,7 @@ def _round(data: Mapping[str, Any]) -> Record:
 
 def _passage(article: Mapping[str, Any]) -> Passage:
     completions = tuple(
-        Completion(entry["text"], tuple(_verdict(row) for row in entry["questions"]), entry.get("stats", {}))
+        Completion(entry["text"], tuple(_verdict(row) for row in entry.get("questions", ())), entry.get("stats", {}))
         for entry in article["completions"]
     )
     asked = {(row.question, row.gold): None for completion in completions for row in completion.verdicts}

@@ -62,21 +62,41 @@ def overall_stats(record: Record) -> dict[str, float]:
 def kept_rows(record: Record) -> list[dict[str, str]]:
     """The self-edit kept for each passage as a `prompt`/`completion` row: the highest mean reward, first of equals.
 
-    A record without verdicts holds what was kept already and gives its first completions.
+    `UserError` for a passage of several completions that says nothing to choose among them by.
     """
-    return [
-        {"prompt": passage.prompt, "completion": passage.completions[best_index(passage)].text}
-        for passage in record.passages
-    ]
+    rows = []
+    for passage in record.passages:
+        index = best_index(passage)
+        if index is None:
+            raise UserError(
+                f"{passage.title or passage.prompt[:60]!r}: {len(passage.completions)} self-edits without verdicts or "
+                "statistics, so none is best; give a ranked round"
+            )
+        rows.append({"prompt": passage.prompt, "completion": passage.completions[index].text})
+    return rows
 
 
-def best_index(passage: Passage) -> int:
-    """Which completion a passage keeps; among equal rewards the first sampled."""
-    if not passage.completions or not passage.completions[0].verdicts:
-        return 0
+def best_index(passage: Passage) -> int | None:
+    """Which completion a passage keeps, among equal rewards the first sampled; None where nothing says which."""
+    if len(passage.completions) == 1:
+        return 0  # a record of what was kept already
+    found = [recorded_reward(completion) for completion in passage.completions]
     # Rounded, so that sums in another order do not break a tie.
-    rewards = [round(completion_stats(completion)["adapter_mean"], 9) for completion in passage.completions]
-    return rewards.index(max(rewards))
+    rewards = [round(reward, 9) for reward in found if reward is not None]
+    if rewards and len(rewards) < len(found):
+        where = f"self-edit {found.index(None)} of {passage.title!r}"
+        raise UserError(f"{where} has neither verdicts nor statistics, and others have; nothing can be chosen by them")
+    return rewards.index(max(rewards)) if rewards else None
+
+
+def recorded_reward(completion: Completion) -> float | None:
+    """The mean accuracy with the adapter: from the verdicts, or as it was recorded where those are missing."""
+    if completion.verdicts:
+        return completion_stats(completion)["adapter_mean"]
+    recorded = completion.stats.get("adapter_mean")
+    if recorded is not None and not (isinstance(recorded, int | float) and 0 <= recorded <= 1):
+        raise UserError(f"a recorded adapter_mean of {recorded} is no accuracy")
+    return recorded
 
 
 def _passage_means(passage: Passage) -> dict[str, float]:
