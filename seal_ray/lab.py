@@ -10,13 +10,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
-from typing import Any, NamedTuple
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
+from seal_ray.known import SCREENING, Known, Place, candidate_of, completion_of, filled, known_of
 from seal_ray.names import Names
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
@@ -46,28 +46,6 @@ logger = logging.getLogger(__name__)
 _ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} asks none; leave one of them out"
 
 
-SCREENING = "screening"
-"""The stage in which tasks are asked without training."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in a run a trial belongs; names its row in the journal."""
-
-    stage: str
-    arm: str
-    task_id: str
-    index: int = 0
-
-
-class Known(NamedTuple):
-    """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
-
-    reward: float
-    problem: str
-    """Why it failed, when it did."""
-
-
 class Lab:
     """One policy version at a time; `self.policy` is the one under study."""
 
@@ -84,8 +62,8 @@ class Lab:
         self._names = names or Names()
         self._config, self._domain, self._crew = config, domain, crew
         self._journal, self._progress = journal, progress
-        self._written = {row["key"]: _written(row) for row in journal.rows("self_edits")}
-        self._known = {row["key"]: _known(outcome_from_row(row)) for row in journal.rows("outcomes")}
+        self._written = {row["key"]: completion_of(row) for row in journal.rows("self_edits")}
+        self._known = {row["key"]: known_of(outcome_from_row(row)) for row in journal.rows("outcomes")}
         self._planned = {row["key"] for row in journal.rows("planned")}
         self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -112,7 +90,7 @@ class Lab:
             if not with_rewards:
                 return Candidate(edit, problem=self._problem(task, edit))
             place = Place(stage, "self-edits", task.id, index)
-            return _candidate(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
+            return candidate_of(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
 
         async def one_task(task: Task) -> list[Candidate]:
             if not with_rewards:
@@ -149,7 +127,7 @@ class Lab:
             await _all(one(index, seed_index) for index, seed_index in batch)
         self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
         return [
-            _candidate(edit, [known for _, known in sorted(found.items())])
+            candidate_of(edit, [known for _, known in sorted(found.items())])
             for edit, found in zip(edits, tried, strict=True)
         ]
 
@@ -271,10 +249,10 @@ class Lab:
             if written.refused:
                 logger.warning("%s: no self-edit: %s", task.id, written.refused)
             self._written[edit.key] = replace(written, worker="")
-            self._journal.append("self_edits", self_edit_row(_filled(edit, written), stage, written.worker))
+            self._journal.append("self_edits", self_edit_row(filled(edit, written), stage, written.worker))
         if stage != "evaluation":
             self._progress.advance(f"{stage}: self-edits")
-        return _filled(edit, written)
+        return filled(edit, written)
 
     def _problem(self, task: Task, edit: SelfEdit) -> str:
         """Why a self-edit cannot be tried, when it cannot."""
@@ -368,7 +346,7 @@ class Lab:
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
-            self._known[outcome.key] = _known(outcome)
+            self._known[outcome.key] = known_of(outcome)
             self._journal.append("outcomes", outcome_row(outcome))
 
     def _advance(self, place: Place) -> None:
@@ -385,26 +363,3 @@ async def _all(coroutines):  # type: ignore[no-untyped-def]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def _known(outcome: Outcome) -> Known:
-    return Known(outcome.reward or 0.0, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
-
-
-def _candidate(edit: SelfEdit, tried: Sequence[Known]) -> Candidate:
-    problem = next((known.problem for known in tried if known.problem), "")
-    return Candidate(edit, tuple(known.reward for known in tried), problem)
-
-
-def _written(row: dict[str, Any]) -> Completion:
-    return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
-
-
-def _filled(edit: SelfEdit, written: Completion) -> SelfEdit:
-    return replace(
-        edit,
-        completion=written.text,
-        tokens=written.tokens,
-        finished=written.finished,
-        refused=written.refused,
-    )
