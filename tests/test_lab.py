@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +15,9 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.lab import Lab
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError
+from seal_ray.types import Completion, Failure, Outcome, SampleRequest, Task, Trial, UserError
 from seal_ray.ui import Silent
+from seal_ray.update.reliability import Prior, Rewards
 from seal_ray.workers.crew import Crew
 from tests.runs import CONFIG, small_run
 
@@ -125,3 +127,46 @@ def test_a_domain_without_statements_is_not_graded_by_their_likelihood(tmp_path:
     lab = by_likelihood(tmp_path, "--domain.name", "microworld", "--domain.options", "{}")
     with pytest.raises(UserError, match="the domain 'microworld' has no statements; choose another grader"):
         asyncio.run(lab.measure_baseline("base", lab._domain.tasks("test", 1, seed=1)))
+
+
+class FailsOnSome:
+    """Workers whose trials of odd self-edits fail, and of the others earn half of the questions."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._gold = {task.id: [question.answer for question in task.questions] for task in tasks}
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        return Completion(f"note {request.seed}", 2, finished=True)
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        if trial.recipe and int(trial.recipe.examples[-1].completion.split()[-1]) % 2:
+            return Outcome(trial.key, failure=Failure("data", "the loss is not finite at step 3"))
+        gold = self._gold[trial.task_id]
+        right = len(gold) // 2 if trial.recipe else 0
+        return Outcome(trial.key, answers=(*gold[:right], *[""] * (len(gold) - right)))
+
+
+def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_run(tmp_path, "--sampling.per_task", "6")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    tasks = domain.tasks("train", 3, seed=1)
+    lab = Lab(config, domain, cast(Crew, cast(Any, FailsOnSome(tasks))), journal, Silent())
+    believed: list[Rewards] = []
+
+    def estimate(rewards: Rewards) -> Prior:
+        believed.append(list(rewards))
+        return Prior()
+
+    monkeypatch.setattr("seal_ray.lab.Prior.estimate", estimate)
+
+    found = asyncio.run(lab.explore(1, tasks, with_rewards=True))
+    asyncio.run(lab.explore(2, tasks, with_rewards=True))
+
+    every = [candidate for candidates in found.values() for candidate in candidates]
+    assert {candidate.problem for candidate in every} == {"", "the loss is not finite at step 3"}
+    assert all(candidate.taught == (not candidate.problem) for candidate in every)
+    (rewards,) = believed
+    assert {reward for task in rewards for candidate in task for reward in candidate} == {0.5}
+    assert sum(map(len, rewards)) == sum(candidate.taught for candidate in every)
