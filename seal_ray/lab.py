@@ -21,7 +21,6 @@ from seal_ray.names import Names
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
-    Completion,
     DataError,
     Example,
     Failure,
