@@ -58,6 +58,10 @@ MISTAKES = {
     ),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
+    "more than this machine has": (
+        ["run", str(CONFIG), "--workers.cpus", "4096"],
+        "a trainer needs 4096 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",
+    ),
     "no Ray at that address": (
         ["run", str(CONFIG), "--workers.address", "127.0.0.1:1"],
         "Ray cannot be reached at 127.0.0.1:1",

@@ -29,6 +29,7 @@ from seal_ray.workers.failures import Poisoned
 from seal_ray.workers.health import actor
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import Pool
+from seal_ray.workers.room import Need, machines, refuse_what_never_fits, tell_of_lacks
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.split import Span, Split, busy_seconds, rebalanced
 from seal_ray.workers.together import update_together
@@ -53,7 +54,9 @@ class Crew:
     """
 
     def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
-        connect(config)
+        alone, self._needs = connect(config), Need.all_of(config)
+        if alone:
+            refuse_what_never_fits(self._needs, machines()[0])
         self.gone = Vitals.of_this_cluster().gone
         workers, model = config.workers, config.model
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
@@ -87,9 +90,13 @@ class Crew:
         """Since the split was last looked at."""
 
     async def __aenter__(self) -> Self:
+        pools = (self.trainers, self.samplers)
+        lacks = [(need, pool.finds_no_room) for need, pool in zip(self._needs, pools, strict=True)]
+        self._teller = asyncio.create_task(tell_of_lacks(lacks))
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._teller.cancel()
         await self.samplers.close()
         await self.trainers.close()
 

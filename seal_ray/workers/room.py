@@ -1,0 +1,106 @@
+"""Whether the cluster has room for the workers that a run asks for, and what is said when it has none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import RayError
+
+from seal_ray.config import Config
+from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
+
+_LOOK = 2.0
+_TELL_AGAIN = 60.0
+"""Seconds between two lines about the same lack."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one worker of a kind takes of a machine."""
+
+    kind: str
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def all_of(cls, config: Config) -> tuple[Need, Need]:
+        """Of a trainer and of a sampler."""
+        workers = config.workers
+        return cls("trainer", workers.cpus, workers.gpus_per_trainer), cls(
+            "sampler", workers.cpus, workers.gpus_per_sampler
+        )
+
+    def fits(self, machine: Machine) -> bool:
+        return self.cpus <= machine.cpus and self.gpus <= machine.gpus
+
+    def __str__(self) -> str:
+        return _counted(self.cpus, self.gpus) if self.gpus else _of(self.cpus, "CPU")
+
+
+@dataclass(frozen=True)
+class Machine:
+    cpus: float
+    gpus: float
+
+
+def machines() -> list[Machine]:
+    """What each node that is up has, in use or not."""
+    return [
+        Machine(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def refuse_what_never_fits(needs: Sequence[Need], here: Machine) -> None:
+    """For a Ray of this machine alone, which nothing can join."""
+    for need in needs:
+        if not need.fits(here):
+            raise UserError(
+                f"a {need.kind} needs {need} (workers.cpus, workers.gpus_per_{need.kind}), and this machine has "
+                f"{_counted(here.cpus, here.gpus)}: ask for less, or name a cluster that has it as workers.address; "
+                "`seal-ray doctor` with this config shows what is here"
+            )
+
+
+def lack(need: Need, found: Sequence[Machine]) -> str:
+    """What is waited for, what there is, and what can be done."""
+    whole = _counted(sum(machine.cpus for machine in found), sum(machine.gpus for machine in found))
+    on = f"{whole} on {_of(len(found), 'machine')}"
+    if any(need.fits(machine) for machine in found):
+        return f"waiting for {need} for a {need.kind}: the cluster has {on}, in use by others or by this run"
+    return (
+        f"waiting for a machine with {need} for a {need.kind}: the cluster has {on}, and none that large; the run goes "
+        "on when one joins; to ask for less, stop it (Ctrl-C); `seal-ray doctor` with this config shows what is there"
+    )
+
+
+async def tell_of_lacks(waiting: Sequence[tuple[Need, Callable[[], bool]]]) -> None:
+    """Say, for as long as it lasts, which kinds of worker find no room; they are asked every other second."""
+    told = [0.0] * len(waiting)
+    seen = [False] * len(waiting)
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(_LOOK)
+        for at, (need, finds_none) in enumerate(waiting):
+            before, seen[at] = seen[at], finds_none()
+            if before and seen[at] and (not told[at] or clock() - told[at] > _TELL_AGAIN):
+                told[at] = clock()
+                try:
+                    logger.warning("%s", lack(need, await asyncio.to_thread(machines)))
+                except RayError as error:
+                    logger.warning("waiting for %s for a %s; the cluster does not answer: %s", need, need.kind, error)
+
+
+def _counted(cpus: float, gpus: float) -> str:
+    return f"{_of(gpus, 'GPU')} and {_of(cpus, 'CPU')}"
+
+
+def _of(number: float, what: str) -> str:
+    return f"{number:g} {what}" if number == 1 else f"{number:g} {what}s"
