@@ -17,7 +17,7 @@ import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -56,9 +56,11 @@ def examine(config: Config | None = None) -> Iterator[Check]:
     if config is None:
         return
     yield _guarded("run directory", lambda: _storage(config))
-    yield _guarded("model", lambda: _model(config))
-    yield _guarded("tasks", lambda: _tasks(config))
-    yield _guarded("memory", lambda: _memory(config, torch))
+    model = _guarded("model", lambda: _model(config))
+    tasks = _guarded("tasks", lambda: _tasks(config))
+    yield from (model, tasks)
+    if model.fine and tasks.fine:  # what is wrong with them is no matter of memory
+        yield _guarded("memory", lambda: _memory(config, torch))
     if config.sampling.engine == "vllm":
         yield _guarded("vllm", _vllm)
     if config.sampling.engine == "endpoint":
@@ -147,10 +149,11 @@ def _ray(config: Config | None) -> Check:
     """A cluster that is named, or found, must answer, with one Ray and one Python on all of its nodes."""
     import ray
 
+    from seal_ray.workers.cluster import is_named, join
+
     address = config.workers.address if config else ""
-    if not (address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
+    if not is_named(address):
         return Check("ray cluster", True, "none named: the run starts its own on this machine")
-    from seal_ray.workers.cluster import join
 
     joined = not ray.is_initialized()
     join(address)
@@ -232,13 +235,17 @@ def _model(config: Config) -> Check:
 
 
 def _tasks(config: Config) -> Check:
+    from seal_ray.domains.base import Unasked
     from seal_ray.domains.registry import load_domain
     from seal_ray.types import derive_seed
 
     domain = load_domain(config)
     train = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", 1))
     test = domain.tasks("test", config.domain.test or None, config.run.seed)
-    return Check("tasks", True, f"{len(train)} to train on, {len(test)} held out")
+    bare = sum(task.questions == () for task in (*train, *test)) if isinstance(domain, Unasked) else 0
+    writer = config.questions.endpoint_model or config.questions.endpoint or "the base model"
+    advice = f"{bare} have no questions: {writer} will write some" if bare else ""
+    return Check("tasks", True, f"{len(train)} to train on, {len(test)} held out", advice)
 
 
 def _memory(config: Config, torch: dict[str, Any]) -> Check:
@@ -277,7 +284,7 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
 def _vllm() -> Check:
     if find_spec("vllm") is None:
         return Check("vllm", False, "not installed", "pip install 'seal-ray[vllm]', or another sampling.engine")
-    found = version("vllm")
+    found = version(packages_distributions()["vllm"][0])  # the CPU build goes by another name
     return Check("vllm", True, found, "" if found.startswith(VLLM) else f"tested with {VLLM}")
 
 

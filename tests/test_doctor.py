@@ -12,6 +12,11 @@ from seal_ray.doctor import Check, examine
 from tests.disks import mounted
 from tests.runs import CONFIG
 
+JOBS = CONFIG.parent
+ONE_EACH = [
+    *("--domain.train", "1", "--domain.test", "1", "--model.path", "microworld", "--sampling.engine", "vllm"),
+]
+
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
@@ -51,7 +56,7 @@ def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: p
             *("--sampling.engine", "endpoint", "--sampling.endpoint", "http://127.0.0.1:9/v1"),
         )
     wrong = {name: check.line for name, check in found.items() if not check.fine}
-    assert wrong.keys() == {"run directory", "model", "memory", "endpoint"}
+    assert wrong.keys() == {"run directory", "model", "endpoint"}
     assert "Read-only file system" in wrong["run directory"]
     assert "no model" in wrong["model"]
     assert "does not answer" in wrong["endpoint"]
@@ -70,3 +75,21 @@ def test_a_trial_that_no_memory_holds_is_named_with_the_settings_to_lower(tmp_pa
     assert not found.fine
     assert "a single slot needs" in found.line
     assert "take a smaller model.path, model.dtype or trial.lora.rank" in found.line
+
+
+def test_documents_without_questions_are_fine_and_so_is_vllms_build_for_cpus(tmp_path: Path) -> None:
+    for name in ("heron", "ferry"):
+        (tmp_path / f"{name}.txt").write_text(f"The {name} comes at dawn.")
+    documents = ["--domain.options.train", str(tmp_path / "heron.txt"), "--domain.options.test"]
+    config = load(JOBS / "knowledge_small.toml", [*documents, str(tmp_path / "ferry.txt"), *ONE_EACH])
+    found = {check.name: check for check in examine(config)}
+    assert [check.line for check in found.values() if not check.fine] == []
+    assert "2 have no questions: the base model will write some" in found["tasks"].line
+    assert found["vllm"].found
+
+
+def test_tasks_that_cannot_be_read_are_no_trouble_of_the_memory(tmp_path: Path) -> None:
+    nowhere = ["--domain.options.train", str(tmp_path / "nowhere.jsonl"), "--model.path", "microworld"]
+    found = {check.name: check for check in examine(load(JOBS / "knowledge.toml", nowhere))}
+    assert not found["tasks"].fine
+    assert "memory" not in found

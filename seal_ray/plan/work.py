@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Corpus, Domain
+from seal_ray.domains.base import Corpus, Domain, Unasked
 from seal_ray.domains.registry import LIKELIHOOD, load_domain
 from seal_ray.shape import model_folder
 from seal_ray.types import DataError, Example, OptimSpec, Prompt, Question, Recipe, Task, UserError, derive_seed
@@ -110,13 +110,28 @@ class _Counting:
         if split == "train":
             seed = derive_seed(seed, "round", 1)
         try:
-            return self.domain.tasks(split, count or None, seed)
+            return self._with_questions(self.domain.tasks(split, count or None, seed))
         except UserError as error:
             if self.domain.schema is not None or not count:
                 raise
             note = f"{error}; taking {count} {split} tasks with a passage of 130 words and five questions each"
             self.notes.append(note)
             return [_typical(split, index) for index in range(count)]
+
+    def _with_questions(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Those that come without any get some when the run begins; here, as many as usual and as long."""
+        domain = self.domain
+        if not isinstance(domain, Unasked):
+            return tasks
+        found = [
+            task if domain.question_prompt(task) is None else replace(task, questions=_QUESTIONS) for task in tasks
+        ]
+        bare = sum(task.questions is _QUESTIONS for task in found)
+        if bare:
+            self.notes.append(
+                f"{bare} passages have no questions: {len(_QUESTIONS)} each are asked; writing them is not counted"
+            )
+        return [task if task.questions else replace(task, questions=_QUESTIONS) for task in tasks]
 
     def _edits(self, tasks: Sequence[Task], per_task: int) -> list[tuple[Edit, ...]]:
         """Per task; beyond the first pairs, earlier ones stand for more of their kind."""
@@ -248,6 +263,8 @@ class _Counting:
         return lambda prompt: float(len(_PIECES.findall(_text(prompt))))
 
 
+_QUESTIONS = (Question(" ".join(["word"] * 15), "word"),) * 5
+"""As a passage of usual length has."""
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
 
 
@@ -256,9 +273,7 @@ def _text(prompt: Prompt) -> str:
 
 
 def _typical(split: str, index: int) -> Task:
-    context = " ".join(["word"] * 125 + ["."] * 5)
-    question = Question(" ".join(["word"] * 15), "word")
-    return Task(f"{split}-{index}", "two words", context, (question,) * 5)
+    return Task(f"{split}-{index}", "two words", " ".join(["word"] * 125 + ["."] * 5), _QUESTIONS)
 
 
 def _decision(schema: dict[str, Any], rng: random.Random) -> str:

@@ -34,6 +34,11 @@ def connect(config: Config, forward_logs: bool = False) -> bool:
     return join(config.workers.address, forward_logs)
 
 
+def is_named(address: str) -> bool:
+    """Whether a run with this address joins a cluster, and starts none on this machine."""
+    return bool(address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
+
+
 def join(address: str = "", forward_logs: bool = False) -> bool:
     """The same for an address, which may be empty."""
     if ray.is_initialized():

@@ -103,3 +103,13 @@ def test_what_cannot_be_planned_is_one_line(overrides: tuple[str, ...], hardware
     with pytest.raises(UserError, match=said) as refused:
         predict(load(JOBS / "knowledge.toml", overrides), hardware)
     assert "\n" not in str(refused.value)
+
+
+def test_documents_without_questions_are_planned_as_if_asked_the_usual_number(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("heron", "ferry", "lantern", "office"):
+        (tmp_path / "docs" / f"{name}.txt").write_text(f"The {name} comes at dawn, and goes at dusk.")
+    few = ["--domain.options.train", str(tmp_path / "docs"), "--domain.options.test_fraction", "0.5"]
+    found = planned(1, *few, "--domain.train", "1", "--domain.test", "1", "--run.rounds", "1")
+    assert found.seconds > 0
+    assert any("1 passages have no questions: 5 each are asked" in note for note in found.assumptions)
