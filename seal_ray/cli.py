@@ -171,7 +171,9 @@ def repair(dir: str) -> None:
 
 
 @app.command
-def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "") -> None:
+def export(
+    dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "", policy: str = ""
+) -> None:
     """Write what a run has learnt.
 
     Parameters
@@ -179,11 +181,13 @@ def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "
     self_edits
         A file for the self-edits last kept, as JSON lines of prompt and completion.
     adapter
-        A folder for the last policy as a PEFT adapter, with a model card.
+        A folder for the policy as a PEFT adapter, with its tokenizer and a model card.
     merged
-        A folder for the last policy as a whole Hugging Face model, with a model card.
+        A folder for the policy as a whole Hugging Face model, with a model card.
     submission
         A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
+    policy
+        Which: the number of its round, or `best` on held-out tasks; empty: the last.
     """
     from seal_ray import export as exports
 
@@ -194,9 +198,9 @@ def export(dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "
     if self_edits:
         _say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
-        _say(f"policy {exports.export_adapter(dir, adapter)}: {adapter}")
+        _say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
     if merged:
-        _say(f"policy {exports.export_merged(dir, merged)}: {merged}")
+        _say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
     if submission:
         _say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 

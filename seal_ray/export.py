@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seal_ray.answers import held_out_answers, last_arm
+from seal_ray.card import model_card
+from seal_ray.config import Config
 from seal_ray.directory import recorded_config
 from seal_ray.domains.base import Submitting
 from seal_ray.domains.registry import load_domain
@@ -16,9 +19,11 @@ from seal_ray.models import SHIPPED, resolve
 from seal_ray.policies import load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.report.rounds import rounds
-from seal_ray.summary import cells, summarize
+from seal_ray.summary import summarize
 from seal_ray.types import UserError
+from seal_ray.workers.loading import ModelSpec
+
+logger = logging.getLogger(__name__)
 
 
 def export_self_edits(directory: str, out: str) -> int:
@@ -34,40 +39,55 @@ def export_self_edits(directory: str, out: str) -> int:
     wanted = [row["self_edit"] for row in kept if row["stage"] == last]
     rows = {row["key"]: row for row in journal.rows("self_edits")}
     lines = [json.dumps(_self_edit(rows[key]), ensure_ascii=False) for key in wanted]
-    Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(out, "\n".join(lines) + "\n")
     return len(lines)
 
 
-def export_adapter(directory: str, out: str) -> int:
-    """Write the last policy as a PEFT folder with a model card; returns its version."""
-    version = last_policy(directory)
-    base = recorded_config(directory).model.path  # which need not be on this machine
+def export_adapter(directory: str, out: str, which: str = "") -> int:
+    """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
+    from seal_ray.workers.loading import load_tokenizer
+
+    version, config = chosen_policy(directory, which), recorded_config(directory)
+    base = config.model.path  # which need not be on this machine
     load_policy(Store(directory), version).save(out, resolve(base) if base in SHIPPED else base)
-    _finish(directory, version, out)
+    try:
+        load_tokenizer(_spec(config)).save_pretrained(out)
+    except UserError as error:
+        logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
+    _finish(directory, version, out, merged=False)
     return version
 
 
-def export_merged(directory: str, out: str) -> int:
-    """Write the last policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
-    from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
+def export_merged(directory: str, out: str, which: str = "") -> int:
+    """Write a policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
+    from seal_ray.workers.loading import load_model, load_tokenizer
     from seal_ray.workers.whole import merge
 
     config = recorded_config(directory)
-    version = last_policy(directory)
-    model = config.model
-    spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+    version = chosen_policy(directory, which)
+    spec = _spec(config)
     merged = load_model(spec)
     merge(merged, load_policy(Store(directory), version))
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
-    _finish(directory, version, out)
+    _finish(directory, version, out, merged=True)
     return version
 
 
-def _finish(directory: str, version: int, out: str) -> None:
+def _spec(config: Config) -> ModelSpec:
+    model = config.model
+    return ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+
+
+def _write(out: str, text: str) -> None:
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text, encoding="utf-8")
+
+
+def _finish(directory: str, version: int, out: str, merged: bool) -> None:
     """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
     card = Path(out) / "README.md"
-    card.write_text(model_card(directory, version), encoding="utf-8")
+    card.write_text(model_card(directory, version, merged), encoding="utf-8")
     for weights in Path(out).glob("*.safetensors"):
         shutil.copymode(card, weights)
 
@@ -83,55 +103,27 @@ def export_submission(directory: str, out: str) -> int:
     if not arms:
         raise UserError(f"{directory}: no held-out task has been answered here yet")
     tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
-    Path(out).write_text(domain.submission(tasks, held_out_answers(journal, last_arm(arms))), encoding="utf-8")
+    _write(out, domain.submission(tasks, held_out_answers(journal, last_arm(arms))))
     return len(tasks)
 
 
-def last_policy(directory: str) -> int:
-    versions = [row["version"] for row in Journal(Store(directory)).rows("policies")]
+def chosen_policy(directory: str, which: str = "") -> int:
+    """The last policy, that of a number, or with `best` the one whose self-edits taught most about held-out tasks."""
+    journal = Journal(Store(directory))
+    versions = [row["version"] for row in journal.rows("policies")]
     if not versions:
         raise UserError(f"{directory}: no policy has been trained here yet")
-    return max(versions)
-
-
-def model_card(directory: str, version: int) -> str:
-    """What was trained on what, and what was measured."""
-    config = recorded_config(directory)
-    journal = Journal(Store(directory))
-    policies = {row["version"]: row for row in journal.rows("policies")}
-    lines = [
-        "---",
-        f"base_model: {config.model.path}",
-        "library_name: peft",
-        "tags: [self-adapting, rest-em]",
-        "---",
-        f"# {config.run.name}, policy after round {version}",
-        "",
-        f"Finetuned with seal_ray from `{config.model.path}` in the domain `{config.domain.name}` (seed "
-        f"{config.run.seed}): in each round the model wrote {config.sampling.per_task} self-edits for each of "
-        f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
-        f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
-        "",
-        "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    trusted = _reliability(journal)
-    for number in range(1, version + 1):
-        row = policies[number]
-        losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
-        kept = f"{row['kept']} | {trusted.get(number, 'one seed cannot tell')}"
-        lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
-    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
-    for arm, m in summarize(journal).items():
-        lines.append(f"| {arm} | {' | '.join(cells(m))} |")
-    return "\n".join(lines) + "\n"
-
-
-def _reliability(journal: Journal) -> dict[int, str]:
-    """By round, the share of the variance between mean rewards that is truth and not the luck of a seed."""
-    outcomes = {row["key"]: row for row in journal.rows("outcomes")}
-    found = rounds(list(journal.rows("planned")), outcomes, (), journal.rows("kept"), ())
-    return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
+    if not which:
+        return max(versions)
+    if which == "best":
+        measured = summarize(journal)
+        held_out = {v: measured[arm].accuracy for v in versions if (arm := f"after round {v}") in measured}
+        if not held_out:
+            raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
+        return max(held_out, key=lambda version: held_out[version])
+    if which not in map(str, versions):
+        raise UserError(f"--policy {which!r}: give best, or one of {', '.join(map(str, sorted(versions)))}")
+    return int(which)
 
 
 def _self_edit(row: Mapping[str, Any]) -> dict[str, Any]:

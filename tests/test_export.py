@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,20 +18,24 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.records.carry import import_record
 from seal_ray.run import run
+from seal_ray.summary import summarize
 from seal_ray.types import UserError
 from seal_ray.ui import Silent
+from tests.in_process import InProcessCrew
 from tests.runs import results, small_run
 from tests.shared import SHARED, needs_shared
 
 
 @pytest.fixture(scope="module")
-def finished(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "run"
     head = [
         "--update.lora.targets",
         '["q_proj", "v_proj", "lm_head"]',
     ]  # which the base has in common with its embeddings
-    run(small_run(folder, "--domain.test", "1", *head), Silent())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seal_ray.run.Crew", InProcessCrew)
+        run(small_run(folder, "--domain.test", "1", *head), Silent())
     return folder
 
 
@@ -59,9 +65,32 @@ def test_the_model_card_says_what_was_trained_and_measured(finished: Path, tmp_p
     assert all(f"| {arm} |" in card for arm in ("base", "passage only", "untrained self-edits", "after round 2"))
 
 
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_the_snippet_on_the_model_card_runs_in_a_folder_that_export_made(
+    form: str, finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "not" / "there" / "yet"
+    getattr(export, f"export_{form}")(str(finished), str(folder))
+    card = (folder / "README.md").read_text()
+    assert f"library_name: {'peft' if form == 'adapter' else 'transformers'}\n" in card
+    snippet = card.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True)
+    assert done.stdout.strip(), done.stderr
+
+
+def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path) -> None:
+    measured = summarize(Journal(Store(str(finished))))
+    best = max((1, 2), key=lambda version: measured[f"after round {version}"].accuracy)
+    assert export.chosen_policy(str(finished), "best") == best
+    assert export.export_adapter(str(finished), str(tmp_path / "first"), "1") == 1
+    assert "policy after round 1" in (tmp_path / "first" / "README.md").read_text()
+    with pytest.raises(UserError, match="--policy '7': give best, or one of 1, 2"):
+        export.chosen_policy(str(finished), "7")
+
+
 def test_the_self_edits_of_the_last_round_are_rows_of_prompt_and_completion(finished: Path, tmp_path: Path) -> None:
-    count = export.export_self_edits(str(finished), str(tmp_path / "rows.jsonl"))
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    count = export.export_self_edits(str(finished), str(tmp_path / "new" / "rows.jsonl"))
+    rows = [json.loads(line) for line in (tmp_path / "new" / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == count == results(finished)["policies"][2]
     journal = Journal(Store(str(finished)))
     written = {row["completion"]: row["finished"] for row in journal.rows("self_edits")}
