@@ -79,6 +79,10 @@ class Sampling(Section):
     endpoint_model: str = ""
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key."""
+    timeout: float = Field(600.0, gt=0)
+    """Seconds that the endpoint has for one request."""
+    patience: float = Field(1800.0, ge=0)
+    """Seconds that the endpoint may be away before the run ends; the same command continues it."""
 
 
 class Questions(Section):
@@ -89,6 +93,8 @@ class Questions(Section):
     endpoint_model: str = ""
     key_env: str = ""
     """Environment variable that holds its key; empty for a server that asks for none."""
+    patience: float = Field(1800.0, ge=0)
+    """Seconds that the server may be away before the run ends; the same command continues it."""
 
 
 class _Training(Section):
@@ -224,7 +230,7 @@ class Config(Section):
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
         tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir"}})
         for section in ("sampling", "questions"):
-            tree[section] = {k: v for k, v in tree[section].items() if k != "key_env"}
+            tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}
         return tree
 
 

@@ -14,16 +14,19 @@ from typing import Any, Self
 
 import httpx
 
+from seal_ray.plain import decoded, kept, one_line
 from seal_ray.types import DataError, Message, UserError, derive_seed
 
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
 REFUSED = {400, 413, 422}
 """The server read the request and will not serve it: the request's own fault, so asking again is no use."""
 LONGEST_WAIT = 60.0
+LONGEST_BODY = 8 << 20
+"""Bytes of a reply; a completion of the longest kind takes a fiftieth of that."""
 
 
 class EndpointError(ConnectionError):
-    """The server could not be reached, or gave no usable reply, in all tries. An infrastructure failure."""
+    """The server could not be reached, or gave no usable reply to anything, in all tries. An infrastructure failure."""
 
 
 class NoSuchPath(UserError):
@@ -53,8 +56,9 @@ class ChatClient:
     """Asks one model behind one base URL, such as `http://127.0.0.1:8000/v1`.
 
     `key_env` names the environment variable that holds the key; empty for a server that asks for none.
-    Raises `UserError` for a missing or refused key or an unknown model, `DataError` for a request the
-    server refuses as such, `EndpointError` when all tries failed.
+    A try ends after `timeout` seconds, whatever has come by then. Raises `UserError` for a missing or refused key or
+    an unknown model, `DataError` for a request that the server refuses as such or fails on while it answers another,
+    and `EndpointError` when it answers nothing at all.
     """
 
     def __init__(
@@ -73,10 +77,12 @@ class ChatClient:
         self.usage = Usage()
         self._key_env = key_env
         self._key = _key(key_env)
+        self._timeout = timeout
         self._retries = retries
         self._backoff = backoff
         self._slots = asyncio.Semaphore(concurrency)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        # Compressed replies are not asked for: a small one could fill the memory.
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         self._http = httpx.AsyncClient(headers=headers, timeout=timeout, transport=transport)
 
     async def chat(self, messages: Sequence[Message], **params: Any) -> Reply:
@@ -115,37 +121,71 @@ class ChatClient:
             if attempt < self._retries:
                 wait = self._backoff * 2**attempt * (0.5 + jitter.random())
                 await asyncio.sleep(min(max(wait, asked_wait), LONGEST_WAIT))
-        raise EndpointError(f"{self.base_url}: {problem}, in all {self._retries + 1} tries")
+        failed = f"{self.base_url}: {problem}, in all {self._retries + 1} tries"
+        if await self._answers_another(path):
+            raise DataError(f"{failed}, while another request was answered")
+        raise EndpointError(failed)
+
+    async def _answers_another(self, path: str) -> bool:
+        """Whether the server answers the smallest request there is: then what it fails on is to blame for that."""
+        asked = {"messages": [{"role": "user", "content": "Hi"}]} if path.startswith("chat") else {"prompt": "Hi"}
+        async with self._slots:
+            reply, _, _ = await self._try(path, {"model": self.model, "max_tokens": 1, **asked})
+        return reply is not None
 
     async def _try(self, path: str, payload: dict[str, Any]) -> tuple[Reply | None, str, float]:
         """One request: the reply, or what went wrong with how long the server asks to wait."""
         try:
-            response = await self._http.post(f"{self.base_url}/{path}", json=payload)
-        except httpx.TransportError as error:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream("POST", f"{self.base_url}/{path}", json=payload) as response,
+            ):
+                body = await _body(response)
+        except TimeoutError:
+            return None, f"no answer within {self._timeout:g} s", 0.0
+        except httpx.RequestError as error:
             return None, f"no answer ({type(error).__name__})", 0.0
         status = response.status_code
         if status in RETRIED or status >= 500:
             return None, f"HTTP {status}", _retry_after(response.headers.get("retry-after", ""))
+        if body is None:
+            return None, f"a reply of more than {LONGEST_BODY >> 20} MB", 0.0
         if status in (401, 403):
             hint = f"check the key in {self._key_env}" if self._key_env else "name the variable that holds its key"
             raise UserError(f"{self.base_url}: access refused (HTTP {status}); {hint}")
         if status in REFUSED:
-            raise DataError(f"{self.base_url}: request refused (HTTP {status}): {self._shown(response.text)}")
+            raise DataError(f"{self.base_url}: request refused (HTTP {status}): {self._shown(body)}")
         if not response.is_success:
             kind = NoSuchPath if status == 404 else UserError
             raise kind(
-                f"{self.base_url}: HTTP {status} for model {self.model!r}: {self._shown(response.text)}; "
+                f"{self.base_url}: HTTP {status} for model {self.model!r}: {self._shown(body)}; "
                 "check the base URL (it usually ends in /v1) and the model's name"
             )
-        try:
-            return _parsed(response.json()), "", 0.0
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return None, "a reply that is no completion", 0.0
+        reply = read_reply(body)
+        return reply, "" if reply else "a reply that is no completion", 0.0
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, body: bytes) -> str:
         """The start of a server's message on one line; some servers echo the key they were given."""
-        line = " ".join(text.split())
-        return (line.replace(self._key, "***") if self._key else line)[:200]
+        text = body.decode("utf-8", "replace")
+        return one_line(text.replace(self._key, "***") if self._key else text, 200)
+
+
+async def _body(response: httpx.Response) -> bytes | None:
+    """As it was sent; None where it is longer than any reply need be."""
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > LONGEST_BODY:
+            return None
+    return bytes(body)
+
+
+def read_reply(body: bytes) -> Reply | None:
+    """A server's reply, whatever it sent; None where it holds no completion."""
+    try:
+        return _parsed(decoded(body))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None
 
 
 def _parsed(body: Any) -> Reply:
@@ -154,12 +194,13 @@ def _parsed(body: Any) -> Reply:
     if not isinstance(text, str):
         raise TypeError("the reply holds no text")
     usage = body.get("usage") or {}
-    return Reply(
-        text,
-        str(choice.get("finish_reason") or "stop"),
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-    )
+    reason = one_line(str(choice.get("finish_reason") or "stop"), 40)
+    return Reply(kept(text), reason, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+
+
+def _count(value: Any) -> int:
+    """A number of tokens as the server tells it, or 0 where that cannot be one."""
+    return value if type(value) is int and 0 <= value < 1 << 31 else 0
 
 
 def _checked(base_url: str) -> str:
@@ -189,5 +230,5 @@ def _retry_after(value: str) -> float:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0

@@ -10,9 +10,10 @@ from seal_ray.config import Questions
 from seal_ray.domains.base import Domain, Unasked
 from seal_ray.http import ChatClient
 from seal_ray.names import Names
+from seal_ray.patience import Patience
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import prompt_text
-from seal_ray.types import Ask, Prompt, SampleRequest, Task, UserError
+from seal_ray.types import Ask, DataError, Prompt, SampleRequest, Task, UserError
 from seal_ray.ui import Progress
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,16 @@ async def with_questions(
     progress.begin("questions for passages without", len(prompts))
     known = {row["key"]: row["completion"] for row in journal.rows("questions")}
     bounded, named = asyncio.Semaphore(256), names or Names()
+    patience = Patience(settings.patience, "questions.patience")
 
     async def write(task_id: str, prompt: Prompt) -> str:
         key = named.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
         if key not in known:
             async with bounded:
-                said = await (_asked_elsewhere(settings, prompt) if settings.endpoint else ask([prompt], _TOKENS))
-            known[key] = said[0]
+                if settings.endpoint:
+                    known[key] = await patience.until_answered(lambda: _asked_elsewhere(settings, prompt))
+                else:
+                    (known[key],) = await ask([prompt], _TOKENS)
             row = {"task_id": task_id, "prompt": prompt_text(prompt), "completion": known[key]}
             journal.append("questions", {"key": key, "worker": settings.endpoint_model or "base", **row})
         progress.advance("questions for passages without")
@@ -63,9 +67,14 @@ async def with_questions(
     return kept
 
 
-async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> Sequence[str]:
+async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> str:
+    """What the server writes; nothing where it refuses this passage."""
     from seal_ray.workers.engines.endpoint import EndpointEngine
 
     async with ChatClient(settings.endpoint, settings.endpoint_model, settings.key_env) as client:
         request = SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=_TOKENS)
-        return [(await EndpointEngine(client).sample(request)).text]
+        try:
+            return (await EndpointEngine(client).sample(request)).text
+        except DataError as error:
+            logger.warning("no questions for a passage: %s", error)
+            return ""

@@ -15,6 +15,8 @@ from rich.progress import Progress as Bars
 from rich.progress import Task as Bar
 from rich.text import Text
 
+from seal_ray.plain import UNSEEN
+
 logger = logging.getLogger("seal_ray")
 
 
@@ -23,7 +25,20 @@ def start_log(quiet: bool = False) -> None:
     level = logging.WARNING if quiet or sys.stderr.isatty() else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Plain(handler.formatter))
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _Plain(logging.Formatter):
+    """Another's lines without what a terminal would obey: much of what is logged was written by models and servers."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return UNSEEN.sub("", self._inner.format(record))
 
 
 class Progress(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = tuple[int, dict[str, str], str]
-"""Status, headers and body of one reply."""
+Answer = tuple[int, dict[str, str], str | bytes]
+"""Status, headers and body of one reply. A body shorter than its headers say is never finished."""
 
 
 class ScriptedServer:
@@ -20,6 +21,7 @@ class ScriptedServer:
         self.script = list(script)
         self.seen: list[tuple[str, dict[str, Any], str]] = []
         """Path, body and authorization of each request."""
+        self.over = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,11 +29,16 @@ class ScriptedServer:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 server.seen.append((self.path, body, self.headers.get("authorization", "")))
                 status, headers, text = server.script[min(len(server.seen), len(server.script)) - 1]
+                body = text if isinstance(text, bytes) else text.encode()
                 self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(text.encode()))}.items():
+                for name, value in {"content-length": str(len(body)), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(text.encode())
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client had enough
+                    self.wfile.write(body)
+                    if int(headers.get("content-length", 0)) > len(body):
+                        self.wfile.flush()
+                        server.over.wait()  # the rest never comes
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -52,6 +59,7 @@ def serving(*script: Answer) -> Iterator[ScriptedServer]:
     try:
         yield server
     finally:
+        server.over.set()
         server.http.shutdown()
         thread.join()
         server.http.server_close()

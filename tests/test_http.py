@@ -1,11 +1,12 @@
 import asyncio
+import gzip
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from seal_ray.http import ChatClient, EndpointError, Reply, _retry_after
+from seal_ray.http import LONGEST_BODY, ChatClient, EndpointError, Reply, _retry_after
 from seal_ray.types import DataError, Message, UserError
 from tests.servers import Answer, ScriptedServer, ok, serving
 
@@ -65,6 +66,12 @@ def test_a_plain_text_is_continued(server: ScriptedServer) -> None:
         (200, {}, "[]"),
         (200, {}, '{"choices": []}'),
         ok({"choices": [{"message": {"content": None}}]}),
+        (200, {}, b"\xff\xfe no UTF-8"),
+        (200, {"content-encoding": "gzip"}, "not compressed"),
+        (200, {"content-encoding": "gzip"}, gzip.compress(b" " * 100_000_000)),
+        (200, {}, '{"choices": ' + "[" * 100_000),
+        (200, {}, '{"choices": [' + "9" * 10_000 + "]}"),
+        (200, {}, " " * (LONGEST_BODY + 1)),
     ],
 )
 def test_passing_trouble_is_retried(server: ScriptedServer, trouble: Answer) -> None:
@@ -78,8 +85,37 @@ def test_lasting_trouble_ends_after_a_bounded_number_of_tries(server: ScriptedSe
     server.script = [(503, {}, KEY)]
     with pytest.raises(EndpointError, match="HTTP 503, in all 3 tries") as caught:
         use(server, hello, retries=2)
-    assert len(server.seen) == 3
+    assert len(server.seen) == 4, "and one small request, to see whether the server answers anything"
     assert KEY not in str(caught.value)
+
+
+def test_a_request_on_which_the_server_fails_while_it_answers_others_is_a_failure_of_that_request(
+    server: ScriptedServer,
+) -> None:
+    server.script = [(500, {}, ""), (500, {}, ""), ok(GOOD)]
+    with pytest.raises(DataError, match="HTTP 500, in all 2 tries, while another request was answered"):
+        use(server, hello, retries=1)
+
+
+def test_a_reply_that_trickles_in_for_ever_ends_with_the_deadline(server: ScriptedServer) -> None:
+    server.script = [(200, {"content-length": "100000"}, " "), ok(GOOD)]
+    reply, usage = use(server, hello, timeout=0.2)
+    assert (reply.text, usage.retries) == ("hello", 1)
+
+
+def test_what_a_server_says_is_shown_without_what_a_terminal_would_obey(server: ScriptedServer) -> None:
+    server.script = [(400, {"content-type": "text/plain; charset=no-such"}, "\x1b]0;title\x07 \u202eevil\x00\nline")]
+    with pytest.raises(DataError, match=r"refused \(HTTP 400\): ]0;title evil line$"):
+        use(server, hello)
+
+
+def test_half_a_character_becomes_one_that_can_be_kept_and_odd_token_counts_count_as_none(
+    server: ScriptedServer,
+) -> None:
+    usage = '"usage": {"prompt_tokens": 1e999, "completion_tokens": ' + "9" * 40 + "}"
+    server.script = [(200, {}, '{"choices": [{"text": "a \\ud800 b \\ud83d\\ude00"}], ' + usage + "}")]
+    reply, _ = use(server, hello)
+    assert reply == Reply("a \ufffd b \U0001f600", "stop", 0, 0)
 
 
 def test_a_server_that_is_not_there_is_an_infrastructure_failure(server: ScriptedServer) -> None:
@@ -147,3 +183,5 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert _retry_after("Fri, 01 Jan 2100 00:00:00 GMT") > 1e6
     assert _retry_after("Fri, 01 Jan 1999 00:00:00 GMT") == 0.0
     assert _retry_after("soon") == 0.0
+    for odd in ("nan", "-5", "9" * 400, "\x00", "Fri, 99 Foo 99999 99:99:99 +9999", "()()", "1 2"):
+        assert _retry_after(odd) >= 0.0

@@ -5,20 +5,14 @@ Escaping is the template's; this is about characters that no escaping makes harm
 
 from __future__ import annotations
 
-import json
-import re
-
 from markupsafe import escape
 
-# Control characters but newline and tab; marks that reverse or hide the text around them; line separators.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff]"
-)
+from seal_ray.plain import UNSEEN, decoded
 
 
 def shown(text: str, limit: int) -> str:
     """At most `limit` characters, unseen ones spelt out, and a cut said so."""
-    clean = _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text[:limit].replace("\r\n", "\n"))
+    clean = UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text[:limit].replace("\r\n", "\n"))
     if max(len(text), len(clean)) <= limit:
         return clean
     return f"{clean[:limit].rstrip()} … [cut here; {len(text):,} characters in all]"
@@ -28,7 +22,7 @@ def prompt_text(prompt: str) -> str:
     """A journalled prompt as one text; a chat has its turns named."""
     if prompt.startswith("[{"):
         try:
-            return "\n\n".join(f"{turn['role']}:\n{turn['content']}" for turn in json.loads(prompt))
+            return "\n\n".join(f"{turn['role']}:\n{turn['content']}" for turn in decoded(prompt))
         except (ValueError, KeyError, TypeError):
             pass  # a plain prompt that only looks like a chat
     return prompt

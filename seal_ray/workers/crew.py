@@ -14,6 +14,7 @@ import ray
 
 from seal_ray.config import Config
 from seal_ray.models import resolve
+from seal_ray.patience import Patience
 from seal_ray.types import (
     Completion,
     Failure,
@@ -86,6 +87,7 @@ class Crew:
         )
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._workers, self._engine, self._on_span = workers, engine, on_span
+        self._patience = Patience(config.sampling.patience, "sampling.patience")
         self._spans: list[Span] = []
         """Since the split was last looked at."""
 
@@ -113,8 +115,9 @@ class Crew:
         await self.samplers.broadcast("set_policy", version, shared, checked)
 
     async def sample(self, request: SampleRequest) -> Completion:
+        """An endpoint that is away is waited for here, where it can be said."""
         try:
-            return await self._timed("sample", self.samplers, "sample", request)
+            return await self._patience.until_answered(lambda: self._timed("sample", self.samplers, "sample", request))
         except Poisoned as error:
             return Completion("", 0, finished=False, refused=f"set aside: {error}")
 

@@ -15,6 +15,7 @@ import ray
 
 from seal_ray.config import Config
 from seal_ray.models import at_hand
+from seal_ray.plain import kept, one_line
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import check
@@ -42,6 +43,8 @@ class EngineSpec:
     endpoint: str = ""
     endpoint_model: str = ""
     key_env: str = ""
+    timeout: float = 0.0
+    """Seconds after which a request to the endpoint has failed."""
 
     @classmethod
     def of(cls, config: Config) -> EngineSpec:
@@ -73,6 +76,7 @@ class EngineSpec:
             sampling.endpoint,
             sampling.endpoint_model,
             sampling.key_env,
+            sampling.timeout,
         )
 
     def dtype(self, of_model: str) -> str:
@@ -112,10 +116,10 @@ class Sampler(Beating):
         try:
             completion = await self._engine.sample(request)
         except DataError as error:
-            return Completion("", 0, finished=False, refused=str(error), worker=self._name)
+            return Completion("", 0, finished=False, refused=one_line(str(error)), worker=self._name)
         finally:
             self.beat()
-        return replace(completion, worker=self._name)
+        return replace(completion, text=kept(completion.text), worker=self._name)
 
     async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[Completion, ...]:
         """A trained trial's questions, asked here instead of in the bank."""
@@ -125,10 +129,10 @@ class Sampler(Beating):
         try:
             answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
         except DataError as error:
-            answers = [Completion("", 0, finished=False, refused=str(error))]
+            answers = [Completion("", 0, finished=False, refused=one_line(str(error)))]
         finally:
             self.beat()
-        return tuple(replace(answer, worker=self._name) for answer in answers)
+        return tuple(replace(answer, text=kept(answer.text), worker=self._name) for answer in answers)
 
     @ray.method(concurrency_group=GROUP)
     async def pulse(self) -> int:
@@ -140,6 +144,8 @@ class Sampler(Beating):
         await self._engine.close()
 
 
+_ENDPOINT_RETRIES = 3
+"""Few: an endpoint that is away is waited for by the driver, which can say so."""
 _TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01}
 """Nats per token that rounding may put between an engine and the bank."""
 
@@ -162,7 +168,10 @@ async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]
         from seal_ray.http import ChatClient
         from seal_ray.workers.engines.endpoint import EndpointEngine
 
-        return EndpointEngine(ChatClient(spec.endpoint, spec.endpoint_model, key_env=spec.key_env))
+        client = ChatClient(
+            spec.endpoint, spec.endpoint_model, spec.key_env, timeout=spec.timeout, retries=_ENDPOINT_RETRIES
+        )
+        return EndpointEngine(client)
     from seal_ray.workers.engines.transformers import TransformersEngine
 
     return await TransformersEngine.start(model, feel)

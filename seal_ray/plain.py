@@ -1,0 +1,46 @@
+"""Text that others wrote, made fit to be kept and to be shown: a model, a server or a file may hold anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
+"""Control characters but newline and tab; marks that reverse or hide the text around them; line separators; and halves
+of characters, which no file can hold."""
+SHOWN = 300
+
+
+def kept(text: str) -> str:
+    """The text as every file can hold it: halves of characters become U+FFFD, all else stays."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def one_line(text: str, limit: int = SHOWN) -> str:
+    """The start of a text on one line, without anything that a terminal would obey."""
+    line = UNSEEN.sub("", " ".join(text[: 4 * limit].split()))
+    return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[:limit].rstrip()} …"
+
+
+def decoded(text: str | bytes) -> Any:
+    """What a JSON text stands for. `ValueError` for any that is none, however deep, large or long its parts are."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def first_decoded(text: str, start: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins there, and where it ends; `ValueError` as above."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+_DECODER = json.JSONDecoder()
