@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seal_ray import patience
 from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
@@ -20,7 +21,8 @@ class Judge:
     """Asks a model behind an OpenAI-compatible endpoint; requests run at once, up to a bound, and are retried.
 
     Equal answers are asked about once, also across runs when a cache file is given. An empty answer is a no
-    without asking. When the endpoint stays away, the error is raised once every other verdict is in the cache.
+    without asking. An endpoint that is away is waited for; when it stays away, or will not judge some answer, the error
+    is raised once every other verdict is in the cache.
     """
 
     class Options(BaseModel):
@@ -36,6 +38,8 @@ class Judge:
         retries: Practical[int] = Field(6, ge=0)
         backoff: Practical[float] = Field(1.0, gt=0)
         """Seconds before the first retry; doubled each time, with jitter."""
+        patience: Practical[float] = Field(patience.SECONDS, ge=0)
+        """Seconds that the endpoint may be away before the run ends; the same command continues it."""
         cache: WrittenPath = ""
         """A JSONL file of verdicts, kept across runs."""
         params: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
@@ -55,6 +59,7 @@ class Judge:
             options.retries,
             options.backoff,
         )
+        self._patience = patience.Patience(options.patience, "grading.options.patience")
         self._cache = VerdictCache(options.cache)
         self._asked: dict[str, asyncio.Future[bool]] = {}
         self.from_cache = 0
@@ -94,7 +99,8 @@ class Judge:
         return await asyncio.shield(self._asked[key])
 
     async def _ask(self, key: str, text: str) -> bool:
-        reply = await self._client.chat([Message("user", text)], **self._options.params)
+        turns = [Message("user", text)]
+        reply = await self._patience.until_answered(lambda: self._client.chat(turns, **self._options.params))
         said = verdict(reply.text)
         self._cache.put(key, said)
         return said

@@ -7,6 +7,7 @@ is what one try comes to, then the answer is judged: right when it ends with `ri
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any]) -> None:
         asked = body["messages"][-1]["content"]
-        answer = asked.partition("Answer to judge: ")[2].rpartition("\n\n")[0]
+        bounded = re.search(r"^BEGIN ANSWER (\w+)\n(.*)\nEND ANSWER \1$", asked, re.MULTILINE | re.DOTALL)
+        answer = bounded[2] if bounded else asked
         with self.server.lock:
             attempt = self.server.tries[answer]
             self.server.tries[answer] += 1
