@@ -18,6 +18,7 @@ from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.known import SCREENING, Known, Place, candidate_of, completion_of, filled, known_of
 from seal_ray.names import Names
+from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
 from seal_ray.types import (
@@ -87,7 +88,7 @@ class Lab:
         async def candidate(task: Task, index: int) -> Candidate:
             edit = await self._sample(task, index, stage)
             if not with_rewards:
-                return Candidate(edit, problem=self._problem(task, edit))
+                return Candidate(edit, problem=await self._problem(task, edit))
             place = Place(stage, "self-edits", task.id, index)
             return candidate_of(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
 
@@ -169,7 +170,7 @@ class Lab:
         """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
         edit, seed = await self._sample(task, 0, stage), self._trial_seed(task, 0)
         try:
-            return self._trial(task, self._recipe(task, edit, seed), seed, ())
+            return self._trial(task, await self._recipe(task, edit, seed), seed, ())
         except DataError as error:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
@@ -217,8 +218,7 @@ class Lab:
         answers = iter(whole.answers)
         for task, key in zip(tasks, keys, strict=True):
             mine = tuple(next(answers) for _ in self._domain.questions(task))
-            grade = await self._domain.grade(task, mine)
-            self._record(replace(whole, key=key, answers=mine, verdicts=grade.verdicts, reward=grade.reward))
+            self._record(await self._graded(replace(whole, key=key, answers=mine), task))
 
     def warn(self, what: str, outcome: Outcome) -> None:
         """Say it once, however many trials it is true of."""
@@ -253,27 +253,28 @@ class Lab:
             self._progress.advance(f"{stage}: self-edits")
         return filled(edit, written)
 
-    def _problem(self, task: Task, edit: SelfEdit) -> str:
+    async def _problem(self, task: Task, edit: SelfEdit) -> str:
         """Why a self-edit cannot be tried, when it cannot."""
         try:
-            self._recipe(task, edit, self._trial_seed(task, 0))
+            await self._recipe(task, edit, self._trial_seed(task, 0))
         except DataError as error:
             return str(error)
         return ""
 
-    def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
+    async def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
+        """Parsed beside the event loop: a long text must not keep the workers waiting."""
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
-        return self._domain.recipe(task, edit.completion, seed)
+        return await asyncio.to_thread(self._domain.recipe, task, edit.completion, seed)
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> Known:
         """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
         seed = self._trial_seed(task, replicate)
         try:
-            recipe = self._recipe(task, edit, seed)
+            recipe = await self._recipe(task, edit, seed)
         except DataError as error:
             key = content_key("unusable", edit.key, seed)
-            outcome = Outcome(key, reward=0.0, failure=Failure("data", str(error)))
+            outcome = Outcome(key, reward=0.0, failure=Failure("data", one_line(str(error))))
             self._plan(place, replicate, key, seed, "")
             self._record(outcome)
             self._advance(place)
@@ -295,17 +296,16 @@ class Lab:
     async def _do(self, trial: Trial, key: str, task: Task) -> None:
         outcome = replace(await self._crew.attempt(trial), key=key)
         self.warn(task.id, outcome)
-        if outcome.failure:
-            outcome = replace(outcome, reward=0.0)
-        else:
-            outcome = await self._graded(outcome, task)
-        self._record(outcome)
+        self._record(replace(outcome, reward=0.0) if outcome.failure else await self._graded(outcome, task))
 
     async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
         if self._by_likelihood:
             reward = fmean(math.exp(value) for value in outcome.log_likelihoods)
             return replace(outcome, reward=reward)
-        grade = await self._domain.grade(task, outcome.answers)
+        try:
+            grade = await self._domain.grade(task, outcome.answers)
+        except DataError as error:
+            return replace(outcome, reward=0.0, failure=Failure("data", f"not graded: {one_line(str(error))}"))
         return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
 
     @property

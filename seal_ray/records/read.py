@@ -6,12 +6,12 @@ Ranked or evaluated rounds (`articles` with verdicts), sampled completions (a li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seal_ray.plain import decoded, kept, one_line
 from seal_ray.types import UserError
 
 
@@ -72,13 +72,17 @@ def read_record(path: str | Path) -> Record:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
         if path.suffix == ".jsonl":
-            return _kept([json.loads(line) for line in text.splitlines() if line.strip()])
-        data = json.loads(text)
+            data = [decoded(line) for line in text.split("\n") if line.strip()]
+        else:
+            data = decoded(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {one_line(str(error))}") from None
+    try:
+        if path.suffix == ".jsonl":
+            return _kept(data)
         return _round(data) if isinstance(data, dict) else _sampled(data)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"{type(error).__name__}: {error}"
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        problem = one_line(f"{type(error).__name__}: {error}")
         expected = "a ranked round, sampled completions, or rows of prompt and completion"
         raise UserError(f"{path}: not a recorded round ({problem}); expected {expected}") from None
 
@@ -90,21 +94,23 @@ def _round(data: Mapping[str, Any]) -> Record:
 
 def _passage(article: Mapping[str, Any]) -> Passage:
     completions = tuple(
-        Completion(entry["text"], tuple(_verdict(row) for row in entry.get("questions", ())), entry.get("stats", {}))
+        Completion(
+            _text(entry["text"]), tuple(_verdict(row) for row in entry.get("questions", ())), entry.get("stats", {})
+        )
         for entry in article["completions"]
     )
     asked = {(row.question, row.gold): None for completion in completions for row in completion.verdicts}
-    title, context, prompt = article["title"], article["context"], article.get("prompt", "")
+    title, context, prompt = _text(article["title"]), _text(article["context"]), _text(article.get("prompt", ""))
     return Passage(title, context, prompt, completions, tuple(asked), article.get("stats", {}))
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict:
     return Verdict(
         rep=int(row.get("rep", 0)),
-        question=row["question"],
-        gold=row["answer"],
-        baseline_answer=row["baseline_answer"],
-        adapter_answer=row["adapter_answer"],
+        question=_text(row["question"]),
+        gold=_text(row["answer"]),
+        baseline_answer=_text(row["baseline_answer"]),
+        adapter_answer=_text(row["adapter_answer"]),
         baseline_correct=bool(row["baseline_correct"]),
         adapter_correct=bool(row["adapter_correct"]),
     )
@@ -115,10 +121,17 @@ def _sampled(entries: list[Mapping[str, Any]]) -> Record:
 
 
 def _sampled_passage(entry: Mapping[str, Any]) -> Passage:
-    questions = tuple((row["question"], row["answer"]) for row in entry["questions"])
-    completions = tuple(Completion(text) for text in entry["completions"])
-    return Passage(entry["title"], entry["context"], entry.get("prompt", ""), completions, questions)
+    questions = tuple((_text(row["question"]), _text(row["answer"])) for row in entry["questions"])
+    completions = tuple(Completion(_text(text)) for text in entry["completions"])
+    title, context, prompt = (_text(entry.get(name, "")) for name in ("title", "context", "prompt"))
+    return Passage(title, context, prompt, completions, questions)
 
 
 def _kept(rows: list[Mapping[str, Any]]) -> Record:
-    return Record(tuple(Passage("", "", row["prompt"], (Completion(row["completion"]),)) for row in rows))
+    return Record(tuple(Passage("", "", _text(row["prompt"]), (Completion(_text(row["completion"])),)) for row in rows))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a text should be")
+    return kept(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -203,7 +204,7 @@ class Arc:
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         """A verdict for each view's own prediction; the reward is for the votes."""
-        found = describe(_arc(task), answers)
+        found = await asyncio.to_thread(describe, _arc(task), answers)
         return Grade(found.verdicts, sum(found.solved) / len(found.solved))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from seal_ray.plain import first_decoded, one_line
 from seal_ray.types import DataError, LoraSpec
 
 SWITCHES = ("basic", "size", "chain", "repeat")
@@ -85,13 +86,13 @@ def parse(text: str, extras: Sequence[Extra] = ()) -> Edit:
     if start < 0:
         raise DataError("self-edit: no JSON object in it")
     try:
-        found, _ = json.JSONDecoder().raw_decode(text, start)
+        found, _ = first_decoded(text, start)
     except ValueError as error:
         raise DataError(f"self-edit: not valid JSON: {error}") from None
     wanted = schema(extras)["properties"]
     for name in found:
         if name not in wanted:
-            raise DataError(f"self-edit: unknown key {name!r}; known: {', '.join(wanted)}")
+            raise DataError(f"self-edit: unknown key {_cut(name)}; known: {', '.join(wanted)}")
     for name, rule in wanted.items():
         if name not in found:
             raise DataError(f"self-edit: {name!r} is missing")
@@ -102,13 +103,17 @@ def parse(text: str, extras: Sequence[Extra] = ()) -> Edit:
 def _check(name: str, value: Any, rule: dict[str, Any]) -> None:
     if "enum" in rule:
         if value not in rule["enum"]:
-            raise DataError(f"self-edit: {name!r} is {value!r}, not one of {', '.join(rule['enum'])}")
+            raise DataError(f"self-edit: {name!r} is {_cut(value)}, not one of {', '.join(rule['enum'])}")
         return
     kinds: dict[str, tuple[type, ...]] = {"boolean": (bool,), "integer": (int,), "number": (int, float)}
     if type(value) not in kinds[rule["type"]]:
-        raise DataError(f"self-edit: {name!r} is {value!r}, not a {rule['type']}")
+        raise DataError(f"self-edit: {name!r} is {_cut(value)}, not a {rule['type']}")
     if "minimum" in rule and not rule["minimum"] <= value <= rule["maximum"]:
-        raise DataError(f"self-edit: {name!r} is {value}, out of range {rule['minimum']} to {rule['maximum']}")
+        raise DataError(f"self-edit: {name!r} is {_cut(value)}, out of range {rule['minimum']} to {rule['maximum']}")
+
+
+def _cut(value: Any) -> str:
+    return one_line(repr(value), 60)
 
 
 def _range(kind: str, bounds: tuple[float, float]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from seal_ray.domains.arc.grids import Grid, as_grid, to_array
 from seal_ray.domains.arc.messages import chat, demonstration, reply
+from seal_ray.plain import decoded, kept
 from seal_ray.types import DataError, Question, Task, UserError
 
 
@@ -41,6 +42,7 @@ def load_tasks(path: str | Path, solutions: str | Path = "", need_solutions: boo
             raise UserError(f"{path}: no .json file in this folder")
     else:
         found = _mapping(path)
+    found = {kept(name): body for name, body in found.items()}
     answers = _mapping(Path(solutions)) if solutions else {}
     if answers and not answers.keys() & found.keys():
         raise UserError(f"{solutions}: solutions for other tasks ({next(iter(answers))}, …) than those in {path}")
@@ -60,7 +62,7 @@ def _task(name: str, body: Any, answers: Any, need_solutions: bool) -> ArcTask:
     ]
     tests = [_side(pair, "input", f"{where}: test {i}") for i, pair in enumerate(body["test"], 1)]
     if answers is None:
-        answers = [pair.get("output") for pair in body["test"]]
+        answers = [pair.get("output") for pair in body["test"]]  # pairs are objects, or they had no input
     if not isinstance(answers, list) or len(answers) != len(tests):
         raise DataError(f"{where}: needs one solution for each of {len(tests)} test inputs")
     missing = [i for i, answer in enumerate(answers, 1) if answer is None]
@@ -116,7 +118,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return decoded(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:

@@ -16,7 +16,10 @@ END = "#"
 
 Grid = tuple[tuple[int, ...], ...]
 
-_ROW = re.compile(r"\s*,?\s*\[([\d,\s]*)\]")
+# What was skipped is not given back (`*+`): trying it again in parts would take the square of its length.
+_ROW = re.compile(r"\s*+,?\s*+\[([\d,\s]*+)\]")
+_CLOSE = re.compile(r"\s*+,?\s*+\]")
+_NO_COLOUR = COLOURS
 
 
 def as_grid(rows: Any, where: str) -> Grid:
@@ -67,9 +70,12 @@ def read_grid(text: str) -> Grid | None:
     rows: list[list[int]] = []
     place = start.end()
     while match := _ROW.match(text, place):
-        rows.append([int(cell) for cell in re.findall(r"\d+", match[1])])
+        cells = re.findall(r"\d+", match[1])
+        if len(cells) > MAX_SIDE or len(rows) == MAX_SIDE:
+            return None
+        rows.append([int(cell) if len(cell) <= 4 else _NO_COLOUR for cell in cells])
         place = match.end()
-    if not re.match(r"\s*,?\s*\]", text[place:]):
+    if not _CLOSE.match(text, place):
         return None  # cut off or broken inside a row: nothing to trust
     try:
         return as_grid(rows, "answer")

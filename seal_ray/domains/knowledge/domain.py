@@ -42,6 +42,8 @@ SYNTHETIC = "synthetic questions"
 """Family of tasks whose questions a model wrote; shown in every table."""
 MAX_COMPLETION = 50_000
 """Characters. The longest completion a policy is let write (8,192 tokens) stays well below; longer ones ran wild."""
+MAX_LINES = 2_000
+"""Each may become a text to train on, epoch after epoch; the longest completion has several tokens a line."""
 ANOTHER_MODEL = "self-edits by another model"
 
 
@@ -210,6 +212,9 @@ class Knowledge:
             said = said.removeprefix(shown).strip()
             if not said:
                 raise DataError(f"{task.id}: the self-edit only repeats the prompt")
+        lines = said.count("\n") + 1
+        if lines > MAX_LINES:
+            raise DataError(f"{task.id}: the self-edit has {lines} lines, more than {MAX_LINES}")
         options, pairs = self.options, self.style.pairs
         texts = training_texts(task.title, "", said, split_newlines=options.split_newlines, pairs=pairs)[:-1]
         if not texts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from seal_ray.plain import kept
 from seal_ray.types import UserError, content_key
 
 
@@ -64,8 +65,12 @@ def _joined(rows: list[tuple[str, Any]]) -> Iterator[Passage]:
 
 def _whole(where: str, row: Mapping[str, Any]) -> Iterator[Passage]:
     if "paragraphs" in row:
+        if not isinstance(row["paragraphs"], list | tuple):
+            raise UserError(f'{where}: "paragraphs" is {type(row["paragraphs"]).__name__}, expected a list')
         for number, paragraph in enumerate(row["paragraphs"], start=1):
             place = f"{where}, paragraph {number}"
+            if not isinstance(paragraph, Mapping):
+                raise UserError(f"{place}: expected an object with a context, found {type(paragraph).__name__}")
             yield from _asked(place, {"title": row.get("title", ""), **paragraph}, paragraph.get("qas"))
     else:
         yield from _asked(where, row, row.get("questions", row.get("qas")))
@@ -77,7 +82,10 @@ def _asked(where: str, row: Mapping[str, Any], questions: Any) -> Iterator[Passa
         yield Passage(_title(row), context)
         return
     if isinstance(questions, Mapping):  # a column of structs that was stored as a struct of columns
-        questions = [dict(zip(questions, values, strict=True)) for values in zip(*questions.values(), strict=True)]
+        columns = list(questions.values())
+        if not all(isinstance(column, list | tuple) for column in columns) or len({len(c) for c in columns}) > 1:
+            raise UserError(f'{where}: "questions" holds columns of unlike length; give a list of questions')
+        questions = [dict(zip(questions, values, strict=True)) for values in zip(*columns, strict=True)]
     if not isinstance(questions, list | tuple):
         raise UserError(f'{where}: "questions" is {type(questions).__name__}, expected a list')
     if not questions:
@@ -95,7 +103,7 @@ def _pair(where: str, row: Any) -> tuple[str, str] | None:
     answers = row.get("answer", row.get("answers"))
     if isinstance(answers, Mapping):  # SQuAD on the hub: {"text": [...], "answer_start": [...]}
         answers = answers.get("text")
-    if isinstance(answers, str):
+    if answers is not None and not isinstance(answers, list | tuple):
         answers = [answers]
     texts = [_answer_text(where, answer) for answer in (answers if answers is not None else [])]
     if not texts and (row.get("is_impossible") or (answers is not None and "answers" in row)):
@@ -103,7 +111,7 @@ def _pair(where: str, row: Any) -> tuple[str, str] | None:
     gold = next((text.strip() for text in texts if text.strip()), "")
     if not gold:
         raise UserError(f'{where}: the answer is empty; give the text that counts as right as "answer"')
-    return row["question"].strip(), gold
+    return kept(row["question"].strip()), kept(gold)
 
 
 def _answer_text(where: str, answer: Any) -> str:
@@ -116,7 +124,7 @@ def _answer_text(where: str, answer: Any) -> str:
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    return str(row.get("title") or "").replace("_", " ").strip()
+    return kept(str(row.get("title") or "").replace("_", " ").strip())
 
 
 def _context(where: str, row: Mapping[str, Any]) -> str:
@@ -125,4 +133,4 @@ def _context(where: str, row: Mapping[str, Any]) -> str:
         raise UserError(f'{where}: no "context"; every passage needs its text there')
     if not context.strip():
         raise UserError(f'{where}: "context" is empty; give the passage, or remove the entry')
-    return context
+    return kept(context)

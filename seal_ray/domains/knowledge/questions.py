@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from seal_ray.types import DataError, Message, Prompt
 
@@ -11,10 +12,9 @@ _TASK = (
     "from the passage. Each question makes sense without the passage and has one right answer. Write each as two "
     'lines: "Question 1: …", then "Answer: …".'
 )
-_PAIR = re.compile(
-    r"(?:^|\n)\W*(?:Question|Q)\W*\d*\W*[:.]\s*(?P<question>\S.*?)\s*\n\W*(?:Answer|A)\W*\d*\W*:\s*(?P<answer>\S[^\n]*)",
-    re.IGNORECASE,
-)
+# Marks and numbers around a label are bounded: unbounded ones next to each other take the square of their length.
+_QUESTION = re.compile(r"\W{0,8}(?:Question|Q)\W{0,4}\d{0,4}\W{0,4}?[:.](?P<text>.*)", re.IGNORECASE)
+_ANSWER = re.compile(r"\W{0,8}(?:Answer|A)\W{0,4}\d{0,4}\W{0,4}?:(?P<text>.*)", re.IGNORECASE)
 _LONGEST_ANSWER = 200
 
 
@@ -26,12 +26,35 @@ def question_prompt(title: str, context: str, chat: bool, count: int = 5) -> Pro
 
 def parse_questions(completion: str, count: int = 5) -> tuple[tuple[str, str], ...]:
     """Question and answer pairs of a completion, at most `count`; `DataError` when there is none."""
-    text = completion if _PAIR.match(completion.lstrip()) else f"Question 1: {completion.lstrip()}"
+    lines = [line.strip() for line in completion.splitlines() if line.strip()]
+    if lines and not _QUESTION.match(lines[0]):
+        lines[0] = f"Question 1: {lines[0]}"  # the prompt ends with that label
     pairs: dict[str, str] = {}
-    for match in _PAIR.finditer(text):
-        question, answer = match["question"].strip(), match["answer"].strip()
-        if question.endswith("?") and len(answer) <= _LONGEST_ANSWER:
-            pairs.setdefault(question, answer)
+    question = ""
+    for label, text in _labelled(lines):
+        if label == "question":
+            question = text
+        elif label == "answer" and question.endswith("?") and text and len(text) <= _LONGEST_ANSWER:
+            pairs.setdefault(question, text)
+            question = ""
+        else:
+            question = ""
     if not pairs:
         raise DataError("the completion holds no question with an answer")
     return tuple(pairs.items())[:count]
+
+
+def _labelled(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each line with what it is; the text of a label that stands alone is the line after it."""
+    waiting = ""
+    for line in lines:
+        question, answer = _QUESTION.match(line), _ANSWER.match(line)
+        found = question or answer
+        if found is None:
+            yield waiting, line
+            waiting = ""
+            continue
+        label, text = ("question" if question else "answer"), found["text"].strip()
+        waiting = "" if text else label
+        if text:
+            yield label, text

@@ -8,7 +8,6 @@ passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage, from_rows
 from seal_ray.hub import DATASET, dataset_parts
+from seal_ray.plain import decoded, first_decoded
 from seal_ray.types import UserError
 
 HUB = DATASET
@@ -71,14 +71,14 @@ def _json_lines(path: Path) -> Rows:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
-                    yield f"{path}:{number}", json.loads(line)
-                except json.JSONDecodeError as error:
+                    yield f"{path}:{number}", decoded(line)
+                except ValueError as error:
                     raise UserError(f"{path}:{number}: not valid JSON: {error}") from None
 
 
 def _json(path: Path) -> Rows:
     """The entries of the file's first list, decoded one by one: a large file never stands in memory whole."""
-    decode, number = json.JSONDecoder().raw_decode, 0
+    number = 0
     with path.open(encoding="utf-8") as file:
         text = file.read(_CHUNK)
         at = _list_start(path, text)
@@ -87,12 +87,12 @@ def _json(path: Path) -> Rows:
             if text.startswith("]", at):
                 return
             try:
-                entry, at = decode(text, at)
-            except json.JSONDecodeError as error:
+                entry, at = first_decoded(text, at)
+            except ValueError as error:
                 # Reads at least as much again as is held, so that a long entry is not scanned over and over.
                 more = file.read(max(_CHUNK, len(text) - at))
                 if not more:
-                    raise UserError(f"{path}: entry {number + 1}: not valid JSON: {error.msg}") from None
+                    raise UserError(f"{path}: entry {number + 1}: not valid JSON: {error}") from None
                 text, at = text[at:] + more, 0
                 continue
             number += 1
