@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,11 +31,15 @@ class Exact:
     """Right when the answer is the gold answer, case, punctuation and articles aside."""
 
     async def grade(self, items: Sequence[Item]) -> list[float]:
-        return [float(bool(item.answer.strip()) and normalized(item.gold) == normalized(item.answer)) for item in items]
+        return await asyncio.to_thread(lambda: [self._verdict(item) for item in items])
+
+    @staticmethod
+    def _verdict(item: Item) -> float:
+        return float(bool(item.answer.strip()) and normalized(item.gold) == normalized(item.answer))
 
 
 class F1:
     """The overlap of words with the gold answer, between 0 and 1."""
 
     async def grade(self, items: Sequence[Item]) -> list[float]:
-        return [f1(item.gold, item.answer) for item in items]
+        return await asyncio.to_thread(lambda: [f1(item.gold, item.answer) for item in items])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from seal_ray.grading.base import Item
+from seal_ray.grading.manner import bounded, manner, texture
 from seal_ray.grading.matching import FOUND, best_match, longest_run, match, trigram_share
 from seal_ray.grading.quantities import FAR, distance, months, share_of_years_met, units_differ, values
 from seal_ray.grading.text import folded, normalized, stem, words
@@ -133,11 +134,14 @@ class _Case:
         return sum(best_match(name, self.gold_content) < 0.5 for name in names)
 
 
-def features(item: Item, rarity: Rarity) -> dict[str, float]:
-    """The features by name; the weights are for these."""
+def features(item: Item, rarity: Rarity) -> tuple[dict[str, float], dict[str, float]]:
+    """What the answer says and how it says it, by name; the weights are for these."""
+    item = bounded(item)
     item = replace(item, question=_undotted(item.question), gold=_undotted(item.gold), answer=_undotted(item.answer))
     case = _Case(replace(item, answer=_spelled_out(item)), rarity)
-    return {**_overlap(case), **_sentences(case), **_order(case), **_numbers(case), **_names(case), **_manner(case)}
+    found = {**_overlap(case), **_sentences(case), **_order(case), **_numbers(case), **_names(case), **_manner(case)}
+    found |= texture(case.item.answer, case.given, LITTLE, rarity)
+    return found, manner(found, len(set(case.new) - set(case.gold_content)))
 
 
 def _undotted(text: str) -> str:

@@ -4,7 +4,9 @@
     python -m seal_ray.grading.fit RECORDS... --cross-validate --repeats 5
 
 Logistic regression with an L2 penalty on standardised features, by Newton's method. Each distinct answer counts by the
-square root of how often it was recorded. Cross-validation leaves whole passages out and reports the verdicts on them.
+square root of how often it was recorded. Beside the recorded answers stand lures (`adversary.py`): they count a little
+for what is right, and much for what is an answer at all. Cross-validation leaves whole passages out and reports the
+verdicts on them, and on lures made from them by another seed.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from seal_ray.grading.adversary import KINDS, Lure, Passage, lures
 from seal_ray.grading.agreement import Row, agreement, recorded_rows
+from seal_ray.grading.base import Item
 from seal_ray.grading.features import features, rarities
 from seal_ray.records.read import read_record
 from seal_ray.types import UserError
@@ -28,6 +34,16 @@ from seal_ray.types import UserError
 PENALTY = 10.0
 """From 10 to 20 the agreement on passages left out is the same, on average over ways of folding; 40 is too much."""
 FOLDS = 10
+LURES, LURES_ASKED = 40, 15
+"""Of each kind and length, to learn from and to be asked about."""
+LURE_WEIGHT = 0.06
+"""Of all lures together beside all recorded answers, for what is right."""
+LURE_COUNT = 1.0
+"""Of one lure beside one recorded answer, for what is an answer at all."""
+HOLDS = 0.3
+"""Share of the gold answer from which on it is a question whether something is an answer at all."""
+STEEPER, STRICTER = 4.0, 2.0
+"""That is decided more sharply than it was learnt, and more strictly: what is surely an answer keeps its verdict."""
 
 
 class Fitted:
@@ -59,48 +75,124 @@ def _newton(x_NF: np.ndarray, right_N: np.ndarray, weight_N: np.ndarray) -> np.n
     raise RuntimeError("the fit did not converge in 50 steps")
 
 
+class Verdict:
+    """What is right, times what is an answer at all."""
+
+    def __init__(self, said: Fitted, how: Fitted) -> None:
+        how.weights, how.bias = STEEPER * how.weights, STEEPER * how.bias - STRICTER
+        self.said, self.how = said, how
+
+    def __call__(self, table: Table) -> np.ndarray:
+        return self.said(table.said_NF) * self.how(table.how_NF)
+
+
+class Table:
+    """The features of some answers, a row each."""
+
+    def __init__(self, items: Sequence[Item], rarity: dict[str, float]) -> None:
+        found = [features(item, rarity) for item in items]
+        self.said_names, self.how_names = (list(each) for each in found[0])
+        self.said_NF = np.array([list(said.values()) for said, _ in found])
+        self.how_NF = np.array([list(how.values()) for _, how in found])
+
+    def __getitem__(self, chosen_N: np.ndarray) -> Table:
+        some = copy(self)
+        some.said_NF, some.how_NF = self.said_NF[chosen_N], self.how_NF[chosen_N]
+        return some
+
+
 class Data:
-    """The rows of some records, with the features of each distinct answer computed once."""
+    """The rows of some records, with the features of each distinct answer, and of lures, computed once."""
 
     def __init__(self, records: Sequence[str]) -> None:
         self.rows: list[Row] = []
         passages: list[str] = []
-        contexts: list[str] = []
-        for path in records:
-            record = read_record(path)
-            contexts += [passage.context for passage in record.passages]
+        read = [read_record(path) for path in records]
+        for record in read:
             found = recorded_rows(record)
             self.rows += found
             passages += [record.passages[row.passage].context for row in found]
         if not self.rows:
             raise UserError(f"{', '.join(records)}: no verdicts to learn from; give ranked or evaluated rounds")
-        self.rarity = rarities(sorted(set(contexts)))
+        self.rarity = rarities(sorted({passage.context for record in read for passage in record.passages}))
         times = Counter(row.item for row in self.rows)
         items = list(times)
         index = {item: n for n, item in enumerate(items)}
-        computed = [features(item, self.rarity) for item in items]
-        self.names = list(computed[0])
-        self.x_NF = np.array([[found[name] for name in self.names] for found in computed])
+        self.table = Table(items, self.rarity)
         self.of_row = np.array([index[row.item] for row in self.rows])
         self.right_N, passage_of = np.zeros(len(items)), [""] * len(items)
         for row, n, passage in zip(self.rows, self.of_row, passages, strict=True):
             self.right_N[n], passage_of[n] = row.right, passage
         self.weight_N = np.sqrt([times[item] for item in items])
-        self.passage_N = np.unique(passage_of, return_inverse=True)[1]
+        names, self.passage_N = np.unique(passage_of, return_inverse=True)
+        self.passages = _passages(names.tolist(), self.rows, passages)
+        self.lures = list(lures(self.passages, seed=0, times=LURES))
+        self.lure_table = Table([lure.item for lure in self.lures], self.rarity)
+        self.lure_passage_N = np.array([lure.passage for lure in self.lures])
 
-    def fit(self, chosen_N: np.ndarray | None = None) -> Fitted:
-        mask = np.ones(len(self.x_NF), bool) if chosen_N is None else chosen_N
-        return Fitted(self.names, self.x_NF[mask], self.right_N[mask], self.weight_N[mask])
+    @cached_property
+    def asked(self) -> tuple[list[Lure], Table]:
+        """Lures that no fit learns from."""
+        others = list(lures(self.passages, seed=1, times=LURES_ASKED))
+        return others, Table([lure.item for lure in others], self.rarity)
+
+    def fit(self, left_out: Set[int] = frozenset()) -> Verdict:
+        """On all passages but some."""
+        in_N = ~np.isin(self.passage_N, list(left_out))
+        lure_N = ~np.isin(self.lure_passage_N, list(left_out))
+        real, lured = self.table[in_N], self.lure_table[lure_N]
+        right_N, weight_N = self.right_N[in_N], self.weight_N[in_N]
+        zeros_N, ones_N = np.zeros(len(lured.said_NF)), np.ones(len(lured.said_NF))
+        little = LURE_WEIGHT * weight_N.sum() / len(ones_N)
+        said = Fitted(
+            real.said_names,
+            np.r_[real.said_NF, lured.said_NF],
+            np.r_[right_N, zeros_N],
+            np.r_[weight_N, little * ones_N],
+        )
+        # Only what holds some of the gold answer is in question: all else earns nothing as it is.
+        some_N = (real.said_NF[:, real.said_names.index("share_found")] >= HOLDS) & (right_N > 0)
+        hit_N = lured.said_NF[:, real.said_names.index("share_found")] >= HOLDS
+        how = Fitted(
+            real.how_names,
+            np.r_[real.how_NF[some_N], lured.how_NF[hit_N]],
+            np.r_[right_N[some_N], zeros_N[hit_N]],
+            np.r_[weight_N[some_N], LURE_COUNT * ones_N[hit_N]],
+        )
+        return Verdict(said, how)
 
 
 def cross_validate(data: Data, seed: int = 0) -> dict[str, float]:
-    """Agreement of verdicts on passages that the weights were not fitted on."""
+    """Agreement of verdicts on passages that the weights were not fitted on, and what lures made from them earn."""
     fold_P = np.random.default_rng(seed).permutation(data.passage_N.max() + 1) % FOLDS
     fold_N = fold_P[data.passage_N]
-    said_N = np.zeros(len(fold_N))
+    others, table = data.asked
+    of_lure_N = fold_P[[lure.passage for lure in others]]
+    said_N, lured_N = np.zeros(len(fold_N)), np.zeros(len(others))
     for fold in range(FOLDS):
-        said_N[fold_N == fold] = data.fit(fold_N != fold)(data.x_NF[fold_N == fold])
-    return agreement(_apart(data.rows), [float(said_N[n]) for n in data.of_row])
+        verdict = data.fit(set(np.flatnonzero(fold_P == fold)))
+        said_N[fold_N == fold] = verdict(data.table[fold_N == fold])
+        lured_N[of_lure_N == fold] = verdict(table[of_lure_N == fold])
+    found = agreement(_apart(data.rows), [float(said_N[n]) for n in data.of_row])
+    return found | earned(others, lured_N)
+
+
+def earned(others: Sequence[Lure], lured_N: np.ndarray) -> dict[str, float]:
+    """The mean of each kind of lure, and the mean and the 99th percentile of all."""
+    kinds = np.array([lure.kind for lure in others])
+    each = {f"earned by {kind}": float(lured_N[kinds == kind].mean()) for kind in KINDS}
+    return {"lures": float(lured_N.mean()), "lures_p99": float(np.percentile(lured_N, 99)), **each}
+
+
+def _passages(contexts: Sequence[str], rows: Sequence[Row], of_row: Sequence[str]) -> list[Passage]:
+    questions: dict[str, dict[tuple[str, str], None]] = {context: {} for context in contexts}
+    answers: dict[str, dict[str, None]] = {context: {} for context in contexts}
+    titles: dict[str, str] = {}
+    for row, context in zip(rows, of_row, strict=True):
+        questions[context][row.item.question, row.item.gold] = None
+        answers[context][row.item.answer] = None
+        titles[context] = row.item.title
+    return [Passage(titles[c], c, tuple(questions[c]), tuple(answers[c])) for c in contexts]
 
 
 def repeated(data: Data, seed: int, repeats: int) -> dict[str, float]:
@@ -121,15 +213,19 @@ def _apart(rows: Sequence[Row]) -> list[Row]:
     return apart
 
 
-def write(fitted: Fitted, rarity: dict[str, float], path: str) -> None:
+def write(verdict: Verdict, rarity: dict[str, float], path: str) -> None:
     """A text file that `offline.Offline` reads."""
-    weights = {name: round(float(value), 5) for name, value in zip(fitted.names, fitted.weights, strict=True)}
     tiers: dict[str, list[str]] = {}
     for word, value in sorted(rarity.items(), key=lambda pair: (pair[1], pair[0])):
         tiers.setdefault(str(value), []).append(word)
     held = {tier: " ".join(found).strip() for tier, found in tiers.items()}
-    model: dict[str, Any] = {"bias": round(fitted.bias, 5), "weights": weights, "rarity": held}
+    model: dict[str, Any] = {**_written(verdict.said), "manner": _written(verdict.how), "rarity": held}
     Path(path).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _written(fitted: Fitted) -> dict[str, Any]:
+    weights = {name: round(float(value), 5) for name, value in zip(fitted.names, fitted.weights, strict=True)}
+    return {"bias": round(fitted.bias, 5), "weights": weights}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -36,7 +36,8 @@ def match(word: str, other: str) -> float:
     shared, longer = _shared_beginning(word, other), max(len(word), len(other))
     if shared >= 4 and shared >= 0.6 * longer:
         return SPELLING
-    if min(len(word), len(other)) > 4 and abs(len(word) - len(other)) <= 2:
+    # Two slips change the set of letters by four at most, which is cheap to see.
+    if min(len(word), len(other)) > 4 and abs(len(word) - len(other)) <= 2 and len({*word} ^ {*other}) <= 4:
         slips = _distance(word, other)
         if slips <= 1:
             return SPELLING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Sequence
 
 from seal_ray.grading.text import NUMBERS, folded, words
@@ -41,8 +42,13 @@ def values(text: str) -> list[float]:
 
 def distance(value: float, others: Sequence[float]) -> float:
     """The logarithm of the ratio to the nearest other number, at most `FAR`."""
-    ratios = [abs(math.log(other / value)) if value > 0 < other else FAR * (other != value) for other in others]
+    ratios = [abs(_log(other) - _log(value)) if value > 0 < other else FAR * (other != value) for other in others]
     return min([*ratios, FAR])
+
+
+def _log(value: float) -> float:
+    """Of numbers with hundreds of digits, too, which a float holds as infinite or as none at all."""
+    return math.log(min(max(value, sys.float_info.min), sys.float_info.max))
 
 
 def share_of_years_met(gold: str, answer: str) -> float:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import random
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from seal_ray.grading import Item, load
+from seal_ray.grading.adversary import KINDS
 from seal_ray.grading.agreement import grade_records
 from seal_ray.grading.fit import Data, cross_validate, repeated, write
 from seal_ray.grading.offline import WEIGHTS, Offline
@@ -77,7 +79,7 @@ def test_on_passages_left_out_of_the_fit_it_agrees_with_the_recorded_judge() -> 
         assert found["n"] == 8698
         assert found["agreement"] >= 0.89
         assert found["distinct_agreement"] >= 0.88
-        assert found["kappa"] >= 0.76
+        assert found["kappa"] >= 0.763
         assert abs(found["reward_bias"]) <= 0.01
 
 
@@ -87,12 +89,44 @@ def test_on_passages_left_out_of_the_fit_it_chooses_self_edits_nearly_as_well_as
 
 
 @needs_shared
+def test_what_only_looks_for_a_reward_earns_next_to_nothing_whatever_its_length() -> None:
+    """Of passages that the weights were not fitted on, from one word to a thousand."""
+    for found in held_out():
+        assert found["lures"] <= 0.05
+        assert found["lures_p99"] <= 0.1
+        assert all(found[f"earned by {kind}"] <= 0.05 for kind in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("question", "gold"),
+    [
+        ("How many people lived there in 1867?", "about 5 million people"),
+        ("Who wrote the opera Rusalka?", "Antonín Dvořák"),
+        ("Why did the dam fail?", "because the spillway was blocked by debris"),
+        ("What is the capital of Kazakhstan?", "Astana"),
+    ],
+)
+def test_an_answer_earns_nothing_by_its_length(question: str, gold: str) -> None:
+    rng = random.Random(0)
+    syllables = [a + b for a in "bcdfglmnprst" for b in "aeiou"]
+    for length in (1, 5, 20, 50, 100, 300, 1000, 3000):
+        nonsense = " ".join("".join(rng.choices(syllables, k=3)) for _ in range(length))
+        assert probability(question, gold, nonsense) < 0.1
+        assert probability(question, gold, " ".join([question] * length)) < 0.1
+        assert probability(question, gold, "Yes. No. " * length) < 0.1
+    said = f"The answer to that is {gold}."
+    beyond = " ".join(["It is so."] * 100)
+    assert probability(question, gold, f"{beyond} {said}") < 0.1, "what is not said in the first words is not said"
+
+
+@needs_shared
 def test_the_shipped_weights_are_what_the_script_fits(tmp_path: Path) -> None:
     out = tmp_path / "weights.json"
     write(recorded().fit(), recorded().rarity, str(out))
     fitted, shipped = (json.loads(path.read_text(encoding="utf-8")) for path in (out, WEIGHTS))
     assert fitted["rarity"] == shipped["rarity"]
     assert fitted["weights"] == pytest.approx(shipped["weights"], abs=1e-3)
+    assert fitted["manner"]["weights"] == pytest.approx(shipped["manner"]["weights"], abs=1e-3)
 
 
 @needs_shared
