@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 SEED   ?= 1
 BESIDE ?= 2
 
-.PHONY: demo test test-fast lint install browser clean
+.PHONY: demo test test-fast fuzz lint install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -18,6 +18,10 @@ test: $(VENV)/.tested-with browser
 # What needs neither Ray, nor vLLM, nor a browser: minutes, for while one works.
 test-fast: $(VENV)/.tested-with
 	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser" $(TESTS)
+
+# Hostile text into every parser, grader, reader and the report: FUZZ="--inputs 3000 --seed 7" for less.
+fuzz: $(VENV)/.tested-with
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .
