@@ -31,7 +31,7 @@ NUMBERS = (
 def folded(text: str) -> str:
     """Lower case, without accents, with plain quotes."""
     plain = unicodedata.normalize("NFKD", text.replace("’", "'").replace("‘", "'"))
-    return "".join(mark for mark in plain if not unicodedata.combining(mark)).lower()
+    return plain.lower() if plain.isascii() else "".join([c for c in plain if not unicodedata.combining(c)]).lower()
 
 
 def words(text: str) -> list[str]:
