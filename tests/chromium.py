@@ -29,7 +29,7 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-_PATIENCE = 60
+_PATIENCE = 600
 
 
 @dataclass(frozen=True)

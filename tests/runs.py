@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ def start(folder: Path, *more: str, python: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command(python, arguments), stdout=log, stderr=log)
 
 
-def kill_when(process: subprocess.Popen[bytes], folder: Path, rows: int) -> bool:
-    """Kill -9 once this many rows are on disk; False when the run ended before that."""
+def kill_when(process: subprocess.Popen[bytes], moment: Callable[[], bool]) -> bool:
+    """Kill -9 at this moment; False when the run ended before it."""
     while process.poll() is None:
-        if rows_on_disk(folder) >= rows:
+        if moment():
             process.send_signal(signal.SIGKILL)
             process.wait()
             return True

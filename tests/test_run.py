@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 from dataclasses import replace
@@ -20,6 +21,7 @@ from seal_ray.types import UserError
 from seal_ray.ui import Silent
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.split import Split
+from tests.gated import Gate
 from tests.runs import kill_when, results, small_run, start
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -89,15 +91,17 @@ def test_each_policy_is_the_one_before_and_one_adapter_more(quiet_run: Path) -> 
 def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(
     quiet_run: Path, tmp_path: Path, forking_python: str
 ) -> None:
-    folder = tmp_path / "killed"
-    rows = len(results(quiet_run)["self_edits"]) + len(results(quiet_run)["rewards"])
-    moments = sorted(random.Random(3).sample(range(1, rows), 5))
+    folder, gate = tmp_path / "killed", Gate(tmp_path / "gate")
+    trials = sum(bool(answers) for _, answers in results(quiet_run)["rewards"].values())
+    moments = sorted(random.Random(3).sample(range(1, trials), 5))
 
     def begin() -> subprocess.Popen[bytes]:
-        return start(folder, "--workers.trainers", "1", python=forking_python)
+        return start(folder, "--workers.trainers", "1", *gate.arguments, python=forking_python)
 
-    killed = [kill_when(begin(), folder, moment) for moment in moments]
-    assert killed.count(True) >= 4  # a moment is passed over when one flush brings the rows of two
+    for before, moment in itertools.pairwise([0, *moments]):
+        gate.allow(moment - before)
+        assert kill_when(begin(), lambda: gate.holds), folder.with_suffix(".log").read_text()
+    gate.open()
     assert begin().wait(300) == 0, folder.with_suffix(".log").read_text()
     assert results(folder) == results(quiet_run)
 

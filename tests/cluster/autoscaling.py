@@ -86,7 +86,7 @@ def end(started: subprocess.Popen[bytes]) -> None:
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family, timeout=10)
+    psutil.wait_procs(family, timeout=60)
 
 
 class PrivateAutoscalingCluster(AutoscalingCluster):
@@ -152,7 +152,7 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
             self._head = head = subprocess.Popen(
                 command, env=os.environ | env | (override_env or {}), stdout=output, stderr=subprocess.STDOUT
             )
-        settled = reached(lambda: "Ray runtime started" in log.read_text() or head.poll() is not None, 60)
+        settled = reached(lambda: "Ray runtime started" in log.read_text() or head.poll() is not None, 600)
         if not settled or head.poll() is not None:
             raise RuntimeError(f"the head did not start: {log.read_text()[-2000:]}")
 

@@ -34,6 +34,7 @@ from seal_ray.workers.sampler import EngineSpec
 from tests.runs import CONFIG
 
 PER_TASK = 5
+_UNDISTURBED, _TRIES = 0.9, 5
 
 
 class SleepingTrainer(Beating):
@@ -124,7 +125,7 @@ async def explore(config: Config, folder: Path, crew: SyntheticCrew, rounds: int
 def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) -> list[dict[str, float]]:
     """Trials a second of so many workers, against what their sleeping alone would allow.
 
-    The better of two rounds: whatever else the machine does only takes away from them.
+    The better of two rounds, of more where both were disturbed: whatever else the machine does only takes away.
     """
     config = _config(1)
 
@@ -134,9 +135,13 @@ def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) 
         while crew.trainers.workers < workers:
             await asyncio.sleep(0.01)
         tasks = workers * slots * waves // PER_TASK  # in whole waves, or the last one's idle slots would count
-        used = await explore(config, folder / "run", crew, 2, tasks)
-        rate = used[0]["trials"] / min(round_["seconds"] for round_ in used)
-        return {"workers": workers, "trials_per_second": rate, "efficiency": rate * seconds / (workers * slots)}
+        rate, most = 0.0, workers * slots / seconds
+        for again in range(_TRIES):
+            used = await explore(config, folder / f"run-{again}", crew, 2, tasks)
+            rate = max(rate, used[0]["trials"] / min(round_["seconds"] for round_ in used))
+            if rate > _UNDISTURBED * most:
+                break
+        return {"workers": workers, "trials_per_second": rate, "efficiency": rate / most}
 
     async def main() -> list[dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:

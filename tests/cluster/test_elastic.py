@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 from seal_ray.workers.pool import Pool
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, autoscaling_cluster, reached, worker_nodes
 from tests.cluster.chaos import TINY
+from tests.gated import Gate
 from tests.runs import results, start
 
 pytestmark = pytest.mark.usefixtures("no_ray")
@@ -27,23 +28,27 @@ def processes_naming(text: str) -> list[psutil.Process]:
 def test_a_run_starts_on_no_worker_node_grows_to_three_finishes_and_leaves_none(
     tmp_path: Path, forking_python: str
 ) -> None:
-    folder = tmp_path / "run"
+    folder, gate = tmp_path / "run", Gate(tmp_path / "gate")
     with autoscaling_cluster(max_workers=3, cpus_per_worker=1, idle_seconds=20) as address:
         port = address.split(":")[1]
         assert processes_naming(f":{port}")
         ray.init(address, log_to_driver=False)
         assert worker_nodes() == set()
-        process = start(folder, *TINY, "--workers.cpus", "1", "--workers.address", address, python=forking_python)
+        gate.allow(0)  # the run waits for its last node, however quick it would be without
+        more = ("--workers.cpus", "1", "--workers.address", address, *gate.arguments)
+        process = start(folder, *TINY, *more, python=forking_python)
         nodes_seen: set[str] = set()
 
-        def ended() -> bool:
+        def seen_or_ended(nodes: int) -> bool:
             nodes_seen.update(worker_nodes())
-            return process.poll() is not None
+            return len(nodes_seen) >= nodes or process.poll() is not None
 
-        assert reached(ended, 300)
+        assert reached(lambda: seen_or_ended(3), 600)
+        gate.open()
+        assert reached(lambda: seen_or_ended(1 << 30), 600)
         assert process.returncode == 0, folder.with_suffix(".log").read_text()
         assert len(nodes_seen) == 3  # one for the sampler, two for the trainers
-        assert reached(lambda: worker_nodes() == set(), 60)
+        assert reached(lambda: worker_nodes() == set(), 600)
     assert not processes_naming(f":{port}")
     assert results(folder)["policies"].keys() == {1}
 
@@ -85,7 +90,7 @@ def test_a_node_that_announces_its_end_gets_no_more_calls_and_may_finish_what_it
         first = await pool.call("node")
         held = asyncio.create_task(pool.call("linger"))
         announce_end(cluster.address, first)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             while not pool.stats.drained:
                 await asyncio.sleep(0.05)
         cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
@@ -106,4 +111,4 @@ def announce_end(address: str, node: str) -> None:
     """As `cluster/drain_on_notice.sh` does on a spot node that is told to go."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node]
     reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "told to go"]
-    subprocess.run([*command, *reason, "--deadline-remaining-seconds", "120"], check=True, timeout=120)
+    subprocess.run([*command, *reason, "--deadline-remaining-seconds", "120"], check=True, timeout=600)

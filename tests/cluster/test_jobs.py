@@ -20,6 +20,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, reached
 from tests.cluster.chaos import TINY
+from tests.gated import Gate
 from tests.runs import SMALL, rows_on_disk
 
 pytestmark = pytest.mark.ray
@@ -36,7 +37,7 @@ class Submitted:
 
     def ended(self) -> int:
         """Its exit code, which is not 0 when the job failed."""
-        return self.process.wait(300)
+        return self.process.wait(900)
 
     def log(self) -> str:
         self.output.seek(0)
@@ -63,7 +64,7 @@ class Head:
         log = folder / "head.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, env=self.env, stdout=output, stderr=subprocess.STDOUT)
-        started = reached(lambda: "Ray runtime started" in log.read_text(), 180)
+        started = reached(lambda: "Ray runtime started" in log.read_text(), 600)
         assert started, log.read_text()
 
     def job(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -108,17 +109,20 @@ def rows(folder: Path, table: str) -> dict[str, dict[str, Any]]:
 def test_a_job_that_is_stopped_and_submitted_again_and_loses_its_driver_continues_to_a_whole_journal(
     head: Head, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "run"
-    with head.submitted("first", folder) as submitted:
-        assert reached(lambda: rows_on_disk(folder) > 0, 200), submitted.log()
+    folder, gate = tmp_path / "run", Gate(tmp_path / "gate")
+    gate.allow(4)  # the run waits there, however quick it is, to be stopped and to lose its driver
+    with head.submitted("first", folder, *gate.arguments) as submitted:
+        assert reached(lambda: gate.holds and rows_on_disk(folder) > 0, 600), submitted.log()
         assert "was stopped" in head.job("stop", "first").stdout
     before, seen = rows(folder, "outcomes"), rows_on_disk(folder)
     assert not rows(folder, "policies")  # it was stopped before its end
 
-    with head.submitted("second", folder) as submitted:
-        assert reached(lambda: rows_on_disk(folder) > seen, 200), submitted.log()
+    gate.allow(4)
+    with head.submitted("second", folder, *gate.arguments) as submitted:
+        assert reached(lambda: gate.holds and rows_on_disk(folder) > seen, 600), submitted.log()
         (driver,) = head.processes("ray::driver")
         driver.kill()
+        gate.open()
         assert submitted.ended() == 0, submitted.log()
         assert "held-out accuracy" in submitted.log()
     after = rows(folder, "outcomes")

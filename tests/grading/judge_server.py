@@ -30,6 +30,8 @@ class JudgeServer(ThreadingHTTPServer):
         self.hang = threading.Event()
         self.tries: Counter[str] = Counter()
         self.keys: set[str] = set()
+        self.together = threading.Barrier(1)
+        """What replies that come together wait for."""
         self.open = self.most_open = 0
 
     @property
@@ -83,6 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(int(what), "busy", {"Retry-After": "0.01"} if what == "429" else {})
         if what in ("slow", "late"):
             self.server.hang.wait(SLOW if what == "slow" else None)
+        if what == "together":
+            self.server.together.wait()
         if what == "garbage":
             return self._send(200, "<html>not JSON</html>")
         if what == "hollow":

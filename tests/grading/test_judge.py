@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def server() -> Iterator[JudgeServer]:
 
 
 def judge(server: JudgeServer, **options: Any) -> Judge:
-    settings = {"concurrency": 8, "timeout": 1.0, "retries": 4, "backoff": 0.001, **options}
+    settings = {"concurrency": 8, "timeout": 60.0, "retries": 4, "backoff": 0.001, **options}
     return Judge(Judge.Options(base_url=server.url, model="judge", **settings))
 
 
@@ -54,7 +55,7 @@ def test_verdict_counts_are_right_whatever_the_endpoint_does_on_the_way(server: 
     troubles = ["", "slow", "429", "500 503", "garbage", "hollow", "late", "late 429 500 garbage", "429 429 429"]
     answers = [f"{trouble}: {kind} is {kind}" for trouble in troubles for kind in ("right", "wrong") for _ in range(2)]
     asked = items(*answers, ": unsure", "", " \n")
-    grader = judge(server, retries=8)  # on a busy machine one more may come too late
+    grader = judge(server, timeout=1.0, retries=8)  # on a busy machine one more may come too late
     verdicts = graded(grader, asked)
     assert verdicts == [float(item.answer.endswith("right")) for item in asked]
     assert sum(verdicts) == 2 * len(troubles)
@@ -68,7 +69,8 @@ def test_verdict_counts_are_right_whatever_the_endpoint_does_on_the_way(server: 
 
 
 def test_requests_run_at_once_up_to_the_bound(server: JudgeServer) -> None:
-    asked = items(*(f"slow: {number} is right" for number in range(6)))
+    asked = items(*(f"together: {number} is right" for number in range(6)))
+    server.together = threading.Barrier(3, timeout=600)
     assert graded(judge(server, concurrency=3), asked) == [1.0] * 6
     assert server.most_open == 3
 

@@ -23,16 +23,24 @@ def sized(folder: Path, tasks: int, *more: str) -> Config:
     return load(CONFIG, [*size, "--run.dir", str(folder), *more])
 
 
-def test_the_journal_of_a_small_run_foretells_how_long_a_larger_one_takes(tmp_path: Path) -> None:
-    run(sized(tmp_path / "small", 6), Silent())
-    larger = sized(tmp_path / "larger", 14, "--run.seed", "2")
-    found = predict(larger, Hardware(), basis_from(str(tmp_path / "small"), larger))
+def foretold_and_measured(folder: Path) -> tuple[float, float]:
+    """Seconds of a run, by the journal of a smaller one and by the clock."""
+    run(sized(folder / "small", 6), Silent())
+    larger = sized(folder / "larger", 14, "--run.seed", "2")
+    found = predict(larger, Hardware(), basis_from(str(folder / "small"), larger))
     begun = time.monotonic()
     run(larger, Silent())
-    measured = time.monotonic() - begun
-    # On a machine at rest they are within a fifth (README); here other tests come and go meanwhile.
-    assert found.seconds == pytest.approx(measured, rel=0.5)
+    return found.seconds, time.monotonic() - begun
+
+
+def test_the_journal_of_a_small_run_foretells_how_long_a_larger_one_takes(tmp_path: Path) -> None:
+    # On a machine at rest they are within a fifth (README). What else the machine does may come or go between the two
+    # runs, which says nothing of the prediction: then both are done anew.
+    found = [foretold_and_measured(tmp_path / "1")]
+    while found[-1][0] != pytest.approx(found[-1][1], rel=0.5) and len(found) < 4:
+        found.append(foretold_and_measured(tmp_path / f"{len(found) + 1}"))
+    assert found[-1][0] == pytest.approx(found[-1][1], rel=0.5), found
 
     other = sized(tmp_path / "other", 14, "--trial.optim.epochs", "3")
     with pytest.raises(UserError, match=r"ran with other settings \(trial.optim.epochs: 15 -> 3\)"):
-        basis_from(str(tmp_path / "small"), other)
+        basis_from(str(tmp_path / "1" / "small"), other)

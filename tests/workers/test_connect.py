@@ -31,5 +31,5 @@ def test_a_run_that_names_no_cluster_starts_its_own_and_joins_none_that_was_left
         left_behind.write_text("127.0.0.1:1")
         env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"RAY_TMPDIR": folder}
         command = [sys.executable, "-c", CONNECT, str(CONFIG)]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.stdout == "1 node\n", done.stderr

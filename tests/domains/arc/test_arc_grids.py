@@ -166,10 +166,10 @@ def test_no_training_task_has_a_side_over_thirty_or_too_long_a_text() -> None:
     assert training_tasks(pairs_of(3, 16), (), 250, 500, 0) == []
 
 
-def test_the_worst_case_is_built_in_under_two_seconds() -> None:
+def test_the_worst_case_is_built_in_under_two_seconds_of_the_processor() -> None:
     demos, chosen = pairs_of(10, 30), augmentations(True, True, True, True)
-    start = time.perf_counter()
+    start = time.process_time()
     tasks = training_tasks(demos, chosen, 250, 10**6, 0)
     texts = [messages.chat(task.demos, task.asked[0]) for task in tasks]
     assert len(texts) == 250
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
