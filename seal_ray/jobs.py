@@ -37,11 +37,8 @@ def submit(config_path: str, overrides: Sequence[str]) -> None:
     except Stopped as stopped:
         stopped.leave()
     except UserError as error:
-        sys.exit(_refuse(error))
-    except RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            sys.exit(_refuse(error.cause))
-        raise
+        # One that the driver raised comes as both, and the text of the whole is the driver's traceback.
+        sys.exit(_refuse(error.cause if isinstance(error, RayTaskError) else error))
 
 
 def submit_bench(arguments: Sequence[str]) -> None:
@@ -94,6 +91,6 @@ def _log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
 
 
-def _refuse(error: UserError) -> int:
+def _refuse(error: Exception) -> int:
     print(f"seal-ray: {error}", file=sys.stderr)
     return 2

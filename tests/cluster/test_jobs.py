@@ -52,6 +52,7 @@ class Head:
         self.env = os.environ | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": TOKEN,
+            "PYTHONPATH": str(ROOT),  # for `tests.gated`; the package itself comes with the job
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # a job's `python` is this one
         }
         command = [
@@ -147,7 +148,11 @@ def test_the_uploaded_working_directory_is_small() -> None:
 
 
 def test_what_the_user_can_mend_is_one_line_in_the_jobs_log(head: Head, tmp_path: Path) -> None:
-    with head.submitted("refused", tmp_path / "run", "--model.pth", "x") as refused:
-        assert refused.ended() != 0
-        assert "unknown key 'model.pth'; did you mean 'model.path'?" in refused.log()
-        assert "Traceback" not in refused.log()
+    for name, setting, value, words in (
+        ("refused", "--model.pth", "x", "unknown key 'model.pth'; did you mean 'model.path'?"),
+        ("refused-by-the-driver", "--domain.name", "no.such:Thing", "seal-ray: domain.name 'no.such:Thing' cannot be"),
+    ):
+        with head.submitted(name, tmp_path / "run", setting, value) as refused:
+            assert refused.ended() != 0
+            assert words in refused.log()
+            assert "Traceback" not in refused.log()
