@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 SEED   ?= 1
 BESIDE ?= 2
 
-.PHONY: demo test test-fast fuzz lint install browser clean
+.PHONY: demo test test-fast test-chaos fuzz lint install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -22,6 +22,10 @@ test-fast: $(VENV)/.tested-with
 # Hostile text into every parser, grader, reader and the report: FUZZ="--inputs 3000 --seed 7" for less.
 fuzz: $(VENV)/.tested-with
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# Forty schedules of faults. Given again, it goes on with those that were not survived yet; AFRESH=--afresh begins anew.
+test-chaos: $(VENV)/.tested-with
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos $(AFRESH)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .

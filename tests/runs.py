@@ -25,7 +25,7 @@ def small_run(folder: Path, *more: str) -> Config:
     return load(CONFIG, [*SMALL, "--run.dir", str(folder), *more])
 
 
-def results(folder: Path) -> dict[str, Any]:
+def results(folder: Path | str) -> dict[str, Any]:
     """Everything a run decided: its self-edits, the reward of every trial, what was kept, what was planned."""
     journal = Journal(Store(str(folder)))
     return {

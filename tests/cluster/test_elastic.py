@@ -13,8 +13,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from seal_ray.workers.pool import Pool
+from tests.chaos.cluster import TINY
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, autoscaling_cluster, reached, worker_nodes
-from tests.cluster.chaos import TINY
 from tests.gated import Gate
 from tests.runs import results, start
 

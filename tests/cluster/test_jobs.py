@@ -18,8 +18,8 @@ from ray._private.runtime_env.packaging import create_package
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from tests.chaos.cluster import TINY
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, reached
-from tests.cluster.chaos import TINY
 from tests.gated import Gate
 from tests.runs import SMALL, rows_on_disk
 

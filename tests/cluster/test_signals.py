@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from seal_ray.stopping import PROMISE
+from tests.chaos.cluster import TINY
 from tests.cluster.autoscaling import end, reached
-from tests.cluster.chaos import TINY
 from tests.cluster.held import HELD_AT, Held
 from tests.runs import results, start
 

@@ -1,0 +1,344 @@
+"""A whole run in one process without Ray, with a fault set inside it: at a write, at a row, in the clock."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.survival import Survival
+from tests.in_process import InProcessCrew
+from tests.runs import SMALL, results, rows_on_disk
+
+TINY = [
+    *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
+    *("--workers.slots", "4", "--trial.optim.epochs", "4"),
+]
+PATIENCE = 300.0
+Fault = Callable[[str, random.Random], None]
+
+
+# What can be set inside a run ---------------------------------------------------------------------
+
+
+def _at_each_change(folder: str, pattern: str, act: Callable[[int], None]) -> None:
+    """Before the run's every change of a file of its directory whose path fits: the how-manieth one it is."""
+    counted, fits = [0], re.compile(pattern)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event not in ("open", "os.rename", "os.remove", "os.link", "os.mkdir") or not isinstance(args[0], str):
+            return
+        if event == "open" and not (args[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        path = args[1] if event in ("os.rename", "os.link") else args[0]
+        if isinstance(path, str) and path.startswith(folder) and fits.search(path[len(folder) :]):
+            counted[0] += 1
+            act(counted[0])
+
+    sys.addaudithook(hook)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _killed(pattern: str, most: int) -> Fault:
+    def fault(folder: str, chance: random.Random) -> None:
+        moment = chance.randint(1, most)
+        _at_each_change(folder, pattern, lambda n: _die() if n == moment else None)
+
+    return fault
+
+
+def _between(folder: str, chance: random.Random) -> None:
+    """When a row is decided on and about to be entered."""
+    from seal_ray.record.journal import Journal
+
+    table = chance.choice(("outcomes", "kept", "policies", "self_edits", "planned"))
+    left, usual = [chance.randint(1, {"policies": 1, "kept": 3}.get(table, 6))], Journal.append
+
+    def append(self: Journal, name: str, row: dict[str, Any]) -> None:
+        left[0] -= name == table
+        if left[0] == 0:
+            _die()
+        usual(self, name, row)
+
+    Journal.append = append  # type: ignore[method-assign]
+
+
+def _full(folder: str, chance: random.Random) -> None:
+    """From some write on, none succeeds."""
+    first = chance.randint(3, 20)
+
+    def act(number: int) -> None:
+        if number >= first:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _at_each_change(folder, ".", act)
+
+
+def _slow(folder: str, chance: random.Random) -> None:
+    _at_each_change(folder, ".", lambda n: time.sleep(chance.random() / 2))
+
+
+def _clock(folder: str, chance: random.Random) -> None:
+    """The wall clock jumps by up to a day, back or forth, every hundred times that it is read."""
+    usual, read, ahead = time.time, [0], [0.0]
+
+    def jumping() -> float:
+        read[0] += 1
+        if read[0] % 100 == 1:
+            ahead[0] = chance.uniform(-86_400, 86_400)
+        return usual() + ahead[0]
+
+    time.time = jumping
+
+
+def _merging(folder: str, chance: random.Random) -> None:
+    """Killed at some change of the journal, every second segment of which is merged with the one before."""
+    from seal_ray.record import journal
+
+    journal.FLUSH_SECONDS, journal.MERGE = 0.05, 2
+    _killed(r"/journal/", 60)(folder, chance)
+
+
+def _short_lease(folder: str, chance: random.Random) -> None:
+    """Of a run in object storage: the next driver need not wait for half a minute."""
+    from seal_ray.record import lease
+
+    lease.SECONDS = 3.0
+
+
+def _none(folder: str, chance: random.Random) -> None: ...
+
+
+FAULTS: dict[str, Fault] = {
+    "": _none,
+    "killed while flushing": _killed(r"/journal/", 16),
+    "killed while claiming": _killed(r"^/[^/]*$", 4),
+    "killed while merging": _merging,
+    "killed while saving a policy": _killed(r"/policies/", 5),
+    "killed between deciding and entering": _between,
+    "full disk": _full,
+    "slow disk": _slow,
+    "clock jumps": _clock,
+    "second driver": _none,
+    "unruly endpoint": _none,
+    "short lease": _short_lease,
+}
+
+
+# A run of its own -----------------------------------------------------------------------------------
+
+
+class NotingCrew(InProcessCrew):
+    """Notes what it begins and has done, by a clock that all processes share and that does not jump."""
+
+    notes = Path()
+
+    async def sample(self, request: Any) -> Any:
+        return await self._noted(f"sample {request.seed}", super().sample(request))
+
+    async def attempt(self, trial: Any) -> Any:
+        return await self._noted(f"trial {trial.key}", super().attempt(trial))
+
+    async def _noted(self, what: str, work: Any) -> Any:
+        self._note("begun", what)
+        done = await work
+        self._note("done", what)
+        return done
+
+    def _note(self, how: str, what: str) -> None:
+        with open(self.notes, "a") as file:
+            file.write(json.dumps([time.monotonic(), os.getpid(), how, what]) + "\n")
+
+
+def begin(folder: Path, fault: str = "", seed: int = 0, more: Sequence[str] = ()) -> int:
+    """Fork a process that does the run, or goes on with it, as the command does; its id."""
+    if pid := os.fork():
+        return pid
+    code = 70
+    try:
+        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        code = _command(folder, fault, seed, more)
+    finally:
+        os._exit(code)
+
+
+def _command(folder: Path, fault: str, seed: int, more: Sequence[str]) -> int:
+    from seal_ray import run
+    from seal_ray.cli import main
+    from tests.runs import CONFIG
+
+    run.Crew, NotingCrew.notes = NotingCrew, folder.with_suffix(".begun")  # type: ignore[misc, assignment]
+    FAULTS[fault](str(folder), random.Random(seed))
+    try:
+        main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), "--quiet", *more])
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended."""
+
+    code: int
+    """Negative for the signal that killed it."""
+    when: float
+    said: str
+
+
+def ended(pid: int, folder: Path) -> End:
+    """Wait for it; one that does not end is a failure of the system under test."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return End(-99, deadline, f"still at it after {PATIENCE:.0f} s")
+        time.sleep(0.02)
+    return End(os.waitstatus_to_exitcode(found[1]), time.monotonic(), folder.with_suffix(".log").read_text().strip())
+
+
+def met(folder: Path, fault: str, seed: int, expected: dict[str, Any]) -> Survival:
+    """Do the run with this fault in its first process, then go on with it in quiet ones."""
+    survival, start = Survival(), time.monotonic()
+    with served(fault == "unruly endpoint", seed) as more:
+        pid = begin(folder, fault, seed, more)
+        if fault == "second driver":
+            survival.wrong += _refused_beside(pid, folder, more)
+        ends = [ended(pid, folder)]
+        while ends[-1].code and len(ends) < 4:
+            if ends[-1].code != -signal.SIGKILL:
+                survival.wrong += one_line(ends[-1])
+            ends.append(ended(begin(folder, "", 0, more), folder))
+        survival.met = [f"{fault}: {how(end)}" for end in ends[:-1]] or [fault]
+        if (fault.startswith("killed") or fault == "full disk") and len(ends) < 2:
+            survival.wrong.append("it had come to its end before the fault was met")
+        if ends[-1].code:
+            survival.wrong.append(f"never came to its end: {how(ends[-1])}")
+        elif results(folder) != expected:
+            survival.wrong.append("it did not come to the quiet run's journal")
+    _count(survival, folder.with_suffix(".begun"), [end.when for end in ends])
+    survival.seconds = time.monotonic() - start
+    return survival
+
+
+def how(end: End) -> str:
+    return "killed" if end.code == -signal.SIGKILL else f"ended with {end.code}: {end.said[-300:]}"
+
+
+def one_line(end: End) -> list[str]:
+    lines = [line for line in end.said.splitlines() if line.startswith("seal-ray: ")]
+    fine = end.code == 2 and len(lines) == 1 and "Traceback" not in end.said
+    return [] if fine else [f"no single line and code 2, but {how(end)}"]
+
+
+def _count(survival: Survival, notes: Path, deaths: Sequence[float]) -> None:
+    """What was begun again, and of that what had been done more than a second before its process ended."""
+    done: dict[str, float] = {}
+    for line in notes.read_text().splitlines():
+        when, _, how, what = json.loads(line)
+        if how == "begun" and what in survival.begun:
+            survival.again += 1
+            if what in done:
+                died = next(death for death in deaths if death > done[what])
+                survival.oldest = max(survival.oldest, died - done[what])
+        survival.begun.add(what)
+        if how == "done":
+            done[what] = when
+
+
+def _refused_beside(pid: int, folder: Path, more: Sequence[str]) -> list[str]:
+    """A second driver on the directory of one that is at work."""
+    while rows_on_disk(folder) < 3:
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGSTOP)
+    other = folder.with_name(f"{folder.name}-other")
+    os.symlink(folder, other)
+    try:
+        end = ended(begin(other, "", 0, more), other)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        other.with_suffix(".begun").unlink(missing_ok=True)
+    return one_line(end) or ([] if "another process" in end.said else [f"the second driver: {how(end)}"])
+
+
+# A server that misbehaves -----------------------------------------------------------------------------
+
+
+@contextmanager
+def served(wanted: bool, seed: int) -> Iterator[Sequence[str]]:
+    """The settings under which self-edits come from a server, one request in three of which goes wrong."""
+    if not wanted:
+        yield ()
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _unruly(seed))
+    if not (pid := os.fork()):
+        server.serve_forever()
+        os._exit(0)
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        yield endpoint_settings(url)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        server.server_close()
+
+
+def endpoint_settings(url: str) -> list[str]:
+    return [
+        *("--sampling.engine", "endpoint", "--sampling.endpoint", url, "--sampling.endpoint_model", "m"),
+        *("--sampling.key_env", "", "--selection.rule", "usable"),
+    ]
+
+
+def _unruly(seed: int) -> type[BaseHTTPRequestHandler]:
+    chance, lock = random.Random(seed), threading.Lock()
+
+    class Unruly(BaseHTTPRequestHandler):
+        """Every text follows from what was asked, so that what is asked twice is answered alike."""
+
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["content-length"]))
+            with lock:
+                trouble = chance.choice(("", "", "", "", "500", "hang up", "no text", "half", "bytes")) if seed else ""
+            number = hashlib.sha256(asked).digest()
+            text = " ".join(f"Fact {byte} is that {byte % 7} follows ." for byte in number[:4])
+            body = json.dumps({"choices": [{"text": text, "finish_reason": "stop"}]}).encode()
+            if trouble == "hang up":
+                self.close_connection = True
+                return
+            if trouble == "500":
+                self.send_error(500)
+                return
+            body = {"no text": b'{"choices": []}', "half": body[:-9], "bytes": b"\xff\xfe{"}.get(trouble, body)
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None: ...
+
+    return Unruly

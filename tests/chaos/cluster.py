@@ -1,0 +1,275 @@
+"""A run on a cluster of a head and two nodes, whose processes are killed, stopped, or starved of memory.
+
+The driver is the task that a submitted job starts. A lost node is replaced at once by a new one, as by
+an autoscaler. Workers are forked (`tests.forked`).
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from seal_ray.config import Config
+from seal_ray.jobs import drive
+from seal_ray.types import SampleRequest, Trial
+from seal_ray.workers import crew
+from seal_ray.workers.sampler import Sampler
+from seal_ray.workers.trainer import Trainer
+from tests.chaos.schedules import Strike
+from tests.chaos.survival import Survival
+from tests.cluster.autoscaling import OBJECT_STORE_BYTES, reached
+from tests.forked import forked, forking
+from tests.runs import results, rows_on_disk, small_run
+
+TITLES = {"trainer": "Trainer", "sampler": "Sampler", "driver": "noting_driver"}
+TINY = [
+    *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
+    *("--workers.slots", "2", "--workers.trainers", "2", "--workers.samplers", "1", "--workers.cpus", "0.5"),
+]
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "enable_worker_prestart": False,
+}
+PATIENCE = 300.0
+STOPPED_SECONDS = 90.0
+_ROOM = 3 << 30
+"""Bytes above what the machine uses at the start, at which Ray ends workers in the arena where memory runs out."""
+
+
+class Arena:
+    """A cluster whose processes can be found, killed and stopped."""
+
+    def __init__(self, python: str, parent: int, short: bool) -> None:
+        """`python` runs the workers, which are children of `parent`; `short` of memory, the cluster can be made."""
+        self.python, self._parent, self._stopped = python, parent, list[tuple[float, psutil.Process]]()
+        memory = psutil.virtual_memory()
+        self._limit = min(0.95, (memory.total - memory.available + _ROOM) / memory.total)
+        watch = {"memory_usage_threshold": self._limit, "memory_monitor_refresh_ms": 250 if short else 0}
+        self._cluster = Cluster()
+        head: dict[str, Any] = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        self._cluster.add_node(**head, _system_config=QUICK_TO_NOTICE | watch)
+        self.add_node()
+        self.add_node()
+        ray.init(self._cluster.address, log_to_driver=False)
+
+    def close(self) -> None:
+        self.wake(0.0)
+        ray.shutdown()
+        self._cluster.shutdown()
+
+    def add_node(self) -> None:
+        """Ray gives a node half a minute to come up, which on a busy machine is too little."""
+        for tries_left in (3, 2, 1, 0):
+            try:
+                self._cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
+                return
+            except Exception:
+                if not tries_left:
+                    raise
+
+    def strike(self, kinds: Sequence[str], chance: random.Random) -> list[str]:
+        """Strike one of each kind that is there, all before any is replaced; which kinds were."""
+        acts = [(kind, act) for kind in kinds if (act := STRIKES[kind](self, chance))]
+        for _, act in acts:
+            with suppress(psutil.NoSuchProcess):
+                act()
+        if "node" in kinds:
+            self.add_node()
+        return [kind for kind, _ in acts]
+
+    def there(self, kinds: Sequence[str]) -> bool:
+        return all(self.processes(title) for kind in kinds if (title := kind.split()[-1]) in TITLES)
+
+    def stop(self, process: psutil.Process) -> None:
+        process.suspend()
+        self._stopped.append((time.monotonic(), process))
+
+    def wake(self, after: float = STOPPED_SECONDS) -> None:
+        """Let those go on that have been stopped for so long and are still there."""
+        for when, process in list(self._stopped):
+            if time.monotonic() - when >= after:
+                self._stopped.remove((when, process))
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def awake(self) -> bool:
+        self.wake()
+        return not self._stopped
+
+    def node(self, chance: random.Random) -> Any:
+        return chance.choice(sorted(self._cluster.worker_nodes, key=lambda n: n.node_id))
+
+    def remove(self, node: Any) -> None:
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def take_memory(self) -> None:
+        """Another program takes more than there is for three seconds."""
+        memory = psutil.virtual_memory()
+        wanted = int(self._limit * memory.total) - (memory.total - memory.available) + (1 << 29)
+        script = f"b=bytearray({wanted})\nfor i in range(0,len(b),4096): b[i]=1\nimport time; time.sleep(3)"
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        return sorted((p for p in self._below() if _kind_of(p) == kind), key=lambda p: p.pid)
+
+    def _below(self) -> Iterator[psutil.Process]:
+        yield from psutil.Process(self._parent).children()
+        for node in self._cluster.list_all_nodes():
+            for process in raylets(node):
+                with suppress(psutil.NoSuchProcess):
+                    yield from process.children(recursive=True)
+
+
+def raylets(node: Any) -> list[psutil.Process]:
+    found = []
+    for info in node.all_processes.get("raylet", ()):
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(info.process.pid))
+    return found
+
+
+def _kind_of(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        title = " ".join(process.cmdline())
+        return next((kind for kind, name in TITLES.items() if title.startswith("ray::") and name in title), "")
+    return ""
+
+
+# What can strike -------------------------------------------------------------------------------------
+
+Act = Callable[[], None]
+
+
+def _one(kind: str, do: Callable[[Arena, psutil.Process], None]) -> Callable[[Arena, random.Random], Act | None]:
+    def strike(arena: Arena, chance: random.Random) -> Act | None:
+        found = arena.processes(kind)
+        victim = chance.choice(found) if found else None
+        return None if victim is None else lambda: do(arena, victim)
+
+    return strike
+
+
+def _kill(arena: Arena, process: psutil.Process) -> None:
+    process.kill()
+
+
+def _kill_node(arena: Arena, chance: random.Random) -> Act:
+    node = arena.node(chance)
+    return lambda: arena.remove(node)
+
+
+def _stop_raylet(arena: Arena, chance: random.Random) -> Act:
+    """A node that no longer answers, and comes to again; meanwhile there is another."""
+    node = arena.node(chance)
+
+    def act() -> None:
+        for process in raylets(node):
+            arena.stop(process)
+        arena.add_node()
+
+    return act
+
+
+STRIKES: dict[str, Callable[[Arena, random.Random], Act | None]] = {
+    **{kind: _one(kind, _kill) for kind in TITLES},
+    **{f"stopped {kind}": _one(kind, Arena.stop) for kind in TITLES},
+    "node": _kill_node,
+    "stopped raylet": _stop_raylet,
+    "memory": lambda arena, chance: arena.take_memory,
+}
+
+
+# A run -------------------------------------------------------------------------------------------------
+
+
+def noting(python: str) -> Callable[[Config], None]:
+    """The driver of a job, whose workers note what they begin, so that what was done twice can be counted."""
+
+    def noting_driver(config: Config) -> None:
+        from seal_ray.run import run
+        from seal_ray.ui import Silent
+
+        noted = _noted(Path(config.dir))
+
+        class NotingTrainer(Trainer):
+            async def attempt(self, trial: Trial) -> Any:
+                _note(noted, f"trial {trial.key}")
+                return await super().attempt(trial)
+
+        class NotingSampler(Sampler):
+            async def sample(self, request: SampleRequest) -> Any:
+                _note(noted, f"sample {request.seed}")
+                return await super().sample(request)
+
+        crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
+        with forked(python):
+            run(config, Silent())
+
+    return noting_driver
+
+
+def _noted(folder: Path) -> Path:
+    return folder.with_suffix(".begun")
+
+
+def _note(path: Path, line: str) -> None:
+    with path.open("a") as notes:
+        notes.write(line + "\n")
+
+
+def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expected: dict[str, Any]) -> Survival:
+    """Do the run once under these strikes."""
+    survival, chance, start = Survival(), random.Random(seed), time.monotonic()
+    most = len(expected["self_edits"]) + len(expected["rewards"]) if expected else 0
+    done = drive(small_run(folder, *TINY), noting(arena.python))
+
+    def ended() -> bool:
+        arena.wake()
+        return bool(ray.wait([done], timeout=0)[0])
+
+    for strike in strikes:
+        rows = int(strike.moment * most)
+        reached(lambda r=rows, s=strike: (rows_on_disk(folder) >= r and arena.there(s.kinds)) or ended(), PATIENCE)  # type: ignore[misc]
+        if ended():
+            break
+        before, when = rows_on_disk(folder), time.monotonic()
+        survival.met += arena.strike(strike.kinds, chance)
+        reached(lambda rows=before: rows_on_disk(folder) > rows or ended(), PATIENCE)  # type: ignore[misc]
+        survival.recoveries.append(time.monotonic() - when)
+    if strikes and not survival.met:
+        survival.wrong.append("it had ended before anything struck it")
+    reached(ended, PATIENCE)
+    reached(arena.awake, STOPPED_SECONDS + 10)
+    try:
+        ray.get(done, timeout=1)
+    except Exception as error:
+        survival.wrong.append(f"the run did not end well: {str(error).strip().splitlines()[-1][:300]}")
+    else:
+        if expected and results(folder) != expected:
+            survival.wrong.append("it did not come to the quiet run's journal")
+    lines = _noted(folder).read_text().splitlines()
+    survival.again = len(lines) - len(set(lines))
+    survival.seconds = time.monotonic() - start
+    return survival
+
+
+@contextmanager
+def arena(short: bool) -> Iterator[Arena]:
+    with forking() as (python, parent):
+        found = Arena(python, parent, short)
+        try:
+            yield found
+        finally:
+            found.close()
