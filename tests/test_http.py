@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -68,10 +69,10 @@ def test_a_plain_text_is_continued(server: ScriptedServer) -> None:
         ok({"choices": [{"message": {"content": None}}]}),
         (200, {}, b"\xff\xfe no UTF-8"),
         (200, {"content-encoding": "gzip"}, "not compressed"),
-        (200, {"content-encoding": "gzip"}, gzip.compress(b" " * 100_000_000)),
+        (200, {"content-encoding": "gzip"}, gzip.compress(b" " * 100_000_000 + json.dumps(GOOD).encode())),
         (200, {}, '{"choices": ' + "[" * 100_000),
         (200, {}, '{"choices": [' + "9" * 10_000 + "]}"),
-        (200, {}, " " * (LONGEST_BODY + 1)),
+        (200, {}, " " * LONGEST_BODY + json.dumps(GOOD)),
     ],
 )
 def test_passing_trouble_is_retried(server: ScriptedServer, trouble: Answer) -> None:
