@@ -21,5 +21,5 @@ def run_demo(seed: int, directory: str, progress: Progress, control: Progress) -
     found = run(demo_config(seed, directory), progress)
     last_only = ["--evaluation.baselines", "[]", "--evaluation.every_round", "false"]
     without_reward = ["--selection.rule", "random", "--run.name", "control", *last_only]
-    drawn = run(demo_config(seed, f"{directory}/control", *without_reward), control)
+    drawn = run(demo_config(seed, f"{directory}/control", *without_reward), control, beside=directory)
     return found | {f"control, {arm}": measured for arm, measured in drawn.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from seal_ray.record.journal import Journal
 from seal_ray.types import Completion, Outcome, SelfEdit
 from seal_ray.update.select import Candidate
 
@@ -31,6 +32,18 @@ class Known(NamedTuple):
     """Why it failed, when it did."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Rows of another run, by their keys, which hold all that they depend on: what is named alike is alike."""
+
+    self_edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, journal: Journal) -> Beside:
+        return cls(*({row["key"]: row for row in journal.rows(table)} for table in ("self_edits", "outcomes")))
+
+
 def known_of(outcome: Outcome) -> Known:
     """What decisions need of an outcome."""
     return Known(outcome.reward or 0.0, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
@@ -42,7 +55,7 @@ def candidate_of(edit: SelfEdit, tried: Sequence[Known]) -> Candidate:
     return Candidate(edit, tuple(each.reward for each in tried), problem)
 
 
-def completion_of(row: dict[str, Any]) -> Completion:
+def completion_of(row: Mapping[str, Any]) -> Completion:
     """A self-edit's text, from its row."""
     return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
 

@@ -16,7 +16,7 @@ from statistics import fmean
 from seal_ray.config import Config
 from seal_ray.domains.base import Corpus, Domain
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.known import SCREENING, Known, Place, candidate_of, completion_of, filled, known_of
+from seal_ray.known import SCREENING, Beside, Known, Place, candidate_of, completion_of, filled, known_of
 from seal_ray.names import Names
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
@@ -57,9 +57,10 @@ class Lab:
         journal: Journal,
         progress: Progress,
         names: Names | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.policy = 0
-        self._names = names or Names()
+        self._names, self._beside = names or Names(), beside or Beside()
         self._config, self._domain, self._crew = config, domain, crew
         self._journal, self._progress = journal, progress
         self._written = {row["key"]: completion_of(row) for row in journal.rows("self_edits")}
@@ -243,6 +244,9 @@ class Lab:
         )
         edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
         written = self._written.get(edit.key)
+        if written is None and (row := self._beside.self_edits.get(edit.key)):
+            written = self._written[edit.key] = completion_of(row)
+            self._journal.append("self_edits", {**row, "stage": stage})
         if written is None:
             written = await self._crew.sample(request)
             if written.refused:
@@ -285,6 +289,8 @@ class Lab:
         """What came of a trial: from the journal, from a twin under way, or by doing it."""
         key = self._names.trial(trial, [task])
         self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
+        if key not in self._known and (row := self._beside.outcomes.get(key)):
+            self._record(outcome_from_row({**row}))
         if key not in self._known:
             if key not in self._under_way:
                 self._under_way[key] = asyncio.create_task(self._do(trial, key, task))

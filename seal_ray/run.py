@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from seal_ray import environment, grading
 from seal_ray.config import Config
 from seal_ray.continual import measure_continual
-from seal_ray.directory import claimed
+from seal_ray.directory import begun, claimed
+from seal_ray.known import Beside
 from seal_ray.lab import Lab
 from seal_ray.names import Names
 from seal_ray.policies import Policies
@@ -34,8 +35,11 @@ from seal_ray.workers.crew import Crew, Span
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, progress: Progress, force: bool = False) -> dict[str, Interval]:
-    """Do, or continue, a whole run; returns held-out accuracy per arm."""
+def run(config: Config, progress: Progress, force: bool = False, beside: str = "") -> dict[str, Interval]:
+    """Do, or continue, a whole run; returns held-out accuracy per arm.
+
+    What a run in the directory `beside` has done already is taken from there, where it is the very same.
+    """
     ready, store = prepare(config), Store(config.dir)  # what cannot work is refused before the directory is touched
     try:
         with claimed(store, config, ready.identity, force) as claim:
@@ -44,8 +48,9 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
             environment.record(store)
             try:
                 names = Names.of(ready.identity, claim.since)
+                found = _beside(beside, names)
                 with Watch(journal.flush, progress.close) as watch:
-                    asyncio.run(watch.over(_rounds(ready, store, journal, progress, names, watch)))
+                    asyncio.run(watch.over(_rounds(ready, store, journal, progress, names, watch, found)))
             finally:
                 journal.flush()
             return summarize(journal)
@@ -53,7 +58,15 @@ def run(config: Config, progress: Progress, force: bool = False) -> dict[str, In
         progress.close()
 
 
-async def _rounds(ready: Ready, store: Store, journal: Journal, progress: Progress, names: Names, watch: Watch) -> None:
+def _beside(directory: str, names: Names) -> Beside:
+    """What another run knows; nothing where either calls things by less than all that they depend on."""
+    other = begun(directory) if directory else None
+    return Beside.of(Journal(Store(directory))) if other and min(other.since, names.since) > 1 else Beside()
+
+
+async def _rounds(
+    ready: Ready, store: Store, journal: Journal, progress: Progress, names: Names, watch: Watch, beside: Beside
+) -> None:
     config, domain, rule = ready.config, ready.domain, ready.rule
 
     async def asked(tasks: Sequence[Task]) -> Sequence[Task]:
@@ -64,7 +77,7 @@ async def _rounds(ready: Ready, store: Store, journal: Journal, progress: Progre
         grading.at_work(getattr(domain, "grader", None), crew.ask),
     ):
         watch.lost = crew.gone
-        lab = Lab(config, domain, crew, journal, progress, names)
+        lab = Lab(config, domain, crew, journal, progress, names, beside)
         policies = Policies(config, store, journal, crew, domain.prompt(ready.held_out[0]), names)
         await policies.use(0)
         held_out = await asked(ready.held_out)

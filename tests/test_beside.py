@@ -1,0 +1,36 @@
+"""A run that is given another's directory takes from there what would come out the same, and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from seal_ray.run import run
+from seal_ray.ui import Silent
+from tests.runs import results, small_run
+
+CONTROL = ("--selection.rule", "random", "--evaluation.baselines", "[]", "--evaluation.every_round", "false")
+ONE_ROUND = ("--run.rounds", "1", "--domain.train", "2", "--domain.test", "2")
+
+
+def test_a_control_beside_its_run_does_the_first_round_no_second_time_and_ends_as_it_would_alone(
+    tmp_path: Path, in_process: Counter[str]
+) -> None:
+    run(small_run(tmp_path / "run", *ONE_ROUND), Silent())
+    in_process.clear()
+    run(small_run(tmp_path / "alone", *ONE_ROUND, *CONTROL), Silent())
+    alone = dict(in_process)
+    in_process.clear()
+    run(small_run(tmp_path / "beside", *ONE_ROUND, *CONTROL), Silent(), beside=str(tmp_path / "run"))
+    assert results(tmp_path / "beside") == results(tmp_path / "alone")
+    first_round = 2 * 3
+    assert alone["sample"] - in_process["sample"] == first_round
+    assert alone["trial"] - in_process["trial"] == first_round + 2  # and what each task scores untrained
+
+
+def test_another_seed_s_run_has_nothing_to_lend(tmp_path: Path, in_process: Counter[str]) -> None:
+    one_arm = ("--run.rounds", "0", "--evaluation.baselines", "[]", "--domain.test", "2")
+    run(small_run(tmp_path / "run", *one_arm), Silent())
+    before = Counter(in_process)
+    run(small_run(tmp_path / "other", *one_arm, "--run.seed", "2"), Silent(), beside=str(tmp_path / "run"))
+    assert in_process == before + before
