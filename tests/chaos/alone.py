@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.survival import Survival
+from tests.cluster.autoscaling import free_port
 from tests.in_process import InProcessCrew
 from tests.runs import SMALL, results, rows_on_disk
 
@@ -294,7 +296,7 @@ def served(wanted: bool, seed: int) -> Iterator[Sequence[str]]:
     if not wanted:
         yield ()
         return
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _unruly(seed))
+    server = ThreadingHTTPServer(("127.0.0.1", _port()), _unruly(seed))
     if not (pid := os.fork()):
         server.serve_forever()
         os._exit(0)
@@ -305,6 +307,12 @@ def served(wanted: bool, seed: int) -> Iterator[Sequence[str]]:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         server.server_close()
+
+
+@functools.cache
+def _port() -> int:
+    """One for all: whose text a self-edit is belongs to its name."""
+    return free_port()
 
 
 def endpoint_settings(url: str) -> list[str]:
