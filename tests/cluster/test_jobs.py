@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,7 +27,11 @@ from tests.runs import SMALL, rows_on_disk
 
 pytestmark = pytest.mark.ray
 
-TOKEN = "0123456789abcdef" * 4
+README = (ROOT / "README.md").read_text()
+TOKEN, START, SUBMIT = re.findall(
+    r"^export RAY_AUTH_MODE=token\n(.+)\n(ray start .+)\n(ray job submit .+) -- .+$", README, re.M
+)[0]
+"""README's own lines."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,21 @@ class Submitted:
 
 
 class Head:
-    """A Ray head with a job server, which asks for a token as a head on a cluster does."""
+    """A Ray head with a job server, started as README says by somebody who never did so before."""
 
     def __init__(self, folder: Path) -> None:
         port, self.dashboard = free_port(), f"http://127.0.0.1:{free_port()}"
+        self.home = folder / "home"
+        self.home.mkdir()
         self.env = os.environ | {
+            "HOME": str(self.home),
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": TOKEN,
             "PYTHONPATH": str(ROOT),  # for `tests.gated`; the package itself comes with the job
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # a job's `python` is this one
         }
+        self.make_token()
         command = [
-            *("ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
+            *(*shlex.split(START), "--block", "--num-cpus=2"),
             *("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}"),
             *("--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard.rsplit(':', 1)[1]}"),
             *(f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}"),
@@ -68,6 +77,10 @@ class Head:
         started = reached(lambda: "Ray runtime started" in log.read_text(), 600)
         assert started, log.read_text()
 
+    def make_token(self) -> str:
+        subprocess.run(["bash", "-ec", TOKEN], env=self.env, check=True, capture_output=True, timeout=300)
+        return (self.home / ".ray" / "auth_token").read_text()
+
     def job(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["ray", "job", verb, "--address", self.dashboard, *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=300)
@@ -77,7 +90,7 @@ class Head:
         """A run of the micro-world as a job, while `ray job submit` waits for its end."""
         small = [*SMALL, *TINY, "--workers.trainers", "1", *more]
         entry = ["python", "jobs/microworld.py", *small, "--run.dir", str(run_dir)]
-        command = ["ray", "job", "submit", "--address", self.dashboard, "--submission-id", name, "--working-dir", "."]
+        command = [*shlex.split(SUBMIT), "--address", self.dashboard, "--submission-id", name]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen([*command, "--", *entry], cwd=ROOT, env=self.env, stdout=log, stderr=log)
             try:
@@ -130,6 +143,10 @@ def test_a_job_that_is_stopped_and_submitted_again_and_loses_its_driver_continue
     assert {key: after[key] for key in before} == before  # what was done was not done again
     assert {row["trial"] for row in rows(folder, "planned").values()} == after.keys()
     assert [row["version"] for row in rows(folder, "policies").values()] == [1]
+
+
+def test_a_token_that_is_there_already_stays(head: Head) -> None:
+    assert head.make_token() == head.make_token()  # so README's lines work a second time, too
 
 
 def test_a_bench_is_a_job_whose_mistakes_are_one_line(head: Head) -> None:
