@@ -23,13 +23,18 @@ _PACKAGES = ("torch", "transformers", "peft", "safetensors", "ray", "vllm", "vll
 
 def environment() -> dict[str, str]:
     """Versions by name, and this machine's processor by its name and a hash of what it can do."""
+    return versions() | _processor()
+
+
+def versions() -> dict[str, str]:
+    """Of this project and of what it computes with, as they are installed here."""
     found = {"seal_ray": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found | _processor()
+    return found
 
 
 def record(store: Store) -> None:

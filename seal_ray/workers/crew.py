@@ -25,6 +25,7 @@ from seal_ray.types import (
     Trial,
     UserError,
 )
+from seal_ray.workers.alike import Alike
 from seal_ray.workers.cluster import Vitals, connect
 from seal_ray.workers.failures import Poisoned
 from seal_ray.workers.health import actor
@@ -61,7 +62,7 @@ class Crew:
         self.gone = Vitals.of_this_cluster().gone
         workers, model = config.workers, config.model
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
-        engine = EngineSpec.of(config)
+        engine, alike = EngineSpec.of(config), Alike(spec.path)
         trainer = actor(
             Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
         )
@@ -73,14 +74,14 @@ class Crew:
             lambda: trainer.remote(
                 replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.tokens_per_step
             ),
-            lambda handle: handle.setup.remote(),
+            alike.set_up,
             size=workers.trainers,
             depth=workers.slots * _QUEUED_PER_SLOT,
         )
         self.samplers = Pool(
             "sampler",
             lambda: sampler.remote(replace(spec, gpus=workers.gpus_per_sampler), engine),
-            lambda handle: handle.setup.remote(),
+            alike.set_up,
             size=workers.samplers,
             depth=workers.tokens_in_flight,
             weigh=_tokens,
