@@ -234,10 +234,19 @@ class Config(Section):
         return tree
 
 
+_LONGEST = 30_000
+"""Characters, several times all settings written out; a key of many dots takes the square of their number to read."""
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file and apply `--section.key value` overrides; `UserError` says what is wrong and where."""
     try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        if len(text) > _LONGEST:
+            raise UserError(f"{path}: {len(text)} characters are no config of a run; give the TOML file of one")
+        tree = tomllib.loads(text)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:

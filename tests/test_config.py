@@ -97,7 +97,9 @@ def test_a_value_nested_beyond_all_sense_is_a_wrong_value_and_no_crash(tmp_path:
     with pytest.raises(UserError, match=r"'run.seed'"):
         load(written(tmp_path, MINIMAL), ["--run.seed", "[" * 100_000])
     with pytest.raises(UserError, match="not valid TOML"):
-        load(written(tmp_path, "a = " + "[" * 100_000))
+        load(written(tmp_path, "a = " + "[" * 20_000))
+    with pytest.raises(UserError, match="no config of a run"):
+        load(written(tmp_path, "1." * 50_000 + "1 = 1"))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ SLOW_BEFORE = (
     "[[1]" + " " * LONG,
     "Question 1: " + "\n " * (LONG // 2) + "A",
     "9," * (LONG // 2),
+    "1." * (LONG // 2) + "1=1",
     "a" + "\u0301" * LONG,
     "\ufdfa" * LONG,
     "Aa " * (LONG // 3),

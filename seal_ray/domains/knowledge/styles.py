@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
+from seal_ray.plain import one_line
 from seal_ray.types import Chat, Message, Prompt, UserError
 
 _SYSTEM = "You write study material that someone learns a text from. You write the material and nothing around it."
@@ -90,7 +91,7 @@ def from_template(path: str, style: Style) -> Style:
         raise UserError(f"{path}: {error}; write a literal brace twice, as {{{{ or }}}}") from None
     unknown, missing = sorted(fields - {"title", "context"}), {"context"} - fields
     if unknown:
-        raise UserError(f"{path}: unknown field {{{unknown[0]}}}; a template has {{title}} and {{context}}")
+        raise UserError(f"{path}: unknown field {{{one_line(unknown[0])}}}; a template has {{title}} and {{context}}")
     if missing:
         raise UserError(f"{path}: the field {{context}} is missing; the policy would not see the passage")
     return Style(style.name, style.task, style.cue, style.pairs, text)
