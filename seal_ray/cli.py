@@ -12,6 +12,7 @@ import seal_ray
 from seal_ray.bench.commands import bench
 from seal_ray.options import AsJson, Overrides
 from seal_ray.stopping import PROMISE, Stopped, stoppable
+from seal_ray.plain import visible
 from seal_ray.types import UserError
 
 _CONTINUED = (["run"], ["resume"], ["demo"])
@@ -316,7 +317,7 @@ def main(argv: list[str] | None = None) -> None:
     except UserError as error:
         if debug:
             raise
-        print(f"seal-ray: {error}", file=sys.stderr)
+        print(visible(f"seal-ray: {error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         stopped.leave()
@@ -373,4 +374,4 @@ def _facts(found: dict[str, float], as_json: bool) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(visible(line), file=sys.stderr)

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from seal_ray.config import Config, load
 from seal_ray.stopping import Stopped, stoppable
 from seal_ray.summary import Interval, print_table, refuse_void
+from seal_ray.plain import visible
 from seal_ray.types import UserError
 from seal_ray.workers.cluster import connect, join
 
@@ -92,5 +93,5 @@ def _log() -> None:
 
 
 def _refuse(error: Exception) -> int:
-    print(f"seal-ray: {error}", file=sys.stderr)
+    print(visible(f"seal-ray: {error}"), file=sys.stderr)
     return 2

@@ -21,9 +21,14 @@ def kept(text: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
+def visible(text: str) -> str:
+    """The text without anything that a terminal would obey or hide."""
+    return UNSEEN.sub("", text)
+
+
 def one_line(text: str, limit: int = SHOWN) -> str:
     """The start of a text on one line, without anything that a terminal would obey."""
-    line = UNSEEN.sub("", " ".join(text[: 4 * limit].split()))
+    line = visible(" ".join(text[: 4 * limit].split()))
     return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[:limit].rstrip()} …"
 
 

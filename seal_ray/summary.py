@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seal_ray.plain import visible
 from seal_ray.record.journal import Journal
 from seal_ray.types import UserError, derive_seed
 
@@ -173,7 +174,7 @@ def print_table(summary: dict[str, Interval]) -> None:
 
     table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials")
     for arm, m in summary.items():
-        table.add_row(arm, *cells(m))
+        table.add_row(visible(arm), *cells(m))
     Console().print(table)
     for arm, m in summary.items():
         if m.failed and not m.void:

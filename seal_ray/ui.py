@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 from rich.progress import Task as Bar
 from rich.text import Text
 
-from seal_ray.plain import UNSEEN
+from seal_ray.plain import visible
 
 logger = logging.getLogger("seal_ray")
 
@@ -38,7 +38,7 @@ class _Plain(logging.Formatter):
         self._inner = inner or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        return UNSEEN.sub("", self._inner.format(record))
+        return visible(self._inner.format(record))
 
 
 class Progress(Protocol):

@@ -69,6 +69,12 @@ MISTAKES = {
 }
 
 
+def test_a_terminal_obeys_nothing_that_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", str(tmp_path / "\x1b]0;title\x07\u202e.toml")])
+    assert capsys.readouterr().err.endswith("]0;title.toml: no such config file\n")
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda name: name.replace(" ", "-"))
 def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: Path) -> None:
     arguments, complaint = MISTAKES[mistake]
