@@ -11,8 +11,8 @@ from cyclopts import App, Parameter
 import seal_ray
 from seal_ray.bench.commands import bench
 from seal_ray.options import AsJson, Overrides
-from seal_ray.stopping import PROMISE, Stopped, stoppable
 from seal_ray.plain import visible
+from seal_ray.stopping import PROMISE, Stopped, stoppable
 from seal_ray.types import UserError
 
 _CONTINUED = (["run"], ["resume"], ["demo"])

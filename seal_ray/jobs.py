@@ -14,9 +14,9 @@ from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seal_ray.config import Config, load
+from seal_ray.plain import visible
 from seal_ray.stopping import Stopped, stoppable
 from seal_ray.summary import Interval, print_table, refuse_void
-from seal_ray.plain import visible
 from seal_ray.types import UserError
 from seal_ray.workers.cluster import connect, join
 

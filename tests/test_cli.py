@@ -59,8 +59,8 @@ MISTAKES = {
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
     "more than this machine has": (
-        ["run", str(CONFIG), "--workers.cpus", "4096"],
-        "a trainer needs 4096 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",
+        ["run", str(CONFIG), "--workers.cpus", "1024"],
+        "a trainer needs 1024 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",
     ),
     "no Ray at that address": (
         ["run", str(CONFIG), "--workers.address", "127.0.0.1:1"],
