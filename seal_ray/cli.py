@@ -313,7 +313,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = [a for a in arguments if a != "--debug"]
     try:
         with stoppable(PROMISE if arguments[:1] in _CONTINUED else "stopped"):
-            app(arguments)
+            if arguments[:1] == ["run"] and "--help" in arguments:
+                _help_with_settings()
+            else:
+                app(arguments)
     except UserError as error:
         if debug:
             raise
@@ -321,6 +324,13 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
     except Stopped as stopped:
         stopped.leave()
+
+
+def _help_with_settings() -> None:
+    from seal_ray import settings
+
+    app.help_print(["run"])
+    print(f"Settings, in the TOML file or here:\n\n{settings.as_text()}")
 
 
 def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:

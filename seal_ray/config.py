@@ -36,7 +36,9 @@ class Run(Section):
     dir: str = ""
     """Where the run lives: a path, from where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
     name: str = Field("run", pattern=r"^\w[\w .,+=@-]{0,99}$")
+    """What the run is called; part of its directory's name where no directory is given."""
     seed: int = 1
+    """Of everything that is drawn: tasks, self-edits, trials, updates."""
     rounds: int = Field(2, ge=0, le=10_000)
     """Rounds of sample, try, select, update. 0 only evaluates."""
 
@@ -46,7 +48,9 @@ class Model(Section):
     """A Hugging Face model: hub name, local folder, or a folder in object storage (`s3://`, `gs://`), which every node
     copies once; or the name of a base that ships with the package."""
     revision: str | None = None
+    """Branch, tag or commit of a hub model; a run keeps to the commit it began with."""
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
+    """Precision of the base. Adapters and their optimiser are kept in float32, or float64."""
     max_length: int = Field(2048, ge=8, le=_TOKENS)
     """Longest training text in tokens; longer ones are cut, and said so."""
 
@@ -55,6 +59,7 @@ class DomainSection(Section):
     name: str
     """`microworld`, `knowledge`, `arc`, `arcworld`, or your own as `package.module:Thing`."""
     options: dict[str, Any] = {}
+    """The domain's own settings, such as the files it reads; `--dry-run` shows all of them with their defaults."""
     train: int = Field(32, ge=0, le=_TASKS)
     """Training tasks per round; 0 takes all."""
     test: int = Field(32, ge=0, le=_TASKS)
@@ -69,14 +74,19 @@ class Sampling(Section):
     engine: str = "auto"
     """`auto`, `vllm`, `transformers` or `endpoint`."""
     per_task: int = Field(5, ge=1, le=_REPEATS)
+    """Self-edits written for each training task."""
     temperature: float = Field(1.0, ge=0, le=100)
+    """Of the sampling of self-edits; 0 always takes the likeliest token."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Sample only among the likeliest tokens that together have this probability."""
     max_tokens: int = Field(1024, ge=1, le=_TOKENS)
+    """Longest self-edit; a longer one is cut off and used as far as it goes."""
     context: int = Field(0, ge=0, le=_TOKENS)
     """Tokens of prompt and completion that vLLM makes room for; 0 takes the model's own limit."""
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
     endpoint_model: str = ""
+    """The model's name at that server."""
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key."""
     timeout: float = Field(600.0, gt=0)
@@ -91,6 +101,7 @@ class Questions(Section):
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server."""
     endpoint_model: str = ""
+    """The model's name at that server."""
     key_env: str = ""
     """Environment variable that holds its key; empty for a server that asks for none."""
     patience: float = Field(1800.0, ge=0)
@@ -116,6 +127,7 @@ class TrialSection(_Training):
     start: Literal["policy", "base"] = "policy"
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
     answer_tokens: int = Field(64, ge=1, le=_TOKENS)
+    """Longest answer to a question."""
     answering: Literal["bank", "vllm"] = "bank"
     """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
@@ -147,6 +159,7 @@ class Evaluation(Section):
     samples: int = Field(1, ge=0, le=_REPEATS)
     """Self-edits sampled per held-out task."""
     seeds: int = Field(1, ge=1, le=_REPEATS)
+    """Trials of each of them."""
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
     together: bool = False
@@ -175,13 +188,16 @@ class Grading(Section):
     """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, `likelihood` (of held-out statements, no questions
     asked), or your own as `package.module:Thing`."""
     options: dict[str, Any] = {}
+    """The grader's own settings, such as a judge's endpoint."""
 
 
 class Workers(Section):
     address: str = ""
     """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here."""
     trainers: int = Field(1, ge=1, le=_WORKERS)
+    """Workers that hold the base and try self-edits: the most that are used, they come and go with the cluster."""
     samplers: int = Field(1, ge=1, le=_WORKERS)
+    """Workers that write self-edits, likewise."""
     slots: int = Field(16, ge=1, le=4096)
     """Adapters one trainer works on at a time; fewer where memory is short."""
     tokens_in_flight: int = Field(524_288, ge=1, le=100 * _TOKENS)
@@ -197,7 +213,9 @@ class Workers(Section):
     cpus: float = Field(1, ge=0, le=1024)
     """CPUs each worker asks Ray for; its threads follow."""
     gpus_per_trainer: float = Field(0, ge=0, le=64)
+    """GPUs each trainer asks Ray for; a fraction shares one."""
     gpus_per_sampler: float = Field(0, ge=0, le=64)
+    """GPUs each sampler asks Ray for; several hold one large model together."""
 
 
 class Config(Section):

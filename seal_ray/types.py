@@ -107,7 +107,9 @@ class LoraSpec:
     __pydantic_config__: ClassVar = _STRICT
 
     rank: Annotated[int, Interval(ge=1, le=8192)] = 32
+    """Inner width of the two matrices."""
     alpha: Annotated[float, Interval(gt=0, le=1e6)] = 64.0
+    """What the adapter adds is multiplied by alpha / rank."""
     targets: Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)] = ("q_proj", "v_proj")
     """Names of linear modules, matched at the end of a module's path as PEFT does; `all-linear`: all but the head."""
 
@@ -123,14 +125,21 @@ class OptimSpec:
     __pydantic_config__: ClassVar = _STRICT
 
     lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3
+    """Largest learning rate."""
     epochs: Annotated[int, Interval(ge=1, le=10_000)] = 10
+    """Passes over the texts."""
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    """Texts in one step."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decays to zero over the trial's own number of steps, after `warmup_steps`."""
     warmup_steps: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    """Steps over which the learning rate rises from zero."""
     betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999)
+    """Decay of AdamW's two moments."""
     eps: Annotated[float, Interval(gt=0, le=1)] = 1e-8
+    """Added to the root of the second moment."""
     weight_decay: Annotated[float, Interval(ge=0, le=100)] = 0.0
+    """AdamW's, decoupled from the gradient."""
     clip_norm: Annotated[float, Ge(0)] = 1.0
     """Largest norm of a step's gradient; 0 does not clip."""
 
