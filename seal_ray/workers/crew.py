@@ -89,6 +89,8 @@ class Crew:
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._workers, self._engine, self._on_span = workers, engine, on_span
         self._patience = Patience(config.sampling.patience, "sampling.patience")
+        self._served: ray.ObjectRef[Adapter | None] = ray.put(None)
+        """The adapter of the policy before, once there is another."""
         self._spans: list[Span] = []
         """Since the split was last looked at."""
 
@@ -111,9 +113,14 @@ class Crew:
         shared = ray.put(adapter)
         await self.trainers.broadcast("set_policy", version, shared)
         by_vllm = adapter is not None and self._engine.name == "vllm"
+        asked = (probe, self._engine.context, self._served)
         with _needed("the check of the policy"):
-            checked = await self.trainers.call("probe", probe, self._engine.context) if by_vllm else None
-        await self.samplers.broadcast("set_policy", version, shared, checked)
+            checked = await self.trainers.call("probe", *asked) if by_vllm else None
+        for reading in await self.samplers.broadcast("set_policy", version, shared, checked):
+            if reading:
+                untold = reading.step and reading.stepped is None
+                logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
+        self._served = shared
 
     async def sample(self, request: SampleRequest) -> Completion:
         """An endpoint that is away is waited for here, where it can be said."""

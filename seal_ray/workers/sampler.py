@@ -18,7 +18,7 @@ from seal_ray.models import at_hand
 from seal_ray.plain import kept, one_line
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
-from seal_ray.workers.engines.canary import check
+from seal_ray.workers.engines.canary import Probe, Reading, check
 from seal_ray.workers.engines.vllm import rank_limit
 from seal_ray.workers.health import GROUP, Beating
 from seal_ray.workers.loading import ModelSpec
@@ -84,15 +84,6 @@ class EngineSpec:
         return "float32" if self.name == "vllm" and of_model == "float64" else of_model
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A text and what the bank makes of it, to check that an engine serves the same policy."""
-
-    ids: tuple[int, ...]
-    expected: tuple[float, ...]
-    base: tuple[float, ...]
-
-
 class Sampler(Beating):
     def __init__(self, model: ModelSpec, engine: EngineSpec) -> None:
         self._model, self._spec = model, engine
@@ -102,13 +93,12 @@ class Sampler(Beating):
     async def setup(self) -> None:
         self._engine = await _build(self._model, self._spec, self.feel)
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> None:
-        """Called between rounds; requests in flight are finished first."""
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> Reading | None:
+        """Called between rounds; requests in flight are finished first. With a probe, what it was found to serve."""
         await self._engine.set_policy(version, adapter)
-        if probe:
-            tolerance = _TOLERANCE[self._model.dtype]
-            await check(self._engine, version, probe.ids, probe.expected, probe.base, tolerance)
+        reading = await check(self._engine, version, probe, _TOLERANCE[self._model.dtype]) if probe else None
         self._version = version
+        return reading
 
     async def sample(self, request: SampleRequest) -> Completion:
         if request.policy not in (0, self._version):

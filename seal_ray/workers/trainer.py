@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.types import DataError, Example, Failure, Lesson, Outcome, Prompt, Trial
+from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.failures import WorkerLost
 from seal_ray.workers.health import Beating
 from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.workers.sampler import Probe
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
@@ -151,8 +151,8 @@ class Trainer(Beating):
         outcome = replace(outcome, key=trial.key)
         return outcome, stack(under, adapter) if under and adapter else adapter
 
-    async def probe(self, prompt: Prompt, context: int = 0) -> Probe:
-        """A text's log-probabilities with and without the policy. Called between stages.
+    async def probe(self, prompt: Prompt, context: int = 0, before: Adapter | None = None) -> Probe:
+        """A text's log-probabilities with the policy, the one before, and none. Called between stages.
 
         No more of the text is taken than an engine with this context can score; 0: the model's own.
         """
@@ -161,11 +161,14 @@ class Trainer(Beating):
         longest = min(_PROBE_TOKENS, (context or self._bank.positions) - 1)
         ids = tuple(render_prompt(self._tokenizer, prompt)[:longest])
         text = TokenText.of((), ids)
-        (expected,) = self._bank.log_probs([text])
-        self._bank.set_policy(None)
-        (base,) = self._bank.log_probs([text])
-        self._bank.set_policy(self._policy)
-        return Probe(ids, tuple(expected), tuple(base))
+        try:
+            found = []
+            for adapter in (self._policy, before, None):
+                self._bank.set_policy(adapter)
+                found += self._bank.log_probs([text])
+        finally:
+            self._bank.set_policy(self._policy)
+        return Probe(ids, *found)
 
     async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
         """Train one adapter over the current policy's, and return both as one."""

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from seal_ray.types import Completion, SampleRequest
-from seal_ray.workers.engines.canary import CanaryError, Reading, check
+from seal_ray.workers.engines.canary import CanaryError, Probe, Reading, check
 
 COUNT = 200
 RANDOM = np.random.default_rng(0)
 BASE = list(-3 + RANDOM.normal(0, 1, COUNT))
 PULL = RANDOM.normal(0, 1, COUNT)
 NOISE = RANDOM.normal(0, 1, COUNT)
+STEP = RANDOM.normal(0, 1, COUNT)
 
 
 class Told:
@@ -40,9 +41,11 @@ class Told:
         pass
 
 
-def read(got: Sequence[float], expected: Sequence[float], tolerance: float = 0.05) -> Reading:
-    told, bank, base = ([float(value) for value in values] for values in (got, expected, BASE))
-    return asyncio.run(check(Told(told), 3, range(COUNT + 1), bank, base, tolerance))
+def read(
+    got: Sequence[float], expected: Sequence[float], before: Sequence[float] = BASE, tolerance: float = 0.05
+) -> Reading:
+    told, *bank = (tuple(float(value) for value in values) for values in (got, expected, before, BASE))
+    return asyncio.run(check(Told(told), 3, Probe(tuple(range(COUNT + 1)), *bank), tolerance))
 
 
 def test_equal_numbers_pass_and_say_how_much_the_policy_does() -> None:
@@ -71,9 +74,33 @@ def test_an_adapter_that_does_nothing_is_seen_through_rounding_as_large_as_its_e
         read(list(BASE + rounding), list(policy))
 
 
-def test_an_effect_too_small_to_tell_is_not_judged() -> None:
-    policy = list(BASE + 1e-3 * PULL)
-    assert read(BASE, policy).arrived is None
+@pytest.mark.parametrize(("step", "noise"), [(0.04, 0.04), (0.01, 0.001)])
+def test_the_policy_before_is_told_from_the_next_one_however_far_both_are_from_the_base(
+    step: float, noise: float
+) -> None:
+    before = BASE + PULL
+    policy, rounding = before + step * STEP, noise * NOISE
+    reading = read(list(policy + rounding), list(policy), list(before))
+    assert reading.stepped == pytest.approx(1.0, abs=0.2)
+    assert f"of its step of {reading.step:.4f} {reading.stepped:.0%}" in str(reading)
+    with pytest.raises(CanaryError, match="still scores as the policy before does"):
+        read(list(before + rounding), list(policy), list(before))
+
+
+def test_a_policy_that_arrives_at_twice_its_strength_is_none_that_was_trained() -> None:
+    policy = BASE + 0.04 * PULL
+    with pytest.raises(CanaryError, match="share of the adapter's effect that arrived: 200%"):
+        read(list(BASE + 0.08 * PULL), list(policy))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_lost_in_rounding_on_both_sides_is_not_judged(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    for step in (0.0, 1e-4, 1e-3, 0.01, 0.02):
+        true = BASE + PULL + step * STEP
+        bank, old, engine = (1e-2 * draw.normal(0, 1, COUNT) for _ in range(3))
+        read(list(true + engine), list(true + bank), list(BASE + PULL + old))  # it is served, and nothing is raised
+    assert read(list(true + engine), list(true + bank), list(true + old)).stepped is None
 
 
 def test_the_base_itself_is_checked_too() -> None:

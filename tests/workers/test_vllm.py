@@ -17,7 +17,7 @@ from seal_ray.bank.adapter import Adapter
 from seal_ray.bench import samples
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines import vllm as vllm_module
-from seal_ray.workers.engines.canary import CanaryError, check
+from seal_ray.workers.engines.canary import CanaryError, Probe, check
 from seal_ray.workers.engines.vllm import VllmEngine, engine_options, rank_limit
 from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import WorkerLost
@@ -295,10 +295,24 @@ def test_the_canary_catches_an_adapter_for_other_modules(served: Served, tmp_pat
         canary(served, trained, tmp_path)
 
 
-def canary(served: Served, trained: Adapter, scratch: Path) -> Any:
-    expected = served.reference.log_probs(PROBE, trained, scratch)
-    base = served.reference.log_probs(PROBE, None, scratch)
-    return served.run(check(served.engine, 1, PROBE, expected, base, TOLERANCE))
+def test_the_canary_catches_the_policy_before_after_a_step_smaller_than_what_rounding_may_do(
+    served: Served, tmp_path: Path
+) -> None:
+    first = write_adapter(1)
+    second = replace(first, alpha=first.alpha * 1.0002)
+    served.serve(1, second)
+    reading = canary(served, second, tmp_path, first)
+    assert 0 < reading.step < TOLERANCE
+    assert reading.stepped == pytest.approx(1.0, abs=0.3)
+    served.serve(2, first)
+    with pytest.raises(CanaryError, match="still scores as the policy before does"):
+        canary(served, second, tmp_path, first)
+
+
+def canary(served: Served, trained: Adapter, scratch: Path, before: Adapter | None = None) -> Any:
+    adapters = {"expected": trained, "before": before, "base": None}
+    scores = {name: tuple(served.reference.log_probs(PROBE, each, scratch)) for name, each in adapters.items()}
+    return served.run(check(served.engine, 1, Probe(tuple(PROBE), **scores), TOLERANCE))
 
 
 def test_a_model_vllm_does_not_know_is_said_before_anything_starts(served: Served, tmp_path: Path) -> None:

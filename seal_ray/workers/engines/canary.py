@@ -1,8 +1,8 @@
 """Is the policy that is served the policy that was trained? Asked once after each load.
 
 An adapter can go missing on its way into a sampling engine without any error: bound to no module, scaled by zero,
-cut to another rank. The policy is then silently frozen. So a probe text is scored by the engine and compared
-with the bank's own numbers for the same policy version.
+cut to another rank, or the one before still in its place. The policy is then silently frozen. So a probe text is
+scored by the engine and compared with the bank's own numbers for the same policy version.
 """
 
 from __future__ import annotations
@@ -14,11 +14,26 @@ from dataclasses import dataclass
 from seal_ray.workers.engines.base import Engine
 
 _CERTAIN = 8.0
-"""How far the adapter's effect must stand out of the tolerated noise before its share is judged."""
+"""How far a difference between policies must stand out of the tolerated noise before its share is judged."""
+_CLEAR = 4.0
+"""How far it must stand out of what it leaves unexplained, where the noise is less than what is tolerated."""
 
 
 class CanaryError(RuntimeError):
     """The engine does not serve the policy it was given."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A text and what the bank makes of it: the log-probability of each token after the first."""
+
+    ids: tuple[int, ...]
+    expected: tuple[float, ...]
+    """Under the policy that is to be served."""
+    before: tuple[float, ...]
+    """Under the policy before it."""
+    base: tuple[float, ...]
+    """Under the untouched base."""
 
 
 @dataclass(frozen=True)
@@ -32,59 +47,67 @@ class Reading:
     """Mean absolute difference that the policy makes, by the bank; 0 for the base itself."""
     arrived: float | None
     """Share of that effect seen in the engine: 1 when all is well; None when it is too small to tell."""
+    step: float
+    """Mean absolute difference from the policy before, by the bank."""
+    stepped: float | None
+    """Share of that step seen in the engine: 0 when the policy before is still served; None likewise."""
+
+    def __str__(self) -> str:
+        return (
+            f"policy {self.version} is served: {self.difference:.4f} nats a token from the bank; of its effect of "
+            f"{self.effect:.4f} {_share(self.arrived)} arrived, of its step of {self.step:.4f} {_share(self.stepped)}"
+        )
 
 
-async def check(
-    engine: Engine,
-    version: int,
-    probe_ids: Sequence[int],
-    expected_log_probs: Sequence[float],
-    base_log_probs: Sequence[float],
-    tolerance: float,
-) -> Reading:
+async def check(engine: Engine, version: int, probe: Probe, tolerance: float) -> Reading:
     """Compare the engine's log-probabilities of a probe text with the bank's; `CanaryError` on a mismatch.
 
-    `expected_log_probs` are the bank's under this policy version, `base_log_probs` under the untouched base.
     `tolerance` is the mean difference per token that rounding may cause. An effect smaller than that is still
     checked: over a whole probe, rounding averages out and a missing adapter does not.
     """
-    got = await engine.log_probs(probe_ids)
-    if not len(got) == len(expected_log_probs) == len(base_log_probs) == len(probe_ids) - 1:
+    got = await engine.log_probs(probe.ids)
+    due = len(probe.ids) - 1
+    if not len(got) == len(probe.expected) == len(probe.before) == len(probe.base) == due:
         raise CanaryError(
             f"policy {version}: {engine.name} gave {len(got)} log-probabilities for the probe, the bank "
-            f"{len(expected_log_probs)} and {len(base_log_probs)}, and {len(probe_ids) - 1} were due"
+            f"{len(probe.expected)}, {len(probe.before)} and {len(probe.base)}, and {due} were due"
         )
-    pull = [want - base for want, base in zip(expected_log_probs, base_log_probs, strict=True)]
-    seen = [have - base for have, base in zip(got, base_log_probs, strict=True)]
-    energy = sum(p * p for p in pull)
-    tells = math.sqrt(energy) > _CERTAIN * tolerance
-    arrived = sum(s * p for s, p in zip(seen, pull, strict=True)) / energy if tells else None
-    difference, effect = _mean_gap(got, expected_log_probs), _mean_gap(expected_log_probs, base_log_probs)
-    reading = Reading(version, difference, effect, arrived)
+    arrived, stepped = (_share_of_way(got, start, probe.expected, tolerance) for start in (probe.base, probe.before))
+    effect, step = (_mean_gap(probe.expected, start) for start in (probe.base, probe.before))
+    reading = Reading(version, _mean_gap(got, probe.expected), effect, arrived, step, stepped)
     # Written so that a NaN fails.
-    if not (reading.difference <= tolerance and (arrived is None or arrived > 0.5)):
-        raise CanaryError(_explain(engine.name, reading, got, expected_log_probs, base_log_probs, tolerance))
+    if not (reading.difference <= tolerance and all(s is None or 0.5 < s < 1.5 for s in (arrived, stepped))):
+        raise CanaryError(_explain(engine.name, reading, got, probe, tolerance))
     return reading
 
 
-def _explain(
-    engine: str,
-    reading: Reading,
-    got: Sequence[float],
-    expected: Sequence[float],
-    base: Sequence[float],
-    tolerance: float,
-) -> str:
-    share = "too small to tell" if reading.arrived is None else f"{reading.arrived:.0%}"
-    hint = (
-        " The engine scores as the untouched base does: the adapter does nothing there."
-        if (reading.effect > tolerance and _mean_gap(got, base) <= tolerance)
-        else ""
-    )
+def _share_of_way(got: Sequence[float], start: Sequence[float], end: Sequence[float], tolerance: float) -> float | None:
+    """How far the engine stands on the way from one policy's numbers to another's; None when that cannot be told."""
+    way = [b - a for a, b in zip(start, end, strict=True)]
+    seen = [b - a for a, b in zip(start, got, strict=True)]
+    energy = sum(w * w for w in way)
+    if not energy:
+        return None
+    share = sum(s * w for s, w in zip(seen, way, strict=True)) / energy
+    beside = math.sqrt(sum((s - share * w) ** 2 for s, w in zip(seen, way, strict=True)))
+    return share if math.sqrt(energy) > min(_CERTAIN * tolerance, _CLEAR * beside) else None
+
+
+def _share(share: float | None) -> str:
+    return "too little to tell" if share is None else f"{share:.0%}"
+
+
+def _explain(engine: str, reading: Reading, got: Sequence[float], probe: Probe, tolerance: float) -> str:
+    hint = ""
+    if reading.stepped is not None and abs(reading.stepped) < 0.5:
+        hint = " The engine still scores as the policy before does."
+    if reading.effect > tolerance and _mean_gap(got, probe.base) <= tolerance:
+        hint = " The engine scores as the untouched base does: the adapter does nothing there."
     return (
         f"policy {reading.version} is not what {engine} serves: mean log-probability of the probe {_mean(got):.4f} "
-        f"there, {_mean(expected):.4f} in the bank (base {_mean(base):.4f}); mean difference "
-        f"{reading.difference:.4f}, tolerance {tolerance:g}; share of the adapter's effect that arrived: {share}.{hint}"
+        f"there, {_mean(probe.expected):.4f} in the bank (base {_mean(probe.base):.4f}); mean difference "
+        f"{reading.difference:.4f}, tolerance {tolerance:g}; share of the adapter's effect that arrived: "
+        f"{_share(reading.arrived)}, of its step from the policy before: {_share(reading.stepped)}.{hint}"
     )
 
 
