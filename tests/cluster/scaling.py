@@ -35,7 +35,8 @@ from seal_ray.workers.room import Need
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import CONFIG
 
-PER_TASK = 5
+PER_TASK = 4
+"""Self-edits, each with one trial where widths are compared; with the task asked alone, five trials."""
 _UNDISTURBED, _TRIES = 0.9, 5
 
 
@@ -116,7 +117,7 @@ async def explore(config: Config, folder: Path, crew: SyntheticCrew, rounds: int
         crew.rebalance()  # as a run does after every round
         used.append(
             {
-                "trials": round_ * tasks * PER_TASK * config.trial.seeds,
+                "trials": round_ * tasks * _trials(config),
                 "seconds": time.perf_counter() - start,
                 "cpu": time.process_time() - cpu,
                 "memory": process.memory_info().rss,
@@ -130,14 +131,14 @@ def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) 
 
     The better of two rounds, of more where both were disturbed: whatever else the machine does only takes away.
     """
-    config = _config(1)
+    config = _config(1, PER_TASK)
 
     async def one(crew: SyntheticCrew, workers: int, folder: Path) -> dict[str, float]:
         crew.trainers.resize(workers)
-        await explore(config, folder / "warm", crew, 1, -(-2 * workers * slots // PER_TASK) + 1)
+        await explore(config, folder / "warm", crew, 1, -(-2 * workers * slots // _trials(config)) + 1)
         while crew.trainers.workers < workers:
             await asyncio.sleep(0.01)
-        tasks = workers * slots * waves // PER_TASK  # in whole waves, or the last one's idle slots would count
+        tasks = workers * slots * waves // _trials(config)  # in whole waves, or the last one's idle slots would count
         rate, most = 0.0, workers * slots / seconds
         for again in range(_TRIES):
             used = await explore(config, folder / f"run-{again}", crew, 2, tasks)
@@ -168,22 +169,22 @@ async def bare_cost(crew: SyntheticCrew, calls: int = 2000, at_once: int = 100) 
 def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
     """What a trial costs the driver in processor time, and what it leaves behind in memory.
 
-    A trial is a call of a trainer and, with two seeds, half a call of a sampler. `own_share` is what the driver takes
+    A trial is a call of a trainer and, with two seeds, about half a call of a sampler. `own_share` is what it takes
     beside those calls, in units of them, which says the same on a fast machine and on a slow or busy one.
     """
-    seeds = 2
+    config = _config(2, 12)  # and the task asked alone: 25 trials a task
 
     async def main() -> tuple[list[dict[str, float]], float]:
         with tempfile.TemporaryDirectory() as folder:
-            async with SyntheticCrew(_config(seeds), 4, 64, 0.05) as crew:
-                tasks = trials // (rounds * seeds * PER_TASK)
-                return await explore(_config(seeds), Path(folder), crew, rounds, tasks), await bare_cost(crew)
+            async with SyntheticCrew(config, 4, 64, 0.05) as crew:
+                tasks = trials // (rounds * _trials(config))
+                return await explore(config, Path(folder), crew, rounds, tasks), await bare_cost(crew)
 
     used, bare = asyncio.run(main())
     # The first half also fills caches and pools of memory, and loads what merges segments: once, not for every trial.
     first, last = used[len(used) // 2 - 1], used[-1]
     per_trial = sum(u["cpu"] for u in used) / last["trials"]
-    calls = (1 + 1 / seeds) * bare
+    calls = (1 + config.sampling.per_task / _trials(config)) * bare
     return {
         "trials": last["trials"],
         "driver_ms_per_trial": 1000 * per_trial,
@@ -194,8 +195,13 @@ def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
     }
 
 
-def _config(seeds: int) -> Config:
-    return load(CONFIG, ["--trial.seeds", str(seeds), "--sampling.per_task", str(PER_TASK)])
+def _config(seeds: int, per_task: int) -> Config:
+    return load(CONFIG, ["--trial.seeds", str(seeds), "--sampling.per_task", str(per_task)])
+
+
+def _trials(config: Config) -> int:
+    """Of a task in a round: every seed of every self-edit, and the task asked alone."""
+    return config.sampling.per_task * config.trial.seeds + 1
 
 
 def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 1.0, waves: int = 5) -> dict[str, Any]:
