@@ -1,4 +1,4 @@
-"""What a slot adds to memory is the formula of the README, and trials leave nothing behind."""
+"""What a slot adds to memory is the formula of the documentation, and trials leave nothing behind."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def foretold_and_measured(folder: Path) -> tuple[float, float]:
 
 
 def test_the_journal_of_a_small_run_foretells_how_long_a_larger_one_takes(tmp_path: Path) -> None:
-    # On a machine at rest they are within a fifth (README). What else the machine does may come or go between the two
+    # At rest they are within a fifth (docs/results.md). What else the machine does may come or go between the two
     # runs, which says nothing of the prediction: then both are done anew.
     found = [foretold_and_measured(tmp_path / "1")]
     while found[-1][0] != pytest.approx(found[-1][1], rel=0.5) and len(found) < 4:
