@@ -6,7 +6,6 @@ is gone: left to itself, Ray ends the driver from C++, a minute later and withou
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import select
@@ -106,6 +105,8 @@ class Watch:
 
     async def over(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work, which is cancelled when the watch ends it."""
+        import asyncio  # whoever only asks for help does without
+
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         if self._stopped:

@@ -58,7 +58,7 @@ MISTAKES = {
     ),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
-    "more than this machine has": (
+    "more than Ray has on this machine": (
         ["run", str(CONFIG), "--workers.cpus", "1024"],
         "a trainer needs 1024 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",
     ),

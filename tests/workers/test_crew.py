@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from seal_ray.patience import Patience
 from seal_ray.types import Example, Lesson, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
 from seal_ray.workers.crew import Crew
 from seal_ray.workers.failures import Poisoned
@@ -37,7 +38,8 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
     monkeypatch.setattr("seal_ray.workers.crew.ray.put", lambda value: value)
     crew, config = object.__new__(Crew), small_run(tmp_path)
     crew.trainers = crew.samplers = cast(Any, Deadly())
-    crew._engine, crew._workers = EngineSpec.of(config), config.workers
+    crew._engine, crew._workers, crew._served = EngineSpec.of(config), config.workers, cast(Any, None)
+    crew._patience = Patience(0, "sampling.patience")
     return crew
 
 
