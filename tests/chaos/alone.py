@@ -152,7 +152,7 @@ class NotingCrew(InProcessCrew):
     notes = Path()
 
     async def sample(self, request: Any) -> Any:
-        return await self._noted(f"sample {request.seed}", super().sample(request))
+        return await self._noted(f"sample {request.key}", super().sample(request))
 
     async def attempt(self, trial: Any) -> Any:
         return await self._noted(f"trial {trial.key}", super().attempt(trial))

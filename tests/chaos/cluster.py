@@ -210,7 +210,7 @@ def noting(python: str) -> Callable[[Config], None]:
 
         class NotingSampler(Sampler):
             async def sample(self, request: SampleRequest) -> Any:
-                _note(noted, f"sample {request.seed}")
+                _note(noted, f"sample {request.key}")
                 return await super().sample(request)
 
         crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
