@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from seal_ray.directory import claimed
 from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.preflight import prepare
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.run import run
@@ -124,9 +126,16 @@ def test_a_prompt_beyond_the_engines_context_costs_its_own_task_alone(survived: 
 
 def test_answers_through_vllm_are_the_banks(survived: tuple[Path, OneDies], tmp_path: Path) -> None:
     """The same self-edits and policies once more, their trials asked in the bank: no engine is started for it."""
-    for part in ("journal/self_edits", "journal/policies", "policies"):
-        shutil.copytree(survived[0] / part, tmp_path / part)
-    run(small_run(tmp_path, *THROUGH_VLLM), Silent())
+    config, store = small_run(tmp_path, *THROUGH_VLLM), Store(str(tmp_path))
+    with claimed(store, config, prepare(config).identity) as claim:
+        journal = Journal(store, claim.run)
+        journal.begin()
+        for table in ("self_edits", "policies"):
+            for row in Journal(Store(str(survived[0]))).rows(table):
+                journal.append(table, row)
+        journal.flush()
+    shutil.copytree(survived[0] / "policies", tmp_path / "policies")
+    run(config, Silent())
     through_vllm, in_bank = (
         {row["key"]: row["answers"] for row in rows(f, "outcomes")} for f in (survived[0], tmp_path)
     )
