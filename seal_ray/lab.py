@@ -293,7 +293,8 @@ class Lab:
             self._record(outcome_from_row({**row}))
         if key not in self._known:
             if key not in self._under_way:
-                self._under_way[key] = asyncio.create_task(self._do(trial, key, task))
+                self._under_way[key] = doing = asyncio.create_task(self._do(trial, key, task))
+                doing.add_done_callback(_looked_at)
             await asyncio.shield(self._under_way[key])
             self._under_way.pop(key, None)
         self._advance(place)
@@ -356,6 +357,12 @@ class Lab:
 
     def _advance(self, place: Place) -> None:
         self._progress.advance(f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials")
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _all(coroutines):  # type: ignore[no-untyped-def]

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+import hypothesis  # noqa: F401 - its plugin would import it at the very end, where Python 3.11 may fail to parse it
 import pytest
 
 # Whether a token file lies in the home directory decides how Ray starts; the clusters here are all alike.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,3 +171,37 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     (rewards,) = believed
     assert {reward for task in rewards for candidate in task for reward in candidate} == {0.5}
     assert sum(map(len, rewards)) == sum(candidate.taught for candidate in every)
+
+
+class ClosesUnderWay(OneFatalPrompt):
+    """Workers whose pool is closed while a trial is under way, as where a run is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(fatal=None)
+        self.begun, self.closed = asyncio.Event(), asyncio.Event()
+
+    async def attempt(self, trial: Trial) -> Outcome:
+        self.begun.set()
+        await self.closed.wait()
+        raise RuntimeError("the trainer pool is closed")
+
+
+def test_a_trial_that_nobody_waits_for_any_more_is_not_complained_of_when_the_run_has_stopped(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def stopped() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+        config = small_run(tmp_path)
+        domain, crew = load_domain(config), ClosesUnderWay()
+        lab = Lab(config, domain, cast(Crew, crew), Journal(Store(str(tmp_path))), Silent())
+        exploring = asyncio.create_task(lab.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))
+        await crew.begun.wait()
+        exploring.cancel()
+        await asyncio.wait([exploring])
+        crew.closed.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        del lab, exploring
+        gc.collect()
+
+    asyncio.run(stopped())
+    assert not complaints

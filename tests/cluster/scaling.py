@@ -166,7 +166,7 @@ async def bare_cost(crew: SyntheticCrew, calls: int = 2000, at_once: int = 100) 
         return (time.process_time() - cpu) / calls
 
 
-def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
+def driver_cost(trials: int = 10_000, rounds: int = 20) -> dict[str, float]:
     """What a trial costs the driver in processor time, and what it leaves behind in memory.
 
     A trial is a call of a trainer and, with two seeds, about half a call of a sampler. `own_share` is what it takes
@@ -181,8 +181,10 @@ def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
                 return await explore(config, Path(folder), crew, rounds, tasks), await bare_cost(crew)
 
     used, bare = asyncio.run(main())
-    # The first half also fills caches and pools of memory, and loads what merges segments: once, not for every trial.
-    first, last = used[len(used) // 2 - 1], used[-1]
+    # The first fifth also fills caches and pools of memory, and loads what merges segments: once, not for every trial.
+    # What allocators hold in advance goes up and down by megabytes a round: what is kept shows in the lowest readings.
+    last, span = used[-1], 2 * rounds // 5
+    early, late = (min(u["memory"] for u in part) for part in (used[-2 * span : -span], used[-span:]))
     per_trial = sum(u["cpu"] for u in used) / last["trials"]
     calls = (1 + config.sampling.per_task / _trials(config)) * bare
     return {
@@ -191,7 +193,7 @@ def driver_cost(trials: int = 10_000, rounds: int = 10) -> dict[str, float]:
         "ray_ms_per_trial": 1000 * calls,
         "own_share": per_trial / calls - 1,
         "memory_mb": last["memory"] / 2**20,
-        "memory_bytes_per_trial": (last["memory"] - first["memory"]) / (last["trials"] - first["trials"]),
+        "memory_bytes_per_trial": (late - early) / (last["trials"] * span / rounds),
     }
 
 

@@ -32,4 +32,5 @@ def test_a_trial_costs_the_driver_little_beside_its_calls_of_workers_and_next_to
     assert driver["trials"] == 10_000
     # Held against what Ray takes in the same minute: seconds alone would say how busy the machine is.
     assert driver["own_share"] <= 1
-    assert driver["memory_bytes_per_trial"] < 2048
+    # A key and its scores stay, no text: the shortest of answers kept for each would be more than this.
+    assert driver["memory_bytes_per_trial"] < 4096
