@@ -1,4 +1,4 @@
-"""Many LoRA adapters trained and asked on one frozen base, in one pass. Pure torch; knows neither Ray nor self-edits.
+"""Many LoRA adapters trained and queried on one frozen base, in one pass. Pure torch; knows neither Ray nor self-edits.
 
 `Adapter`, `Job` and the other plain data import cheaply; `Bank` brings in torch when it is first touched.
 """

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
 from seal_ray.bank.layout import Bucket, Layout
-from seal_ray.bank.written import LineAttention, TiledAttention
 
 NAME = "seal_ray_bank"
 _PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
@@ -31,10 +31,10 @@ class Unfit(Exception):
 class Attention(Protocol):
     """What a pass does at a layer's attention."""
 
-    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor: ...
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor: ...
 
 
-class How:
+class AttentionParams:
     """A layer's own kind of attention."""
 
     def __init__(
@@ -108,24 +108,24 @@ class PackedAttention:
     def __init__(self, layout: Layout, cache: KVCache | None = None, first_row: int = 0) -> None:
         self.layout, self.cache, self.first_row = layout, cache, first_row
 
-    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         if self.cache is not None:
             rows, positions = self.layout.row + self.first_row, self.layout.position_ids[0]
             cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
             cache_k[rows, :, positions] = k_NKD
             cache_v[rows, :, positions] = v_NKD
         buckets, place = self.layout.buckets, self.layout.place
-        if how.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
-            scale = how.scale if how.scale is not None else q_NHD.shape[-1] ** -0.5
+        if params.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
+            scale = params.scale if params.scale is not None else q_NHD.shape[-1] ** -0.5
             if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None:
-                return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, how.window, scale)
+                return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, params.window, scale)
             if self.layout.lines.suit(q_NHD) and (place is not None or buckets[0].count == 1):
-                return LineAttention.apply(q_NHD, k_NKD, v_NKD, self.layout.lines, how.window, scale)
+                return LineAttention.apply(q_NHD, k_NKD, v_NKD, self.layout.lines, params.window, scale)
         parts = []
         for bucket in buckets:
             q_CHTD, k_CKTD, v_CKTD = (_to_lines(x, bucket) for x in (q_NHD, k_NKD, v_NKD))
-            mask = bucket.mask(how.window)
-            out_CHTD = how(q_CHTD, k_CKTD, v_CKTD, mask[:, None] if mask is not None and mask.dim() == 3 else mask)
+            mask = bucket.mask(params.window)
+            out_CHTD = params(q_CHTD, k_CKTD, v_CKTD, mask[:, None] if mask is not None and mask.dim() == 3 else mask)
             parts.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
         return out if place is None else _ToTokens.apply(out, place)
@@ -139,14 +139,14 @@ class CachedAttention:
         self.rows = torch.arange(cache.rows, device=positions.device)
         self.masks: dict[int | None, Tensor] = {}
 
-    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
         cache_k[self.rows, :, self.positions] = k_NKD
         cache_v[self.rows, :, self.positions] = v_NKD
         rows, heads, width = q_NHD.shape
         # The queries that share a key head stand in for its query length, so no key is repeated.
         q_RKQD = q_NHD.reshape(rows, k_NKD.shape[1], -1, width)
-        out = how(q_RKQD, cache_k[:, :, : self.longest], cache_v[:, :, : self.longest], self._mask(how.window))
+        out = params(q_RKQD, cache_k[:, :, : self.longest], cache_v[:, :, : self.longest], self._mask(params.window))
         return out.reshape(rows, heads, -1)
 
     def _mask(self, window: int | None) -> Tensor:
@@ -213,10 +213,10 @@ def bank_attention(
         raise Unfit("its attention has a mask of its own")
     if is_causal is False or getattr(module, "is_causal", True) is False:
         raise Unfit("its tokens see those after them")
-    attention: Attention = module.bank_stage.attention  # type: ignore[union-attr, assignment]
+    attention: Attention = module.bank_context.attention  # type: ignore[union-attr, assignment]
     q_NHD, k_NKD, v_NKD = (x[0].transpose(0, 1) for x in (query, key, value))
-    how = How(scaling, sliding_window, softcap, s_aux)
-    return attention.attend(module.layer_idx, q_NHD, k_NKD, v_NKD, how)[None], None  # type: ignore[arg-type]
+    params = AttentionParams(scaling, sliding_window, softcap, s_aux)
+    return attention.attend(module.layer_idx, q_NHD, k_NKD, v_NKD, params)[None], None  # type: ignore[arg-type]
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, bank_attention)

@@ -1,4 +1,4 @@
-"""The bank: jobs in, results out. Slots train side by side and are refilled as they finish; asking goes in batches."""
+"""The bank: jobs in, results out. Slots train side by side and are refilled as they finish; answers come in batches."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import Any, TypeVar
 import torch
 
 from seal_ray.bank.adapter import Adapter
-from seal_ray.bank.budget import MOST
 from seal_ray.bank.fit import PLAIN, usable_positions
-from seal_ray.bank.generate import Answer, Ask, Ends, generate, score
+from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
-from seal_ray.bank.linear import Adapters, Installed, policy_views
-from seal_ray.bank.lora import Plan, matching, move, to_adapter
+from seal_ray.bank.linear import Adapters, PatchedModel, policy_views
+from seal_ray.bank.lora import BufferLayout, matching, move, to_adapter
+from seal_ray.bank.memory import MOST
 from seal_ray.bank.prepare import Prepared, Text, prepare
-from seal_ray.bank.train import Running, Slots, Trained, is_out_of_memory
+from seal_ray.bank.slots import Running, Slots, Trained, is_out_of_memory
 from seal_ray.types import DataError, Failure, LoraSpec
 
 log = logging.getLogger(__name__)
 CACHE_TOKENS = 65536
-"""Keys and values held at once while asking, in tokens."""
+"""Keys and values held at once while answering, in tokens."""
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 class Bank:
-    """Many adapters on one frozen base model, each trained and asked as if it were alone.
+    """Many adapters on one frozen base model, each trained and queried as if it were alone.
 
     The model is used in place: frozen, put in eval mode, its linear layers taught to look at the bank while the bank
     is at work. Between calls it behaves as before. Not safe to use from two threads at once. It uses as many of its
@@ -42,15 +42,15 @@ class Bank:
     def __init__(
         self, model: Any, tokenizer: Any, *, slots: int, tokens_per_step: int | None = None, max_length: int = 2048
     ) -> None:
-        self.home = Installed(model)
-        self.positions = usable_positions(self.home)
+        self.patched = PatchedModel(model)
+        self.positions = usable_positions(self.patched)
         self.slots, self.max_length = slots, min(max_length, self.positions)
-        self.vocabulary = self.home.vocabulary
-        self.ends = Ends(tokenizer, eos_ids(model, tokenizer))
+        self.vocabulary = self.patched.vocabulary
+        self.stop_criteria = StopCriteria(tokenizer, eos_ids(model, tokenizer))
         self.queue: deque[Prepared] = deque()
         self.waiting: list[Trained] = []
         self.refused: list[JobResult] = []
-        self.training = Slots(self.home, tokens_per_step or MOST, planned=tokens_per_step is not None)
+        self.training = Slots(self.patched, tokens_per_step or MOST, planned=tokens_per_step is not None)
 
     @property
     def busy(self) -> bool:
@@ -60,17 +60,17 @@ class Bank:
         """Lay an adapter under every slot, or none. Base weights are neither changed nor reloaded."""
         if self.busy:
             raise RuntimeError("the policy cannot change while jobs are in the bank; take their results first")
-        self.home.policy = policy_views(adapter, self.home)
+        self.patched.policy = policy_views(adapter, self.patched)
 
     def submit(self, job: Job) -> None:
         """Queue a job. One that cannot run comes back from the next `step` as a failure."""
         try:
-            prepared = prepare(job, self.home.sites, self.vocabulary, self.max_length, self.positions)
+            prepared = prepare(job, self.patched.modules, self.vocabulary, self.max_length, self.positions)
         except DataError as error:
             self.refused.append(JobResult(job.key, failure=Failure("data", str(error))))
             return
         if job.texts is None:
-            self.waiting.append(Trained(Running(prepared), torch.empty(0), Plan(0, ()), ()))
+            self.waiting.append(Trained(Running(prepared), torch.empty(0), BufferLayout(0, ()), ()))
         else:
             # The longest first: one that begins late would end alone.
             insort(self.queue, prepared, key=lambda queued: -len(queued.batches))
@@ -83,14 +83,14 @@ class Bank:
             yield from self.step()
 
     def step(self) -> list[JobResult]:
-        """Train every busy slot for one step, or ask the adapters that wait; the results that are ready."""
+        """Train every busy slot for one step, or answer with the adapters that wait; the results that are ready."""
         results, self.refused = self.refused, []
         next_ones = list(islice(self.queue, self.slots - len(self.training.running)))
         if next_ones and (room := self.training.room(next_ones)):
             self.training.admit([self.queue.popleft() for _ in next_ones[:room]])
         if len(self.waiting) >= self.slots or (self.waiting and not self.training.running):
             batch, self.waiting = self.waiting[: self.slots], self.waiting[self.slots :]
-            results += self._ask(batch)
+            results += self._answer(batch)
         elif self.training.running:
             for trained in self.training.step():
                 if trained.failure:
@@ -105,15 +105,17 @@ class Bank:
             raise ValueError(
                 f"a prompt and its answer, {longest} tokens, exceed the model's {self.positions} positions"
             )
-        asks = [
-            Ask(0, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
+        requests = [
+            GenerateRequest(0, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
             for spec in specs
         ]
-        answers = self._within(asks, lambda part: self._generate(PLAIN, part), _ask_tokens)
+        answers = self._within(requests, lambda part: self._generate(PLAIN, part), _request_tokens)
         for spec, answer in zip(specs, answers, strict=True):
             if answer.broken:
                 where = f"{len(answer.ids)} tokens after a prompt of {len(spec.prompt)}"
-                log.warning("%s, the predictions are not finite in %s; the text is cut there", where, self.home.dtype)
+                log.warning(
+                    "%s, the predictions are not finite in %s; the text is cut there", where, self.patched.dtype
+                )
         return [SampledText(answer.ids, answer.text, answer.finished) for answer in answers]
 
     def log_probs(self, texts: Sequence[TokenText]) -> list[tuple[float, ...]]:
@@ -125,30 +127,30 @@ class Bank:
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
         """Bytes a training slot holds for an adapter of this shape."""
-        return Plan(lora.rank, matching(self.home.sites, lora.targets)).size * self.training.number_bytes()
+        return BufferLayout(lora.rank, matching(self.patched.modules, lora.targets)).size * self.training.number_bytes()
 
-    def _ask(self, batch: list[Trained]) -> list[JobResult]:
+    def _answer(self, batch: list[Trained]) -> list[JobResult]:
         """Answer all prompts of these adapters together."""
         started = time.perf_counter()
         adapters = self._stacked(batch)
-        asks, texts = [], []
+        requests, texts = [], []
         for slot, trained in enumerate(batch):
             job = trained.running.prepared.job
-            asks += [Ask(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
+            requests += [GenerateRequest(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
             texts += [(slot, text) for text in trained.running.prepared.statements]
         try:
-            answers = self._within(asks, lambda part: self._generate(adapters, part), _ask_tokens)
+            answers = self._within(requests, lambda part: self._generate(adapters, part), _request_tokens)
             scores = self._within(texts, lambda part: self._score(adapters, part), _text_tokens)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(batch) == 1:
                 return [_result(batch[0], failure=Failure("infrastructure", "out of memory on a single prompt"))]
-            return [result for trained in batch for result in self._ask([trained])]
+            return [result for trained in batch for result in self._answer([trained])]
         share = (time.perf_counter() - started) / len(batch)
         answered, scored = iter(answers), iter(scores)
         return [
-            _asked(
+            _answered(
                 trained,
                 [next(answered) for _ in trained.running.prepared.job.prompts],
                 [next(scored) for _ in trained.running.prepared.statements],
@@ -157,22 +159,24 @@ class Bank:
             for trained in batch
         ]
 
-    def _generate(self, adapters: Adapters, asks: Sequence[Ask]) -> list[Answer]:
-        return generate(self.home, adapters, asks, self.ends, self.training.tokens_per_step)
+    def _generate(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
+        return generate(self.patched, adapters, requests, self.stop_criteria, self.training.tokens_per_step)
 
     def _score(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
-        return score(self.home, adapters, texts, self.training.tokens_per_step)
+        return score(self.patched, adapters, texts, self.training.tokens_per_step)
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
         jobs = [trained.running.prepared.job for trained in batch]
-        specs = [(trained.plan.rank, trained.running.prepared.sites) for trained in batch]
-        plan = Plan.union(specs, self.home.sites)
-        flat_SP = torch.zeros(len(batch), plan.size, dtype=self.home.dtype, device=self.home.device)
+        specs = [(trained.buffer_layout.rank, trained.running.prepared.modules) for trained in batch]
+        buffer_layout = BufferLayout.union(specs, self.patched.modules)
+        flat_SP = torch.zeros(len(batch), buffer_layout.size, dtype=self.patched.dtype, device=self.patched.device)
         for slot, trained in enumerate(batch):
-            if trained.plan.size:
-                move(trained.weight_P[None], trained.plan, flat_SP[slot : slot + 1], plan)
-        return Adapters(plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
+            if trained.buffer_layout.size:
+                move(trained.weight_P[None], trained.buffer_layout, flat_SP[slot : slot + 1], buffer_layout)
+        return Adapters(
+            buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs]
+        )
 
     def _within(
         self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]], tokens: Callable[[Item], int]
@@ -190,7 +194,7 @@ class Bank:
         except (RuntimeError, MemoryError) as error:
             if len(items) == 1 or not is_out_of_memory(error):
                 raise
-        log.warning("out of memory while asking %d at once; halved", len(items))
+        log.warning("out of memory while answering %d at once; halved", len(items))
         half = len(items) // 2
         return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
 
@@ -202,16 +206,18 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in (*named, tokenizer.eos_token_id) if token is not None)
 
 
-def _ask_tokens(ask: Ask) -> int:
-    return len(ask.prompt) + ask.max_new_tokens
+def _request_tokens(request: GenerateRequest) -> int:
+    return len(request.prompt) + request.max_new_tokens
 
 
 def _text_tokens(text: tuple[int, Text]) -> int:
     return len(text[1].ids)
 
 
-def _asked(trained: Trained, answers: Sequence[Answer], scores: Sequence[Sequence[float]], seconds: float) -> JobResult:
-    """The result of a job that was asked; a failure where its adapter predicts no numbers."""
+def _answered(
+    trained: Trained, answers: Sequence[Answer], scores: Sequence[Sequence[float]], seconds: float
+) -> JobResult:
+    """The result of a job whose prompts were answered; a failure where its adapter predicts no numbers."""
     if any(answer.broken for answer in answers) or not all(map(math.isfinite, chain.from_iterable(scores))):
         return _result(trained, seconds=seconds, failure=Failure("data", "the predictions are not finite"))
     return _result(trained, answers, scores, seconds)
@@ -228,7 +234,7 @@ def _result(
     job = run.prepared.job
     adapter = None
     if job.keep_adapter and job.texts is not None and failure is None:
-        adapter = to_adapter(trained.weight_P, trained.plan, run.prepared.sites, job.lora)
+        adapter = to_adapter(trained.weight_P, trained.buffer_layout, run.prepared.modules, job.lora)
     return JobResult(
         key=job.key,
         answers=tuple(answer.ids for answer in answers),

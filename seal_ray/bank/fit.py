@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from seal_ray.bank.attention import CachedAttention, How, KVCache, PackedAttention, Unfit, bank_attention
+from seal_ray.bank.attention import AttentionParams, CachedAttention, KVCache, PackedAttention, Unfit, bank_attention
 from seal_ray.bank.generate import step_layout
 from seal_ray.bank.layout import Row, pack
-from seal_ray.bank.linear import Adapters, Installed
-from seal_ray.bank.train import is_out_of_memory
+from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.slots import is_out_of_memory
 from seal_ray.types import UserError
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,15 @@ PLAIN = Adapters({}, (1.0,), (True,))
 _windows: ContextVar[set[int]] = ContextVar("windows of the masks that a model asked for")
 
 
-def usable_positions(home: Installed) -> int:
+def usable_positions(patched: PatchedModel) -> int:
     """How many positions of the model a text may take; `UserError` where the bank is not right for the model."""
-    config: Any = home.model.config
+    config: Any = patched.model.config
     text_config = config.get_text_config(decoder=True)
     odd = set(getattr(text_config, "layer_types", None) or ()) - LAYERS
     try:
         if odd:
             raise Unfit(f"it has {', '.join(sorted(odd))} layers")
-        return _Check(home, text_config).positions()
+        return _Check(patched, text_config).positions()
     except Unfit as error:
         why = str(error)
     except Exception as error:
@@ -65,17 +65,17 @@ class _Watching(PackedAttention):
 
     windows: set[int | None]
 
-    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, how: How) -> Tensor:
-        self.windows.add(how.window)
-        return super().attend(layer, q_NHD, k_NKD, v_NKD, how)
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
+        self.windows.add(params.window)
+        return super().attend(layer, q_NHD, k_NKD, v_NKD, params)
 
 
 class _Check:
     """Two texts alone, packed, packed beside one at the model's last position, and with their last token by itself."""
 
-    def __init__(self, home: Installed, text_config: Any) -> None:
-        self.home, self.config = home, text_config
-        vocabulary = home.vocabulary
+    def __init__(self, patched: PatchedModel, text_config: Any) -> None:
+        self.patched, self.config = patched, text_config
+        vocabulary = patched.vocabulary
         draw = np.random.default_rng(0)
         # From the middle of the vocabulary: tokens that stand for images and the like are at its ends.
         self.texts = [draw.integers(vocabulary // 4, vocabulary // 2, length) for length in LENGTHS]
@@ -107,10 +107,10 @@ class _Check:
     @torch.no_grad()
     def _alone(self, ids: np.ndarray) -> Tensor:
         """`[T, V]`"""
-        input_ids = torch.from_numpy(ids)[None].to(self.home.device)
-        alone_TV = self.home.model(input_ids=input_ids, use_cache=False).logits[0].double().log_softmax(-1)
+        input_ids = torch.from_numpy(ids)[None].to(self.patched.device)
+        alone_TV = self.patched.model(input_ids=input_ids, use_cache=False).logits[0].double().log_softmax(-1)
         if bool(alone_TV.isnan().any()):
-            raise UserError(f"the model's predictions are not finite in {self.home.dtype}; take another model.dtype")
+            raise UserError(f"the model's predictions are not finite in {self.patched.dtype}; take another model.dtype")
         return alone_TV
 
     @torch.no_grad()
@@ -119,13 +119,13 @@ class _Check:
         rows = [Row(0, ids, np.arange(len(ids))) for ids in self.texts]
         if far:
             rows.append(Row(0, self.texts[0][:2], np.empty(0, np.int64)))
-        layout = pack(rows, self.home.device, self.home.dtype)
+        layout = pack(rows, self.patched.device, self.patched.dtype)
         if far:
             layout.position_ids[0, -1] = far - 1
         attention = _Watching(layout)
         attention.windows = set() if windows is None else windows
-        with self.home.active(layout, attention, PLAIN):
-            logits_LV = self.home.logits(layout)
+        with self.patched.active(layout, attention, PLAIN):
+            logits_LV = self.patched.logits(layout)
         if len(logits_LV) != sum(LENGTHS):
             raise Unfit("it does not give the predictions of chosen tokens")
         return list(logits_LV.double().log_softmax(-1).split(LENGTHS))
@@ -133,20 +133,20 @@ class _Check:
     @torch.no_grad()
     def _stepped(self) -> list[Tensor]:
         """The prediction after each text's last token, which comes after the others, to their keys and values."""
-        home = self.home
+        patched = self.patched
         cache = KVCache(len(LENGTHS), max(LENGTHS))
-        layout = pack([Row(0, ids[:-1], np.array([len(ids) - 2])) for ids in self.texts], home.device, home.dtype)
-        with home.active(layout, PackedAttention(layout, cache), PLAIN):
-            home.logits(layout)
-        last_R = torch.tensor([int(ids[-1]) for ids in self.texts], device=home.device)
-        positions_R = torch.tensor(LENGTHS, device=home.device) - 1
-        layout = replace(step_layout([0, 0], 1, home), input_ids=last_R[None], position_ids=positions_R[None])
-        with home.active(layout, CachedAttention(cache, positions_R, max(LENGTHS)), PLAIN):
-            return list(home.logits(layout).double().log_softmax(-1).split(1))
+        layout = pack([Row(0, ids[:-1], np.array([len(ids) - 2])) for ids in self.texts], patched.device, patched.dtype)
+        with patched.active(layout, PackedAttention(layout, cache), PLAIN):
+            patched.logits(layout)
+        last_R = torch.tensor([int(ids[-1]) for ids in self.texts], device=patched.device)
+        positions_R = torch.tensor(LENGTHS, device=patched.device) - 1
+        layout = replace(step_layout([0, 0], 1, patched), input_ids=last_R[None], position_ids=positions_R[None])
+        with patched.active(layout, CachedAttention(cache, positions_R, max(LENGTHS)), PLAIN):
+            return list(patched.logits(layout).double().log_softmax(-1).split(1))
 
     @property
     def _tolerance(self) -> float:
-        return TOLERANCE[self.home.dtype]
+        return TOLERANCE[self.patched.dtype]
 
     def _compare(self, found: list[Tensor], how: str, last: bool = False) -> None:
         apart = self._apart(found, last)
@@ -176,13 +176,13 @@ class _Check:
     def _watched(self) -> Iterator[tuple[set[int], set[int | None]]]:
         """The windows of the masks asked for meanwhile, and a place for those that layers pass on."""
         asked: set[int] = set()
-        usual, self.home.implementation = self.home.implementation, WATCHED
+        usual, self.patched.implementation = self.patched.implementation, WATCHED
         token = _windows.set(asked)
         try:
             yield asked, set()
         finally:
             _windows.reset(token)
-            self.home.implementation = usual
+            self.patched.implementation = usual
 
 
 def _note_mask(*_: Any, local_size: int | None = None, **__: Any) -> None:

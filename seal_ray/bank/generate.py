@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
 from seal_ray.bank.layout import Groups, Layout, Row, cut, pack
-from seal_ray.bank.linear import Adapters, Installed
+from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
 from seal_ray.bank.prepare import Text
 
@@ -24,7 +24,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True)
-class Ask:
+class GenerateRequest:
     """One prompt of one slot."""
 
     slot: int
@@ -46,7 +46,7 @@ class Answer:
     """Cut off where the predictions were no numbers."""
 
 
-class Ends:
+class StopCriteria:
     """Knows when a row's text is over: at an end-of-text token, a stop string, or its length."""
 
     def __init__(self, tokenizer: Any, eos_ids: frozenset[int]) -> None:
@@ -56,10 +56,15 @@ class Ends:
     def text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def over(self, ids: list[int], ask: Ask) -> bool:
+    def over(self, ids: list[int], request: GenerateRequest) -> bool:
         """Whether the last token was the last one."""
         last = ids[-1]
-        return last == NOTHING or len(ids) >= ask.max_new_tokens or last in self.eos_ids or self._stopped(ids, ask.stop)
+        return (
+            last == NOTHING
+            or len(ids) >= request.max_new_tokens
+            or last in self.eos_ids
+            or self._stopped(ids, request.stop)
+        )
 
     def _stopped(self, ids: list[int], stop: tuple[str, ...]) -> bool:
         # Only tokens that could have completed a stop string are decoded in full.
@@ -72,64 +77,73 @@ class Ends:
         # A piece of a character decodes to a replacement mark, and a space may be lost or added between words.
         return "\N{REPLACEMENT CHARACTER}" in piece or any(end[-1].isspace() or end[-1] in piece for end in stop)
 
-    def answer(self, ids: Sequence[int], ask: Ask) -> Answer:
+    def answer(self, ids: Sequence[int], request: GenerateRequest) -> Answer:
         broken = bool(ids) and ids[-1] == NOTHING
         ids = ids[:-1] if broken else ids
         finished = bool(ids) and ids[-1] in self.eos_ids
         ids = ids[:-1] if finished else ids
         text = self.text(ids)
-        found = [text.index(end) for end in ask.stop if end in text]
+        found = [text.index(end) for end in request.stop if end in text]
         if found:
             text, finished = text[: min(found)], True
         return Answer(tuple(ids), text, finished, broken)
 
 
-def generate(home: Installed, adapters: Adapters, asks: Sequence[Ask], ends: Ends, budget: int) -> list[Answer]:
-    """Answer asks that are sorted by slot; `budget` is how many tokens a prefill pass may hold."""
+def generate(
+    patched: PatchedModel,
+    adapters: Adapters,
+    requests: Sequence[GenerateRequest],
+    stop_criteria: StopCriteria,
+    budget: int,
+) -> list[Answer]:
+    """Answer requests that are sorted by slot; `budget` is how many tokens a prefill pass may hold."""
     slots = len(adapters.scales)
-    width = max(len(ask.prompt) + ask.max_new_tokens for ask in asks)
-    cache = KVCache(len(asks), width)
-    texts: list[list[int]] = [[] for _ in asks]
-    over = [False] * len(asks)
-    alive = list(range(len(asks)))
-    pick = _picker(asks, home.device)
-    rows = [Row(ask.slot, np.asarray(ask.prompt, np.int64), np.array([len(ask.prompt) - 1])) for ask in asks]
-    logits_RV = torch.cat([logits_LV for _, logits_LV in _passes(home, adapters, rows, budget, cache)])
+    width = max(len(request.prompt) + request.max_new_tokens for request in requests)
+    cache = KVCache(len(requests), width)
+    texts: list[list[int]] = [[] for _ in requests]
+    over = [False] * len(requests)
+    alive = list(range(len(requests)))
+    pick = _picker(requests, patched.device)
+    rows = [
+        Row(request.slot, np.asarray(request.prompt, np.int64), np.array([len(request.prompt) - 1]))
+        for request in requests
+    ]
+    logits_RV = torch.cat([logits_LV for _, logits_LV in _passes(patched, adapters, rows, budget, cache)])
     tokens_R = pick(logits_RV, 0)
-    layout = step_layout([ask.slot for ask in asks], slots, home)
-    for step in range(1, max(ask.max_new_tokens for ask in asks) + 1):
+    layout = step_layout([request.slot for request in requests], slots, patched)
+    for step in range(1, max(request.max_new_tokens for request in requests) + 1):
         for token, row in zip(tokens_R.tolist(), alive, strict=True):
             if not over[row]:
                 texts[row].append(token)
-                over[row] = ends.over(texts[row], asks[row])
+                over[row] = stop_criteria.over(texts[row], requests[row])
         live = [number for number, row in enumerate(alive) if not over[row]]
         if not live:
             break
         if len(live) <= 0.75 * len(alive):
-            index = torch.tensor(live, device=home.device)
+            index = torch.tensor(live, device=patched.device)
             cache.keep(index)
             tokens_R, alive = tokens_R[index], [alive[number] for number in live]
-            layout = step_layout([asks[row].slot for row in alive], slots, home)
-            pick = _picker([asks[row] for row in alive], home.device)
-        lengths = [min(len(asks[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
-        positions_R = torch.tensor(lengths, device=home.device) - 1
+            layout = step_layout([requests[row].slot for row in alive], slots, patched)
+            pick = _picker([requests[row] for row in alive], patched.device)
+        lengths = [min(len(requests[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
+        positions_R = torch.tensor(lengths, device=patched.device) - 1
         layout = replace(layout, input_ids=tokens_R.clamp_min(0)[None], position_ids=positions_R[None])
-        with torch.no_grad(), home.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):
-            tokens_R = pick(home.logits(layout), step)
-    return [ends.answer(ids, ask) for ids, ask in zip(texts, asks, strict=True)]
+        with torch.no_grad(), patched.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):
+            tokens_R = pick(patched.logits(layout), step)
+    return [stop_criteria.answer(ids, request) for ids, request in zip(texts, requests, strict=True)]
 
 
 def _passes(
-    home: Installed, adapters: Adapters, rows: Sequence[Row], budget: int, cache: KVCache | None = None
+    patched: PatchedModel, adapters: Adapters, rows: Sequence[Row], budget: int, cache: KVCache | None = None
 ) -> Iterator[tuple[Layout, Tensor]]:
     """The logits of each pass's wanted tokens, in order; a cache is filled on the way."""
     at = 0
     for batch in cut(rows, budget):
-        layout, logits_LV = _pass(home, adapters, batch, cache, at)
+        layout, logits_LV = _pass(patched, adapters, batch, cache, at)
         if len(batch) > 1 and bool(logits_LV.isnan().any()):
             # A text gone to NaN may have reached those it shared a line of attention with.
             for number, row in enumerate(batch):
-                yield _pass(home, adapters, [row], cache, at + number)
+                yield _pass(patched, adapters, [row], cache, at + number)
         else:
             yield layout, logits_LV
         at += len(batch)
@@ -137,23 +151,23 @@ def _passes(
 
 @torch.no_grad()
 def _pass(
-    home: Installed, adapters: Adapters, rows: list[Row], cache: KVCache | None, first_row: int
+    patched: PatchedModel, adapters: Adapters, rows: list[Row], cache: KVCache | None, first_row: int
 ) -> tuple[Layout, Tensor]:
-    layout = pack(rows, home.device, home.dtype)
-    with home.active(layout, PackedAttention(layout, cache, first_row), adapters):
-        return layout, home.logits(layout)
+    layout = pack(rows, patched.device, patched.dtype)
+    with patched.active(layout, PackedAttention(layout, cache, first_row), adapters):
+        return layout, patched.logits(layout)
 
 
-def step_layout(row_slots: Sequence[int], slots: int, home: Installed) -> Layout:
+def step_layout(row_slots: Sequence[int], slots: int, patched: PatchedModel) -> Layout:
     """Rows of one token each."""
     counts = np.bincount(row_slots, minlength=slots)
-    groups, every = Groups(counts, home.device), torch.arange(len(row_slots), device=home.device)
+    groups, every = Groups(counts, patched.device), torch.arange(len(row_slots), device=patched.device)
     return Layout(every, every, groups, groups, (), None, None, every, every, every, every, every, 0)
 
 
-def _picker(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, int], Tensor]:
+def _picker(requests: Sequence[GenerateRequest], device: torch.device) -> Callable[[Tensor, int], Tensor]:
     """Chooses each row's next token from its logits."""
-    sampler = None if all(ask.temperature == 0 for ask in asks) else _sampler(asks, device)
+    sampler = None if all(request.temperature == 0 for request in requests) else _sampler(requests, device)
 
     def pick(logits_RV: Tensor, step: int) -> Tensor:
         greedy_R = logits_RV.argmax(-1)
@@ -165,11 +179,13 @@ def _picker(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, int]
     return pick
 
 
-def _sampler(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
+def _sampler(requests: Sequence[GenerateRequest], device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
     """The same for rows some of which are sampled; the others take the greedy token."""
-    uniform_RK = torch.from_numpy(np.stack([draws(ask.seed, ask.max_new_tokens, asks) for ask in asks])).to(device)
-    temperature_R1 = torch.tensor([[ask.temperature] for ask in asks], dtype=torch.float64, device=device)
-    top_p_R1 = torch.tensor([[ask.top_p] for ask in asks], dtype=torch.float64, device=device)
+    uniform_RK = torch.from_numpy(
+        np.stack([draws(request.seed, request.max_new_tokens, requests) for request in requests])
+    ).to(device)
+    temperature_R1 = torch.tensor([[request.temperature] for request in requests], dtype=torch.float64, device=device)
+    top_p_R1 = torch.tensor([[request.top_p] for request in requests], dtype=torch.float64, device=device)
 
     def sample(logits_RV: Tensor, greedy_R: Tensor, step: int) -> Tensor:
         column = min(step, uniform_RK.shape[1] - 1)
@@ -179,10 +195,10 @@ def _sampler(asks: Sequence[Ask], device: torch.device) -> Callable[[Tensor, Ten
     return sample
 
 
-def draws(seed: int, count: int, asks: Sequence[Ask]) -> np.ndarray:
+def draws(seed: int, count: int, requests: Sequence[GenerateRequest]) -> np.ndarray:
     """A row's own uniform numbers, one per step, padded to the longest row's count."""
     uniform = np.random.Generator(np.random.Philox(key=seed)).random(count)
-    return np.pad(uniform, (0, max(ask.max_new_tokens for ask in asks) - count))
+    return np.pad(uniform, (0, max(request.max_new_tokens for request in requests) - count))
 
 
 def inverse_cdf(logits_RV: Tensor, uniform_R1: Tensor, temperature_R1: Tensor, top_p_R1: Tensor) -> Tensor:
@@ -200,9 +216,11 @@ def inverse_cdf(logits_RV: Tensor, uniform_R1: Tensor, temperature_R1: Tensor, t
     return found_R.clamp_max(logits_RV.shape[1] - 1)
 
 
-def score(home: Installed, adapters: Adapters, texts: Sequence[tuple[int, Text]], budget: int) -> list[list[float]]:
+def score(
+    patched: PatchedModel, adapters: Adapters, texts: Sequence[tuple[int, Text]], budget: int
+) -> list[list[float]]:
     """The log-probability of each learnt token of each (slot, text), sorted by slot."""
     rows = [Row(slot, text.ids, text.labels) for slot, text in texts]
-    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in _passes(home, adapters, rows, budget)]
+    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in _passes(patched, adapters, rows, budget)]
     values = iter((-torch.cat(losses)).tolist())
     return [[next(values) for _ in row.labels] for row in rows]

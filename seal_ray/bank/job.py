@@ -36,7 +36,7 @@ class Job:
 
     key: str
     texts: tuple[TokenText, ...] | None
-    """None trains nothing and asks the model as it is."""
+    """None trains nothing and queries the model as it is."""
     lora: LoraSpec = field(default_factory=LoraSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     seed: int = 0
@@ -45,13 +45,13 @@ class Job:
     stop: tuple[str, ...] = ()
     statements: tuple[TokenText, ...] = ()
     """Texts whose mean log-likelihood per learnt token is reported."""
-    held: tuple[TokenText, ...] = ()
-    """Texts on which the adapter is held to what the model predicts without it, a batch of them at every step."""
-    hold: float = 0.0
-    """Weight of their mean divergence beside the mean loss of the texts; 0 leaves them out."""
+    anchor_examples: tuple[TokenText, ...] = ()
+    """Texts on which predictions are to stay what they are without the adapter, a batch of them at every step."""
+    kl_coef: float = 0.0
+    """Weight of their mean KL divergence beside the mean loss of the texts; 0 leaves them out."""
     keep_adapter: bool = False
     use_policy: bool = True
-    """False: trained and asked on the untouched base, whatever the bank's policy."""
+    """False: trained and queried on the untouched base, whatever the bank's policy."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class JobResult:
     """The same, decoded, without special tokens and cut before the first stop string."""
     log_likelihoods: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
-    """One per training step: the mean over the labelled tokens of that step's batch, before the update, and `hold`
-    times that over the held ones."""
+    """One per training step: the mean over the labelled tokens of that step's batch, before the update, and
+    `kl_coef` times the mean divergence over the anchor examples of that step."""
     steps: int = 0
     tokens: int = 0
     """Tokens trained on, over all epochs; no padding is counted, for there is none."""

@@ -27,8 +27,8 @@ class Row:
     labels: Ints
     weight: float = 1.0
     """What each of its labelled tokens counts in its slot's loss."""
-    held: bool = False
-    """Its predictions are held to those without the adapter, in place of being taught."""
+    anchor: bool = False
+    """Its predictions are to stay those without the adapter, instead of being taught."""
 
 
 PADDING = 4096

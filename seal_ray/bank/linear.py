@@ -19,20 +19,20 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from seal_ray.bank.adapter import Adapter
 from seal_ray.bank.attention import NAME, Attention
 from seal_ray.bank.layout import Groups, Layout
-from seal_ray.bank.lora import sites_of
+from seal_ray.bank.lora import linear_modules
 
 Views = dict[str, tuple[Tensor, Tensor]]
 Columns = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass
-class Stage:
+class PassContext:
     """What the model's layers read during a pass; empty between passes."""
 
     layout: Layout | None = None
     attention: Attention | None = None
     weights: Views = field(default_factory=dict)
-    """A and B of the pass's slots by site, in the base model's dtype."""
+    """A and B of the pass's slots by module, in the base model's dtype."""
     grads: Views = field(default_factory=dict)
     scale: Columns = (None, None)
     """Each slot's scale, as a column over its tokens and over its wanted tokens; None when all are 1."""
@@ -49,17 +49,17 @@ class Adapters:
     """The adapters of all slots, as a pass reads them."""
 
     weights: Views
-    """A `[S, R, I]` and B `[S, O, R]` by site, in the base model's dtype."""
+    """A `[S, R, I]` and B `[S, O, R]` by module, in the base model's dtype."""
     scales: Sequence[float]
     on_policy: Sequence[bool]
     """Whether the policy lies under each slot."""
 
 
-def _columns(values: Sequence[float], layout: Layout, home: Installed) -> Columns:
+def _columns(values: Sequence[float], layout: Layout, patched: PatchedModel) -> Columns:
     """Each slot's number at each of its tokens; None when all are 1."""
     if all(value == 1.0 for value in values):
         return None, None
-    values_G = torch.tensor(values, dtype=home.dtype).to(home.device, non_blocking=True)
+    values_G = torch.tensor(values, dtype=patched.dtype).to(patched.device, non_blocking=True)
     return layout.tokens.column(values_G), layout.heads.column(values_G)
 
 
@@ -67,27 +67,27 @@ def _narrow(views: Views, slots: slice) -> Views:
     return {name: (a_SRI[slots], b_SOR[slots]) for name, (a_SRI, b_SOR) in views.items()}
 
 
-class Installed:
-    """A model whose linear and attention layers look at a stage during the bank's passes."""
+class PatchedModel:
+    """A model whose linear and attention layers read a pass's context during the bank's passes."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self.stage = model, Stage()
+        self.model, self.context = model, PassContext()
         self.implementation = NAME
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
-        self.sites = sites_of(model)
+        self.modules = linear_modules(model)
         self.policy: Views = {}
         # Autograd starts where something requires a gradient; adapters take theirs by hand, so this stands for them.
-        self.anchor = torch.zeros((), device=self.device, dtype=self.dtype, requires_grad=True)
+        self.autograd_root = torch.zeros((), device=self.device, dtype=self.dtype, requires_grad=True)
         head = model.get_output_embeddings()  # type: ignore[operator]
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
                 _install(module, name, self, is_head=module is head)
             if hasattr(module, "layer_idx"):
-                module.bank_stage = self.stage
+                module.bank_context = self.context
             if isinstance(module, GradientCheckpointingLayer):
-                _let_recompute(module, self.stage)
+                _let_recompute(module, self.context)
         model.requires_grad_(False).eval()
 
     @contextmanager
@@ -103,7 +103,7 @@ class Installed:
         config: Any = self.model.config
         usual = config._attn_implementation
         slots = slice(layout.first, layout.first + layout.tokens.slots)
-        vars(self.stage).update(
+        vars(self.context).update(
             layout=layout,
             attention=attention,
             weights=_narrow(adapters.weights, slots),
@@ -118,7 +118,7 @@ class Installed:
             yield
         finally:
             config._attn_implementation = usual
-            vars(self.stage).update(vars(Stage()))
+            vars(self.context).update(vars(PassContext()))
 
     def _policy_off(self, on_policy: Sequence[bool], layout: Layout) -> Columns:
         tokens, heads = _columns(on_policy, layout, self)
@@ -136,34 +136,34 @@ class Installed:
         return output.logits[0]
 
 
-def _install(linear: nn.Linear, name: str, home: Installed, is_head: bool) -> None:
-    stage, frozen = home.stage, linear.forward
+def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool) -> None:
+    context, frozen = patched.context, linear.forward
 
     def forward(x: Tensor) -> Tensor:
-        if stage.layout is None or (name not in stage.weights and name not in stage.policy):
+        if context.layout is None or (name not in context.weights and name not in context.policy):
             return frozen(x)
         call = _Call(
             linear=linear,
-            groups=stage.layout.heads if is_head else stage.layout.tokens,
-            weights=stage.weights.get(name),
-            grads=stage.grads.get(name),
-            scale=stage.scale[is_head],
-            policy=stage.policy.get(name),
-            policy_off=stage.policy_off[is_head],
+            groups=context.layout.heads if is_head else context.layout.tokens,
+            weights=context.weights.get(name),
+            grads=context.grads.get(name),
+            scale=context.scale[is_head],
+            policy=context.policy.get(name),
+            policy_off=context.policy_off[is_head],
         )
         x_NI = x.reshape(-1, x.shape[-1])
-        y_NO = _AdaptedLinear.apply(x_NI, home.anchor, call) if stage.grads else call.forward(x_NI)[0]
+        y_NO = _AdaptedLinear.apply(x_NI, patched.autograd_root, call) if context.grads else call.forward(x_NI)[0]
         return y_NO.view(*x.shape[:-1], -1)
 
     linear.forward = forward  # type: ignore[method-assign, assignment]
 
 
-def _let_recompute(layer: nn.Module, stage: Stage) -> None:
+def _let_recompute(layer: nn.Module, context: PassContext) -> None:
     """The model's own switch for this works in training mode alone, which would also switch dropout on."""
     usual = layer.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if not stage.recompute:
+        if not context.recompute:
             return usual(*args, **kwargs)
         return checkpoint(usual, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
 
@@ -233,17 +233,18 @@ class _AdaptedLinear(torch.autograd.Function):
         return ctx.call.backward(grads[0].contiguous(), *ctx.saved_tensors, ctx.needs_input_grad[0]), None, None
 
 
-def policy_views(adapter: Adapter | None, home: Installed) -> Views:
+def policy_views(adapter: Adapter | None, patched: PatchedModel) -> Views:
     """An adapter on the model's device, its scale folded into B; `ValueError` when it does not fit the model."""
     weights: Views = {}
     if adapter is None:
         return weights
-    for module in adapter.modules:
-        a_RI, b_OR = adapter.pair(module)
-        site = next((site for site in home.sites if site.name == module), None)
-        if site is None or (a_RI.shape[1], b_OR.shape[0]) != (site.width_in, site.width_out):
-            raise ValueError(f'the policy adapter does not fit the model at "{module}"; give one made for this base')
+    fitting = {module.name: module for module in patched.modules}
+    for name in adapter.modules:
+        a_RI, b_OR = adapter.pair(name)
+        module = fitting.get(name)
+        if module is None or (a_RI.shape[1], b_OR.shape[0]) != (module.width_in, module.width_out):
+            raise ValueError(f'the policy adapter does not fit the model at "{name}"; give one made for this base')
         b_OR = b_OR * b_OR.dtype.type(adapter.scale)
-        a, b = (torch.tensor(x, device=home.device, dtype=home.dtype) for x in (a_RI, b_OR))
-        weights[module] = (a, b)
+        a, b = (torch.tensor(x, device=patched.device, dtype=patched.dtype) for x in (a_RI, b_OR))
+        weights[name] = (a, b)
     return weights

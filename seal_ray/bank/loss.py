@@ -30,16 +30,16 @@ def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tenso
     return torch.cat(losses), logits_LV
 
 
-def divergences_and_grad(logits_LV: Tensor, held_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the predictions have moved from those to be held, as `KL(held ‖ now)`, in float32 or better.
+def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the predictions have moved from a reference's, as `KL(reference ‖ now)`, in float32 or better.
 
     And the gradient of their weighted sum with respect to the logits, in place of the logits.
     """
     divergences = []
     for rows in _slices(logits_LV):
-        now, held = (_wide(x_LV[rows]).log_softmax(1) for x_LV in (logits_LV, held_LV))
-        probs = held.exp()
-        divergences.append((probs * (held - now)).sum(1))
+        now, before = (_wide(x_LV[rows]).log_softmax(1) for x_LV in (logits_LV, reference_LV))
+        probs = before.exp()
+        divergences.append((probs * (before - now)).sum(1))
         logits_LV[rows] = now.exp_().sub_(probs).mul_(weights_L[rows, None])
     return torch.cat(divergences), logits_LV
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seal_ray.bank.job import Job, TokenText
-from seal_ray.bank.lora import Site, matching
+from seal_ray.bank.lora import TargetModule, matching
 from seal_ray.bank.optim import batch_order
 from seal_ray.types import DataError, OptimSpec, derive_seed
 
@@ -43,27 +43,27 @@ class Prepared:
     """A job that can run."""
 
     job: Job
-    sites: tuple[Site, ...]
+    modules: tuple[TargetModule, ...]
     texts: tuple[Text, ...]
     batches: tuple[tuple[int, ...], ...]
     """Indices into `texts`, one tuple per training step; empty when nothing is trained."""
-    held: tuple[Text, ...]
-    held_batches: tuple[tuple[int, ...], ...]
-    """Likewise; empty when none is held."""
+    anchors: tuple[Text, ...]
+    anchor_batches: tuple[tuple[int, ...], ...]
+    """Likewise; empty when there is none."""
     statements: tuple[Text, ...]
     warnings: tuple[str, ...]
 
 
-def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, positions: int) -> Prepared:
+def prepare(job: Job, modules: Sequence[TargetModule], vocabulary: int, max_length: int, positions: int) -> Prepared:
     """`DataError` says why a job cannot run. `positions` is what the model can hold, prompt and answer together."""
     warnings: list[str] = []
-    chosen: tuple[Site, ...] = ()
+    chosen: tuple[TargetModule, ...] = ()
     texts: tuple[Text, ...] = ()
     batches: tuple[tuple[int, ...], ...] = ()
-    held: tuple[Text, ...] = ()
+    anchors: tuple[Text, ...] = ()
     if job.texts is not None:
         _check_settings(job)
-        chosen = matching(sites, job.lora.targets)
+        chosen = matching(modules, job.lora.targets)
         limit = Limit(max_length, ", the model's positions" if max_length == positions else "")
         texts = _texts("text", job.texts, vocabulary, limit, warnings)
         if not texts:
@@ -71,7 +71,7 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
                 "no token of the recipe carries loss; give a text of two tokens or more, one of them learnt"
             )
         batches = tuple(map(tuple, batch_order(len(texts), job.optim, job.seed)))
-        held = _texts("held text", job.held if job.hold else (), vocabulary, limit, warnings)
+        anchors = _texts("anchor example", job.anchor_examples if job.kl_coef else (), vocabulary, limit, warnings)
     for number, prompt in enumerate(job.prompts):
         _check_ids(f"prompt {number}", prompt, vocabulary)
         if len(prompt) + job.max_new_tokens > positions:
@@ -82,11 +82,11 @@ def prepare(job: Job, sites: Sequence[Site], vocabulary: int, max_length: int, p
     statements = _statements(job, vocabulary, positions)
     for warning in warnings:
         log.warning("%s: %s", job.key, warning)
-    held_order = held_batches(len(held), len(batches), job)
-    return Prepared(job, chosen, texts, batches, held, held_order, statements, tuple(warnings))
+    anchor_order = anchor_batches(len(anchors), len(batches), job)
+    return Prepared(job, chosen, texts, batches, anchors, anchor_order, statements, tuple(warnings))
 
 
-def held_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...]:
+def anchor_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...]:
     """A batch for each step; the texts are gone through as often as that takes."""
     if not texts:
         return ()

@@ -12,7 +12,7 @@ from seal_ray.bank.bank import Bank
 from seal_ray.bank.job import Job
 from seal_ray.bank.lora import to_adapter
 from seal_ray.bank.prepare import prepare
-from seal_ray.bank.train import Slots
+from seal_ray.bank.slots import Slots
 
 State = tuple[int, list[np.ndarray]]
 """Steps taken, and weights with their two moments."""
@@ -26,8 +26,8 @@ class Replica:
     """
 
     def __init__(self, bank: Bank, job: Job) -> None:
-        self._prepared = prepare(job, bank.home.sites, bank.vocabulary, bank.max_length, bank.positions)
-        self._slots = Slots(bank.home, bank.training.tokens_per_step)
+        self._prepared = prepare(job, bank.patched.modules, bank.vocabulary, bank.max_length, bank.positions)
+        self._slots = Slots(bank.patched, bank.training.tokens_per_step)
         self._slots.admit([self._prepared])
 
     @property
@@ -60,7 +60,7 @@ class Replica:
         weight_P = self._slots.buffers_SP[0][0]
         if not weight_P.isfinite().all():
             raise RuntimeError("the update failed: the weights are not finite")
-        return to_adapter(weight_P, self._slots.plan, self._prepared.sites, self._prepared.job.lora)
+        return to_adapter(weight_P, self._slots.buffer_layout, self._prepared.modules, self._prepared.job.lora)
 
     def _take(self, gradients: Sequence[np.ndarray]) -> None:
         """A step along the sum of all parts, added in this order."""

@@ -56,7 +56,7 @@ class Work:
 def counted_passes(bank: Bank) -> Iterator[list[int]]:
     """The tokens of every run of the base, as they come."""
     passes: list[int] = []
-    hook = bank.home.model.register_forward_pre_hook(
+    hook = bank.patched.model.register_forward_pre_hook(
         lambda module, args, kwargs: passes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     try:

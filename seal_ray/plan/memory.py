@@ -10,7 +10,7 @@ from seal_ray.plan.work import Work
 from seal_ray.shape import Shape
 
 TOKENS_PER_STEP = 16384
-"""As in `seal_ray.bank.budget`."""
+"""As in `seal_ray.bank.memory`."""
 VLLM_SHARE = 0.9
 """Of a GPU's memory, as in `seal_ray.workers.sampler`."""
 

@@ -83,7 +83,7 @@ class Trainer(Beating):
     async def _attempt_whole(self, trial: Trial) -> Outcome:
         """The same with all weights of a copy of the base, one trial at a time."""
         from seal_ray.bank import Bank
-        from seal_ray.bank.train import is_out_of_memory
+        from seal_ray.bank.slots import is_out_of_memory
         from seal_ray.workers.whole import merge, too_large, train_whole
 
         assert trial.recipe
@@ -195,7 +195,7 @@ class Trainer(Beating):
 
     async def in_update(self, method: str, *args: Any) -> Any:
         """Call this trainer's replica of the shared update."""
-        from seal_ray.bank.train import OutOfMemory
+        from seal_ray.bank.slots import OutOfMemory
 
         async with self._turn:
             try:
@@ -219,8 +219,8 @@ class Trainer(Beating):
             lesson.lora,
             lesson.optim,
             lesson.seed,
-            held=held,
-            hold=lesson.hold,
+            anchor_examples=held,
+            kl_coef=lesson.hold,
             keep_adapter=True,
         )
 

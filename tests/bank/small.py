@@ -25,9 +25,9 @@ from transformers import (
 )
 
 from seal_ray.bank import Job, TokenText
-from seal_ray.bank.lora import initial_weights, matching, sites_of
+from seal_ray.bank.lora import initial_weights, linear_modules, matching
 from seal_ray.bank.optim import batch_order
-from seal_ray.bank.prepare import held_batches
+from seal_ray.bank.prepare import anchor_batches
 from seal_ray.types import LoraSpec, OptimSpec
 
 WORDS = 60
@@ -116,8 +116,8 @@ def recipes() -> list[Job]:
             optim=optim,
             seed=100 + number,
             keep_adapter=True,
-            held=make_texts(4, seed=50 + number) if number % 3 == 1 else (),
-            hold=3.0,
+            anchor_examples=make_texts(4, seed=50 + number) if number % 3 == 1 else (),
+            kl_coef=3.0,
         )
         for number, (rank, alpha, targets, optim, count, masked) in enumerate(rows)
     ]
@@ -127,7 +127,7 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
     """The reference: PEFT, right padding, AdamW, `get_scheduler`, `clip_grad_norm_`."""
     assert job.texts is not None
     lora, optim, dtype = job.lora, job.optim, model.dtype
-    start = initial_weights(matching(sites_of(model), lora.targets), lora, job.seed)
+    start = initial_weights(matching(linear_modules(model), lora.targets), lora, job.seed)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0)
     peft = get_peft_model(model, config, autocast_adapter_dtype=False)
     for name, module in peft.base_model.model.named_modules():
@@ -138,7 +138,7 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
     weights = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     adamw = torch.optim.AdamW(weights, optim.lr, optim.betas, optim.eps, optim.weight_decay)
     batches = batch_order(len(job.texts), optim, job.seed)
-    held = held_batches(len(job.held), len(batches), job) or [()] * len(batches)
+    held = anchor_batches(len(job.anchor_examples), len(batches), job) or [()] * len(batches)
     schedule = get_scheduler(optim.schedule if optim.warmup_steps or optim.schedule != "constant" else "constant",
                              adamw, optim.warmup_steps, len(batches))  # fmt: skip
     losses = []
@@ -148,7 +148,7 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
         # The model's own loss would be taken in float32 whatever the model's dtype.
         loss = cross_entropy(peft(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
         if kept:
-            loss = loss + job.hold * divergence(peft, [job.held[index] for index in kept])
+            loss = loss + job.kl_coef * divergence(peft, [job.anchor_examples[index] for index in kept])
         loss.backward()
         if optim.clip_norm > 0:
             clip_grad_norm_(weights, optim.clip_norm)

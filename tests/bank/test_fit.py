@@ -20,7 +20,7 @@ from tests.bank.small import (
     peft_tensors,
     train_alone,
 )
-from tests.bank.test_asking import generate_alone
+from tests.bank.test_generate import generate_alone
 from tests.bank.test_neighbours import assert_same
 
 OLD = {"vocab_size": WORDS, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}

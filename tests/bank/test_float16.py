@@ -32,12 +32,12 @@ def gradients(dtype, job, start=enlarged.START):
     """Of a first step from a B that is not zero, as after some steps; the loss, and by how much it was enlarged."""
     bank = Bank(wide_model(dtype), make_tokenizer(), slots=1, tokens_per_step=1024)
     slots = bank.training
-    slots.admit([prepare(job, bank.home.sites, bank.vocabulary, 256, 256)])
+    slots.admit([prepare(job, bank.patched.modules, bank.vocabulary, 256, 256)])
     slots.running[0].enlarged = start
-    for _, b_SOR in slots.plan.views(slots.buffers_SP[0]).values():
+    for _, b_SOR in slots.buffer_layout.views(slots.buffers_SP[0]).values():
         b_SOR.copy_(torch.randn(b_SOR.shape, generator=torch.Generator().manual_seed(5)) * 0.02)
     loss_S = slots.accumulate([slots.running[0].rows(0)])
-    parts = [part for pair in slots.plan.views(slots.buffers_SP[1]).values() for part in pair]
+    parts = [part for pair in slots.buffer_layout.views(slots.buffers_SP[1]).values() for part in pair]
     return parts, loss_S.item(), slots.running[0].enlarged
 
 

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from seal_ray.bank import Bank, Job, train
+from seal_ray.bank import Bank, Job, slots
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, SHAPE, make_model, make_texts, make_tokenizer
 from tests.bank.test_neighbours import assert_same, make_job
@@ -15,7 +15,7 @@ from tests.bank.test_neighbours import assert_same, make_job
 
 def worked_out(bank):
     """Tokens of every pass through the first layer's attention, the second time through included."""
-    seen, projection = [], bank.home.model.model.layers[0].self_attn.q_proj
+    seen, projection = [], bank.patched.model.model.layers[0].self_attn.q_proj
     projection.register_forward_hook(lambda module, args, out: seen.append(args[0].shape[1]))
     return seen
 
@@ -37,14 +37,14 @@ def test_when_memory_runs_out_on_a_text_it_is_tried_again_that_way(monkeypatch, 
     job = make_job("long", texts=make_texts(1, seed=1, low=90, high=90), prompts=(), statements=())
     (whole,) = Bank(make_model(), make_tokenizer(), slots=1).run([job])
     bank = Bank(make_model(), make_tokenizer(), slots=1)
-    forward = bank.home.model.forward
+    forward = bank.patched.model.forward
 
     def failing(*args, **kwargs):
-        if not bank.home.stage.recompute:
+        if not bank.patched.context.recompute:
             raise torch.OutOfMemoryError("injected")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(bank.home.model, "forward", failing)
+    monkeypatch.setattr(bank.patched.model, "forward", failing)
     (split,) = bank.run([job])
     assert "out of memory on 90 tokens" in caplog.text
     assert_same(split, whole)
@@ -72,13 +72,13 @@ class Living(TorchDispatchMode):
 
 def test_a_quarter_of_the_memory_at_most_is_kept(monkeypatch):
     shape = {**SHAPE, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 6, "head_dim": 16}
-    kept, taught = [], train.token_losses_and_grad
+    kept, taught = [], slots.token_losses_and_grad
     for tokens in (100, 1000):
         torch.manual_seed(0)
         bank = Bank(LlamaForCausalLM(LlamaConfig(**shape)), make_tokenizer(), slots=1, tokens_per_step=tokens)
         with Living() as living:
             monkeypatch.setattr(
-                train, "token_losses_and_grad", lambda *args, now=living: (kept.append(now.bytes), taught(*args))[1]
+                slots, "token_losses_and_grad", lambda *args, now=living: (kept.append(now.bytes), taught(*args))[1]
             )
             text = make_texts(1, seed=3, low=250, high=250)
             (result,) = bank.run([Job("it", text, LoraSpec(4, 4.0, ALL), OptimSpec(1e-3, 1))])

@@ -34,7 +34,9 @@ def test_a_slot_in_training_adds_what_the_formula_says(dtype: torch.dtype, compu
         held[slots] = held_bytes() - before
         del adapters
     added = (held[12] - held[4]) / 8
-    numbers = 16 * sum(site.width_in + site.width_out for site in bank.home.sites if site.name != "lm_head")
+    numbers = 16 * sum(
+        module.width_in + module.width_out for module in bank.patched.modules if module.name != "lm_head"
+    )
     assert bank.memory_per_slot(lora) == numbers * (16 + computed)
     assert added == pytest.approx(bank.memory_per_slot(lora), rel=0.1)
 

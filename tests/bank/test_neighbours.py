@@ -81,7 +81,7 @@ def test_out_of_memory_in_training_or_asking_is_split_and_retried_with_equal_res
     jobs = [make_job("it"), *neighbours(5)]
     whole = run_beside(jobs)
     bank = Bank(make_model("qwen3"), make_tokenizer(), slots=4)
-    calls, forward = [], bank.home.model.forward
+    calls, forward = [], bank.patched.model.forward
 
     def failing(*args, **kwargs):
         calls.append(kwargs["input_ids"].shape[1])
@@ -89,7 +89,7 @@ def test_out_of_memory_in_training_or_asking_is_split_and_retried_with_equal_res
             raise torch.OutOfMemoryError("injected")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(bank.home.model, "forward", failing)
+    monkeypatch.setattr(bank.patched.model, "forward", failing)
     with caplog.at_level(logging.WARNING):
         split = {result.key: result for result in bank.run(jobs)}
     assert len(calls) > at
@@ -122,14 +122,14 @@ def test_a_text_that_fits_no_memory_fails_its_own_trial_alone(monkeypatch):
     jobs = [make_job("it"), make_job("huge", texts=(*make_texts(3, seed=1), *make_texts(1, seed=1, low=90, high=90)))]
     alone = run_beside(jobs[:1])["it"]
     bank = Bank(make_model("qwen3"), make_tokenizer(), slots=4)
-    forward = bank.home.model.forward
+    forward = bank.patched.model.forward
 
     def failing(*args, **kwargs):
         if kwargs["input_ids"].shape[1] >= 90:
             raise torch.OutOfMemoryError("injected")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(bank.home.model, "forward", failing)
+    monkeypatch.setattr(bank.patched.model, "forward", failing)
     results = {result.key: result for result in bank.run(jobs)}
     assert results["huge"].failure == Failure("infrastructure", "out of memory on a single text of 90 tokens")
     assert_same(results["it"], alone)
@@ -182,12 +182,12 @@ def test_a_text_over_the_limit_is_cut_with_a_warning_that_says_which(caplog):
 
 def test_no_text_is_longer_than_the_model_has_positions_whatever_the_limit_is(caplog):
     long = TokenText.of((), tuple(5 + n % 50 for n in range(300)))
-    job = make_job("it", texts=(long,), held=(long,), hold=1.0, optim=OptimSpec(1e-2, 1, 1))
+    job = make_job("it", texts=(long,), anchor_examples=(long,), kl_coef=1.0, optim=OptimSpec(1e-2, 1, 1))
     result = run_beside([job], max_length=400)["it"]
     where = "300 tokens cut to 256, the model's positions"
-    assert result.warnings == (f"text 0: {where}", f"held text 0: {where}")
+    assert result.warnings == (f"text 0: {where}", f"anchor example 0: {where}")
     cut = TokenText(long.ids[:256], long.learn[:256])
-    assert_same(result, run_beside([replace(job, texts=(cut,), held=(cut,))])["it"])
+    assert_same(result, run_beside([replace(job, texts=(cut,), anchor_examples=(cut,))])["it"])
 
 
 def test_the_limit_on_training_texts_cuts_no_statement_and_no_text_to_be_scored():

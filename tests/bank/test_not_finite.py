@@ -18,8 +18,8 @@ POISON = WORDS - 1
 
 def poisoned_bank(slots):
     bank = Bank(make_model(), make_tokenizer(), slots=slots)
-    bank.home.model.get_input_embeddings().weight.data[POISON] = float("nan")
-    bank.home.model.lm_head.weight.data[POISON] = 0.0  # never the likeliest
+    bank.patched.model.get_input_embeddings().weight.data[POISON] = float("nan")
+    bank.patched.model.lm_head.weight.data[POISON] = 0.0  # never the likeliest
     return bank
 
 
@@ -51,7 +51,7 @@ def test_a_diverged_trial_leaves_nothing_in_its_slot_for_those_that_follow():
 @pytest.mark.parametrize("padding", [0, layout.PADDING, 1 << 40])
 def test_a_slot_with_nothing_held_between_two_that_hold_is_not_reached_by_one_gone_to_nan(padding, monkeypatch):
     monkeypatch.setattr(layout, "PADDING", padding)
-    holding = {"held": make_texts(3, seed=30), "hold": 1.0}
+    holding = {"anchor_examples": make_texts(3, seed=30), "kl_coef": 1.0}
     jobs = [make_job("holds", 1, **holding), make_job("plain", 3), diverging("diverges", 2, epochs=2, **holding)]
     results = run(jobs, slots=3)
     assert results["diverges"].failure is not None

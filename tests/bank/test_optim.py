@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from seal_ray.bank.lora import initial_weights, matching, sites_of
+from seal_ray.bank.lora import initial_weights, linear_modules, matching
 from seal_ray.bank.optim import StepScalars, adamw_columns, adamw_step, batch_order, lr_factor
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, make_model
@@ -38,18 +38,18 @@ def test_an_epoch_shows_every_text_once_in_batches_of_the_size_asked_for_in_an_o
 
 
 def test_first_weights_have_pefts_default_range_and_come_from_the_seed_alone():
-    sites = matching(sites_of(make_model()), ALL)
+    modules = matching(linear_modules(make_model()), ALL)
     lora = LoraSpec(16, 16.0, ALL)
     state = torch.random.get_rng_state()
-    first = initial_weights(sites, lora, 1)
+    first = initial_weights(modules, lora, 1)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert len(first) == 14
-    for site in sites:
-        bound = 1 / math.sqrt(site.width_in)
-        assert first[site.name].shape == (16, site.width_in)
-        assert 0.95 * bound < first[site.name].abs().max() <= bound
-        assert torch.equal(first[site.name], initial_weights(sites, lora, 1)[site.name])
-        assert not torch.equal(first[site.name], initial_weights(sites, lora, 2)[site.name])
+    for module in modules:
+        bound = 1 / math.sqrt(module.width_in)
+        assert first[module.name].shape == (16, module.width_in)
+        assert 0.95 * bound < first[module.name].abs().max() <= bound
+        assert torch.equal(first[module.name], initial_weights(modules, lora, 1)[module.name])
+        assert not torch.equal(first[module.name], initial_weights(modules, lora, 2)[module.name])
 
 
 def test_the_plain_data_of_the_bank_import_without_torch():

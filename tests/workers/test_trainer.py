@@ -31,7 +31,7 @@ def test_a_trial_that_does_not_fit_in_memory_earns_no_reward_here_and_goes_to_an
         def full(*_: object, **__: object) -> None:
             raise torch.OutOfMemoryError("injected")
 
-        monkeypatch.setattr(trainer._bank.home.model, "forward", full)
+        monkeypatch.setattr(trainer._bank.patched.model, "forward", full)
         await trainer.attempt(trial)
 
     with pytest.raises(WorkerLost, match="out of memory on a single text"):

@@ -122,7 +122,7 @@ def test_asking_that_runs_out_of_memory_is_halved_with_equal_answers(monkeypatch
     specs = make_specs(9)
     whole = sample(specs)
     bank = Bank(make_model(), make_tokenizer(), slots=2)
-    forward, sizes = bank.home.model.forward, []
+    forward, sizes = bank.patched.model.forward, []
 
     def failing(*args, **kwargs):
         sizes.append(len(kwargs["logits_to_keep"]))
@@ -130,6 +130,6 @@ def test_asking_that_runs_out_of_memory_is_halved_with_equal_answers(monkeypatch
             raise torch.OutOfMemoryError("injected")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(bank.home.model, "forward", failing)
+    monkeypatch.setattr(bank.patched.model, "forward", failing)
     assert bank.sample(specs) == whole
     assert max(sizes) == 9

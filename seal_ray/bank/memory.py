@@ -18,7 +18,7 @@ SHARE = 0.5
 """Of the free memory; the rest is for what lives only for a moment, and for whoever else is on the device."""
 
 
-class Kept(saved_tensors_hooks):
+class SavedActivations(saved_tensors_hooks):
     """Bytes that the forward half of a pass keeps, each tensor's memory once and the weights not at all."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -38,17 +38,17 @@ class Kept(saved_tensors_hooks):
 
 
 def tokens_that_fit(kept: int, tokens: int, device: torch.device) -> int:
-    """For passes that keep as much a token as one that kept so many bytes for so many tokens."""
+    """How many tokens a pass may have, given that one of `tokens` tokens kept `kept` bytes for its backward half."""
     return max(1, min(MOST, int(SHARE * free_bytes(device) * tokens / max(1, kept))))
 
 
-def slots_that_fit(slot: int, held: int, device: torch.device) -> int:
-    """Of so many bytes each, where all together hold so many now."""
-    return int(SHARE * (free_bytes(device) + held)) // slot
+def slots_that_fit(slot: int, allocated: int, device: torch.device) -> int:
+    """How many slots of `slot` bytes fit, given the `allocated` bytes that slots take already."""
+    return int(SHARE * (free_bytes(device) + allocated)) // slot
 
 
 def free_bytes(device: torch.device) -> int:
-    """What can still be had on a device; on a GPU with what torch holds and does not use."""
+    """Bytes that can still be had on a device; on a GPU with what torch holds and does not use."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused

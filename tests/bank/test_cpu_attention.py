@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from seal_ray.bank import layout as layouts
-from seal_ray.bank.attention import How, PackedAttention
+from seal_ray.bank.attention import AttentionParams, PackedAttention
 from seal_ray.bank.layout import LONGEST, Row, pack
 
 LENGTHS = {
@@ -33,7 +33,7 @@ def test_packed_attention_is_each_row_alone(lengths, key_heads, window, least, m
         for heads in (4, key_heads, key_heads)
     )
     upstream = torch.randn(tokens, 4, 8, dtype=torch.float64, generator=draw)
-    ours = PackedAttention(layout).attend(0, q, k, v, How(None, window, None))
+    ours = PackedAttention(layout).attend(0, q, k, v, AttentionParams(None, window, None))
     theirs = torch.cat([alone(*parts, window) for parts in zip(*(split(x, rows) for x in (q, k, v)), strict=True)])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     found = torch.autograd.grad(ours, (q, k, v), upstream)

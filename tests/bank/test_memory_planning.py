@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seal_ray.bank import Bank, Job
-from seal_ray.bank import budget as budgets
+from seal_ray.bank import memory as memories
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, make_model, make_texts, make_tokenizer
 
@@ -20,7 +20,7 @@ def jobs(count: int) -> list[Job]:
 def watched(count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Bytes and tokens of the first pass of so many slots."""
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr("seal_ray.bank.train.tokens_that_fit", lambda *found: seen.append(found[:2]) or 1 << 20)
+    monkeypatch.setattr("seal_ray.bank.slots.tokens_that_fit", lambda *found: seen.append(found[:2]) or 1 << 20)
     bank = Bank(make_model(), make_tokenizer(), slots=count)
     assert all(result.failure is None for result in bank.run(jobs(count)))
     (found,) = seen
@@ -35,7 +35,7 @@ def test_what_a_pass_keeps_is_counted_by_the_token(monkeypatch: pytest.MonkeyPat
 
 def test_where_little_is_free_passes_are_small_and_the_outcome_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {result.key: result for result in Bank(make_model(), make_tokenizer(), slots=6).run(jobs(6))}
-    monkeypatch.setattr(budgets, "free_bytes", lambda device: 1 << 19)
+    monkeypatch.setattr(memories, "free_bytes", lambda device: 1 << 19)
     bank = Bank(make_model(), make_tokenizer(), slots=6)
     split = {result.key: result for result in bank.run(jobs(6))}
     assert bank.training.tokens_per_step < 60
@@ -44,7 +44,7 @@ def test_where_little_is_free_passes_are_small_and_the_outcome_is_the_same(monke
 
 
 def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budgets, "free_bytes", lambda device: 1 << 10)
+    monkeypatch.setattr(memories, "free_bytes", lambda device: 1 << 10)
     bank = Bank(make_model(), make_tokenizer(), slots=2, tokens_per_step=100)
     list(bank.run(jobs(2)))
     assert bank.training.tokens_per_step == 100
@@ -56,8 +56,8 @@ def test_no_more_slots_are_used_than_there_is_memory_for_and_the_outcome_is_the_
 ) -> None:
     whole = {result.key: result for result in Bank(make_model(), make_tokenizer(), slots=6).run(jobs(7))}
     bank = Bank(make_model(), make_tokenizer(), slots=6)
-    memory = slots * bank.memory_per_slot(jobs(1)[0].lora) / budgets.SHARE
-    monkeypatch.setattr(budgets, "free_bytes", lambda device: memory - held(bank))
+    memory = slots * bank.memory_per_slot(jobs(1)[0].lora) / memories.SHARE
+    monkeypatch.setattr(memories, "free_bytes", lambda device: memory - held(bank))
     for job in jobs(7):
         bank.submit(job)
     few, busy = {}, []

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from seal_ray.bank import enlarged
 from seal_ray.bank.attention import PackedAttention
-from seal_ray.bank.budget import FIRST, Kept, slots_that_fit, tokens_that_fit
 from seal_ray.bank.layout import Layout, Row, cut, pack
-from seal_ray.bank.linear import Adapters, Installed, Views
-from seal_ray.bank.lora import Plan, initial_weights, move
-from seal_ray.bank.loss import divergences_and_grad, token_losses_and_grad
+from seal_ray.bank.linear import Adapters, PatchedModel, Views
+from seal_ray.bank.lora import BufferLayout, initial_weights, move
+from seal_ray.bank.loss import kl_and_grad, token_losses_and_grad
+from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
 from seal_ray.bank.optim import StepScalars, adamw_step
 from seal_ray.bank.prepare import Prepared, Text
 from seal_ray.types import Failure
@@ -47,29 +47,29 @@ class Running:
     def rows(self, slot: int) -> list[Row]:
         """The batch of the next step. Each labelled token weighs the same, and all of them together one.
 
-        So do those of texts that are held, and all of them together as much as the job says.
+        So do those of anchor examples, and all of them together `kl_coef`.
         """
         prepared = self.prepared
         texts = [prepared.texts[index] for index in prepared.batches[self.step]]
-        rows = _rows(slot, texts, 1.0, held=False)
-        if prepared.held:
-            texts = [prepared.held[index] for index in prepared.held_batches[self.step]]
-            rows += _rows(slot, texts, prepared.job.hold, held=True)
+        rows = _rows(slot, texts, 1.0, anchor=False)
+        if prepared.anchors:
+            texts = [prepared.anchors[index] for index in prepared.anchor_batches[self.step]]
+            rows += _rows(slot, texts, prepared.job.kl_coef, anchor=True)
         return rows
 
 
-def _rows(slot: int, texts: Sequence[Text], together: float, held: bool) -> list[Row]:
+def _rows(slot: int, texts: Sequence[Text], together: float, anchor: bool) -> list[Row]:
     weight = together / sum(len(text.labels) for text in texts)
-    return [Row(slot, text.ids, text.labels, weight, held) for text in texts]
+    return [Row(slot, text.ids, text.labels, weight, anchor) for text in texts]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A job that has left its slot: its weights, laid out by `plan`, and what it lost on the way."""
+    """A job that has left its slot: its weights, laid out by `buffer_layout`, and what it lost on the way."""
 
     running: Running
     weight_P: Tensor
-    plan: Plan
+    buffer_layout: BufferLayout
     losses: tuple[float, ...]
     failure: Failure | None = None
 
@@ -90,35 +90,35 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Slots:
     """Busy slots are always the first ones, so that a pass reads a contiguous range of every buffer."""
 
-    home: Installed
+    patched: PatchedModel
     tokens_per_step: int
     planned: bool = True
     """False to have the first pass measured, and `tokens_per_step` planned from it."""
     running: list[Running] = field(default_factory=list)
-    plan: Plan = field(default_factory=lambda: Plan(0, ()))
+    buffer_layout: BufferLayout = field(default_factory=lambda: BufferLayout(0, ()))
 
     def __post_init__(self) -> None:
-        self.dtype = torch.float64 if self.home.dtype == torch.float64 else torch.float32
+        self.dtype = torch.float64 if self.patched.dtype == torch.float64 else torch.float32
         self.buffers_SP = [self._empty(0, 0) for _ in range(4)]
         self.losses_SK = self._empty(0, 0)
 
     def _empty(self, rows: int, width: int) -> Tensor:
-        return torch.zeros(rows, width, dtype=self.dtype, device=self.home.device)
+        return torch.zeros(rows, width, dtype=self.dtype, device=self.patched.device)
 
     def number_bytes(self) -> int:
         """What a slot holds for each number of its adapter: the number, its gradient and two moments.
 
         A base in half precision adds the copy of the number that it computes with.
         """
-        master, computed = self.dtype.itemsize, self.home.dtype.itemsize
+        master, computed = self.dtype.itemsize, self.patched.dtype.itemsize
         return 4 * master + (computed if computed != master else 0)
 
     def room(self, queue: Sequence[Prepared]) -> int:
         """How many of the queue there is memory for; one at least when no slot is busy."""
         busy = len(self.running)
-        plan = self._plan_of([*(run.prepared for run in self.running), *queue])
-        held = sum(buffer.nbytes for buffer in self.buffers_SP)
-        fitting = slots_that_fit(plan.size * self.number_bytes(), held, self.home.device)
+        buffer_layout = self._buffer_layout_of([*(run.prepared for run in self.running), *queue])
+        allocated = sum(buffer.nbytes for buffer in self.buffers_SP)
+        fitting = slots_that_fit(buffer_layout.size * self.number_bytes(), allocated, self.patched.device)
         return max(fitting - busy, 0 if busy else 1)
 
     def admit(self, newcomers: Sequence[Prepared]) -> None:
@@ -126,32 +126,34 @@ class Slots:
         first = len(self.running)
         self.running += [Running(prepared) for prepared in newcomers]
         self._fit()
-        views = self.plan.views(self.buffers_SP[0])
+        views = self.buffer_layout.views(self.buffers_SP[0])
         for slot, prepared in enumerate(newcomers, first):
             for buffer in (*self.buffers_SP, self.losses_SK):  # whoever was here before may have gone to NaN
                 buffer[slot].zero_()
             rank = prepared.job.lora.rank
-            for name, a_RI in initial_weights(prepared.sites, prepared.job.lora, prepared.job.seed).items():
-                views[name][0][slot, :rank] = a_RI.to(self.home.device, self.dtype, non_blocking=True)
+            for name, a_RI in initial_weights(prepared.modules, prepared.job.lora, prepared.job.seed).items():
+                views[name][0][slot, :rank] = a_RI.to(self.patched.device, self.dtype, non_blocking=True)
 
     def _fit(self) -> None:
         """Make the buffers as large as the busy slots need, and not much larger."""
         busy = len(self.running)
-        plan = self._plan_of([run.prepared for run in self.running])
-        held = len(self.losses_SK)
-        if plan != self.plan or not busy <= held <= 2 * busy:
+        buffer_layout = self._buffer_layout_of([run.prepared for run in self.running])
+        rows = len(self.losses_SK)
+        if buffer_layout != self.buffer_layout or not busy <= rows <= 2 * busy:
             for number, old in enumerate(self.buffers_SP):
-                self.buffers_SP[number] = self._empty(busy, plan.size)
-                move(old[:busy], self.plan, self.buffers_SP[number], plan)
-            self.plan = plan
+                self.buffers_SP[number] = self._empty(busy, buffer_layout.size)
+                move(old[:busy], self.buffer_layout, self.buffers_SP[number], buffer_layout)
+            self.buffer_layout = buffer_layout
         steps = max((run.steps for run in self.running), default=0)
         if len(self.losses_SK) != len(self.buffers_SP[0]) or self.losses_SK.shape[1] < steps:
             old, self.losses_SK = self.losses_SK[:busy], self._empty(len(self.buffers_SP[0]), steps)
             width = min(old.shape[1], steps)
             self.losses_SK[: len(old), :width] = old[:, :width]
 
-    def _plan_of(self, jobs: Sequence[Prepared]) -> Plan:
-        return Plan.union([(prepared.job.lora.rank, prepared.sites) for prepared in jobs], self.home.sites)
+    def _buffer_layout_of(self, jobs: Sequence[Prepared]) -> BufferLayout:
+        return BufferLayout.union(
+            [(prepared.job.lora.rank, prepared.modules) for prepared in jobs], self.patched.modules
+        )
 
     def step(self) -> list[Trained]:
         """Advance every busy slot by one step; those that are done, or failed, leave their slots."""
@@ -162,9 +164,9 @@ class Slots:
             losses_S = self.accumulate(rows)
         except OutOfMemory as error:
             return self._leave({error.slot: Failure("infrastructure", str(error))})
-        columns = torch.tensor([run.step for run in self.running]).to(self.home.device, non_blocking=True)
+        columns = torch.tensor([run.step for run in self.running]).to(self.patched.device, non_blocking=True)
         self.take()
-        self.losses_SK[torch.arange(busy, device=self.home.device), columns] = losses_S
+        self.losses_SK[torch.arange(busy, device=self.patched.device), columns] = losses_S
         counts = [sum(len(row.ids) for row in batch) for batch in rows]
         share = (time.perf_counter() - started) / sum(counts)
         for run, count in zip(self.running, counts, strict=True):
@@ -184,14 +186,14 @@ class Slots:
 
         In float16 they are enlarged meanwhile; where one did not fit, the step is worked out again with less.
         """
-        if not enlarged.needed(self.home.dtype):
+        if not enlarged.needed(self.patched.dtype):
             return self._fill(rows, None)
         grads_SP = self.buffers_SP[1][: len(rows)]
         while True:
             factors = [
                 run.enlarged / max(row.weight for row in batch) for run, batch in zip(self.running, rows, strict=True)
             ]
-            factors_S = torch.tensor(factors, dtype=self.dtype).to(self.home.device)
+            factors_S = torch.tensor(factors, dtype=self.dtype).to(self.patched.device)
             losses_S = self._fill(rows, factors_S)
             # Where the loss is no number either, less would not help.
             fit = (grads_SP.isfinite().all(1) | ~losses_S.isfinite()).tolist()
@@ -210,11 +212,11 @@ class Slots:
         A single text that is too long for a pass gets one all the same, whose layers are worked out twice to keep less.
         """
         adapters = self._adapters()
-        grads = self.plan.views(self.buffers_SP[1])
-        kinds = [[row for batch in rows for row in batch if row.held is held] for held in (False, True)]
+        grads = self.buffer_layout.views(self.buffers_SP[1])
+        kinds = [[row for batch in rows for row in batch if row.anchor is anchor] for anchor in (False, True)]
         while True:
             self.buffers_SP[1].zero_()
-            losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.home.device)
+            losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.patched.device)
             budget = self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)
             batch: list[Row] = []
             try:
@@ -229,45 +231,47 @@ class Slots:
                     raise OutOfMemory(batch[0].slot, tokens) from error
                 self.tokens_per_step = max(1, tokens // 2)
                 log.warning("out of memory on %d tokens; from now on %d at a time", tokens, self.tokens_per_step)
-            if self.home.device.type == "cuda":
+            if self.patched.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _adapters(self) -> Adapters:
         jobs = [run.prepared.job for run in self.running]
-        flat_SP = self.buffers_SP[0].to(self.home.dtype)
-        return Adapters(self.plan.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs])
+        flat_SP = self.buffers_SP[0].to(self.patched.dtype)
+        return Adapters(
+            self.buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs]
+        )
 
     def _pass(
         self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor, factors_S: Tensor | None
     ) -> None:
-        """Rows that are all taught, or all held."""
-        layout = pack(rows, self.home.device, self.dtype)
+        """One pass over rows that are all taught, or all anchors."""
+        layout = pack(rows, self.patched.device, self.dtype)
         too_long = layout.tokens.tokens > self.tokens_per_step
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]
-        held_LV = self._without_adapters(layout, adapters) if rows[0].held else None
-        kept = None if self.planned else Kept(self.home.model)
-        with torch.enable_grad(), self.home.active(layout, PackedAttention(layout), adapters, grads, too_long):
-            with kept or nullcontext():
-                logits_LV = self.home.logits(layout)
-            if held_LV is None:
+        reference_LV = self._without_adapters(layout, adapters) if rows[0].anchor else None
+        saved = None if self.planned else SavedActivations(self.patched.model)
+        with torch.enable_grad(), self.patched.active(layout, PackedAttention(layout), adapters, grads, too_long):
+            with saved or nullcontext():
+                logits_LV = self.patched.logits(layout)
+            if reference_LV is None:
                 losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, weights_L)
             else:
-                losses_L, grad_LV = divergences_and_grad(logits_LV.detach(), held_LV, weights_L)
+                losses_L, grad_LV = kl_and_grad(logits_LV.detach(), reference_LV, weights_L)
             logits_LV.backward(grad_LV)
         losses_S.index_add_(0, slot_L, losses_L * layout.weights)
-        if kept:
-            held = kept.bytes + logits_LV.nbytes
+        if saved:
+            kept = saved.bytes + logits_LV.nbytes
             del logits_LV, grad_LV
-            self._plan(held, layout.tokens.tokens)
+            self._plan_tokens(kept, layout.tokens.tokens)
 
     @torch.no_grad()
     def _without_adapters(self, layout: Layout, adapters: Adapters) -> Tensor:
-        with self.home.active(layout, PackedAttention(layout), replace(adapters, weights={})):
-            return self.home.logits(layout)
+        with self.patched.active(layout, PackedAttention(layout), replace(adapters, weights={})):
+            return self.patched.logits(layout)
 
-    def _plan(self, kept: int, tokens: int) -> None:
-        fitting = tokens_that_fit(kept, tokens, self.home.device)
+    def _plan_tokens(self, kept: int, tokens: int) -> None:
+        fitting = tokens_that_fit(kept, tokens, self.patched.device)
         self.tokens_per_step, self.planned = min(self.tokens_per_step, fitting), True
         log.info("a trained token keeps %d KiB: %d tokens at a time", kept // tokens >> 10, self.tokens_per_step)
 
@@ -291,7 +295,7 @@ class Slots:
         for slot in gone:
             run = self.running[slot]
             losses = tuple(self.losses_SK[slot, : run.step].tolist())
-            left.append(Trained(run, self.buffers_SP[0][slot].clone(), self.plan, losses, faults.get(slot)))
+            left.append(Trained(run, self.buffers_SP[0][slot].clone(), self.buffer_layout, losses, faults.get(slot)))
         for slot in reversed(gone):
             last = len(self.running) - 1
             if slot != last:
