@@ -5,7 +5,7 @@ ray job submit --working-dir . -- python jobs/bench.py trials --shape qwen2.5-7b
 
 import sys
 
-from seal_ray.jobs import submit_bench
+from seal_ray.ops.jobs import submit_bench
 
 if __name__ == "__main__":
     submit_bench(sys.argv[1:])

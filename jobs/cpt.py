@@ -5,7 +5,7 @@ ray job submit --working-dir . -- python jobs/cpt.py --run.dir s3://BUCKET/run -
 
 import sys
 
-from seal_ray.jobs import submit
+from seal_ray.ops.jobs import submit
 
 if __name__ == "__main__":
     submit("jobs/cpt.toml", sys.argv[1:])

@@ -1,3 +1,3 @@
-from seal_ray.cli import main
+from seal_ray.cli.app import main
 
 main()

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seal_ray.schema import renamed
+from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at, path_settings
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
@@ -66,7 +66,7 @@ class DomainSection(Section):
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
     """Draw new training tasks each round, in place of the same ones again."""
-    unsolved: bool = False
+    skip_solved: bool = False
     """Leave out training tasks that are wholly solved when asked without any training: every self-edit earns there."""
 
 
@@ -128,7 +128,7 @@ class TrialSection(_Training):
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
     answer_tokens: int = Field(64, ge=1, le=_TOKENS)
     """Longest answer to a question."""
-    answering: Literal["bank", "vllm"] = "bank"
+    eval_engine: Literal["bank", "vllm"] = "bank"
     """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
@@ -146,7 +146,7 @@ class Update(_Training):
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
-    hold: float = Field(0.0, ge=0, le=1e6)
+    kl_coef: float = Field(0.0, ge=0, le=1e6)
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""
     max_rank: int = Field(0, ge=0, le=65_536)
@@ -162,15 +162,15 @@ class Evaluation(Section):
     """Trials of each of them."""
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
-    together: bool = False
+    joint: bool = False
     """Train one adapter on all held-out tasks at once (continued pretraining), in place of one for each."""
-    full: bool = False
-    """With `together`: train all weights, in place of an adapter. Takes 16 bytes a weight, and the activations."""
+    full_finetune: bool = False
+    """With `joint`: train all weights, in place of an adapter. Takes 16 bytes a weight, and the activations."""
 
     @model_validator(mode="after")
     def _full_goes_together(self) -> Self:
-        if self.full and not self.together:
-            raise ValueError("full trains all weights on all texts together; set together = true too")
+        if self.full_finetune and not self.joint:
+            raise ValueError("full_finetune trains all weights on all texts at once; set joint = true too")
         return self
 
 
@@ -202,12 +202,12 @@ class Workers(Section):
     """Adapters one trainer works on at a time; fewer where memory is short."""
     tokens_in_flight: int = Field(524_288, ge=1, le=100 * _TOKENS)
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
-    split: Literal["fixed", "auto"] = "fixed"
+    allocation: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
-    tokens_per_step: int = Field(0, ge=0, le=_TOKENS)
+    max_tokens_per_microbatch: int = Field(0, ge=0, le=_TOKENS)
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
-    update_tokens: int = Field(8192, ge=1, le=100 * _TOKENS)
+    min_tokens_per_replica: int = Field(8192, ge=1, le=100 * _TOKENS)
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
     cpus: float = Field(1, ge=0, le=1024)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel
 
-from seal_ray.hub import DATASET
+from seal_ray.model.hub import DATASET
 from seal_ray.types import UserError
 
 T = TypeVar("T")

@@ -72,7 +72,7 @@ class SelfEdit:
     refused: str = ""
     """Why none could be written, when none could."""
     name: str = ""
-    """What it depends on, as a run names it; see `seal_ray.names`."""
+    """What it depends on, as a run names it; see `seal_ray.rundir.keys`."""
 
     @property
     def key(self) -> str:
@@ -159,16 +159,16 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FinetuneSpec:
     """What a policy is finetuned on, and how."""
 
     examples: tuple[Example, ...]
     lora: LoraSpec
     optim: OptimSpec
     seed: int
-    held: tuple[Example, ...] = ()
+    anchor_examples: tuple[Example, ...] = ()
     """Texts on which the policy is to predict what it did before."""
-    hold: float = 0.0
+    kl_coef: float = 0.0
     """Weight of their divergence beside the loss of the examples."""
 
 

@@ -40,14 +40,14 @@ def forking() -> Iterator[tuple[str, int]]:
 @contextmanager
 def forked(python: str) -> Iterator[None]:
     """Workers of this process's runs are started by `python`, a `py_executable` of `forking`."""
-    from seal_ray.workers import crew
+    from seal_ray.workers import cluster as cluster
 
-    usual = crew._threads
-    crew._threads = lambda cpus: usual(cpus) | {"py_executable": python}
+    usual = cluster._threads
+    cluster._threads = lambda cpus: usual(cpus) | {"py_executable": python}
     try:
         yield
     finally:
-        crew._threads = usual
+        cluster._threads = usual
 
 
 def command(python: str, arguments: Sequence[str]) -> list[str]:
@@ -104,7 +104,7 @@ def ask(path: str, command: list[str]) -> None:
 
 
 def run_command(python: str, arguments: Sequence[str]) -> None:
-    from seal_ray.cli import main
+    from seal_ray.cli.app import main
 
     with forked(python):
         main([*arguments])

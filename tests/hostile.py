@@ -25,13 +25,13 @@ from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import STYLES, from_template
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.microworld.domain import describe as describe_notes
+from seal_ray.endpoints.openai_client import read_reply
 from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import judge_text, verdict
-from seal_ray.http import read_reply
 from seal_ray.plain import UNSEEN, one_line
-from seal_ray.records import read_record
-from seal_ray.report.texts import prompt_text, shown
+from seal_ray.published import read_record
+from seal_ray.report.sanitize import prompt_text, shown
 from seal_ray.types import DataError, Task, UserError
 
 LONG = 60_000

@@ -1,4 +1,4 @@
-"""The real driver, lab, journal, trainer and sampler in one process without Ray: for tests of what they decide."""
+"""The real driver, runner, journal, trainer and sampler in one process without Ray: for tests of what they decide."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from seal_ray.config import Config
-from seal_ray.models import resolve
-from seal_ray.types import Completion, Lesson, Outcome, Prompt, SampleRequest, Trial
-from seal_ray.workers.crew import Span
-from seal_ray.workers.loading import ModelSpec
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import resolve
+from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
+from seal_ray.workers.cluster import Span
+from seal_ray.workers.rebalance import Allocation
 from seal_ray.workers.sampler import EngineSpec, Sampler
-from seal_ray.workers.split import Split
 from seal_ray.workers.trainer import Trainer, UpdateResult
 
 if TYPE_CHECKING:
     from seal_ray.bank.adapter import Adapter
 
 
-class InProcessCrew:
+class InProcessCluster:
     """One trainer and one sampler, called directly."""
 
     done: ClassVar[Counter[str]] = Counter()
@@ -29,7 +29,7 @@ class InProcessCrew:
     def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
         model = config.model
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
-        self._trainer = Trainer(spec, config.workers.slots, config.workers.tokens_per_step)
+        self._trainer = Trainer(spec, config.workers.slots, config.workers.max_tokens_per_microbatch)
         self._sampler = Sampler(spec, EngineSpec.of(config))
 
     def gone(self) -> str:
@@ -55,17 +55,17 @@ class InProcessCrew:
         requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
         return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
-    async def attempt(self, trial: Trial) -> Outcome:
+    async def run_trial(self, trial: Trial) -> Outcome:
         self.done["trial"] += 1
-        return await self._trainer.attempt(trial)
+        return await self._trainer.run_trial(trial)
 
-    async def learn(self, trial: Trial) -> Any:
+    async def train_adapter(self, trial: Trial) -> Any:
         self.done["trial"] += 1
-        return await self._trainer.train(trial)
+        return await self._trainer.train_adapter(trial)
 
-    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
         self.done["update"] += 1
-        return await self._trainer.update(lesson, max_rank)
+        return await self._trainer.update(finetune, max_rank)
 
-    def rebalance(self) -> Split:
-        return Split(1, 1)
+    def rebalance(self) -> Allocation:
+        return Allocation(1, 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from seal_ray.run import run
-from seal_ray.ui import Silent
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Silent
 from tests.runs import results, small_run
 
 CONTROL = ("--selection.rule", "random", "--evaluation.baselines", "[]", "--evaluation.every_round", "false")

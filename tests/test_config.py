@@ -69,7 +69,7 @@ NO_TRIAL_RUNS_WITH = [
     *(("--run.rounds", value) for value in ("-1", "1000000000000")),
     *(("--workers.cpus", value) for value in ("-1", "NaN")),
     *(("--workers.slots", value) for value in ("0", "1000000000")),
-    *(("--update.hold", value) for value in ("-1", "NaN")),
+    *(("--update.kl_coef", value) for value in ("-1", "NaN")),
 ]
 
 
@@ -136,7 +136,7 @@ def test_every_shipped_config_loads(path: Path) -> None:
 
 def test_importing_the_package_and_its_config_loads_nothing_heavy() -> None:
     code = (
-        "import sys, seal_ray, seal_ray.config, seal_ray.cli\n"
+        "import sys, seal_ray, seal_ray.config, seal_ray.cli.app\n"
         "print([m for m in ('torch', 'ray', 'transformers', 'vllm', 'pyarrow') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -144,7 +144,7 @@ def test_importing_the_package_and_its_config_loads_nothing_heavy() -> None:
 
 def test_the_driver_never_imports_torch() -> None:
     code = (
-        "import sys, seal_ray.run, seal_ray.jobs, seal_ray.demo, seal_ray.report\n"
+        "import sys, seal_ray.loop.run, seal_ray.ops.jobs, seal_ray.cli.demo, seal_ray.report\n"
         "from seal_ray.domains.registry import DOMAINS\n"
         "from seal_ray.plugins import find\n"
         "[find('domain', name, DOMAINS) for name in DOMAINS]\n"
@@ -154,6 +154,6 @@ def test_the_driver_never_imports_torch() -> None:
 
 
 def test_training_all_weights_goes_with_all_texts_together() -> None:
-    with pytest.raises(UserError, match="set together = true too"):
-        load(CPT, ["--evaluation.together", "false", "--evaluation.full", "true"])
-    assert load(CPT, ["--evaluation.full", "true"]).evaluation.full
+    with pytest.raises(UserError, match="set joint = true too"):
+        load(CPT, ["--evaluation.joint", "false", "--evaluation.full_finetune", "true"])
+    assert load(CPT, ["--evaluation.full_finetune", "true"]).evaluation.full_finetune

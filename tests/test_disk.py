@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.run import run
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Silent
 from seal_ray.types import UserError
-from seal_ray.ui import Silent
 from tests.disks import mounted
 from tests.runs import results, small_run
 

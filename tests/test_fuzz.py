@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from seal_ray.domains.registry import load_domain
-from seal_ray.lab import Lab
+from seal_ray.loop.trials import TrialRunner
+from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import Completion, DataError, Grade, Outcome, Recipe, SampleRequest, Task, Trial
-from seal_ray.ui import Silent
-from seal_ray.workers.crew import Crew
+from seal_ray.workers.cluster import RayCluster
 from tests.fuzz import LIMIT, fuzz
 from tests.hostile import LONG, PLACES, UNITS
 from tests.runs import small_run
@@ -82,7 +82,7 @@ class Writes:
     async def sample(self, request: SampleRequest) -> Completion:
         return Completion(self._text, 2, finished=True)
 
-    async def attempt(self, trial: Trial) -> Outcome:
+    async def run_trial(self, trial: Trial) -> Outcome:
         return Outcome(trial.key, answers=(self._text,) * len(trial.questions))
 
 
@@ -105,8 +105,8 @@ def test_self_edits_are_read_beside_the_event_loop_and_an_answer_that_cannot_be_
         return await plain_grade(task, answers)
 
     domain.recipe, domain.grade = recipe, grade  # type: ignore[method-assign]
-    lab = Lab(config, domain, cast(Crew, cast(Any, Writes("a note"))), journal, Silent())
-    asyncio.run(lab.explore(1, [first, *others], with_rewards=True))
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Writes("a note"))), journal, Silent())
+    asyncio.run(runner.explore(1, [first, *others], with_rewards=True))
     assert read_in
     assert threading.get_ident() not in read_in
     failed = [row for row in journal.rows("outcomes") if row["failure"]]

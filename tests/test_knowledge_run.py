@@ -17,17 +17,17 @@ from seal_ray.config import Config, load
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.registry import load_domain
-from seal_ray.questions import with_questions
+from seal_ray.loop.run import run
+from seal_ray.loop.synthetic_questions import with_questions
+from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import TABLES
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import as_json, continual, print_continual, print_table
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
-from seal_ray.run import run
-from seal_ray.summary import as_json, continual, print_continual, print_table
 from seal_ray.types import Prompt, Task, Trial, UserError
-from seal_ray.ui import Silent
-from seal_ray.workers.crew import Crew
+from seal_ray.workers.cluster import RayCluster
 from tests.grading.judge_server import judge_server
 from tests.servers import ok, serving
 
@@ -161,7 +161,7 @@ def test_the_runs_own_base_judges_and_says_the_same_whatever_policy_is_served(mo
 
 
 def test_all_weights_are_trained_on_all_passages_together(model: Path, tmp_path: Path) -> None:
-    more = ["--run.rounds", "0", "--evaluation.together", "true", "--evaluation.full", "true"]
+    more = ["--run.rounds", "0", "--evaluation.joint", "true", "--evaluation.full_finetune", "true"]
     harder = ["--trial.optim.lr", "0.01", "--trial.optim.epochs", "6"]
     summary = run(job(tmp_path / "run", model, *more, *harder), Silent())
     assert [measured.n for measured in summary.values()] == [2, 2, 2, 2]
@@ -178,15 +178,15 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
     alone = ["--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]"]
     more = ["--continual.sequences", "2", "--continual.passages", "2", "--trial.optim.lr", "0.05"]
     config = job(tmp_path / "run", model, *alone, *more)
-    learn, calls = Crew.learn, list[Trial]()
+    learn, calls = RayCluster.learn, list[Trial]()
 
-    async def once_only(self: Crew, trial: Trial) -> Any:
+    async def once_only(self: RayCluster, trial: Trial) -> Any:
         calls.append(trial)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return await learn(self, trial)
 
-    monkeypatch.setattr(Crew, "learn", once_only)
+    monkeypatch.setattr(RayCluster, "train_adapter", once_only)
     with pytest.raises(KeyboardInterrupt):
         run(config, Silent())
     run(config, Silent())

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from seal_ray.directory import recorded_config
-from seal_ray.policies import load_policy
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Silent
+from seal_ray.policy.store import load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.run import run
-from seal_ray.summary import continual, summarize
+from seal_ray.record.summary import continual, summarize
+from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
-from seal_ray.ui import Silent
-from seal_ray.workers.crew import Crew
-from seal_ray.workers.split import Split
+from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.rebalance import Allocation
 from tests.gated import Gate
 from tests.runs import kill_when, results, small_run, start
 
@@ -59,19 +59,19 @@ def test_two_trainers_come_to_the_same_answers_as_one(quiet_run: Path, tmp_path:
 def test_workers_that_move_between_rounds_change_no_outcome(
     quiet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits: list[Split] = []
-    whole = Crew.rebalance
+    allocations: list[Allocation] = []
+    whole = RayCluster.rebalance
 
-    def rebalance(self: Crew) -> Split:
+    def rebalance(self: RayCluster) -> Allocation:
         # The small run samples for as long as it trains; here as if sampling had taken moments.
         self._spans = [span if span.what == "trial" else replace(span, end=span.start + 1e-3) for span in self._spans]
-        splits.append(whole(self))
-        return splits[-1]
+        allocations.append(whole(self))
+        return allocations[-1]
 
-    monkeypatch.setattr(Crew, "rebalance", rebalance)
-    moving = ("--workers.trainers", "1", "--workers.samplers", "2", "--workers.split", "auto")
+    monkeypatch.setattr(RayCluster, "rebalance", rebalance)
+    moving = ("--workers.trainers", "1", "--workers.samplers", "2", "--workers.allocation", "auto")
     run(small_run(tmp_path / "moving", *moving, "--workers.tokens_in_flight", "1000"), Silent())
-    assert splits == [Split(2, 1)] * 2
+    assert allocations == [Allocation(2, 1)] * 2
     assert results(tmp_path / "moving") == results(quiet_run)
 
 

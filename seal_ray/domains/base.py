@@ -61,7 +61,7 @@ class Domain(Protocol):
 
 
 @runtime_checkable
-class Unasked(Protocol):
+class NeedsQuestions(Protocol):
     """A domain whose tasks may come without questions, which a model then writes."""
 
     def question_prompt(self, task: Task) -> Prompt | None:
@@ -74,7 +74,7 @@ class Unasked(Protocol):
 
 
 @runtime_checkable
-class Corpus(Protocol):
+class JointTraining(Protocol):
     """A domain whose tasks can be trained on together, as continued pretraining."""
 
     def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
@@ -83,7 +83,7 @@ class Corpus(Protocol):
 
 
 @runtime_checkable
-class Deciding(Domain, Protocol):
+class DiscreteActions(Domain, Protocol):
     """A domain whose self-edit is a decision among finitely many."""
 
     def candidates(self) -> Iterator[str]:
@@ -110,7 +110,7 @@ class Picture:
 
 
 @runtime_checkable
-class Pictured(Protocol):
+class Renderable(Protocol):
     """A domain whose tasks and answers can be drawn."""
 
     def pictures(self, task: Task, answers: Sequence[str]) -> tuple[Picture, ...]:
@@ -119,7 +119,7 @@ class Pictured(Protocol):
 
 
 @runtime_checkable
-class Submitting(Domain, Protocol):
+class Submittable(Domain, Protocol):
     """A domain whose answers can be handed in somewhere."""
 
     def submission(self, tasks: Sequence[Task], answers: Mapping[str, Sequence[Sequence[str]]]) -> str:

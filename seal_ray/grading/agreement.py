@@ -10,7 +10,7 @@ from statistics import fmean
 
 from seal_ray import grading
 from seal_ray.grading.base import Grader, Item
-from seal_ray.records.read import Record, read_record
+from seal_ray.published.read import Record, read_record
 from seal_ray.types import UserError
 
 

@@ -28,7 +28,7 @@ from seal_ray.grading.adversary import KINDS, Lure, Passage, lures
 from seal_ray.grading.agreement import Row, agreement, recorded_rows
 from seal_ray.grading.base import Item
 from seal_ray.grading.features import features, rarities
-from seal_ray.records.read import read_record
+from seal_ray.published.read import read_record
 from seal_ray.types import UserError
 
 PENALTY = 10.0

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seal_ray import patience
+from seal_ray.endpoints import patience
+from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
-from seal_ray.http import ChatClient
 from seal_ray.sources import Practical, WrittenPath
 from seal_ray.types import Ask, Message, Prompt, UserError, content_key
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from seal_ray.config import Config
+from seal_ray.intervals import joined
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Seen
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.stretches import joined
 from seal_ray.types import UserError
 
 TOGETHER = 0.15

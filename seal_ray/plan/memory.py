@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seal_ray.config import Config
+from seal_ray.model.architecture import Shape
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.work import Work
-from seal_ray.shape import Shape
 
 TOKENS_PER_STEP = 16384
 """As in `seal_ray.bank.memory`."""
@@ -47,7 +47,7 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
     tries = [edit.tried for group in (*work.train, *work.test) for edit in group if edit.tried] + list(work.baselines)
     step = max((job.tokens / job.steps for job in tries if job.steps), default=0.0)
     one_step = max(slots * step, work.update.tokens / max(1, work.update.steps))
-    tokens = min(one_step, config.workers.tokens_per_step or TOKENS_PER_STEP)
+    tokens = min(one_step, config.workers.max_tokens_per_microbatch or TOKENS_PER_STEP)
     rows = slots * max((job.rows for job in tries), default=0)
     longest = max((job.prompt + job.answer for job in tries), default=0.0)
     trainer = {

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from seal_ray.config import Config, difference
+from seal_ray.model.architecture import model_shape
 from seal_ray.plan.measure import measure
 from seal_ray.plan.memory import Memory, plan_memory
 from seal_ray.plan.rates import Rates, gpu_named, published_assumptions, published_rates
-from seal_ray.plan.rounds import Course, Crew, Losses, simulate
+from seal_ray.plan.rounds import Course, Devices, Losses, simulate
 from seal_ray.plan.work import Edit, Seen, Work, count_work
-from seal_ray.shape import model_shape
+from seal_ray.selection.rules import needs_rewards
 from seal_ray.types import UserError
-from seal_ray.update.select import needs_rewards
 
 SIZES = ("run", "domain", "selection", "evaluation", "grading", "workers")
 """Sections in which a planned run may differ from the one it is measured by."""
@@ -41,7 +41,7 @@ class Prediction:
     course: Course
     disturbed: Course | None
     """The same run with its nodes being lost now and then."""
-    crew: Crew
+    cluster: Devices
     gpus: int
     work: Work
     rates: Rates
@@ -61,7 +61,7 @@ class Prediction:
         if not self.device_bytes:
             return True
         needs = (self.memory.training, self.memory.sampling)
-        return (sum(needs) if self.crew.shared else max(needs)) <= self.device_bytes
+        return (sum(needs) if self.cluster.shared else max(needs)) <= self.device_bytes
 
     @property
     def gpu_hours(self) -> float:
@@ -105,25 +105,25 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
     if engine == "endpoint":
         rates = replace(rates, sample_step=0.02, sample_row=0.0, sample_token=0.0)
         notes.append("the endpoint writes 50 tokens a second for each of 256 requests at a time")
-    crew = _crew(config, hardware, work, rates, engine)
-    course = simulate(config, work, rates, crew, engine)
+    cluster = _cluster(config, hardware, work, rates, engine)
+    course = simulate(config, work, rates, cluster, engine)
     disturbed = None
     if hardware.hours_between_losses:
         losses = Losses(3600 * hardware.hours_between_losses, hardware.replaced_after, config.run.seed)
-        disturbed = simulate(config, work, rates, crew, engine, losses)
+        disturbed = simulate(config, work, rates, cluster, engine, losses)
     bytes_ = gpu_named(hardware.gpu).memory * 1e9 if hardware.gpu else 0.0
     if config.selection.race:
         notes.append("every race spends its whole budget")
     return Prediction(
         course,
         disturbed,
-        crew,
+        cluster,
         hardware.gpus,
         work,
         rates,
         plan_memory(config, shape, work, engine, bytes_),
         bytes_,
-        bottleneck(course, crew),
+        bottleneck(course, cluster),
         (*notes, *work.assumptions),
         hardware.price_per_hour,
     )
@@ -131,7 +131,7 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
 
 def basis_from(directory: str, config: Config) -> Basis:
     """The journal of an earlier run of the same model and settings; sizes, seeds and workers may differ."""
-    from seal_ray.directory import recorded_config
+    from seal_ray.rundir.directory import recorded_config
 
     earlier = recorded_config(directory)
     lines = difference(_settings(earlier), _settings(config))
@@ -169,32 +169,32 @@ def _context(work: Work) -> float:
     return sum(edit.prompt + edit.sampled / 2 for edit in edits) / max(1, len(edits))
 
 
-def _crew(config: Config, hardware: Hardware, work: Work, rates: Rates, engine: str) -> Crew:
+def _cluster(config: Config, hardware: Hardware, work: Work, rates: Rates, engine: str) -> Devices:
     """The config's own workers where they fill the GPUs; otherwise the split that the work asks for."""
     workers, gpus = config.workers, hardware.gpus
     if not gpus:
-        return Crew(workers.trainers, workers.samplers, cores=os.cpu_count() or 1)
+        return Devices(workers.trainers, workers.samplers, cores=os.cpu_count() or 1)
     node = min(hardware.gpus_per_node, gpus)
     if planned_gpus(config) == gpus and workers.gpus_per_trainer and workers.gpus_per_sampler:
         per = (max(1, int(1 / workers.gpus_per_trainer)), max(1, int(1 / workers.gpus_per_sampler)))
-        return Crew(workers.trainers, workers.samplers, per, gpus_per_node=node)
+        return Devices(workers.trainers, workers.samplers, per, gpus_per_node=node)
     if engine == "endpoint":
-        return Crew(gpus, 1, gpus_per_node=node)
+        return Devices(gpus, 1, gpus_per_node=node)
     if gpus == 1:
-        return Crew(1, 1, shared=True)
-    alone = simulate(config, work, rates, Crew(1, 1), engine)
+        return Devices(1, 1, shared=True)
+    alone = simulate(config, work, rates, Devices(1, 1), engine)
     share = alone.sampling / max(1e-9, alone.sampling + alone.training)
     samplers = min(gpus - 1, max(1, round(gpus * share)))
-    return Crew(gpus - samplers, samplers, gpus_per_node=node)
+    return Devices(gpus - samplers, samplers, gpus_per_node=node)
 
 
-def bottleneck(course: Course, crew: Crew) -> str:
+def bottleneck(course: Course, cluster: Devices) -> str:
     """What a run waits for most, and what would help."""
     whole = course.seconds
     updates = sum(stage.seconds for stage in course.stages if stage.name.endswith("update"))
     rounds = max(1e-9, sum(stage.seconds for stage in course.stages if not stage.name.endswith("update")))
-    trainers = sum(s.training for s in course.stages if not s.name.endswith("update")) / (rounds * crew.trainers)
-    samplers = course.sampling / (rounds * crew.samplers)
+    trainers = sum(s.training for s in course.stages if not s.name.endswith("update")) / (rounds * cluster.trainers)
+    samplers = course.sampling / (rounds * cluster.samplers)
     if updates > 0.5 * whole:
         return f"the update: {updates / whole:.0%} of the time, on one trainer while all others wait"
     if course.driver > 0.7 * rounds:

@@ -19,14 +19,14 @@ import ray
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
-from seal_ray.models import resolve
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import resolve
 from seal_ray.plan.measure import Observed, rates_of
 from seal_ray.plan.predict import Basis
 from seal_ray.plan.work import Seen
 from seal_ray.types import DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
-from seal_ray.workers.cluster import connect
-from seal_ray.workers.crew import _threads
-from seal_ray.workers.loading import ModelSpec
+from seal_ray.workers.cluster import _threads
+from seal_ray.workers.ray_connection import connect
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer
 
@@ -64,7 +64,9 @@ class _Probe:
         )
         self.by_processor = not workers.gpus_per_trainer and workers.cpus < 2
         training, sampling = replace(spec, gpus=workers.gpus_per_trainer), replace(spec, gpus=workers.gpus_per_sampler)
-        self.trainers = [trainer.remote(training, workers.slots, workers.tokens_per_step) for _ in range(count)]
+        self.trainers = [
+            trainer.remote(training, workers.slots, workers.max_tokens_per_microbatch) for _ in range(count)
+        ]
         self.sampler = sampler.remote(sampling, EngineSpec.of(config))
         split: Literal["train", "test"] = "train" if config.run.rounds else "test"
         asked = config.domain.train if config.run.rounds else config.domain.test
@@ -111,7 +113,7 @@ class _Probe:
     def _timed(self, batches: Sequence[Sequence[Trial]], first: bool) -> list[Observed]:
         begun = [self._now(worker) for worker in self.trainers]
         under_way = [
-            (worker, [worker.attempt.remote(trial) for trial in batch])
+            (worker, [worker.run_trial.remote(trial) for trial in batch])
             for worker, batch in zip(self.trainers, batches, strict=True)
         ]
         # The trainers' batches are alike, and they end close together: one wait is fair to each.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seal_ray.config import Config
-from seal_ray.shape import Shape
+from seal_ray.model.architecture import Shape
 from seal_ray.types import UserError
 
 CACHE_TOKENS = 65536

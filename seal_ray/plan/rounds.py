@@ -13,14 +13,14 @@ from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Edit, Try, Work
 from seal_ray.plan.workers import Bank, Batches, Stream, Worker
-from seal_ray.update.select import needs_rewards
+from seal_ray.selection.rules import needs_rewards
 
 QUEUED_PER_SLOT = 2
-"""Trials a trainer holds for each slot, as in `seal_ray.workers.crew`."""
+"""Trials a trainer holds for each slot, as in `seal_ray.workers.cluster`."""
 
 
 @dataclass(frozen=True)
-class Crew:
+class Devices:
     """How many workers, and what they run on."""
 
     trainers: int
@@ -98,8 +98,10 @@ class Course:
         return sum(stage.sampling for stage in self.stages)
 
 
-def simulate(config: Config, work: Work, rates: Rates, crew: Crew, engine: str, losses: Losses | None = None) -> Course:
-    return _Run(config, work, rates, crew, engine).run(losses)
+def simulate(
+    config: Config, work: Work, rates: Rates, cluster: Devices, engine: str, losses: Losses | None = None
+) -> Course:
+    return _Run(config, work, rates, cluster, engine).run(losses)
 
 
 class _All:
@@ -117,11 +119,11 @@ class _All:
 
 
 class _Run:
-    def __init__(self, config: Config, work: Work, rates: Rates, crew: Crew, engine: str) -> None:
-        self.config, self.work, self.rates, self.crew = config, work, rates, crew
+    def __init__(self, config: Config, work: Work, rates: Rates, cluster: Devices, engine: str) -> None:
+        self.config, self.work, self.rates, self.cluster = config, work, rates, cluster
         self.clock = Clock()
         self.driver = Driver(self.clock, rates.driver)
-        self.elsewhere = config.trial.answering == "vllm"
+        self.elsewhere = config.trial.eval_engine == "vllm"
         limit, slots = config.sampling.max_tokens, config.workers.slots
 
         def bank(clock: Clock, device: Device, done: Callable[..., None]) -> Worker:
@@ -132,7 +134,7 @@ class _Run:
                 return Batches(limit, clock, device, rates, done)
             return Stream(clock, device, rates, done)
 
-        trainers, samplers = crew.devices()
+        trainers, samplers = cluster.devices()
         asked = [edit.prompt + limit for group in (*work.train, *work.test) for edit in group]
         held = max(1, round(config.workers.tokens_in_flight / fmean(asked or [limit])))
         self.trainers = Pool(self.clock, self.driver, trainers, slots * QUEUED_PER_SLOT, rates.start, bank)
@@ -274,8 +276,8 @@ class _Run:
     def _arrange(self, losses: Losses) -> None:
         """Every node's losses, drawn before the run begins."""
         rng = random.Random(losses.seed)
-        size = self.crew.gpus_per_node
-        for pool, per_gpu in ((self.trainers, self.crew.per_gpu[0]), (self.samplers, self.crew.per_gpu[1])):
+        size = self.cluster.gpus_per_node
+        for pool, per_gpu in ((self.trainers, self.cluster.per_gpu[0]), (self.samplers, self.cluster.per_gpu[1])):
             for first in range(0, pool.size, size * per_gpu):
                 places = range(first, first + size * per_gpu)
                 self._next_loss(losses, rng, pool, places)

@@ -9,7 +9,7 @@ from seal_ray.plan.predict import Prediction, totals
 
 
 def as_json(found: Prediction, config: Config) -> dict[str, Any]:
-    course, crew = found.course, found.crew
+    course, cluster = found.course, found.cluster
     tree: dict[str, Any] = {
         "seconds": round(found.seconds, 1),
         "stages": [{"stage": stage.name, "seconds": round(stage.seconds, 1)} for stage in course.stages],
@@ -19,8 +19,8 @@ def as_json(found: Prediction, config: Config) -> dict[str, Any]:
         **{name: round(value) for name, value in totals(found.work, config).items()},
         "busy_seconds": {"trainers": round(course.training, 1), "samplers": round(course.sampling, 1)},
         "workers": {
-            "trainers": crew.trainers,
-            "samplers": crew.samplers,
+            "trainers": cluster.trainers,
+            "samplers": cluster.samplers,
             "trainers_used": course.trainers,
             "samplers_used": course.samplers,
         },
@@ -65,11 +65,11 @@ def print_plan(found: Prediction, config: Config) -> None:
 
 
 def _facts(found: Prediction, config: Config) -> list[str]:
-    course, crew, sums = found.course, found.crew, totals(found.work, config)
+    course, cluster, sums = found.course, found.cluster, totals(found.work, config)
     lines = [
         f"work: {course.samples:,} self-edits of {sums['tokens_sampled']:,.0f} tokens, "
         f"{course.trials:,} trials that train on {sums['tokens_trained']:,.0f} tokens",
-        f"workers: {_count(crew.trainers, 'trainer')} and {_count(crew.samplers, 'sampler')}, "
+        f"workers: {_count(cluster.trainers, 'trainer')} and {_count(cluster.samplers, 'sampler')}, "
         f"of which the queues ask for {course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
         f"bottleneck: {found.bottleneck}",
     ]

@@ -11,9 +11,9 @@ from statistics import fmean
 from typing import Any
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Corpus, Domain, Unasked
+from seal_ray.domains.base import Domain, JointTraining, NeedsQuestions
 from seal_ray.domains.registry import LIKELIHOOD, load_domain
-from seal_ray.shape import model_folder
+from seal_ray.model.architecture import model_folder
 from seal_ray.types import DataError, Example, OptimSpec, Prompt, Question, Recipe, Task, UserError, derive_seed
 
 EDIT_LENGTH = 1.5
@@ -99,7 +99,7 @@ class _Counting:
             tuple(edits),
             tuple(tested),
             tuple(self._baselines(test)),
-            self._together(test, tested) if config.evaluation.together else None,
+            self._together(test, tested) if config.evaluation.joint else None,
             self._update(edits, train),
             tuple(self.notes),
         )
@@ -121,7 +121,7 @@ class _Counting:
     def _with_questions(self, tasks: Sequence[Task]) -> Sequence[Task]:
         """Those that come without any get some when the run begins; here, as many as usual and as long."""
         domain = self.domain
-        if not isinstance(domain, Unasked):
+        if not isinstance(domain, NeedsQuestions):
             return tasks
         found = [
             task if domain.question_prompt(task) is None else replace(task, questions=_QUESTIONS) for task in tasks
@@ -199,7 +199,7 @@ class _Counting:
     def _baselines(self, tasks: Sequence[Task]) -> list[Try]:
         found = []
         for name in self.config.evaluation.baselines:
-            whole = self.config.evaluation.together and name == "passage only"
+            whole = self.config.evaluation.joint and name == "passage only"
             for task in tasks[:1] if whole else tasks:
                 baseline = self.domain.baseline(name, task, 0)
                 if baseline and whole:
@@ -214,8 +214,8 @@ class _Counting:
         return self._all_at_once(tasks, [edit.sampled for group in edits for edit in group])
 
     def _all_at_once(self, tasks: Sequence[Task], more: Sequence[float]) -> Try:
-        if not isinstance(self.domain, Corpus):
-            raise UserError(f"evaluation.together: the domain {self.domain.name!r} cannot train on many tasks at once")
+        if not isinstance(self.domain, JointTraining):
+            raise UserError(f"evaluation.joint: the domain {self.domain.name!r} cannot train on many tasks at once")
         whole = self._try(
             self.domain.corpus([(task, ()) for task in tasks]), [q for task in tasks for q in self._asked(task)]
         )
@@ -242,7 +242,7 @@ class _Counting:
     def _held(self, steps: int, tasks: Sequence[Task]) -> float:
         """What the texts that an update is held to come to in tokens learnt: they go forward twice, and back once."""
         questions = [question for task in tasks for question in task.questions]
-        if not self.config.update.hold or not questions:
+        if not self.config.update.kl_coef or not questions:
             return 0.0
         length = fmean(self._cut(self.count(each.prompt) + self.count(each.answer)) for each in questions)
         return steps * min(self.config.update.optim.batch_size, len(questions)) * length * 4 / 3

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from seal_ray import schema
 from seal_ray.record import manifest as manifests
+from seal_ray.record import schema
 from seal_ray.record.journal import Journal
 from seal_ray.record.manifest import FOLDER, SEGMENT, Manifest, manifest_name
 from seal_ray.record.rows import TABLES

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seal_ray import schema
+from seal_ray.record import schema
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)

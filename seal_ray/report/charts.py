@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from seal_ray.report.data import Arm, Run
-from seal_ray.report.drawing import Axis, Drawing, apart, ticks
 from seal_ray.report.rounds import Round
+from seal_ray.report.svg import Axis, Drawing, apart, ticks
+from seal_ray.report.text_stats import ORDERS, Writing
 from seal_ray.report.timeline import KINDS, Timeline
-from seal_ray.report.writing import ORDERS, Writing
 
 WIDE, NARROW, SMALL = 880, 380, 380
 DOING = {"sample": "writing self-edits", "trial": "trying them", "update": "updating the policy"}

@@ -14,13 +14,13 @@ import pyarrow as pa
 from seal_ray.config import Config, parse
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.report.pairs import Pairs, pairs
-from seal_ray.report.puzzles import Puzzles, puzzles
+from seal_ray.record.summary import UNTRAINED, Interval, figure, interval, measured, synthetic
+from seal_ray.report.best_worst import Pairs, pairs
+from seal_ray.report.decisions import Puzzles, puzzles
 from seal_ray.report.rounds import Failures, Round, failures, rounds
-from seal_ray.report.texts import shown
+from seal_ray.report.sanitize import shown
+from seal_ray.report.text_stats import Writing, writing
 from seal_ray.report.timeline import Timeline, timeline
-from seal_ray.report.writing import Writing, writing
-from seal_ray.summary import UNTRAINED, Interval, figure, interval, measured, synthetic
 from seal_ray.types import UserError
 
 CONTROL = "control"
@@ -151,7 +151,7 @@ def _settings(config: Config) -> tuple[tuple[str, str], ...]:
                    f"{_count(trial.optim.epochs, 'epoch')}, from the {trial.start}"),
         ("Update", f"LoRA of rank {update.lora.rank}, learning rate {update.optim.lr:g}, "
                    f"{_count(update.optim.epochs, 'epoch')}"
-                   + (f", held to its answers with weight {update.hold:g}" if update.hold else "")),
+                   + (f", held to its answers with weight {update.kl_coef:g}" if update.kl_coef else "")),
         ("Rounds", f"{config.run.rounds}, kept by the rule “{selection.rule}”"),
     )  # fmt: skip
     return tuple((label, shown(value, 300)) for label, value in found)

@@ -7,11 +7,11 @@ import hashlib
 
 import jinja2
 
+from seal_ray.record.summary import Interval
 from seal_ray.report import charts
+from seal_ray.report.best_worst import Shown
 from seal_ray.report.data import Arm, Run
-from seal_ray.report.pairs import Shown
 from seal_ray.report.timeline import KINDS
-from seal_ray.summary import Interval
 
 _MOST_HISTOGRAMS = 24
 

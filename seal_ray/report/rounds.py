@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from seal_ray.report.texts import shown
-from seal_ray.update.reliability import reliability
+from seal_ray.report.sanitize import shown
+from seal_ray.selection.reliability import reliability
 
 Row = dict[str, Any]
 Place = tuple[str, str, int]

@@ -1,136 +1,236 @@
-"""The Ray that a run works with: joined or started, and whether it is still there."""
+"""The run's workers seen from the driver: a pool that writes self-edits and a pool that tries them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
-import signal
-import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import ray
 
 from seal_ray.config import Config
-from seal_ray.stopping import SIGNALS
-from seal_ray.types import UserError
+from seal_ray.endpoints.patience import Patience
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import resolve
+from seal_ray.types import (
+    Completion,
+    Failure,
+    FinetuneSpec,
+    Outcome,
+    Prompt,
+    SampleRequest,
+    Trial,
+    UserError,
+)
+from seal_ray.workers.alike import Alike
+from seal_ray.workers.data_parallel import update_together
+from seal_ray.workers.failures import Poisoned
+from seal_ray.workers.health import actor
+from seal_ray.workers.pool import Pool
+from seal_ray.workers.ray_connection import Vitals, connect
+from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, rebalanced
+from seal_ray.workers.room import Need, machines, refuse_what_never_fits, tell_of_lacks
+from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.trainer import Trainer, UpdateResult
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+
+__all__ = ["RayCluster", "Span"]
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3
-"""To start a Ray on this machine: on a busy one it may not be up within the time that it gives itself."""
-_HEAD_MAY_BE_AWAY = 40.0
-"""Seconds for which a cluster's head may not answer: it may come back, and after 60 Ray ends this process."""
+_CHARACTERS_PER_TOKEN = 3  # rather too few: the driver has no tokenizer to count with
+_QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot without a trip to the driver
 
 
-def connect(config: Config, forward_logs: bool = False) -> bool:
-    """Join the cluster that a config asks for, the one this process runs in, or start one on this machine.
+class RayCluster:
+    """Trainers and samplers. Use as `async with RayCluster(config, on_span) as cluster`.
 
-    Returns whether it was started, and so is this machine's alone, which no other joins.
+    What kills its workers again and again is set aside: a self-edit or a trial on record as failed. Without an
+    update or a checked policy there is nothing to go on with, so one of those stops the run with one line.
     """
-    return join(config.workers.address, forward_logs)
 
+    def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
+        alone, self._needs = connect(config), Need.all_of(config)
+        if alone:
+            refuse_what_never_fits(self._needs, machines()[0])
+        self.gone = Vitals.of_this_cluster().gone
+        workers, model = config.workers, config.model
+        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        engine, alike = EngineSpec.of(config), Alike(spec.path)
+        trainer = actor(
+            Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+        )
+        sampler = actor(
+            Sampler, num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
+        )
+        self.trainers = Pool(
+            "trainer",
+            lambda: trainer.remote(
+                replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.max_tokens_per_microbatch
+            ),
+            alike.set_up,
+            size=workers.trainers,
+            depth=workers.slots * _QUEUED_PER_SLOT,
+        )
+        self.samplers = Pool(
+            "sampler",
+            lambda: sampler.remote(replace(spec, gpus=workers.gpus_per_sampler), engine),
+            alike.set_up,
+            size=workers.samplers,
+            depth=workers.tokens_in_flight,
+            weigh=_tokens,
+        )
+        self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
+        self._workers, self._engine, self._on_span = workers, engine, on_span
+        self._patience = Patience(config.sampling.patience, "sampling.patience")
+        self._served: ray.ObjectRef[Adapter | None] = ray.put(None)
+        """The adapter of the policy before, once there is another."""
+        self._spans: list[Span] = []
+        """Since the split was last looked at."""
 
-def is_named(address: str) -> bool:
-    """Whether a run with this address joins a cluster, and starts none on this machine."""
-    return bool(address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
+    async def __aenter__(self) -> Self:
+        pools = (self.trainers, self.samplers)
+        lacks = [(need, pool.finds_no_room) for need, pool in zip(self._needs, pools, strict=True)]
+        self._teller = asyncio.create_task(tell_of_lacks(lacks))
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        self._teller.cancel()
+        await self.samplers.close()
+        await self.trainers.close()
 
-def join(address: str = "", forward_logs: bool = False) -> bool:
-    """The same for an address, which may be empty."""
-    if ray.is_initialized():
-        return False
-    # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        _knock(address)
-    except OSError as error:
-        raise _unreachable(address, error) from None
-    for tries_left in reversed(range(_TRIES if address == "local" else 1)):
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
+        """Every worker, and each that joins later, works under this version from now on.
+
+        An engine that loads adapters its own way is held to the bank's log-probabilities of the probe.
+        """
+        shared = ray.put(adapter)
+        await self.trainers.broadcast("set_policy", version, shared)
+        by_vllm = adapter is not None and self._engine.name == "vllm"
+        asked = (probe, self._engine.context, self._served)
+        with _needed("the check of the policy"):
+            checked = await self.trainers.call("probe", *asked) if by_vllm else None
+        for reading in await self.samplers.broadcast("set_policy", version, shared, checked):
+            if reading:
+                untold = reading.step and reading.stepped is None
+                logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
+        self._served = shared
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """An endpoint that is away is waited for here, where it can be said."""
         try:
-            with _signals_kept():
-                ray.init(
-                    address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR
-                )
-            return address == "local"
-        except Exception as error:  # Ray raises its very base class when it was not up in time
-            ray.shutdown()
-            if isinstance(error, ValueError) or not tries_left:
-                raise _unreachable(address, error) from None
-            logger.warning("Ray did not start on this machine, which may be busy: trying again (%s)", _line(error))
-    raise AssertionError  # every way through the loop has left it
+            return await self._patience.until_answered(lambda: self._timed("sample", self.samplers, "sample", request))
+        except Poisoned as error:
+            return Completion("", 0, finished=False, refused=f"set aside: {error}")
+
+    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
+        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        """One trial, trained in a bank and asked there, or asked through the samplers' engine."""
+        try:
+            return await self._attempt(trial)
+        except Poisoned as error:
+            return _set_aside(trial, error)
+
+    async def _attempt(self, trial: Trial) -> Outcome:
+        whole = trial.recipe is not None and trial.recipe.lora is None
+        if whole or not self._engine.trial_adapters:
+            return await self._timed("trial", self.trainers, "run_trial", trial)
+        outcome, adapter = await self.train_adapter(trial)
+        if outcome.failure:
+            return outcome
+        answers: Sequence[Completion] = await self._timed("ask", self.samplers, "answer", adapter, trial)
+        if refused := next((answer.refused for answer in answers if answer.refused), ""):
+            return replace(outcome, failure=Failure("data", refused))
+        return replace(outcome, answers=tuple(answer.text for answer in answers))
+
+    async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        """Only train; the adapter comes back over the policy's."""
+        try:
+            outcome, adapter = await self._timed("trial", self.trainers, "train_adapter", trial)
+        except Poisoned as error:
+            return _set_aside(trial, error), None
+        return outcome, adapter
+
+    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
+        """Train the next policy, on several trainers where the batches are large enough for that."""
+        start = time.time()
+        with _needed("the update"):
+            parts = await self._parts(finetune)
+            shared = await update_together(self.trainers, parts, finetune, max_rank) if parts > 1 else None
+            if shared is None:
+                return await self._timed("update", self.trainers, "update", finetune, max_rank)
+        self._on_span(Span("update", shared.worker, start, time.time()))
+        return shared
+
+    async def _parts(self, finetune: FinetuneSpec) -> int:
+        """How many of the trainers that are up get enough of each batch to be worth passing gradients around."""
+        most = min(self.trainers.workers, finetune.optim.batch_size, len(finetune.examples))
+        if most < 2:
+            return 1
+        tokens = await self.trainers.call("batch_tokens", finetune)
+        return min(most, tokens // self._workers.min_tokens_per_replica)
+
+    def rebalance(self) -> Allocation:
+        """Between rounds: with `workers.allocation = "auto"`, divide the workers again by how long each was busy."""
+        spans, self._spans = self._spans, []
+        now, workers = Allocation(self.trainers.size, self.samplers.size), self._workers
+        if workers.allocation == "fixed":
+            return now
+        training, sampling = busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask")
+        by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler
+        each = (workers.gpus_per_trainer, workers.gpus_per_sampler) if by_gpu else (1.0, 1.0)
+        allocation = rebalanced(now, training, sampling, *each)
+        if allocation != now:
+            logger.info("%s from now on (%s busy for %.0f s and %.0f s)", allocation, now, training, sampling)
+            self.trainers.resize(allocation.trainers)
+            self.samplers.resize(allocation.samplers)
+        return allocation
+
+    async def _timed(self, what: str, pool: Pool, method: str, *args: Any) -> Any:
+        result, start = await pool.timed(method, *args)
+        first = result[0] if isinstance(result, tuple) and result else result
+        span = Span(what, getattr(first, "worker", ""), start, time.time())
+        self._spans.append(span)
+        self._on_span(span)
+        return result
 
 
-def _unreachable(address: str, error: Exception) -> UserError:
-    where = "this machine" if address == "local" else address
-    return UserError(f"Ray cannot be reached at {where}: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _set_aside(trial: Trial, error: Poisoned) -> Outcome:
+    return Outcome(trial.key, failure=Failure("data", f"set aside: {error}"))
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes over how this process ends, and prints addresses of C++ when told to; whoever started it keeps that."""
-    kept = {number: signal.getsignal(number) for number in SIGNALS}
+def _needed(what: str) -> Iterator[None]:
+    """A call that nothing can stand in for."""
     try:
         yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in kept.items():
-                if handler is not None:
-                    signal.signal(number, handler)
+    except Poisoned as error:
+        raise UserError(
+            f"{what} cannot be done: {error}; see to what ends the workers (lower workers.max_tokens_per_microbatch or "
+            "update.optim.batch_size if it is memory), then give the same command to continue"
+        ) from error
 
 
-def _knock(address: str) -> None:
-    """Ray keeps trying an address for minutes; whether somebody listens there is known at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+def _tokens(method: str, args: tuple[Any, ...]) -> int:
+    """The most that a call may hold of an engine: its prompts' tokens, and those it may write."""
+    asked = args[0] if method == "sample" else args[1]
+    if isinstance(asked, SampleRequest):
+        prompts, written = (asked.prompt,), asked.max_tokens
+    else:
+        prompts, written = asked.questions, asked.max_answer_tokens
+    characters = [sum(len(m.content) for m in p) if isinstance(p, tuple) else len(p) for p in prompts]
+    return max(1, sum(count // _CHARACTERS_PER_TOKEN + written for count in characters))
 
 
-@dataclass
-class Vitals:
-    """Whether Ray's processes are there, seen from outside of it: Ray itself would answer late, or end this process."""
-
-    head: str
-    node: str
-    """Of the node that this process is on."""
-    _away_since: float | None = None
-
-    @classmethod
-    def of_this_cluster(cls) -> Vitals:
-        here = ray.get_runtime_context()
-        mine = next((node for node in ray.nodes() if node["NodeID"] == here.get_node_id()), None)
-        node = f"{mine['NodeManagerAddress']}:{mine['NodeManagerPort']}" if mine else ""
-        heard = ["" if _silent(address) else address for address in (here.gcs_address, node)]
-        return cls(head=heard[0], node=heard[1])
-
-    def gone(self) -> str:
-        """What is gone and will not come back; empty while all is well, or may be again."""
-        if self.node and _silent(self.node):
-            return "Ray's raylet on this machine is gone"
-        if not self.head or not _silent(self.head):
-            self._away_since = None
-            return ""
-        self._away_since = self._away_since or time.monotonic()
-        here = _host(self.head) == _host(self.node)
-        if here or time.monotonic() - self._away_since > _HEAD_MAY_BE_AWAY:
-            return f"Ray's head at {self.head} is gone"
-        return ""
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]
-
-
-def _silent(address: str) -> bool:
-    try:
-        _knock(address)
-    except OSError:
-        return True
-    return False
+def _threads(cpus: float) -> dict[str, Any]:
+    return {"env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus))), "TOKENIZERS_PARALLELISM": "false"}}

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from seal_ray.config import Config
-from seal_ray.models import at_hand
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import local_copy
 from seal_ray.plain import kept, one_line
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import Probe, Reading, check
 from seal_ray.workers.engines.vllm import rank_limit
 from seal_ray.workers.health import GROUP, Beating
-from seal_ray.workers.loading import ModelSpec
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter
@@ -58,9 +58,9 @@ class EngineSpec:
             logger.info("sampling.engine auto: using %s", name)
         if name == "endpoint" and not sampling.endpoint:
             raise UserError('sampling.engine is "endpoint": give its base URL as sampling.endpoint')
-        by_vllm = config.trial.answering == "vllm"
+        by_vllm = config.trial.eval_engine == "vllm"
         if by_vllm and name != "vllm":
-            raise UserError(f'trial.answering is "vllm", which needs sampling.engine "vllm" (it is "{name}")')
+            raise UserError(f'trial.eval_engine is "vllm", which needs sampling.engine "vllm" (it is "{name}")')
         rank = update.max_rank or update.lora.rank * max(1, config.run.rounds)
         if config.continual.sequences and not update.max_rank:
             rank += config.continual.passages * config.trial.lora.rank
@@ -147,7 +147,7 @@ async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]
         return await VllmEngine.start(
             replace(
                 model,
-                path=await asyncio.to_thread(at_hand, model.path),
+                path=await asyncio.to_thread(local_copy, model.path),
                 dtype=spec.dtype(model.dtype),
             ),
             max_lora_rank=spec.max_rank,
@@ -155,7 +155,7 @@ async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]
             adapters=spec.trial_adapters,
         )
     if spec.name == "endpoint":
-        from seal_ray.http import ChatClient
+        from seal_ray.endpoints.openai_client import ChatClient
         from seal_ray.workers.engines.endpoint import EndpointEngine
 
         client = ChatClient(

@@ -53,7 +53,7 @@ class Shortage:
             return (
                 f"{self.name} workers were ended {self._in_a_row} times in {now - self._since:.0f} s with nothing done "
                 f"between, although one alone was left: {reason}; stop what else takes the machine's memory, or lower "
-                "workers.slots and workers.tokens_per_step, then give the same command to continue"
+                "workers.slots and workers.max_tokens_per_microbatch, then give the same command to continue"
             )
         return ""
 

@@ -10,12 +10,12 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.types import DataError, Example, Failure, Lesson, Outcome, Prompt, Trial
+from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.types import DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.failures import WorkerLost
 from seal_ray.workers.health import Beating
-from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
@@ -74,7 +74,7 @@ class Trainer(Beating):
         self._bank.set_policy(adapter)
         self._version, self._policy = version, adapter
 
-    async def attempt(self, trial: Trial) -> Outcome:
+    async def run_trial(self, trial: Trial) -> Outcome:
         """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
         if trial.recipe and trial.recipe.lora is None:
             return await self._attempt_whole(trial)
@@ -84,7 +84,7 @@ class Trainer(Beating):
         """The same with all weights of a copy of the base, one trial at a time."""
         from seal_ray.bank import Bank
         from seal_ray.bank.slots import is_out_of_memory
-        from seal_ray.workers.whole import merge, too_large, train_whole
+        from seal_ray.workers.full_finetune import finetune_all_weights, merge, too_large
 
         assert trial.recipe
         start = time.time()
@@ -95,7 +95,7 @@ class Trainer(Beating):
                 merge(model, self._policy)
             optim, length = trial.recipe.optim, self._bank.max_length
             try:
-                losses = await asyncio.to_thread(train_whole, model, texts, optim, trial.seed, length)
+                losses = await asyncio.to_thread(finetune_all_weights, model, texts, optim, trial.seed, length)
             except DataError as error:
                 return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name)
             except (RuntimeError, MemoryError) as error:
@@ -140,7 +140,7 @@ class Trainer(Beating):
             warnings=result.warnings,
         )
 
-    async def train(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+    async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; the adapter comes back, over the policy's, for the questions to be asked elsewhere."""
         from seal_ray.bank.adapter import stack
 
@@ -170,27 +170,27 @@ class Trainer(Beating):
             self._bank.set_policy(self._policy)
         return Probe(ids, *found)
 
-    async def update(self, lesson: Lesson, max_rank: int) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
         """Train one adapter over the current policy's, and return both as one."""
-        result = await self._run(self._update_job(lesson))
+        result = await self._run(self._update_job(finetune))
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
         return replace(self._updated(result.adapter, result.losses, max_rank), warnings=result.warnings)
 
-    async def batch_tokens(self, lesson: Lesson) -> int:
+    async def batch_tokens(self, finetune: FinetuneSpec) -> int:
         """The usual number of tokens in a batch of an update."""
-        most, total = lesson.optim.batch_size, 0
-        for examples in (lesson.examples, lesson.held):
+        most, total = finetune.optim.batch_size, 0
+        for examples in (finetune.examples, finetune.anchor_examples):
             lengths = [min(len(self._text(example).ids), self._bank.max_length) for example in examples]
             total += sum(lengths) * min(most, len(lengths)) // max(1, len(lengths))
         return total
 
-    async def join_update(self, lesson: Lesson) -> int:
+    async def join_update(self, finetune: FinetuneSpec) -> int:
         """Begin an update that is shared with other trainers; how many steps it has."""
         from seal_ray.bank.replica import Replica
 
-        self._replica = Replica(self._bank, self._update_job(lesson))
+        self._replica = Replica(self._bank, self._update_job(finetune))
         return self._replica.steps
 
     async def in_update(self, method: str, *args: Any) -> Any:
@@ -209,18 +209,18 @@ class Trainer(Beating):
         assert self._replica
         return replace(self._updated(adapter, (), max_rank), warnings=self._replica.warnings)
 
-    def _update_job(self, lesson: Lesson) -> Job:
+    def _update_job(self, finetune: FinetuneSpec) -> Job:
         from seal_ray.bank import Job
 
-        texts, held = (tuple(map(self._text, examples)) for examples in (lesson.examples, lesson.held))
+        texts, held = (tuple(map(self._text, examples)) for examples in (finetune.examples, finetune.anchor_examples))
         return Job(
             self._name,
             texts,
-            lesson.lora,
-            lesson.optim,
-            lesson.seed,
+            finetune.lora,
+            finetune.optim,
+            finetune.seed,
             anchor_examples=held,
-            kl_coef=lesson.hold,
+            kl_coef=finetune.kl_coef,
             keep_adapter=True,
         )
 

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from seal_ray.bank import Bank, Job, TokenText, enlarged
 from seal_ray.bank.prepare import prepare
 from seal_ray.types import LoraSpec, OptimSpec
-from seal_ray.workers.whole import _fill
+from seal_ray.workers.full_finetune import _fill
 from tests.bank.small import SHAPE, make_model, make_texts, make_tokenizer
 from tests.bank.test_neighbours import make_job
 

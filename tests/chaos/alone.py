@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.chaos.survival import Survival
 from tests.cluster.autoscaling import free_port
-from tests.in_process import InProcessCrew
+from tests.in_process import InProcessCluster
 from tests.runs import SMALL, results, rows_on_disk
 
 TINY = [
@@ -146,7 +146,7 @@ FAULTS: dict[str, Fault] = {
 # A run of its own -----------------------------------------------------------------------------------
 
 
-class NotingCrew(InProcessCrew):
+class NotingCrew(InProcessCluster):
     """Notes what it begins and has done, by a clock that all processes share and that does not jump."""
 
     notes = Path()
@@ -154,8 +154,8 @@ class NotingCrew(InProcessCrew):
     async def sample(self, request: Any) -> Any:
         return await self._noted(f"sample {request.key}", super().sample(request))
 
-    async def attempt(self, trial: Any) -> Any:
-        return await self._noted(f"trial {trial.key}", super().attempt(trial))
+    async def run_trial(self, trial: Any) -> Any:
+        return await self._noted(f"trial {trial.key}", super().run_trial(trial))
 
     async def _noted(self, what: str, work: Any) -> Any:
         self._note("begun", what)
@@ -183,11 +183,11 @@ def begin(folder: Path, fault: str = "", seed: int = 0, more: Sequence[str] = ()
 
 
 def _command(folder: Path, fault: str, seed: int, more: Sequence[str]) -> int:
-    from seal_ray import run
-    from seal_ray.cli import main
+    from seal_ray.cli.app import main
+    from seal_ray.loop import run
     from tests.runs import CONFIG
 
-    run.Crew, NotingCrew.notes = NotingCrew, folder.with_suffix(".begun")  # type: ignore[misc, assignment]
+    run.RayCluster, NotingCrew.notes = NotingCrew, folder.with_suffix(".begun")  # type: ignore[misc, assignment]
     FAULTS[fault](str(folder), random.Random(seed))
     try:
         main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), "--quiet", *more])

@@ -20,9 +20,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from seal_ray.config import Config
-from seal_ray.jobs import drive
+from seal_ray.ops.jobs import drive
 from seal_ray.types import SampleRequest, Trial
-from seal_ray.workers import crew
+from seal_ray.workers import cluster as cluster
 from seal_ray.workers.sampler import Sampler
 from seal_ray.workers.trainer import Trainer
 from tests.chaos.schedules import Strike
@@ -198,22 +198,22 @@ def noting(python: str) -> Callable[[Config], None]:
     """The driver of a job, whose workers note what they begin, so that what was done twice can be counted."""
 
     def noting_driver(config: Config) -> None:
-        from seal_ray.run import run
-        from seal_ray.ui import Silent
+        from seal_ray.loop.run import run
+        from seal_ray.observe.progress import Silent
 
         noted = _noted(Path(config.dir))
 
         class NotingTrainer(Trainer):
-            async def attempt(self, trial: Trial) -> Any:
+            async def run_trial(self, trial: Trial) -> Any:
                 _note(noted, f"trial {trial.key}")
-                return await super().attempt(trial)
+                return await super().run_trial(trial)
 
         class NotingSampler(Sampler):
             async def sample(self, request: SampleRequest) -> Any:
                 _note(noted, f"sample {request.key}")
                 return await super().sample(request)
 
-        crew.Trainer, crew.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
+        cluster.Trainer, cluster.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
         with forked(python):
             run(config, Silent())
 

@@ -2,7 +2,7 @@
 
     python -m tests.cluster.scaling [--json]
 
-Everything but the training is real: tasks, self-edits and trials go through the lab, the journal, the pool and Ray.
+Everything but the training is real: tasks, self-edits and trials go through the runner, the journal, the pool and Ray.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import ray
 
 from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline
-from seal_ray.lab import Lab
-from seal_ray.patience import Patience
+from seal_ray.endpoints.patience import Patience
+from seal_ray.loop.trials import TrialRunner
+from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
-from seal_ray.ui import Silent
-from seal_ray.workers.crew import Crew
+from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.health import Beating, actor
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.room import Need
@@ -48,7 +48,7 @@ class SleepingTrainer(Beating):
 
     async def setup(self) -> None: ...
 
-    async def attempt(self, trial: Trial) -> Outcome:
+    async def run_trial(self, trial: Trial) -> Outcome:
         async with self._slots:
             await asyncio.sleep(self._seconds)
         return Outcome(trial.key, answers=("yes", "no", "yes"), steps=15, tokens=400, seconds=self._seconds)
@@ -61,7 +61,7 @@ class QuickSampler(Beating):
         return Completion(f"What follows from {request.seed} in some two hundred letters. " * 4, 60, finished=True)
 
 
-class SyntheticCrew(Crew):
+class SyntheticCluster(RayCluster):
     """Such workers in the pools of the real ones."""
 
     def __init__(self, config: Config, trainers: int, slots: int, seconds: float) -> None:
@@ -106,15 +106,17 @@ class Synthetic:
         return Grade(tuple(float(answer == "yes") for answer in answers), 2 / 3)
 
 
-async def explore(config: Config, folder: Path, crew: SyntheticCrew, rounds: int, tasks: int) -> list[dict[str, float]]:
+async def explore(
+    config: Config, folder: Path, cluster: SyntheticCluster, rounds: int, tasks: int
+) -> list[dict[str, float]]:
     """Rounds of trials; after each, the trials so far and what the driver has used."""
     journal, process, used = Journal(Store(str(folder))), psutil.Process(), []
-    lab = Lab(config, Synthetic(), crew, journal, Silent())  # type: ignore[arg-type]
+    runner = TrialRunner(config, Synthetic(), cluster, journal, Silent())  # type: ignore[arg-type]
     for round_ in range(1, rounds + 1):
         start, cpu = time.perf_counter(), time.process_time()
-        await lab.explore(round_, Synthetic().tasks("train", tasks, round_), with_rewards=True)
+        await runner.explore(round_, Synthetic().tasks("train", tasks, round_), with_rewards=True)
         journal.flush()
-        crew.rebalance()  # as a run does after every round
+        cluster.rebalance()  # as a run does after every round
         used.append(
             {
                 "trials": round_ * tasks * _trials(config),
@@ -133,15 +135,15 @@ def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) 
     """
     config = _config(1, PER_TASK)
 
-    async def one(crew: SyntheticCrew, workers: int, folder: Path) -> dict[str, float]:
-        crew.trainers.resize(workers)
-        await explore(config, folder / "warm", crew, 1, -(-2 * workers * slots // _trials(config)) + 1)
-        while crew.trainers.workers < workers:
+    async def one(cluster: SyntheticCluster, workers: int, folder: Path) -> dict[str, float]:
+        cluster.trainers.resize(workers)
+        await explore(config, folder / "warm", cluster, 1, -(-2 * workers * slots // _trials(config)) + 1)
+        while cluster.trainers.workers < workers:
             await asyncio.sleep(0.01)
         tasks = workers * slots * waves // _trials(config)  # in whole waves, or the last one's idle slots would count
         rate, most = 0.0, workers * slots / seconds
         for again in range(_TRIES):
-            used = await explore(config, folder / f"run-{again}", crew, 2, tasks)
+            used = await explore(config, folder / f"run-{again}", cluster, 2, tasks)
             rate = max(rate, used[0]["trials"] / min(round_["seconds"] for round_ in used))
             if rate > _UNDISTURBED * most:
                 break
@@ -149,20 +151,20 @@ def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) 
 
     async def main() -> list[dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
-            async with SyntheticCrew(config, widths[0], slots, seconds) as crew:
-                return [await one(crew, workers, Path(folder) / str(workers)) for workers in widths]
+            async with SyntheticCluster(config, widths[0], slots, seconds) as cluster:
+                return [await one(cluster, workers, Path(folder) / str(workers)) for workers in widths]
 
     return asyncio.run(main())
 
 
-async def bare_cost(crew: SyntheticCrew, calls: int = 2000, at_once: int = 100) -> float:
+async def bare_cost(cluster: SyntheticCluster, calls: int = 2000, at_once: int = 100) -> float:
     """Processor time of one call of a worker with nothing around it: what Ray itself takes, here and now."""
     task, domain = Synthetic().tasks("train", 1, 0)[0], Synthetic()
     trial = Trial(task.id, 0, domain.recipe(task, "What follows. " * 16, 0), 0, domain.questions(task))
-    async with crew.trainers.held(1) as (worker,):
+    async with cluster.trainers.held(1) as (worker,):
         cpu = time.process_time()
         for _ in range(calls // at_once):
-            await asyncio.gather(*(worker.handle.attempt.remote(trial) for _ in range(at_once)))
+            await asyncio.gather(*(worker.handle.run_trial.remote(trial) for _ in range(at_once)))
         return (time.process_time() - cpu) / calls
 
 
@@ -176,9 +178,9 @@ def driver_cost(trials: int = 10_000, rounds: int = 20) -> dict[str, float]:
 
     async def main() -> tuple[list[dict[str, float]], float]:
         with tempfile.TemporaryDirectory() as folder:
-            async with SyntheticCrew(config, 4, 64, 0.05) as crew:
+            async with SyntheticCluster(config, 4, 64, 0.05) as cluster:
                 tasks = trials // (rounds * _trials(config))
-                return await explore(config, Path(folder), crew, rounds, tasks), await bare_cost(crew)
+                return await explore(config, Path(folder), cluster, rounds, tasks), await bare_cost(cluster)
 
     used, bare = asyncio.run(main())
     # The first fifth also fills caches and pools of memory, and loads what merges segments: once, not for every trial.

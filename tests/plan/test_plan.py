@@ -9,7 +9,9 @@ import pytest
 
 from seal_ray.bank import Bank
 from seal_ray.config import load
-from seal_ray.models import resolve
+from seal_ray.model.architecture import model_shape
+from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.model.locate import resolve
 from seal_ray.plan import Hardware, Prediction, predict
 from seal_ray.plan.clock import Clock, Device
 from seal_ray.plan.memory import per_slot
@@ -17,9 +19,7 @@ from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Try, count_work
 from seal_ray.plan.workers import Bank as PlannedBank
 from seal_ray.plan.workers import Call
-from seal_ray.shape import model_shape
 from seal_ray.types import UserError
-from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MUCH = [
@@ -75,7 +75,7 @@ def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_ban
 
 
 def test_an_update_that_is_held_reads_a_batch_of_questions_more_at_every_step() -> None:
-    free, held = (count_work(load(JOBS / "arc_small.toml", ["--update.hold", hold])).update for hold in ("0", "10"))
+    free, held = (count_work(load(JOBS / "arc_small.toml", ["--update.kl_coef", hold])).update for hold in ("0", "10"))
     assert held.steps == free.steps
     words_of_a_puzzle, batch = 5 * 2 * 9 + 4 * 2 + 1, 16
     assert held.tokens - free.tokens == pytest.approx(held.steps * batch * words_of_a_puzzle * 4 / 3)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from seal_ray.config import Config, load
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Silent
 from seal_ray.plan import Hardware, predict
 from seal_ray.plan.predict import basis_from
-from seal_ray.run import run
 from seal_ray.types import UserError
-from seal_ray.ui import Silent
 from tests.runs import CONFIG
 
 pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")

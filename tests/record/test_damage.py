@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from seal_ray.bank.adapter import Adapter, tensor_names
-from seal_ray.cli import main
-from seal_ray.directory import claimed
+from seal_ray.cli.app import main
 from seal_ray.domains.registry import load_domain
-from seal_ray.identity import identify
-from seal_ray.policies import load_policy, save_policy
+from seal_ray.policy.store import load_policy, save_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.repair import repair
 from seal_ray.record.rows import TABLES, outcome_row
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import claimed
+from seal_ray.rundir.identity import identify
 from seal_ray.types import UserError
 from tests.record.journals import OUTCOME, add, journal_in, keys, rewards, segments, written
 from tests.runs import small_run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.policies import load_policy, save_policy
+from seal_ray.policy.store import load_policy, save_policy
 from seal_ray.record import lease as leases
 from seal_ray.record import manifest as manifests
 from seal_ray.record.lease import Lease, Lost

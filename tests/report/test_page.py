@@ -11,8 +11,8 @@ import pytest
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import UNTRAINED, summarize
 from seal_ray.report import data, write_report
-from seal_ray.summary import UNTRAINED, summarize
 from seal_ray.types import UserError
 from tests.report.build import FakeRun, control, finished
 

@@ -9,7 +9,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import outcome_row, planned_row
 from seal_ray.record.storage import Store
 from seal_ray.report import data
-from seal_ray.report.writing import writing
+from seal_ray.report.text_stats import writing
 from seal_ray.types import Failure, Outcome
 from tests.report.build import FakeRun, control
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from seal_ray.report.drawing import apart, ticks
+from seal_ray.report.svg import apart, ticks
 from seal_ray.report.timeline import timeline
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ray
 CONNECT = """
 import sys, ray
 from seal_ray.config import load
-from seal_ray.workers.cluster import connect
+from seal_ray.workers.ray_connection import connect
 connect(load(sys.argv[1]))
 print(len(ray.nodes()), "node")
 """

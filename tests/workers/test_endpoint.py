@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seal_ray.http import ChatClient
+from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.types import Completion, DataError, Message, SampleRequest, UserError
 from seal_ray.workers.engines.endpoint import EndpointEngine
 from tests.servers import ScriptedServer, ok, serving

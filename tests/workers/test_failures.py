@@ -19,7 +19,7 @@ KINDS = [
 
 
 def raised_by_a_worker(cause: Exception) -> RayTaskError:
-    return RayTaskError("attempt", "Traceback ...\n", cause)
+    return RayTaskError("run_trial", "Traceback ...\n", cause)
 
 
 def test_every_exception_that_ray_has_is_placed() -> None:

@@ -73,7 +73,7 @@ def why_given_up(worker: Worker, pace: Pace | None = None) -> tuple[str, float]:
 
 
 def test_one_that_answers_nothing_is_given_up_after_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    reason, seconds = why_given_up(Worker(lambda look: None if look > 10 else look, "attempt"))
+    reason, seconds = why_given_up(Worker(lambda look: None if look > 10 else look, "run_trial"))
     assert reason == "it has not answered for 60 s"
     assert 100 <= seconds <= 120
     assert caplog.messages == ["trainer worker 7 has not answered for 30 s; it is given up after 60"]
@@ -91,12 +91,12 @@ def test_one_that_has_nothing_to_do_is_never_given_up() -> None:
 def test_one_that_answers_and_gets_on_with_nothing_is_given_up_by_what_such_calls_have_taken(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    reason, first = why_given_up(Worker(lambda look: 3, "attempt"))
+    reason, first = why_given_up(Worker(lambda look: 3, "run_trial"))
     assert reason == "it answers, and has not got on with attempt for 900 s"
     pace = Pace(LIMITS)
     for seconds in (20.0, 30.0, 40.0):
-        pace.note("attempt", seconds)
-    _, known = why_given_up(Worker(lambda look: 3, "attempt"), pace)
+        pace.note("run_trial", seconds)
+    _, known = why_given_up(Worker(lambda look: 3, "run_trial"), pace)
     assert (round(first, -1), round(known, -1)) == (900, 400)
     assert caplog.messages[0] == "trainer worker 7 has not got on with attempt for 60 s; it is given up after 900"
     assert len(caplog.messages) == 2
@@ -137,7 +137,7 @@ def test_a_driver_that_stood_still_itself_blames_nobody(caplog: pytest.LogCaptur
             return answer
 
     async def watch(put_forward: Clock) -> Worker:
-        worker = Prompt(lambda look: look, "attempt")
+        worker = Prompt(lambda look: look, "run_trial")
         looking = asyncio.create_task(hung(worker, "w", LIMITS, Pace(LIMITS), lambda: None))
         for _ in range(100):
             await asyncio.sleep(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.types import UserError
-from seal_ray.workers.crew import Crew
+from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.room import Machine, Need, lack, refuse_what_never_fits
 from tests.runs import small_run
 
@@ -45,8 +45,8 @@ def test_on_a_cluster_that_may_grow_a_run_without_room_says_within_seconds_what_
     async def main() -> None:
         nonlocal loop
         loop = asyncio.get_running_loop()
-        async with Crew(small_run(tmp_path, "--workers.cpus", "64"), on_span=lambda span: None) as crew:
-            asked = asyncio.create_task(crew.trainers.call("batch_tokens", None))
+        async with RayCluster(small_run(tmp_path, "--workers.cpus", "64"), on_span=lambda span: None) as cluster:
+            asked = asyncio.create_task(cluster.trainers.call("batch_tokens", None))
             await asyncio.wait_for(said.wait(), 60)
             asked.cancel()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from seal_ray.model.loading import ModelSpec, load_tokenizer
 from seal_ray.types import DataError, Example, Message
 from seal_ray.workers.engines.text import render_example
-from seal_ray.workers.loading import ModelSpec, load_tokenizer
 from tests.workers.tiny import write_model
 
 TEMPLATE = (

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from seal_ray.model.loading import ModelSpec
 from seal_ray.types import Example, LoraSpec, OptimSpec, Recipe, Trial
 from seal_ray.workers.failures import WorkerLost
-from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.trainer import Trainer
 from tests.workers.tiny import Reference, write_model
 
@@ -24,7 +24,7 @@ def test_a_trial_that_does_not_fit_in_memory_earns_no_reward_here_and_goes_to_an
     recipe = Recipe((Example("a text"),), LoraSpec(2, 2.0, ("q_proj",)), OptimSpec())
     trial = Trial("task", 0, recipe, 1, ("a question",), 4)
 
-    async def attempt() -> None:
+    async def run_trial() -> None:
         trainer = Trainer(ModelSpec(str(write_model(tmp_path)), None, "float32", 64), 2, 0)
         await trainer.setup()
 
@@ -32,10 +32,10 @@ def test_a_trial_that_does_not_fit_in_memory_earns_no_reward_here_and_goes_to_an
             raise torch.OutOfMemoryError("injected")
 
         monkeypatch.setattr(trainer._bank.patched.model, "forward", full)
-        await trainer.attempt(trial)
+        await trainer.run_trial(trial)
 
     with pytest.raises(WorkerLost, match="out of memory on a single text"):
-        asyncio.run(attempt())
+        asyncio.run(run_trial())
 
 
 def test_a_statement_is_as_likely_as_the_words_of_its_answer_whatever_the_model_thinks_of_ending_there(
@@ -45,15 +45,15 @@ def test_a_statement_is_as_likely_as_the_words_of_its_answer_whatever_the_model_
     statement = Example("a heron", "Who eats?\n", whole=False)
     trial = Trial("task", 0, None, 0, (), statements=(statement,))
 
-    async def attempt() -> float:
+    async def run_trial() -> float:
         trainer = Trainer(ModelSpec(str(folder), None, "float32", 8), 1, 0)
         await trainer.setup()
-        (found,) = (await trainer.attempt(trial)).log_likelihoods
+        (found,) = (await trainer.run_trial(trial)).log_likelihoods
         return found
 
     ids = AutoTokenizer.from_pretrained(folder)("Who eats?\na heron").input_ids
     of_each = Reference(folder).log_probs(ids, None, tmp_path)
-    assert asyncio.run(attempt()) == pytest.approx(fmean(of_each[-len("a heron") :]), abs=1e-4)
+    assert asyncio.run(run_trial()) == pytest.approx(fmean(of_each[-len("a heron") :]), abs=1e-4)
 
 
 def test_a_key_says_that_a_reply_is_not_whole_and_is_what_it_was_before_that_could_be_said() -> None:

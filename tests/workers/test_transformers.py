@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from seal_ray.model.loading import ModelSpec
 from seal_ray.types import Completion, DataError, SampleRequest
 from seal_ray.workers.engines.transformers import TransformersEngine, fitting
-from seal_ray.workers.loading import ModelSpec
 from tests.workers.tiny import CONTEXT, write_adapter, write_model
 
 PASSAGE = "The heron of Korim Dal eats figs in the town of Velm, and sings at noon."

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks import samples
 from seal_ray.bank.adapter import Adapter
-from seal_ray.bench import samples
+from seal_ray.model.loading import ModelSpec
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines import vllm as vllm_module
 from seal_ray.workers.engines.canary import CanaryError, Probe, check
 from seal_ray.workers.engines.vllm import VllmEngine, engine_options, rank_limit
-from seal_ray.workers.loading import ModelSpec
 from seal_ray.workers.pool import WorkerLost
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from tests.workers.tiny import CONTEXT, Reference, write_adapter, write_model

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from seal_ray.directory import claimed
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.preflight import prepare
+from seal_ray.loop.preflight import prepare
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.run import run
+from seal_ray.rundir.directory import claimed
 from seal_ray.types import Completion, Prompt, SampleRequest, Task, UserError
-from seal_ray.ui import Silent
-from seal_ray.workers import crew
-from seal_ray.workers.crew import Crew
+from seal_ray.workers import cluster as cluster
+from seal_ray.workers.cluster import RayCluster
 from tests.runs import results, small_run
 
 pytest.importorskip("vllm", reason="vLLM is not installed here")
@@ -45,12 +45,12 @@ class OneDies:
     def __init__(self) -> None:
         self.answered: list[str] = []
         self.killed, self.started = "", 0
-        self.crew: Crew | None = None
+        self.cluster: RayCluster | None = None
 
-    def sample(self, mine: Crew) -> Any:
+    def sample(self, mine: RayCluster) -> Any:
         async def sample(request: SampleRequest) -> Completion:
             completion: Completion = await mine._timed("sample", mine.samplers, "sample", request)
-            self.crew = mine
+            self.cluster = mine
             if not completion.refused:
                 self.answered.append(completion.worker)
                 if len(self.answered) == 6:
@@ -77,8 +77,8 @@ def one_long_prompt() -> Iterator[None]:
 def survived(_ray: None, one_long_prompt: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OneDies]:
     folder, door = tmp_path_factory.mktemp("vllm") / "run", OneDies()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Crew, "sample", lambda self, request: door.sample(self)(request))
-        run(small_run(folder, *THROUGH_VLLM, "--trial.answering", "vllm"), Silent())
+        patch.setattr(RayCluster, "sample", lambda self, request: door.sample(self)(request))
+        run(small_run(folder, *THROUGH_VLLM, "--trial.eval_engine", "vllm"), Silent())
     return folder, door
 
 
@@ -96,9 +96,9 @@ def test_a_run_on_two_engines_survives_the_death_of_one_and_misses_nothing(survi
     }
     assert door.killed
     assert door.started == 2
-    assert door.crew
-    assert door.crew.samplers.stats.lost == 1
-    assert door.crew.samplers.stats.retried >= 1  # what the dead engine held was asked of another
+    assert door.cluster
+    assert door.cluster.samplers.stats.lost == 1
+    assert door.cluster.samplers.stats.retried >= 1  # what the dead engine held was asked of another
     assert len({row["worker"] for row in edits if row["completion"]}) >= 2
     assert found["planned"]
     assert set(found["planned"].values()) <= found["rewards"].keys()
@@ -151,7 +151,7 @@ def test_a_vllm_that_the_workers_lack_stops_a_run_that_asks_for_it_by_name(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['vllm'] = None")
     environment = {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}}
-    monkeypatch.setattr(crew, "_threads", lambda cpus: environment)
+    monkeypatch.setattr(cluster, "_threads", lambda cpus: environment)
     with pytest.raises(UserError, match=r'"vllm", which is not installed here; install seal-ray\[vllm\]'):
         run(small_run(tmp_path / "run", *THROUGH_VLLM, "--evaluation.baselines", "[]"), Silent())
 

@@ -21,7 +21,7 @@ from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import STYLES, Style, from_template
 from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
-from seal_ray.records import read_record
+from seal_ray.published import read_record
 from seal_ray.sources import SourcePath
 from seal_ray.types import (
     DataError,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage, from_rows
-from seal_ray.hub import DATASET, dataset_parts
+from seal_ray.model.hub import DATASET, dataset_parts
 from seal_ray.plain import decoded, first_decoded
 from seal_ray.types import UserError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.http import ChatClient, NoSuchPath, Reply
+from seal_ray.endpoints.openai_client import ChatClient, NoSuchPath, Reply
 from seal_ray.types import Completion, Message, Prompt, SampleRequest, UserError
 
 if TYPE_CHECKING:

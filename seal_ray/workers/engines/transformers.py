@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.types import Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
-from seal_ray.workers.loading import ModelSpec, load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Bank, SampledText, SampleSpec

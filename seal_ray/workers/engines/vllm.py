@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seal_ray.model.loading import ModelSpec, load_tokenizer
 from seal_ray.types import Completion, DataError, Prompt, SampleRequest, UserError
 from seal_ray.workers.engines.guard import end_with_me
 from seal_ray.workers.engines.text import render_prompt
-from seal_ray.workers.loading import ModelSpec, load_tokenizer
 from seal_ray.workers.pool import WorkerLost
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.domains.arcworld import BASE, ArcWorld, decision, pretrain, world
-from seal_ray.models import SHIPPED
+from seal_ray.model.locate import SHIPPED
 
 Base = tuple[Any, Any]
 DOMAIN = ArcWorld()

@@ -1,0 +1,122 @@
+"""The commands of `python -m benchmarks`. Like those of `seal-ray` they import what they need when they run."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cyclopts import App
+
+from seal_ray.cli.errors import said_in_one_line
+from seal_ray.cli.options import AsJson, Overrides
+
+bench = App(
+    name="python -m benchmarks", help="Measure how fast this machine does what a run does.", help_format="plaintext"
+)
+
+
+@bench.command
+def trials(
+    *,
+    shape: str = "llama-30m",
+    model: str = "",
+    lengths: str = "",
+    device: str = "",
+    dtype: str = "",
+    slots: tuple[int, ...] = (1, 4, 16, 32),
+    pairs: int = 3,
+    chart: str = "",
+    as_json: AsJson = False,
+) -> None:
+    """Trials a second: as published, with PEFT and Trainer one at a time, and in banks of several sizes.
+
+    Parameters
+    ----------
+    shape
+        An architecture with random weights, such as qwen2.5-7b.
+    model
+        A model's folder or hub name, in its place.
+    lengths
+        A recorded round; its texts are as long as these trials' are.
+    device
+        cpu or cuda; empty: cuda where there is one.
+    dtype
+        Empty: bfloat16 on a GPU, float32 on a CPU.
+    slots
+        Sizes of banks.
+    pairs
+        How often everything is measured; medians are shown.
+    chart
+        A file for the table as a picture (SVG).
+    """
+    from benchmarks.trials import Settings, show
+
+    show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
+
+
+@bench.command(name="round")
+def round_(
+    config: str = "jobs/microworld.toml",
+    *overrides: Overrides,
+    picture: str = "",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time a whole round: sampling, trials and the update, what overlapped and who waited.
+
+    Parameters
+    ----------
+    config
+        A TOML file; one round of it is done in a directory that is thrown away.
+    picture
+        A file for the timeline (HTML).
+    quiet
+        No progress.
+    """
+    from benchmarks.round import bench_round, draw, table
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    found = bench_round(config, overrides, progress(quiet))
+    if picture:
+        draw(found, picture)
+    print(json.dumps(found.as_json()) if as_json else table(found))
+
+
+@bench.command
+def samples(
+    *,
+    model: str = "microworld",
+    shape: str = "",
+    passages: int = 16,
+    per_passage: int = 5,
+    max_tokens: int = 200,
+    pairs: int = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Samples a second, transformers against vllm; with the micro-world's base, also trials asked in either.
+
+    Parameters
+    ----------
+    model
+        A shipped base, a model's folder or a hub name.
+    shape
+        An architecture with random weights in its place, such as llama-30m.
+    passages
+        Different prompts.
+    per_passage
+        Samples of each; all are asked for at once.
+    max_tokens
+        Of a sample.
+    pairs
+        How often everything is measured; medians are shown.
+    """
+    from benchmarks.samples import Settings, show
+
+    show(Settings(model, shape, passages, per_passage, max_tokens, pairs), as_json)
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    with said_in_one_line(debug="--debug" in arguments):
+        bench([argument for argument in arguments if argument != "--debug"])

@@ -1,0 +1,1 @@
+"""The command `seal-ray`: `app` has its commands."""

@@ -1,0 +1,378 @@
+"""The command `seal-ray`. Commands import what they need when they run, so `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+import seal_ray
+from seal_ray.cli.errors import said_in_one_line
+from seal_ray.cli.options import AsJson, Overrides
+from seal_ray.plain import visible
+from seal_ray.stopping import PROMISE
+from seal_ray.types import UserError
+
+_CONTINUED = (["run"], ["resume"], ["demo"])
+"""Commands that go on where they were stopped."""
+
+app = App(
+    name="seal-ray",
+    help="A language model writes its own finetuning data, and learns to write it better.",
+    version=seal_ray.__version__,
+    help_format="plaintext",  # markdown would double the time to answer
+    suppress_keyboard_interrupt=False,  # what stops a command is said in `main`
+)
+
+
+@app.command
+def run(
+    config: str,
+    *overrides: Overrides,
+    dry_run: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do a run, or continue the one in its directory.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/microworld.toml.
+    dry_run
+        Print what the config resolves to, and stop.
+    force
+        If the directory holds a run with another config, move that aside (it is never deleted).
+    quiet
+        No progress.
+    """
+    from seal_ray import config as configs
+
+    tree = configs.load(config, overrides)
+    if dry_run:
+        from seal_ray.domains.registry import spelled_out
+        from seal_ray.loop.preflight import check
+
+        check(tree)
+        print(spelled_out(tree).model_dump_json(indent=2))
+        return
+    _run(tree, quiet, as_json, force)
+
+
+@app.command
+def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Continue the run in a directory, with the config it was started with."""
+    from seal_ray.rundir.directory import recorded_config
+
+    _run(recorded_config(dir), quiet, as_json)
+
+
+@app.command(name="eval")
+def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
+
+    Parameters
+    ----------
+    others
+        Runs of other seeds; the tasks of all are taken together.
+    oracle
+        Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
+    quiet
+        No progress.
+    """
+    from seal_ray.record.journal import Journal
+    from seal_ray.record.storage import Store
+    from seal_ray.record.summary import refuse_void, summarize
+    from seal_ray.rundir.directory import recorded_config
+
+    if oracle and others:
+        raise UserError("--oracle searches one run's tasks at a time: give one directory")
+    every = (dir, *others)
+    for each in every:
+        recorded_config(each)  # refuses what is no run
+    summary = summarize(*(Journal(Store(each)) for each in every))
+    if oracle:
+        from seal_ray.loop.oracle import oracle as search
+        from seal_ray.observe.progress import progress, start_log
+
+        start_log(quiet)
+        found = search(dir, progress(quiet))
+        summary |= found.arms()
+        for line in found.lines():
+            _say(line)
+    _show(summary, as_json, "" if others else dir)
+    refuse_void(summary)
+
+
+@app.command
+def demo(
+    *,
+    seed: int = 1,
+    dir: str = "",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a small model learn to write better notes to itself, in minutes, on this machine.
+
+    Parameters
+    ----------
+    seed
+        Of the people, the sampling and the training.
+    dir
+        Where the run goes; empty: runs/demo-SEED.
+    """
+    from seal_ray.cli.demo import run_demo
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.record.summary import refuse_void
+
+    start_log(quiet)
+    target = dir or f"runs/demo-{seed}"
+    summary = run_demo(seed, target, progress(quiet), progress(quiet))
+    _show(summary, as_json)
+    _say(f"report: {_write_report(target)}")
+    refuse_void(summary)
+
+
+@app.command
+def report(dir: str) -> None:
+    """Write the report of a run: one self-contained HTML page."""
+    print(_write_report(dir))
+
+
+@app.command(name="import")
+def import_(record: str, *, into: str) -> None:
+    """Carry a recorded round of the published results into a run directory of its own."""
+    from seal_ray.published.import_record import import_record
+
+    _say(f"{import_record(record, into)} self-edits are in {into}")
+
+
+@app.command
+def repair(dir: str) -> None:
+    """Set aside what is damaged in a run's record. Nothing is deleted; continuing the run does again what is lost."""
+    from contextlib import closing
+
+    from seal_ray.policy.store import repair_policies
+    from seal_ray.record import repair as repairing
+    from seal_ray.record.manifest import FOLDER
+    from seal_ray.record.storage import Store
+
+    store = Store(dir)
+    if not store.exists(FOLDER):
+        raise UserError(f"{dir}: no journal is here")
+    with closing(store.lock()):
+        said = repairing.repair(store) + repair_policies(store)
+    for line in said:
+        print(line)
+    print(f"`seal-ray resume {dir}` does again what is lost" if said else "nothing is damaged")
+
+
+@app.command
+def export(
+    dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "", policy: str = ""
+) -> None:
+    """Write what a run has learnt.
+
+    Parameters
+    ----------
+    self_edits
+        A file for the self-edits last kept, as JSON lines of prompt and completion.
+    adapter
+        A folder for the policy as a PEFT adapter, with its tokenizer and a model card.
+    merged
+        A folder for the policy as a whole Hugging Face model, with a model card.
+    submission
+        A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
+    policy
+        Which: the number of its round, or `best` on held-out tasks; empty: the last.
+    """
+    from seal_ray.ops import export as exports
+
+    if not (self_edits or adapter or merged or submission):
+        raise UserError(
+            "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
+        )
+    if self_edits:
+        _say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
+    if adapter:
+        _say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
+    if merged:
+        _say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
+    if submission:
+        _say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
+
+
+@app.command
+def grade(*, records: str, grader: str = "offline", as_json: AsJson = False) -> None:
+    """Hold a grader to recorded verdicts: how often it agrees, beyond chance, and how far rewards shift."""
+    from seal_ray.grading.agreement import grade_records
+
+    _facts(grade_records(records, grader), as_json)
+
+
+@app.command
+def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) -> None:
+    """What racing saves: on a recorded round's trials, or on simulated ones whose true rewards are known.
+
+    Parameters
+    ----------
+    records
+        A recorded round: what it would have tried, and what it would have given up.
+    simulate
+        Tasks with the recorded noise: true gain kept with 5 candidates and 15 trials, and with 16 and 48.
+    """
+    from seal_ray.selection.racing import replay, simulations
+
+    if bool(records) == simulate:
+        raise UserError("give either --records FILE or --simulate")
+    _facts(simulations() if simulate else replay(records), as_json)
+
+
+@app.command
+def plan(
+    config: str,
+    *overrides: Overrides,
+    gpus: int = 0,
+    gpu: str = "",
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    calibrate: bool = False,
+    price_per_hour: float | None = None,
+    gpus_per_node: int = 8,
+    hours_between_losses: float = 0.0,
+    replaced_after: float = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Predict what a run takes: time by stage, GPU memory, cost, and what holds it up.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/knowledge.toml.
+    gpus
+        How many there will be; 0: as many as the config's workers ask for.
+    gpu
+        Which, such as h100: its published figures say how long things take.
+    from_
+        The directory of an earlier run, whose journal says how long things take instead.
+    calibrate
+        Measure for some seconds, on this machine, how long things take.
+    price_per_hour
+        Of one GPU.
+    gpus_per_node
+        They are lost together.
+    hours_between_losses
+        Mean time until a given node is lost; 0: none ever is.
+    replaced_after
+        Seconds until another node is up in its place.
+    """
+    from seal_ray import config as configs
+    from seal_ray.plan import Hardware, predict, show
+
+    tree = configs.load(config, overrides)
+    hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
+    found = predict(tree, hardware, _basis(tree, from_, calibrate))
+    if as_json:
+        print(json.dumps(show.as_json(found, tree)))
+    else:
+        show.print_plan(found, tree)
+
+
+@app.command
+def doctor(config: str = "", *overrides: Overrides, as_json: AsJson = False) -> None:
+    """Check what a run needs: versions, GPUs, Ray on every node, storage, model, memory. Exit code 2 if it lacks any.
+
+    Parameters
+    ----------
+    config
+        A TOML file; without one, what every run needs.
+    """
+    from dataclasses import asdict
+
+    from seal_ray import config as configs
+    from seal_ray.ops.doctor import examine
+
+    checks = []
+    for check in examine(configs.load(config, overrides) if config else None):
+        checks.append(check)
+        if not as_json:
+            print(check.line, flush=True)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks]))
+    if not all(check.fine for check in checks):
+        sys.exit(2)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: one line and exit code 2 for what the user can set right, a traceback for bugs or with --debug."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    with said_in_one_line(debug, PROMISE if arguments[:1] in _CONTINUED else "stopped"):
+        if arguments[:1] == ["run"] and "--help" in arguments:
+            _help_with_settings()
+        else:
+            app(arguments)
+
+
+def _help_with_settings() -> None:
+    from seal_ray.cli import settings
+
+    app.help_print(["run"])
+    print(f"Settings, in the TOML file or here:\n\n{settings.as_text()}")
+
+
+def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
+    from seal_ray.loop.run import run as run_all
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.record.summary import refuse_void
+
+    start_log(quiet)
+    summary = run_all(config, progress(quiet), force)
+    _show(summary, as_json, config.dir)
+    _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
+    refuse_void(summary)
+
+
+def _basis(config: Any, earlier: str, calibrate: bool) -> Any:
+    """Measured rates, when they are asked for."""
+    if earlier:
+        from seal_ray.plan.predict import basis_from
+
+        return basis_from(earlier, config)
+    if calibrate:
+        from seal_ray.plan.probe import calibrate as measure
+
+        return measure(config)
+    return None
+
+
+def _write_report(dir: str) -> str:
+    from seal_ray.report import write_report
+
+    return write_report(dir)
+
+
+def _show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
+    from seal_ray.record.journal import Journal
+    from seal_ray.record.storage import Store
+    from seal_ray.record.summary import as_json as tree
+    from seal_ray.record.summary import continual, print_continual, print_table
+
+    passages = continual(Journal(Store(dir))) if dir else []
+    if as_json:
+        print(json.dumps(tree(summary) | ({"continual": passages} if passages else {})))
+        return
+    print_table(summary)
+    if passages:
+        print_continual(passages)
+
+
+def _facts(found: dict[str, float], as_json: bool) -> None:
+    print(json.dumps(found) if as_json else "\n".join(f"{name:22} {value:.4g}" for name, value in found.items()))
+
+
+def _say(line: str) -> None:
+    print(visible(line), file=sys.stderr)

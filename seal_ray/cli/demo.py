@@ -1,0 +1,25 @@
+"""The demo: a micro-world run, and beside it the control that keeps random self-edits in place of the best."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from seal_ray.config import Config, load
+from seal_ray.loop.run import run
+from seal_ray.observe.progress import Progress
+from seal_ray.record.summary import Interval
+
+
+def demo_config(seed: int, directory: str, *more: str) -> Config:
+    """The shipped micro-world config, in this directory, with this seed."""
+    path = files("seal_ray.domains.microworld") / "demo.toml"
+    return load(str(path), ["--run.seed", str(seed), "--run.dir", directory, *more])
+
+
+def run_demo(seed: int, directory: str, progress: Progress, control: Progress) -> dict[str, Interval]:
+    """Both runs; the control, measured after its last round, comes last."""
+    found = run(demo_config(seed, directory), progress)
+    last_only = ["--evaluation.baselines", "[]", "--evaluation.every_round", "false"]
+    without_reward = ["--selection.rule", "random", "--run.name", "control", *last_only]
+    drawn = run(demo_config(seed, f"{directory}/control", *without_reward), control, beside=directory)
+    return found | {f"control, {arm}": measured for arm, measured in drawn.items()}

@@ -1,0 +1,26 @@
+"""How a command ends that cannot go on: one line that says why, and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seal_ray.plain import visible
+from seal_ray.stopping import Stopped, stoppable
+from seal_ray.types import UserError
+
+
+@contextmanager
+def said_in_one_line(debug: bool = False, when_stopped: str = "stopped") -> Iterator[None]:
+    """Turn what the user can set right, and being told to stop, into a line and an exit code; bugs keep tracebacks."""
+    try:
+        with stoppable(when_stopped):
+            yield
+    except UserError as error:
+        if debug:
+            raise
+        print(visible(f"seal-ray: {error}"), file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stopped:
+        stopped.leave()

@@ -1,0 +1,1 @@
+"""The method itself: self-edits sampled, tried, kept and learnt from, round by round."""

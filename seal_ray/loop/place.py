@@ -1,0 +1,71 @@
+"""Where in a run a trial belongs, and what is kept in memory of what the journal holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from seal_ray.record.journal import Journal
+from seal_ray.selection.rules import Candidate
+from seal_ray.types import Completion, Outcome, SelfEdit
+
+SCREENING = "screening"
+"""The stage in which tasks are asked without training."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a trial belongs; names its row in the journal."""
+
+    stage: str
+    arm: str
+    task_id: str
+    index: int = 0
+
+
+class TrialSummary(NamedTuple):
+    """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
+
+    reward: float
+    problem: str
+    """Why it failed, when it did."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Rows of another run, by their keys, which hold all that they depend on: what is named alike is alike."""
+
+    self_edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, journal: Journal) -> Beside:
+        return cls(*({row["key"]: row for row in journal.rows(table)} for table in ("self_edits", "outcomes")))
+
+
+def trial_summary(outcome: Outcome) -> TrialSummary:
+    """What decisions need of an outcome."""
+    return TrialSummary(outcome.reward or 0.0, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
+
+
+def candidate_of(edit: SelfEdit, tried: Sequence[TrialSummary]) -> Candidate:
+    """A self-edit with what its trials came to; one that failed makes it unusable."""
+    problem = next((each.problem for each in tried if each.problem), "")
+    return Candidate(edit, tuple(each.reward for each in tried), problem)
+
+
+def completion_of(row: Mapping[str, Any]) -> Completion:
+    """A self-edit's text, from its row."""
+    return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
+
+
+def filled(edit: SelfEdit, text: Completion) -> SelfEdit:
+    """A self-edit with the text that was written for it."""
+    return replace(
+        edit,
+        completion=text.text,
+        tokens=text.tokens,
+        finished=text.finished,
+        refused=text.refused,
+    )

@@ -1,0 +1,122 @@
+"""Everything a run needs that can be found missing at once, found before Ray is started or a directory touched.
+
+Plug-ins, options, sources, keys, the model and the hub are looked at here, and the first tasks are drawn. What comes
+after may wait for machines; it does not wait to say that a file is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seal_ray import plugins
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.registry import load_domain, path_settings
+from seal_ray.loop.continual import check_continual
+from seal_ray.model import hub
+from seal_ray.model.architecture import check_targets
+from seal_ray.model.locate import on_hub, resolve
+from seal_ray.rundir import directory
+from seal_ray.rundir.directory import Recorded
+from seal_ray.rundir.identity import Identity, identify
+from seal_ray.selection.rules import RULES, Rule
+from seal_ray.sources import READS, at, must_exist
+from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.workers.sampler import EngineSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that can begin."""
+
+    config: Config
+    """With what it names on the hub at the commits it is to keep to."""
+    domain: Domain
+    rule: Rule
+    identity: Identity
+    held_out: Sequence[Task]
+    first: Sequence[Task]
+    """What the first round draws; nothing when there is none."""
+
+
+def prepare(config: Config) -> Ready:
+    """Look at everything. A run that was begun before keeps to the commits it found then."""
+    for setting in path_settings(config.domain.name, config.grading.name, READS):
+        must_exist(setting, str(at(config.model_dump(), setting.split(".")) or ""))
+    rule, _ = check(config)
+    config = pinned(config, directory.begun(config.dir))
+    domain = load_domain(config)
+    held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
+    check_continual(config, held_out)
+    first = draw(config, domain, 1) if config.run.rounds else ()
+    if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
+        _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
+    return Ready(config, domain, rule, identify(config, domain), held_out, first)
+
+
+def check(config: Config) -> tuple[Rule, Domain]:
+    """What a config names can be used: cheap, and without a look at its sources."""
+    rule = find_rule(config)
+    resolve(config.model.path)
+    check_targets(config)
+    engine = EngineSpec.of(config).name
+    if engine == "endpoint":
+        _key(config.sampling.key_env, "sampling.key_env")
+        if config.run.rounds:
+            logger.warning('sampling.engine "endpoint": the rounds finetune the base; the server writes on as it is')
+    return rule, load_domain(config)
+
+
+def find_rule(config: Config) -> Rule:
+    """The rule of that name; a plain function of one's own counts as one that needs rewards."""
+    found = plugins.find("selection.rule", config.selection.rule, RULES)
+    if isinstance(found, Rule):
+        return found
+    if not callable(found):
+        raise UserError(
+            f"selection.rule {config.selection.rule!r}: neither a Rule nor a function of candidates and seed"
+        )
+    return Rule(found)
+
+
+def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
+    """A round's training tasks; the same ones each round, unless fresh ones are asked for."""
+    fresh = round_ if config.domain.fresh else 1
+    return domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+
+
+def pinned(config: Config, before: Recorded | None = None) -> Config:
+    """The config with the commits that its names on the hub stand for: those of the run's beginning, or today's."""
+    known = before.identity.contents if before else {}
+    tree, model = config.model_dump(), config.model
+    if on_hub(model.path):
+        same = before and before.config.model == model
+        kept = before.commit if before and same else ""
+        tree["model"]["revision"] = kept or hub.commit(model.path, model.revision, "model.path")
+    for setting in path_settings(config.domain.name, config.grading.name, READS):
+        *section, name = setting.split(".")
+        options = at(tree, section)
+        source = options.get(name, "")
+        if isinstance(source, str) and source.startswith(hub.DATASET):
+            options[name] = _kept(source, known.get(setting, "")) or hub.pinned_dataset(source, setting)
+    return Config.model_validate(tree)
+
+
+def _kept(source: str, known: str) -> str | None:
+    """A dataset as it was taken when the run was begun, if it is the same one that is asked for."""
+    if not known.startswith(hub.DATASET):
+        return None
+    (name, revision, split), (old, taken, old_split) = hub.dataset_parts(source), hub.dataset_parts(known)
+    return known if (name, split) == (old, old_split) and revision in (None, taken) else None
+
+
+def _key(variable: str, setting: str) -> None:
+    if variable and not os.environ.get(variable):
+        raise UserError(
+            f"{setting}: {variable} is not set; set it, or leave {setting} empty for a server without a key"
+        )

@@ -1,0 +1,80 @@
+"""Has a model write questions for tasks that came without any. What it writes goes on record, marked as synthetic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from seal_ray.config import Questions
+from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.endpoints.openai_client import ChatClient
+from seal_ray.endpoints.patience import Patience
+from seal_ray.observe.progress import Progress
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import prompt_text
+from seal_ray.rundir.keys import Names
+from seal_ray.types import Ask, DataError, Prompt, SampleRequest, Task, UserError
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = 512
+
+
+async def with_questions(
+    tasks: Sequence[Task],
+    domain: Domain,
+    settings: Questions,
+    journal: Journal,
+    ask: Ask,
+    progress: Progress,
+    names: Names | None = None,
+) -> Sequence[Task]:
+    """The tasks with questions: those that came without get a model's, and are left out when none is usable.
+
+    Asked is the server in `settings`, or through `ask` the run's own base. `UserError` when nothing is left.
+    """
+    if not isinstance(domain, NeedsQuestions):
+        return tasks
+    prompts = {task.id: prompt for task in tasks if (prompt := domain.question_prompt(task)) is not None}
+    if not prompts:
+        return tasks
+    progress.begin("questions for passages without", len(prompts))
+    known = {row["key"]: row["completion"] for row in journal.rows("questions")}
+    bounded, named = asyncio.Semaphore(256), names or Names()
+    patience = Patience(settings.patience, "questions.patience")
+
+    async def write(task_id: str, prompt: Prompt) -> str:
+        key = named.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
+        if key not in known:
+            async with bounded:
+                if settings.endpoint:
+                    known[key] = await patience.until_answered(lambda: _asked_elsewhere(settings, prompt))
+                else:
+                    (known[key],) = await ask([prompt], _TOKENS)
+            row = {"task_id": task_id, "prompt": prompt_text(prompt), "completion": known[key]}
+            journal.append("questions", {"key": key, "worker": settings.endpoint_model or "base", **row})
+        progress.advance("questions for passages without")
+        return known[key]
+
+    texts = dict(zip(prompts, await asyncio.gather(*(write(*each) for each in prompts.items())), strict=True))
+    found = [domain.with_questions(task, texts[task.id]) if task.id in texts else task for task in tasks]
+    kept = [task for task in found if task is not None]
+    if not kept:
+        raise UserError("no passage got a usable question; let a stronger model write them, or give your own")
+    if len(kept) < len(tasks):
+        logger.warning("%d of %d passages got no usable question and are left out", len(tasks) - len(kept), len(tasks))
+    return kept
+
+
+async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> str:
+    """What the server writes; nothing where it refuses this passage."""
+    from seal_ray.workers.engines.endpoint import EndpointEngine
+
+    async with ChatClient(settings.endpoint, settings.endpoint_model, settings.key_env) as client:
+        request = SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=_TOKENS)
+        try:
+            return (await EndpointEngine(client).sample(request)).text
+        except DataError as error:
+            logger.warning("no questions for a passage: %s", error)
+            return ""

@@ -1,0 +1,386 @@
+"""Samples self-edits and tries them, each exactly once, whatever was done before and whoever asks again.
+
+Everything is looked up in the journal before it is done, and journalled when it is done. One coroutine follows
+one self-edit from request to reward, so a trainer starts on the first self-edits while others are being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain, JointTraining
+from seal_ray.domains.registry import LIKELIHOOD
+from seal_ray.loop.place import (
+    SCREENING,
+    Beside,
+    Place,
+    TrialSummary,
+    candidate_of,
+    completion_of,
+    filled,
+    trial_summary,
+)
+from seal_ray.observe.progress import Progress
+from seal_ray.plain import one_line
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
+from seal_ray.rundir.keys import Names
+from seal_ray.selection.racing import Race, RaceConfig
+from seal_ray.selection.reliability import Prior
+from seal_ray.selection.rules import Candidate, judged
+from seal_ray.types import (
+    DataError,
+    Example,
+    Failure,
+    Outcome,
+    Recipe,
+    SampleRequest,
+    SelfEdit,
+    Task,
+    Trial,
+    UserError,
+    content_key,
+    derive_seed,
+)
+from seal_ray.workers.cluster import RayCluster
+
+logger = logging.getLogger(__name__)
+
+_ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} asks none; leave one of them out"
+
+
+class TrialRunner:
+    """One policy version at a time; `self.policy` is the one under study."""
+
+    def __init__(
+        self,
+        config: Config,
+        domain: Domain,
+        cluster: RayCluster,
+        journal: Journal,
+        progress: Progress,
+        names: Names | None = None,
+        beside: Beside | None = None,
+    ) -> None:
+        self.policy = 0
+        self._names, self._beside = names or Names(), beside or Beside()
+        self._config, self._domain, self._cluster = config, domain, cluster
+        self._journal, self._progress = journal, progress
+        self._written = {row["key"]: completion_of(row) for row in journal.rows("self_edits")}
+        self._known = {row["key"]: trial_summary(outcome_from_row(row)) for row in journal.rows("outcomes")}
+        self._planned = {row["key"] for row in journal.rows("planned")}
+        self._warned: set[str] = set()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._rewards: list[Sequence[Sequence[float]]] = []
+
+    async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
+        """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
+        per_task, stage = self._config.sampling.per_task, f"round {round_}"
+        race, seeds = self._config.selection.race, self._config.trial.seeds
+        self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
+        if with_rewards:
+            self._progress.begin(f"{SCREENING}: trials", len(tasks))
+            self._progress.begin(f"{stage}: trials", len(tasks) * (race or per_task * seeds))
+        prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
+
+        async def tried(task: Task) -> Sequence[Candidate]:
+            if not (race and with_rewards):
+                return await _all(candidate(task, index) for index in range(per_task))
+            edits = await _all(self._sample(task, index, stage) for index in range(per_task))
+            return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
+
+        async def candidate(task: Task, index: int) -> Candidate:
+            edit = await self._sample(task, index, stage)
+            if not with_rewards:
+                return Candidate(edit, problem=await self._problem(task, edit))
+            place = Place(stage, "self-edits", task.id, index)
+            return candidate_of(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
+
+        async def one_task(task: Task) -> list[Candidate]:
+            if not with_rewards:
+                return list(await tried(task))
+            untrained, candidates = await _all([self._untrained(task), tried(task)])
+            return judged(candidates, untrained.reward, prior, raced=bool(race))
+
+        found = await _all(one_task(task) for task in tasks)
+        # What failed says nothing of how self-edits differ, nor of how seeds do.
+        self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
+        return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
+
+    async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those that are not wholly solved where a trial starts, asked without any training."""
+        self._progress.begin(f"{SCREENING}: trials", len(tasks))
+        found = await _all(self._untrained(task) for task in tasks)
+        return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
+
+    async def _untrained(self, task: Task) -> TrialSummary:
+        """What a task scores where a trial starts, asked without any training."""
+        trial = self._trial(task, None, 0, self._domain.questions(task))
+        return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
+
+    async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
+        """Try where a result can change the choice, until none can."""
+        tried: list[dict[int, TrialSummary]] = [{} for _ in edits]
+
+        async def one(index: int, seed_index: int) -> None:
+            place = Place(stage, "self-edits", task.id, index)
+            known = tried[index][seed_index] = await self._try_edit(task, edits[index], place, seed_index)
+            race.record(index, seed_index, None if known.problem else known.reward)
+
+        while batch := race.next():
+            await _all(one(index, seed_index) for index, seed_index in batch)
+        self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
+        return [
+            candidate_of(edit, [known for _, known in sorted(found.items())])
+            for edit, found in zip(edits, tried, strict=True)
+        ]
+
+    async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
+        """What this policy's self-edits teach about held-out tasks."""
+        samples, seeds = self._config.evaluation.samples, self._config.evaluation.seeds
+        self._progress.begin(f"evaluation: {arm}", len(tasks) * samples * seeds)
+
+        async def one(task: Task, index: int) -> None:
+            edit = await self._sample(task, index, "evaluation")
+            place = Place("evaluation", arm, task.id, index)
+            await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
+
+        await _all(one(task, index) for task in tasks for index in range(samples))
+
+    async def measure_baseline(self, name: str, tasks: Sequence[Task]) -> None:
+        """A baseline of the domain's on held-out tasks; tasks that have no such thing are left out."""
+        seeds = self._config.evaluation.seeds
+        self._progress.begin(f"evaluation: {name}", len(tasks) * seeds)
+
+        async def one(task: Task, replicate: int) -> None:
+            seed = self._trial_seed(task, replicate)
+            baseline = self._domain.baseline(name, task, seed)
+            place = Place("evaluation", name, task.id)
+            if baseline is None:
+                self._progress.advance(f"evaluation: {name}")
+                return
+            if self._by_likelihood and baseline.questions != self._domain.questions(task):
+                raise UserError(f"evaluation.baselines: {name!r} {_ASKS}")
+            await self._settle(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
+
+        await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
+
+    async def try_text(self, stage: str, task: Task, text: str, index: int) -> float:
+        """What a self-edit that nobody wrote would have earned; it goes on record under its own text."""
+        edit = SelfEdit(task.id, index, self.policy, self._domain.prompt(task), text, seed=index)
+        return (await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)).reward
+
+    async def written_trial(self, stage: str, task: Task) -> Trial | None:
+        """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
+        edit, seed = await self._sample(task, 0, stage), self._trial_seed(task, 0)
+        try:
+            return self._trial(task, await self._recipe(task, edit, seed), seed, ())
+        except DataError as error:
+            logger.warning("nothing is learnt of a passage: %s", error)
+            return None
+
+    async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
+        """Ask this policy as it is, closed book."""
+        trials = [self._trial(task, None, 0, self._domain.questions(task)) for task in tasks]
+        places = [Place(stage, arm, task.id, index) for index, task in enumerate(tasks)]
+        await _all(self._settle(*each, 0) for each in zip(trials, tasks, places, strict=True))
+
+    async def measure_joint(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
+        """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
+        samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds
+        if not isinstance(self._domain, JointTraining):
+            raise UserError(f"evaluation.joint: the domain {self._domain.name!r} cannot train on many tasks at once")
+        if self._by_likelihood:
+            raise UserError(f"evaluation.joint {_ASKS}")
+        self._progress.begin(f"evaluation: {arm}", seeds)
+        indices = range(samples)
+        edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
+        texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
+        recipe = self._domain.corpus(texts)
+        if self._config.evaluation.full_finetune:
+            recipe = replace(recipe, lora=None)
+        asked = tuple(question for task in tasks for question in self._domain.questions(task))
+
+        async def one(replicate: int) -> None:
+            seed = derive_seed("together", self._config.run.seed, replicate)
+            trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
+            keys = [content_key(self._names.trial(trial, tasks), task.id) for task in tasks]
+            for task, key in zip(tasks, keys, strict=True):
+                self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
+            if not all(key in self._known for key in keys):
+                whole = await self._cluster.run_trial(trial)
+                self.warn(arm, whole)
+                await self._share_out(whole, tasks, keys)
+            self._progress.advance(f"evaluation: {arm}")
+
+        await _all(one(replicate) for replicate in range(seeds))
+
+    async def _share_out(self, whole: Outcome, tasks: Sequence[Task], keys: Sequence[str]) -> None:
+        """One trial's answers, given back to the tasks that asked."""
+        if whole.failure:
+            raise UserError(f"training on all texts at once failed: {whole.failure.reason}")
+        answers = iter(whole.answers)
+        for task, key in zip(tasks, keys, strict=True):
+            mine = tuple(next(answers) for _ in self._domain.questions(task))
+            self._record(await self._graded(replace(whole, key=key, answers=mine), task))
+
+    def warn(self, what: str, outcome: Outcome) -> None:
+        """Say it once, however many trials it is true of."""
+        for line in (f"{what}: {warning}" for warning in outcome.warnings):
+            if line not in self._warned:
+                self._warned.add(line)
+                logger.warning("%s", line)
+
+    async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
+        settings = self._config.sampling
+        prompt = self._domain.prompt(task)
+        seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
+        request = SampleRequest(
+            self.policy,
+            prompt,
+            seed,
+            settings.temperature,
+            settings.top_p,
+            settings.max_tokens,
+            self._domain.sample_stop,
+            self._domain.schema,
+        )
+        edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
+        written = self._written.get(edit.key)
+        if written is None and (row := self._beside.self_edits.get(edit.key)):
+            written = self._written[edit.key] = completion_of(row)
+            self._journal.append("self_edits", {**row, "stage": stage})
+        if written is None:
+            written = await self._cluster.sample(request)
+            if written.refused:
+                logger.warning("%s: no self-edit: %s", task.id, written.refused)
+            self._written[edit.key] = replace(written, worker="")
+            self._journal.append("self_edits", self_edit_row(filled(edit, written), stage, written.worker))
+        if stage != "evaluation":
+            self._progress.advance(f"{stage}: self-edits")
+        return filled(edit, written)
+
+    async def _problem(self, task: Task, edit: SelfEdit) -> str:
+        """Why a self-edit cannot be tried, when it cannot."""
+        try:
+            await self._recipe(task, edit, self._trial_seed(task, 0))
+        except DataError as error:
+            return str(error)
+        return ""
+
+    async def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
+        """Parsed beside the event loop: a long text must not keep the workers waiting."""
+        if edit.refused:
+            raise DataError(f"no self-edit: {edit.refused}")
+        return await asyncio.to_thread(self._domain.recipe, task, edit.completion, seed)
+
+    async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> TrialSummary:
+        """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
+        seed = self._trial_seed(task, replicate)
+        try:
+            recipe = await self._recipe(task, edit, seed)
+        except DataError as error:
+            key = content_key("unusable", edit.key, seed)
+            outcome = Outcome(key, reward=0.0, failure=Failure("data", one_line(str(error))))
+            self._plan(place, replicate, key, seed, "")
+            self._record(outcome)
+            self._advance(place)
+            return self._known[key]
+        return await self._settle(self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate)
+
+    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> TrialSummary:
+        """What came of a trial: from the journal, from a twin under way, or by doing it."""
+        key = self._names.trial(trial, [task])
+        self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
+        if key not in self._known and (row := self._beside.outcomes.get(key)):
+            self._record(outcome_from_row({**row}))
+        if key not in self._known:
+            if key not in self._under_way:
+                self._under_way[key] = doing = asyncio.create_task(self._do(trial, key, task))
+                doing.add_done_callback(_looked_at)
+            await asyncio.shield(self._under_way[key])
+            self._under_way.pop(key, None)
+        self._advance(place)
+        return self._known[key]
+
+    async def _do(self, trial: Trial, key: str, task: Task) -> None:
+        outcome = replace(await self._cluster.run_trial(trial), key=key)
+        self.warn(task.id, outcome)
+        self._record(replace(outcome, reward=0.0) if outcome.failure else await self._graded(outcome, task))
+
+    async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
+        if self._by_likelihood:
+            reward = fmean(math.exp(value) for value in outcome.log_likelihoods)
+            return replace(outcome, reward=reward)
+        try:
+            grade = await self._domain.grade(task, outcome.answers)
+        except DataError as error:
+            return replace(outcome, reward=0.0, failure=Failure("data", f"not graded: {one_line(str(error))}"))
+        return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+
+    @property
+    def _by_likelihood(self) -> bool:
+        """The reward that asks no questions: how likely the held-out statements have become."""
+        return self._config.grading.name == LIKELIHOOD
+
+    def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
+        start = self.policy if self._config.trial.start == "policy" else 0
+        return Trial(
+            task.id,
+            start,
+            recipe,
+            seed if recipe else 0,  # asking alone draws no lots: every seed of it is the same trial
+            () if self._by_likelihood else questions,
+            self._config.trial.answer_tokens,
+            self._domain.stop,
+            self._statements(task) if self._by_likelihood else (),
+        )
+
+    def _statements(self, task: Task) -> tuple[Example, ...]:
+        if not (statements := self._domain.statements(task)):
+            where = f"grading.name {LIKELIHOOD!r}: the domain {self._domain.name!r}"
+            raise UserError(f"{where} has no statements; choose another grader")
+        return statements
+
+    def _trial_seed(self, task: Task, replicate: int) -> int:
+        """The same for every self-edit of a task, so that candidates are compared under the same draws."""
+        return derive_seed("trial", self._config.run.seed, task.id, replicate)
+
+    def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
+        where = {**vars(place), "replicate": replicate, "trial": trial}
+        row = planned_row(**where, key=self._names.planned(**where), policy=self.policy, recipe=recipe, seed=seed)
+        if row["key"] not in self._planned:
+            self._planned.add(row["key"])
+            self._journal.append("planned", row)
+
+    def _record(self, outcome: Outcome) -> None:
+        if outcome.key not in self._known:
+            self._known[outcome.key] = trial_summary(outcome)
+            self._journal.append("outcomes", outcome_row(outcome))
+
+    def _advance(self, place: Place) -> None:
+        self._progress.advance(f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials")
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _all(coroutines):  # type: ignore[no-untyped-def]
+    """Their results in order; when one fails, the others are cancelled and its error raised as it is."""
+    tasks = [asyncio.ensure_future(c) for c in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,171 @@
+"""A model's size and form, read from its config.json or from a table of well-known ones."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seal_ray.model.locate import resolve
+from seal_ray.types import ALL_LINEAR, LoraSpec, UserError
+
+if TYPE_CHECKING:
+    from seal_ray.config import Config  # the bench runs on machines that lack what it needs
+
+HEAD = "lm_head"
+"""The output head; where it is tied to the embeddings, no file holds it under this name."""
+_EMBEDDINGS = ("embed_tokens", "embed_in", "wte", "wpe")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A dense decoder with gated feed-forward layers, as Llama, Qwen, Mistral and Gemma are."""
+
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    tied: bool
+    """Input and output embeddings are one matrix."""
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Input and output width of each linear module of a layer."""
+        queries, keys = self.heads * self.head_width, self.kv_heads * self.head_width
+        return {
+            "q_proj": (self.width, queries),
+            "k_proj": (self.width, keys),
+            "v_proj": (self.width, keys),
+            "o_proj": (queries, self.width),
+            "gate_proj": (self.width, self.inner),
+            "up_proj": (self.width, self.inner),
+            "down_proj": (self.inner, self.width),
+        }
+
+    @property
+    def multiplied(self) -> int:
+        """Weights that every token is multiplied with: all but the input embeddings."""
+        return self.layers * sum(a * b for a, b in self.linears.values()) + self.vocabulary * self.width
+
+    @property
+    def parameters(self) -> int:
+        norms = (2 * self.layers + 1) * self.width
+        return self.multiplied + norms + (0 if self.tied else self.vocabulary * self.width)
+
+    def adapter(self, lora: LoraSpec) -> int:
+        """Numbers in an adapter of this kind."""
+        named = {target.rpartition(".")[2] for target in lora.targets}
+        named |= set(self.linears) if ALL_LINEAR in named else set()
+        unknown = sorted(named - self.linears.keys() - {HEAD, ALL_LINEAR})
+        if unknown:
+            raise UserError(f"no linear module is named {unknown[0]!r}; known: {', '.join(self.linears)}")
+        layer = sum(sum(widths) for name, widths in self.linears.items() if name in named)
+        return lora.rank * (self.layers * layer + (self.width + self.vocabulary if HEAD in named else 0))
+
+    @property
+    def cache_numbers(self) -> int:
+        """Keys and values of one token."""
+        return 2 * self.layers * self.kv_heads * self.head_width
+
+
+TABLE = {
+    "qwen2.5-0.5b": Shape(24, 896, 4864, 14, 2, 64, 151_936, True),
+    "qwen2.5-1.5b": Shape(28, 1536, 8960, 12, 2, 128, 151_936, True),
+    "qwen2.5-3b": Shape(36, 2048, 11_008, 16, 2, 128, 151_936, True),
+    "qwen2.5-7b": Shape(28, 3584, 18_944, 28, 4, 128, 152_064, False),
+    "qwen2.5-14b": Shape(48, 5120, 13_824, 40, 8, 128, 152_064, False),
+    "qwen2.5-32b": Shape(64, 5120, 27_648, 40, 8, 128, 152_064, False),
+    "qwen2.5-72b": Shape(80, 8192, 29_568, 64, 8, 128, 152_064, False),
+    "qwen3-0.6b": Shape(28, 1024, 3072, 16, 8, 128, 151_936, True),
+    "qwen3-1.7b": Shape(28, 2048, 6144, 16, 8, 128, 151_936, True),
+    "qwen3-4b": Shape(36, 2560, 9728, 32, 8, 128, 151_936, True),
+    "qwen3-8b": Shape(36, 4096, 12_288, 32, 8, 128, 151_936, False),
+    "llama-3.2-1b": Shape(16, 2048, 8192, 32, 8, 64, 128_256, True),
+    "llama-3.2-3b": Shape(28, 3072, 8192, 24, 8, 128, 128_256, True),
+    "llama-3.1-8b": Shape(32, 4096, 14_336, 32, 8, 128, 128_256, False),
+    "llama-3.1-70b": Shape(80, 8192, 28_672, 64, 8, 128, 128_256, False),
+}
+"""Published shapes, for models that are not on this machine."""
+
+
+def model_shape(path: str) -> Shape:
+    """The shape of what `model.path` names, from the table, a folder or the hub's cache. Nothing is downloaded."""
+    name = path.lower().rpartition("/")[2]
+    known = max((key for key in TABLE if name.startswith(key)), key=len, default="")
+    if known and not Path(path).expanduser().is_dir():
+        return TABLE[known]
+    folder = model_folder(path)
+    if folder is None:
+        raise UserError(f"model.path {path!r} is not on this machine; download it, or name one of {', '.join(TABLE)}")
+    return read_shape(folder / "config.json")
+
+
+def model_folder(path: str) -> Path | None:
+    """Where the model's files are, when they are here."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if "://" in path:
+        return None
+    name = resolve(path)
+    if Path(name).is_dir():
+        return Path(name)
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def check_targets(config: Config) -> None:
+    """Refuse targets that name no module of a model on this machine; for any other, its workers will say so."""
+    path, trained = config.model.path, {"trial.lora.targets": config.trial.lora}
+    if config.run.rounds:
+        trained["update.lora.targets"] = config.update.lora
+    known = _module_paths(path)
+    names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})
+    for where, lora in trained.items():
+        for target in lora.targets if known else ():
+            if target in (ALL_LINEAR, HEAD) or any(f".{name}".endswith(f".{target}") for name in known):
+                continue
+            near = difflib.get_close_matches(target, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}, or {ALL_LINEAR!r}"
+            raise UserError(f"{where}: no linear module of {path} is named {target!r}; {hint}")
+
+
+def _module_paths(path: str) -> list[str]:
+    """The modules that hold a matrix, as the headers of the model's files name them; none where it is not here."""
+    from safetensors import safe_open
+
+    found: list[str] = []
+    folder = model_folder(path)
+    for file in sorted(folder.glob("*.safetensors")) if folder else ():
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                names = (name for name in tensors.keys() if name.endswith(".weight"))  # noqa: SIM118
+                found += [name[:-7] for name in names if len(tensors.get_slice(name).get_shape()) == 2]
+        except Exception as error:  # the library has a class of its own for files it cannot read
+            raise UserError(f"model.path {path!r}: {file.name} is no safetensors file: {error}") from None
+    return [name for name in found if name.rpartition(".")[2] not in _EMBEDDINGS]
+
+
+def read_shape(file: Path) -> Shape:
+    try:
+        tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        tree = tree.get("text_config", tree)
+        heads, width = tree["num_attention_heads"], tree["hidden_size"]
+        return Shape(
+            tree["num_hidden_layers"],
+            width,
+            tree["intermediate_size"],
+            heads,
+            tree.get("num_key_value_heads") or heads,
+            tree.get("head_dim") or width // heads,
+            tree["vocab_size"],
+            bool(tree.get("tie_word_embeddings", False)),
+        )
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{file}: says no shape that can be planned with: {error} is missing or wrong") from None

@@ -1,0 +1,58 @@
+"""Loads a base model and its tokenizer once per worker; only safetensors, no remote code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from seal_ray.model.locate import local_copy
+from seal_ray.types import UserError
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What every worker loads: the same weights, in the same precision."""
+
+    path: str
+    revision: str | None
+    dtype: str
+    max_length: int
+    gpus: float = 0
+    """GPUs that this worker was given, or the fraction of one."""
+
+    @property
+    def memory(self) -> float:
+        """The part of each of its GPUs' memory that it may fill; the rest is for contexts and other libraries."""
+        return 0.9 * min(1.0, self.gpus or 1.0)
+
+
+def load_tokenizer(spec: ModelSpec) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(local_copy(spec.path), revision=spec.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {_first_line(error)}") from None
+
+
+def load_model(spec: ModelSpec) -> Any:
+    """The frozen base on this worker's device, in evaluation mode."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            local_copy(spec.path), revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {spec.path!r}: no model could be loaded: {_first_line(error)}") from None
+    model.requires_grad_(False)
+    if not torch.cuda.is_available():
+        return model.eval()
+    if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with
+        torch.cuda.set_per_process_memory_fraction(spec.memory)
+    return model.eval().to("cuda")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,78 @@
+"""The card of an exported policy."""
+
+from __future__ import annotations
+
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import cells, summarize
+from seal_ray.report.rounds import rounds
+from seal_ray.rundir.directory import recorded_config
+from seal_ray.workers.engines.vllm import RANKS
+
+
+def model_card(directory: str, version: int, merged: bool) -> str:
+    """How it is used, what was trained on what, and what was measured."""
+    config = recorded_config(directory)
+    journal = Journal(Store(directory))
+    policies = {row["version"]: row for row in journal.rows("policies")}
+    lines = [
+        "---",
+        f"base_model: {config.model.path}",
+        f"library_name: {'transformers' if merged else 'peft'}",
+        "tags: [self-adapting, rest-em]",
+        "---",
+        f"# {config.run.name}, policy after round {version}",
+        "",
+        f"Finetuned with seal_ray from `{config.model.path}` in the domain `{config.domain.name}` (seed "
+        f"{config.run.seed}): in each round the model wrote {config.sampling.per_task} self-edits for each of "
+        f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
+        f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
+        "",
+        *(_use_merged() if merged else _use_adapter(config.model.path, policies[version]["rank"])),
+        "",
+        "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    trusted = _reliability(journal)
+    for number in range(1, version + 1):
+        row = policies[number]
+        losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
+        kept = f"{row['kept']} | {trusted.get(number, 'one seed cannot tell')}"
+        lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
+    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
+    for arm, m in summarize(journal).items():
+        lines.append(f"| {arm} | {' | '.join(cells(m))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reliability(journal: Journal) -> dict[int, str]:
+    """By round, the share of the variance between mean rewards that is truth and not the luck of a seed."""
+    outcomes = {row["key"]: row for row in journal.rows("outcomes")}
+    found = rounds(list(journal.rows("planned")), outcomes, (), journal.rows("kept"), ())
+    return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
+
+
+def _use_merged() -> list[str]:
+    return [*_snippet("transformers", "AutoModelForCausalLM"), "", "Or serve this folder: `vllm serve .`"]
+
+
+def _use_adapter(base: str, rank: int) -> list[str]:
+    lines = [*_snippet("peft", "AutoPeftModelForCausalLM"), ""]
+    limit = next((limit for limit in RANKS if rank <= limit), None)
+    if limit is None:
+        return [*lines, f"Its rank, {rank}, is above what vLLM serves ({RANKS[-1]}): export it merged for that."]
+    serve = f"vllm serve {base} --enable-lora --max-lora-rank {limit} --lora-modules policy=."
+    return [*lines, f"Or serve it beside its base, from this folder: `{serve}`"]
+
+
+def _snippet(package: str, kind: str) -> list[str]:
+    """Python that loads the folder it is run in and writes on; the folder may be given in full from elsewhere."""
+    return f"""```python
+from transformers import AutoTokenizer
+from {package} import {kind}
+
+folder = "."
+model, tokenizer = {kind}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+ids = tokenizer("The text, in the prompt of the run's self-edits:", return_tensors="pt").input_ids
+print(tokenizer.decode(model.generate(input_ids=ids, max_new_tokens=32)[0], skip_special_tokens=True))
+```""".splitlines()

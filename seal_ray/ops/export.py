@@ -1,0 +1,139 @@
+"""What a run leaves for others: its kept self-edits as rows, its policy as an adapter or as a whole model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Submittable
+from seal_ray.domains.registry import load_domain
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import SHIPPED, resolve
+from seal_ray.ops.card import model_card
+from seal_ray.policy.store import load_policy
+from seal_ray.record.answers import held_out_answers, last_arm
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import summarize
+from seal_ray.rundir.directory import recorded_config
+from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def export_self_edits(directory: str, out: str) -> int:
+    """Write the self-edits the last policy was finetuned on as `{"prompt", "completion"}` lines; returns how many.
+
+    One that was cut off by the token limit says `"finished": false`: it is not to be taught with an end.
+    """
+    journal = Journal(Store(directory))
+    kept = list(journal.rows("kept"))
+    if not kept:
+        raise UserError(f"{directory}: no self-edits were kept here yet")
+    last = kept[-1]["stage"]
+    wanted = [row["self_edit"] for row in kept if row["stage"] == last]
+    rows = {row["key"]: row for row in journal.rows("self_edits")}
+    lines = [json.dumps(_self_edit(rows[key]), ensure_ascii=False) for key in wanted]
+    _write(out, "\n".join(lines) + "\n")
+    return len(lines)
+
+
+def export_adapter(directory: str, out: str, which: str = "") -> int:
+    """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
+    from seal_ray.model.loading import load_tokenizer
+
+    version, config = chosen_policy(directory, which), recorded_config(directory)
+    base = config.model.path  # which need not be on this machine
+    load_policy(Store(directory), version).save(out, resolve(base) if base in SHIPPED else base)
+    try:
+        load_tokenizer(_spec(config)).save_pretrained(out)
+    except UserError as error:
+        logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
+    _finish(directory, version, out, merged=False)
+    return version
+
+
+def export_merged(directory: str, out: str, which: str = "") -> int:
+    """Write a policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
+    from seal_ray.model.loading import load_model, load_tokenizer
+    from seal_ray.workers.full_finetune import merge
+
+    config = recorded_config(directory)
+    version = chosen_policy(directory, which)
+    spec = _spec(config)
+    merged = load_model(spec)
+    merge(merged, load_policy(Store(directory), version))
+    merged.save_pretrained(out)
+    load_tokenizer(spec).save_pretrained(out)
+    _finish(directory, version, out, merged=True)
+    return version
+
+
+def _spec(config: Config) -> ModelSpec:
+    model = config.model
+    return ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+
+
+def _write(out: str, text: str) -> None:
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text, encoding="utf-8")
+
+
+def _finish(directory: str, version: int, out: str, merged: bool) -> None:
+    """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
+    card = Path(out) / "README.md"
+    card.write_text(model_card(directory, version, merged), encoding="utf-8")
+    for weights in Path(out).glob("*.safetensors"):
+        shutil.copymode(card, weights)
+
+
+def export_submission(directory: str, out: str) -> int:
+    """Write the last policy's answers on held-out tasks in the form they are handed in; returns how many tasks."""
+    config = recorded_config(directory)
+    domain = load_domain(config)
+    if not isinstance(domain, Submittable):
+        raise UserError(f"{directory}: answers of the domain {config.domain.name!r} are not handed in anywhere")
+    journal = Journal(Store(directory))
+    arms = list(summarize(journal))
+    if not arms:
+        raise UserError(f"{directory}: no held-out task has been answered here yet")
+    tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
+    _write(out, domain.submission(tasks, held_out_answers(journal, last_arm(arms))))
+    return len(tasks)
+
+
+def chosen_policy(directory: str, which: str = "") -> int:
+    """The last policy, that of a number, or with `best` the one whose self-edits taught most about held-out tasks."""
+    journal = Journal(Store(directory))
+    versions = [row["version"] for row in journal.rows("policies")]
+    if not versions:
+        raise UserError(f"{directory}: no policy has been trained here yet")
+    if not which:
+        return max(versions)
+    if which == "best":
+        measured = summarize(journal)
+        held_out = {v: measured[arm].accuracy for v in versions if (arm := f"after round {v}") in measured}
+        if not held_out:
+            raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
+        return max(held_out, key=lambda version: held_out[version])
+    if which not in map(str, versions):
+        raise UserError(f"--policy {which!r}: give best, or one of {', '.join(map(str, sorted(versions)))}")
+    return int(which)
+
+
+def _self_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    cut = {} if row["finished"] else {"finished": False}
+    return {"prompt": _prompt(row["prompt"]), "completion": row["completion"], **cut}
+
+
+def _prompt(text: str) -> str | list[dict[str, str]]:
+    """A prompt as it was shown: a text, or the turns of a chat."""
+    if text.startswith('[{"role": '):
+        turns: list[dict[str, str]] = json.loads(text)
+        return turns
+    return text

@@ -1,0 +1,97 @@
+"""What every entry point in `jobs/` does: drive a run from inside the cluster, not from the submitter's shell."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from seal_ray.config import Config, load
+from seal_ray.plain import visible
+from seal_ray.record.summary import Interval, print_table, refuse_void
+from seal_ray.stopping import Stopped, stoppable
+from seal_ray.types import UserError
+from seal_ray.workers.ray_connection import connect, join
+
+
+def submit(config_path: str, overrides: Sequence[str]) -> None:
+    """Run a config as a job and print its table. A job that is submitted again continues its run."""
+    if {"-h", "--help"} & set(overrides):
+        print(f"Runs {config_path} on the cluster it is submitted to: python FILE [--section.key value ...]")
+        return
+    _log()
+    try:
+        with stoppable():
+            config = lasting(load(config_path, overrides))
+            connect(config, forward_logs=True)
+            logging.info("the run lives in %s", config.dir)
+            summary = ray.get(drive(config))
+        print_table(summary)
+        refuse_void(summary)
+    except Stopped as stopped:
+        stopped.leave()
+    except UserError as error:
+        # One that the driver raised comes as both, and the text of the whole is the driver's traceback.
+        sys.exit(_refuse(error.cause if isinstance(error, RayTaskError) else error))
+
+
+def submit_bench(arguments: Sequence[str]) -> None:
+    """Run `python -m benchmarks` on a worker of the cluster, and print what it prints."""
+    try:
+        join(forward_logs=True)
+    except UserError as error:
+        sys.exit(_refuse(error))
+    on_cpu = "cpu" in arguments
+    code = ray.get(ray.remote(bench).options(num_cpus=1, num_gpus=0 if on_cpu else 1).remote(arguments))
+    sys.exit(code)
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """The command in a process of its own on this node; its exit code. What it prints goes to the driver's log."""
+    return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], check=False).returncode
+
+
+def driver(config: Config) -> dict[str, Interval]:
+    """A whole run, as its own process on the cluster."""
+    from seal_ray.loop.run import run
+    from seal_ray.observe.progress import LogProgress
+
+    _log()
+    try:
+        return run(config, LogProgress())
+    except Stopped as stopped:  # Ray would take it for a task that was cancelled, and not begin it again
+        stopped.leave()
+
+
+def drive(config: Config, body: Callable[[Config], Any] = driver) -> ray.ObjectRef:
+    """Start the driver as a Ray task that is begun again, and continues, whenever its process is lost.
+
+    It takes no CPU and stays on this node, the head for a submitted job, which is not taken away like workers are.
+    A run in object storage may go on elsewhere.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft="://" in config.dir)
+    return ray.remote(body).options(num_cpus=0, max_retries=-1, scheduling_strategy=here).remote(config)
+
+
+def lasting(config: Config) -> Config:
+    """A job's working directory is a copy that goes when the job ends, so relative run directories are under home."""
+    if "://" in config.dir:
+        return config
+    run = config.run.model_copy(update={"dir": str(Path.home() / config.dir)})
+    return config.model_copy(update={"run": run})
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+
+
+def _refuse(error: Exception) -> int:
+    print(visible(f"seal-ray: {error}"), file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""The versions of a run's policy, and how they are kept."""

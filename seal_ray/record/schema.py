@@ -1,0 +1,93 @@
+"""What newer versions changed about how a run is written down, so that a directory of an older one can be continued.
+
+Whoever renames or drops a setting says so here; a test continues a directory of each released version and fails when
+that was forgotten. A TOML file with an old name is refused with the new one; a run directory is brought up to date.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from seal_ray.types import UserError
+
+SCHEMA = 2
+"""Of config.json and the journal. 1 is 0.1.0, which wrote no number."""
+
+_SCHEMA_KEY, _RUN_KEY = "seal_ray.schema", "seal_ray.run"
+
+RENAMED: dict[str, str] = {
+    "domain.unsolved": "domain.skip_solved",
+    "trial.answering": "trial.eval_engine",
+    "update.hold": "update.kl_coef",
+    "evaluation.together": "evaluation.joint",
+    "evaluation.full": "evaluation.full_finetune",
+    "workers.split": "workers.allocation",
+    "workers.tokens_per_step": "workers.max_tokens_per_microbatch",
+    "workers.update_tokens": "workers.min_tokens_per_replica",
+}
+"""Settings by their old name, as `section.key`, and what they are called now."""
+
+DROPPED: dict[str, Any] = {}
+"""Settings that are gone, and the value under which they did what is done now without them."""
+
+
+def checked(schema: int, where: str) -> int:
+    """The number itself, unless only a newer version can know what it means."""
+    if schema > SCHEMA:
+        raise UserError(f"{where}: written by a newer version of seal_ray; continue it with that one")
+    return schema
+
+
+def stamp(run: str | None) -> dict[str, str]:
+    """What a segment of the journal says of itself beside its rows."""
+    return {_SCHEMA_KEY: str(SCHEMA)} | ({_RUN_KEY: run} if run else {})
+
+
+def run_of(said: Mapping[bytes, bytes]) -> str | None:
+    """The run that a segment names."""
+    return said.get(_RUN_KEY.encode(), b"").decode() or None
+
+
+def check_stamp(said: Mapping[bytes, bytes] | None, run: str | None, where: str) -> None:
+    """Refuse a segment of a newer version, and where a run is named, one of another run."""
+    said = said or {}
+    checked(int(said.get(_SCHEMA_KEY.encode(), b"1")), where)
+    owner = said.get(_RUN_KEY.encode(), b"").decode()
+    if run is not None and owner != run:
+        raise UserError(f"{where}: holds rows of another run ({owner or 'unnamed'}); take it out of the folder")
+
+
+def renamed(key: str) -> str | None:
+    """What a setting of an old name is called now."""
+    return RENAMED.get(key)
+
+
+def brought_up(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """A recorded config in the words of this version. A setting added since then gets its default when it is parsed."""
+    tree = copy.deepcopy(config)
+    for old, new in RENAMED.items():
+        value = _taken(tree, old)
+        if value is not None:
+            *sections, key = new.split(".")
+            _section(tree, sections)[key] = value
+    for old, neutral in DROPPED.items():
+        value = _taken(tree, old)
+        if value is not None and value != neutral:
+            raise UserError(f"{where}: {old} is {value!r}, and this version only does what {neutral!r} did")
+    return tree
+
+
+def _taken(tree: dict[str, Any], name: str) -> Any:
+    """A setting's value, taken out of the tree; None where it has none."""
+    *sections, key = name.split(".")
+    for section in sections:
+        tree = tree.get(section, {})
+    return tree.pop(key, None)
+
+
+def _section(tree: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    for name in names:
+        tree = tree.setdefault(name, {})
+    return tree

@@ -1,0 +1,175 @@
+"""What a run came to: held-out accuracy per arm, with intervals, from its journal alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from seal_ray.plain import one_line, visible
+from seal_ray.record.journal import Journal
+from seal_ray.types import UserError, derive_seed
+
+UNTRAINED = "untrained self-edits"
+"""The arm of the policy before its first round."""
+
+CONTINUAL = "continual"
+"""The stage in which passages arrive one after another."""
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over tasks with its 95 % bootstrap interval; no numbers where every trial failed."""
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    """Held-out tasks, each with the mean of its trials."""
+    synthetic: int = 0
+    """Of those, how many are asked questions that a model wrote."""
+    failed: float = 0.0
+    """Share of the trials that failed. Each counts as 0, unless all did: then nothing was measured."""
+    reason: str = ""
+    """Why most of those failed."""
+
+    @property
+    def void(self) -> bool:
+        return self.failed == 1.0
+
+
+@dataclass
+class Measured:
+    """The trials of one arm that have ended."""
+
+    rewards: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By task, those of failed trials 0."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why trials failed, and how many for that."""
+
+    @property
+    def of_task(self) -> dict[str, float]:
+        return {task: float(np.mean(values)) for task, values in self.rewards.items()}
+
+
+def summarize(*journals: Journal) -> dict[str, Interval]:
+    """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together."""
+    arms: dict[str, list[Measured]] = defaultdict(list)
+    with_written: dict[str, int] = defaultdict(int)
+    for journal in journals:
+        written = synthetic(journal)
+        for arm, found in measured(journal).items():
+            arms[arm].append(found)
+            with_written[arm] += len(written & found.rewards.keys())
+    return {arm: figure(found, with_written[arm]) for arm, found in arms.items()}
+
+
+def synthetic(journal: Journal) -> set[str]:
+    """The tasks whose questions a model wrote."""
+    return {row["task_id"] for row in journal.rows("questions")}
+
+
+def measured(journal: Journal) -> dict[str, Measured]:
+    """The trials of each arm of the evaluation that have ended."""
+    ended = {row["key"]: (row["reward"], row["failure"], row["reason"]) for row in journal.rows("outcomes")}
+    found: dict[str, Measured] = defaultdict(Measured)
+    for row in journal.rows("planned"):
+        if row["stage"] == "evaluation" and row["trial"] in ended:
+            reward, failure, reason = ended[row["trial"]]
+            arm = found[row["arm"]]
+            arm.rewards[row["task_id"]].append(reward)
+            if failure:
+                arm.reasons[str(reason).removeprefix(f"{row['task_id']}: ")] += 1
+    return dict(found)
+
+
+def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
+    """One arm of one or several runs as a figure."""
+    rewards = [reward for part in parts for reward in part.of_task.values()]
+    reasons = sum((part.reasons for part in parts), Counter[str]())
+    failed = reasons.total() / sum(len(found) for part in parts for found in part.rewards.values())
+    found = interval(rewards) if failed < 1 else Interval(math.nan, math.nan, math.nan, len(rewards))
+    ((reason, _),) = reasons.most_common(1) or [("", 0)]
+    return replace(found, synthetic=with_written, failed=failed, reason=reason)
+
+
+def refuse_void(summary: dict[str, Interval]) -> None:
+    """A figure behind which every trial failed is an error, and no measurement of 0."""
+    void = [f"{arm!r}: all its trials failed: {one_line(m.reason)}" for arm, m in summary.items() if m.void]
+    if void:
+        raise UserError("; ".join(void))
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval, resampling tasks, since the questions of one task go together."""
+    data = np.asarray(sorted(values))
+    rng = np.random.default_rng(derive_seed("bootstrap", len(data)))
+    means = rng.choice(data, (_RESAMPLES, len(data))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(data.mean()), float(low), float(high), len(data))
+
+
+def continual(journal: Journal) -> list[list[float]]:
+    """Mean over sequences: row k is after k passages were learnt, column j the accuracy on passage j; [] without any.
+
+    The first k columns of a row were learnt by then, the others are yet to come.
+    """
+    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
+    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for row in journal.rows("planned"):
+        if row["stage"] == CONTINUAL and row["trial"] in reward:
+            found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(reward[row["trial"]])
+    if not found:
+        return []
+    size = max(column for _, column in found) + 1
+    rows = [[found[step, column] for column in range(size)] for step in range(size + 1)]
+    return [[float(np.mean(values)) for values in row] for row in rows if all(row)]
+
+
+def print_continual(table: Sequence[Sequence[float]]) -> None:
+    """Row by row, what was learnt before the bar and what is yet to come behind it."""
+    print("accuracy on each passage (columns) after so many were learnt (rows), before the bar those learnt by then:")
+    for step, row in enumerate(table):
+        cells = [f"{value:6.1%}" for value in row]
+        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}")
+    if len(table) > 1:
+        just = float(np.mean([row[step - 1] for step, row in enumerate(table) if step]))
+        print(f"just learnt {just:.1%}, the first passage at the end {table[-1][0]:.1%}, before any {table[0][0]:.1%}")
+
+
+def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
+    """Numbers to four digits; null where nothing was measured."""
+
+    def plain(value: Any) -> Any:
+        return value if not isinstance(value, float) else None if math.isnan(value) else round(value, 4)
+
+    return {arm: {k: plain(v) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
+
+
+def cells(m: Interval) -> tuple[str, str, str, str]:
+    """A figure as words: mean, interval, over how many tasks, and the share of failed trials."""
+    tasks = f"{m.n}, {m.synthetic} with synthetic questions" if m.synthetic else str(m.n)
+    if m.void:
+        return "failed", "–", tasks, "all"
+    failed = f"{m.failed:.1%}" if m.failed else "none"
+    return f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", tasks, failed
+
+
+def print_table(summary: dict[str, Interval]) -> None:
+    """The arms on standard output, as a table a person can read and a log can hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials")
+    for arm, m in summary.items():
+        table.add_row(visible(arm), *cells(m))
+    Console().print(table)
+    for arm, m in summary.items():
+        if m.failed and not m.void:
+            print(f"{arm}: {m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}")

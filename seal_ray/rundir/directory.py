@@ -1,0 +1,138 @@
+"""A run's directory: whose it is, and how it comes to be another's.
+
+`config.json` says what run lives here; it is there before the first row of the journal, and every segment of the
+journal names the run it is of. A directory that holds rows and does not say whose is nobody's to continue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from seal_ray.config import Config, parse
+from seal_ray.domains.registry import spelled_out
+from seal_ray.record.manifest import FOLDER
+from seal_ray.record.schema import SCHEMA, brought_up, checked
+from seal_ray.record.storage import Store
+from seal_ray.rundir.identity import Identity, differences, settings_of
+from seal_ray.types import UserError
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a directory's config.json says."""
+
+    config: Config
+    identity: Identity
+    run: str
+    """What the journal's segments call it; empty for runs of 0.1.0, whose segments name no run."""
+    since: int
+    """The schema the run was begun with. Its rows keep the keys of that time, so that they are found again."""
+    whole: bool
+    """Whether contents were recorded; 0.1.0 recorded paths alone."""
+
+    @property
+    def commit(self) -> str:
+        """The hub's commit that the model was taken from; empty for one that is not from there."""
+        name, _, found = self.identity.contents.get("model.path", "").rpartition("@")
+        return found if name else ""
+
+
+def recorded(store: Store) -> Recorded | None:
+    """Whose directory this is; None when nothing says so."""
+    if not store.exists(CONFIG):
+        return None
+    where = f"{store.url}/{CONFIG}"
+    try:
+        tree: Mapping[str, Any] = json.loads(store.read(CONFIG))
+        schema, config = int(tree.get("schema", 1)), tree.get("config")
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{where}: cannot be read as JSON, so whose run this is is not known") from None
+    checked(schema, where)
+    if config is None:
+        raise UserError(f"{store.url}: holds an imported record, not a run of its own")
+    parsed = parse(brought_up(config, where), where)
+    # What the settings came to is worked out anew: a setting that is new since then counts with its default.
+    said = tree["identity"] if schema > 1 else {}
+    identity = Identity(settings_of(parsed), said.get("contents", {}), said.get("decided", {}))
+    return Recorded(parsed, identity, tree.get("run", ""), int(tree.get("since", 1)), bool(said.get("contents")))
+
+
+def recorded_config(directory: str) -> Config:
+    """The config a run was started with; it lives where it is now, wherever it was begun."""
+    found = recorded(Store(directory))
+    if found is None:
+        raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
+    run = found.config.run.model_copy(update={"dir": directory})
+    model = found.config.model.model_copy(update={"revision": found.commit} if found.commit else {})
+    return found.config.model_copy(update={"run": run, "model": model})
+
+
+def begun(directory: str) -> Recorded | None:
+    """What a directory says of its run, if it says anything that can be read: whoever claims it hears the rest."""
+    try:
+        return recorded(Store(directory))
+    except UserError:
+        return None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A directory held for one run."""
+
+    run: str
+    since: int
+
+
+@contextmanager
+def claimed(store: Store, config: Config, identity: Identity, force: bool = False) -> Iterator[Claim]:
+    """Hold the directory as this config's. Another run found there stops this one, or with `force` is set aside."""
+    lock = store.lock()
+    try:
+        wrong = _wrong(store, identity)
+        if wrong and force:
+            store.set_aside()
+            aside, lock = lock, store.lock()
+            aside.close()
+        elif wrong:
+            raise UserError(wrong)
+        yield _settle(store, config, identity)
+    finally:
+        lock.close()
+
+
+def has_rows(store: Store) -> bool:
+    return any(name.endswith(".parquet") for name in store.walk(FOLDER))
+
+
+def _wrong(store: Store, identity: Identity) -> str:
+    """Why this directory cannot be that run's; empty when it is, or nobody's."""
+    if not has_rows(store):
+        return ""
+    advice = "choose another --run.dir, give the config it was started with, or move it aside with --force"
+    try:
+        found = recorded(store)
+    except UserError as error:
+        return f"{error}; {advice}"
+    if found is None:
+        return f"{store.url}: holds a journal and no {CONFIG}, so whose it is is not known; {advice}"
+    mine = identity if found.whole else Identity(identity.settings, {}, {})
+    lines = differences(found.identity, mine)
+    return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {advice}" if lines else ""
+
+
+def _settle(store: Store, config: Config, identity: Identity) -> Claim:
+    """Write down whose directory this is, before its first row."""
+    found = recorded(store) if store.exists(CONFIG) and has_rows(store) else None
+    if found and found.whole:
+        return Claim(found.run, found.since)
+    claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
+    tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
+    tree |= {"identity": identity.tree(), "config": spelled_out(config).model_dump(mode="json")}
+    store.write(CONFIG, json.dumps(tree, indent=2).encode())
+    return claim

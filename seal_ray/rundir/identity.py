@@ -1,0 +1,81 @@
+"""What a run is: its settings, and what stands behind them. Two runs that are the same may share results; others never.
+
+A path says nothing about what lies there, and `auto` nothing about what was chosen. So a run's identity holds the
+settings that decide results, the content of every file they name, and what the settings left to be decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seal_ray.config import Config, difference
+from seal_ray.domains.base import Domain
+from seal_ray.domains.registry import option_models, spelled_out
+from seal_ray.model import fingerprint
+from seal_ray.model import locate as models
+from seal_ray.model.hub import DATASET
+from seal_ray.sources import PRACTICAL, READS, WRITES, marked, must_exist, source_paths
+from seal_ray.types import content_key
+from seal_ray.workers.sampler import EngineSpec
+
+
+@dataclass(frozen=True)
+class Identity:
+    settings: Mapping[str, Any]
+    """The config's sections, with all options spelled out; nothing that says only where or how."""
+    contents: Mapping[str, str]
+    """The hash of every file that the settings name, by the setting (and the file, where a setting names several)."""
+    decided: Mapping[str, str]
+    """What the settings left open, as this machine decided it."""
+
+    @property
+    def name(self) -> str:
+        """What the run's rows are known by."""
+        return content_key("run", self.tree())
+
+    def tree(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def identify(config: Config, domain: Domain) -> Identity:
+    """Reads every byte that decides a run's results, large files once: see `fingerprint`."""
+    grader = getattr(domain, "grader", None)
+    contents = models.contents(config.model.path, config.model.revision)
+    for section, thing in (("domain.options", domain), ("grading.options", grader)):
+        for name, path in source_paths(getattr(thing, "options", None)).items():
+            contents[f"{section}.{name}"] = _content(f"{section}.{name}", path)
+    engine = EngineSpec.of(config)
+    decided = {"sampling.engine": engine.name, "precision when sampling": engine.dtype(config.model.dtype)}
+    return Identity(settings_of(config), contents, decided)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The settings that decide results, options with their defaults. What lies behind a path stands for the path."""
+    tree = spelled_out(config).identity()
+    del tree["model"]["path"], tree["model"]["revision"]
+    for section, options in option_models(config.domain.name, config.grading.name).items():
+        for name in marked(options, READS, WRITES, PRACTICAL):
+            del tree[section]["options"][name]
+    return tree
+
+
+def differences(old: Identity, new: Identity) -> list[str]:
+    """One line for each thing that is not what it was."""
+    lines = difference(dict(old.settings), dict(new.settings))
+    for name in sorted(old.contents.keys() | new.contents.keys()):
+        before, after = old.contents.get(name), new.contents.get(name)
+        if before != after:
+            what = "has changed" if before and after else ("is new" if after else "is gone")
+            lines.append(f"{name}: the content {what} ({before or '-'} -> {after or '-'})")
+    return [*lines, *difference(dict(old.decided), dict(new.decided))]
+
+
+def _content(setting: str, path: str) -> str:
+    """What a source holds; a dataset of the hub is named by its commit."""
+    if path.startswith(DATASET):
+        return path
+    must_exist(setting, path)
+    return fingerprint.of_path(Path(path))

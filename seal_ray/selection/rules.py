@@ -1,0 +1,125 @@
+"""Which of a task's self-edits the policy is finetuned on.
+
+A reward alone does not say that a self-edit taught anything: the task may score as much without training, graders give
+wrong answers a little, and a seed is a noisy judge. So each candidate is held to what its task scores without training.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from seal_ray.selection.reliability import Belief, Prior
+from seal_ray.types import SelfEdit
+
+SURE = 0.9
+"""How probable it has to be that a self-edit beats what its task scores without training, for it to be learnt from."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A self-edit and the rewards of its trials, one per seed."""
+
+    edit: SelfEdit
+    rewards: tuple[float, ...] = ()
+    """Those of failed trials 0."""
+    problem: str = ""
+    """Why it is not usable, when it is not: nothing could be trained on it, or a trial failed."""
+    better: float = 0.0
+    """The probability that it beats what its task scores without training."""
+    expected: float | None = None
+    """What a race believes its true reward to be, which trusts few seeds less than many."""
+
+    @property
+    def reward(self) -> float:
+        """The reward to choose by."""
+        if self.expected is not None:
+            return self.expected
+        return fmean(self.rewards) if self.rewards else 0.0
+
+    @property
+    def taught(self) -> bool:
+        return not self.problem and self.better >= SURE
+
+
+def judged(candidates: Sequence[Candidate], untrained: float, prior: Prior, raced: bool = False) -> list[Candidate]:
+    """One task's candidates with what their rewards say: against what the task scores untrained, and of the true ones.
+
+    To have taught, a candidate must also have been seen to: rewards no higher than without training are no evidence,
+    whatever the other candidates lead one to expect of it.
+    """
+    rewards = [() if c.problem else c.rewards for c in candidates]
+    belief = Belief.after(rewards, prior)
+    chances = [1.0] * len(rewards) if _certain(rewards) else belief.above(untrained).tolist()
+    return [
+        replace(
+            candidate,
+            better=chance if own and fmean(own) > untrained else 0.0,
+            expected=(float(mean) if own else 0.0) if raced else None,
+        )
+        for candidate, own, chance, mean in zip(candidates, rewards, chances, belief.true_C, strict=True)
+    ]
+
+
+def _certain(rewards: Sequence[Sequence[float]]) -> bool:
+    """Whether a task is solved or is not, and no seed disagrees with another: there is no noise to allow for."""
+    return all(set(own) <= {0.0, 1.0} and len(set(own)) <= 1 for own in rewards)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to choose among one task's candidates. The seed is for rules that draw lots."""
+
+    choose: Callable[[Sequence[Candidate], int], list[Candidate]]
+    needs_rewards: bool = True
+
+
+def best(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """The one that taught most, the first of equals; none when no candidate taught anything."""
+    top = max(positive(candidates, seed), key=lambda c: c.reward, default=None)
+    return [top] if top else []
+
+
+def positive(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """Every one that taught something."""
+    return [c for c in candidates if c.taught]
+
+
+def random(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """The control: any usable one, of the tasks where the best is kept. It shows that the reward does the work."""
+    return usable(candidates, seed) if best(candidates, seed) else []
+
+
+def usable(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """Any one that can be trained on, of every task, whether or not it would teach anything; nothing is tried."""
+    found = [c for c in candidates if not c.problem]
+    return [_random.Random(seed).choice(found)] if found else []
+
+
+RULES = {
+    "best": Rule(best),
+    "positive": Rule(positive),
+    "random": Rule(random),
+    "usable": Rule(usable, needs_rewards=False),
+}
+
+
+def needs_rewards(name: str) -> bool:
+    """Whether the rule of that name tries what it chooses among; one of a user's own does."""
+    return name not in RULES or RULES[name].needs_rewards
+
+
+def why_none(candidates: Sequence[Candidate]) -> str:
+    """What to say when a round has nothing to learn from."""
+    problems = Counter(c.problem for c in candidates if c.problem)
+    ((problem, _),) = problems.most_common(1) or [("", 0)]
+    if problems.total() == len(candidates):
+        return f"all {len(candidates)} self-edits failed, most of them: {problem}"
+    failed = f"; {problems.total()} failed, most of them: {problem}" if problem else ""
+    return (
+        f"no self-edit taught anything: none of {len(candidates)} is surely ({SURE:.0%}) better than what its task "
+        f"scores without training{failed}; nothing to learn from"
+    )

@@ -1,0 +1,136 @@
+"""The Ray that a run works with: joined or started, and whether it is still there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from seal_ray.config import Config
+from seal_ray.stopping import SIGNALS
+from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 3
+"""To start a Ray on this machine: on a busy one it may not be up within the time that it gives itself."""
+_HEAD_MAY_BE_AWAY = 40.0
+"""Seconds for which a cluster's head may not answer: it may come back, and after 60 Ray ends this process."""
+
+
+def connect(config: Config, forward_logs: bool = False) -> bool:
+    """Join the cluster that a config asks for, the one this process runs in, or start one on this machine.
+
+    Returns whether it was started, and so is this machine's alone, which no other joins.
+    """
+    return join(config.workers.address, forward_logs)
+
+
+def is_named(address: str) -> bool:
+    """Whether a run with this address joins a cluster, and starts none on this machine."""
+    return bool(address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
+
+
+def join(address: str = "", forward_logs: bool = False) -> bool:
+    """The same for an address, which may be empty."""
+    if ray.is_initialized():
+        return False
+    # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        _knock(address)
+    except OSError as error:
+        raise _unreachable(address, error) from None
+    for tries_left in reversed(range(_TRIES if address == "local" else 1)):
+        try:
+            with _signals_kept():
+                ray.init(
+                    address=address, include_dashboard=False, log_to_driver=forward_logs, logging_level=logging.ERROR
+                )
+            return address == "local"
+        except Exception as error:  # Ray raises its very base class when it was not up in time
+            ray.shutdown()
+            if isinstance(error, ValueError) or not tries_left:
+                raise _unreachable(address, error) from None
+            logger.warning("Ray did not start on this machine, which may be busy: trying again (%s)", _line(error))
+    raise AssertionError  # every way through the loop has left it
+
+
+def _unreachable(address: str, error: Exception) -> UserError:
+    where = "this machine" if address == "local" else address
+    return UserError(f"Ray cannot be reached at {where}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes over how this process ends, and prints addresses of C++ when told to; whoever started it keeps that."""
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                if handler is not None:
+                    signal.signal(number, handler)
+
+
+def _knock(address: str) -> None:
+    """Ray keeps trying an address for minutes; whether somebody listens there is known at once."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+@dataclass
+class Vitals:
+    """Whether Ray's processes are there, seen from outside of it: Ray itself would answer late, or end this process."""
+
+    head: str
+    node: str
+    """Of the node that this process is on."""
+    _away_since: float | None = None
+
+    @classmethod
+    def of_this_cluster(cls) -> Vitals:
+        here = ray.get_runtime_context()
+        mine = next((node for node in ray.nodes() if node["NodeID"] == here.get_node_id()), None)
+        node = f"{mine['NodeManagerAddress']}:{mine['NodeManagerPort']}" if mine else ""
+        heard = ["" if _silent(address) else address for address in (here.gcs_address, node)]
+        return cls(head=heard[0], node=heard[1])
+
+    def gone(self) -> str:
+        """What is gone and will not come back; empty while all is well, or may be again."""
+        if self.node and _silent(self.node):
+            return "Ray's raylet on this machine is gone"
+        if not self.head or not _silent(self.head):
+            self._away_since = None
+            return ""
+        self._away_since = self._away_since or time.monotonic()
+        here = _host(self.head) == _host(self.node)
+        if here or time.monotonic() - self._away_since > _HEAD_MAY_BE_AWAY:
+            return f"Ray's head at {self.head} is gone"
+        return ""
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _silent(address: str) -> bool:
+    try:
+        _knock(address)
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,111 @@
+"""The command: one line and exit code 2 for what a user can mend."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seal_ray.cli.app import main
+from tests.runs import CONFIG
+
+
+def seal_ray(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True)
+
+
+def test_help_answers_at_once() -> None:
+    """In processor time, which is what it costs however busy the machine is."""
+    assert seal_ray("--help").returncode == 0  # compiled once
+    costs = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seal_ray("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(costs) < 0.5
+
+
+def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -> None:
+    shown = seal_ray("run", str(CONFIG), "--run.dir", str(tmp_path / "r"), "--run.seed", "4", "--dry-run")
+    assert json.loads(shown.stdout)["run"]["seed"] == 4
+    assert not (tmp_path / "r").exists()
+
+
+MISTAKES = {
+    "a missing config": (["run", "nowhere.toml"], "nowhere.toml: no such config file"),
+    "an unknown key": (["run", str(CONFIG), "--run.sede", "1"], "did you mean 'run.seed'?"),
+    "an unknown domain": (["run", str(CONFIG), "--domain.name", "microwold"], "did you mean 'microworld'?"),
+    "an unknown option": (["run", str(CONFIG), "--domain.options", '{"colour": 1}'], "domain.options.colour"),
+    "an unknown engine": (["run", str(CONFIG), "--sampling.engine", "vlm"], "sampling.engine 'vlm' is unknown"),
+    "an unknown rule": (["run", str(CONFIG), "--selection.rule", "bset"], "did you mean 'best'?"),
+    "a model that is none": (
+        ["run", str(CONFIG), "--model.path", "{tmp}"],
+        "is no model: the folder has no config.json",
+    ),
+    "a model path that is nowhere": (["run", str(CONFIG), "--model.path", "{tmp}/x"], "neither a model folder nor"),
+    "a misspelt target": (
+        ["run", str(CONFIG), "--trial.lora.targets", '["q_porj"]'],
+        "trial.lora.targets: no linear module of microworld is named 'q_porj'; did you mean 'q_proj'?",
+    ),
+    "a misspelt target of the update": (
+        ["run", str(CONFIG), "--update.lora.targets", '["v_proj", "nowhere"]'],
+        "update.lora.targets: no linear module of microworld is named 'nowhere'; known: down_proj, gate_proj",
+    ),
+    "no run to resume": (["resume", "{tmp}"], "no run is here"),
+    "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
+    "more than Ray has on this machine": (
+        ["run", str(CONFIG), "--workers.cpus", "1024"],
+        "a trainer needs 1024 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",
+    ),
+    "no Ray at that address": (
+        ["run", str(CONFIG), "--workers.address", "127.0.0.1:1"],
+        "Ray cannot be reached at 127.0.0.1:1",
+    ),
+}
+
+
+def test_a_terminal_obeys_nothing_that_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", str(tmp_path / "\x1b]0;title\x07\u202e.toml")])
+    assert capsys.readouterr().err.endswith("]0;title.toml: no such config file\n")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda name: name.replace(" ", "-"))
+def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: Path) -> None:
+    arguments, complaint = MISTAKES[mistake]
+    arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    if arguments[0] == "run":
+        arguments += ["--run.dir", str(tmp_path / "run")]
+    shown = seal_ray(*arguments)
+    assert shown.returncode == 2, shown.stderr
+    lines = [line for line in shown.stderr.splitlines() if line.startswith("seal-ray: ")]
+    assert len(lines) == 1
+    assert complaint in lines[0]
+    assert "Traceback" not in shown.stderr
+    assert "Ray" in mistake or not (tmp_path / "run").exists()  # a cluster is joined once the directory is claimed
+
+
+def test_with_debug_the_traceback_is_shown() -> None:
+    shown = seal_ray("run", "nowhere.toml", "--debug")
+    assert "Traceback" in shown.stderr
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    shown = seal_ray("run", str(CONFIG), "--run.dir", str(blocker / "run"))
+    assert shown.returncode == 2
+    assert "cannot be written" in shown.stderr
+
+
+def test_a_race_is_replayed_or_simulated_and_never_both(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["race"], ["race", "--records", "x.json", "--simulate"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert "give either --records FILE or --simulate" in capsys.readouterr().err

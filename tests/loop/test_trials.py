@@ -1,0 +1,207 @@
+"""What the runner puts on record, whatever becomes of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from seal_ray.config import load
+from seal_ray.domains.registry import load_domain
+from seal_ray.loop.trials import TrialRunner
+from seal_ray.observe.progress import Silent
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.selection.reliability import Prior, Rewards
+from seal_ray.types import Completion, Failure, Outcome, SampleRequest, Task, Trial, UserError
+from seal_ray.workers.cluster import RayCluster
+from tests.runs import CONFIG, small_run
+
+JOBS = CONFIG.parent
+
+
+class OneFatalPrompt:
+    """Workers that die of one prompt, and serve every other."""
+
+    def __init__(self, fatal: object) -> None:
+        self._fatal = fatal
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        if request.prompt == self._fatal:
+            return Completion("", 0, finished=False, refused="set aside: its worker was lost 5 times")
+        return Completion("a note", 2, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, answers=("",) * len(trial.questions))
+
+
+def test_a_prompt_that_kills_every_sampler_costs_its_own_self_edits_and_the_round_goes_on(tmp_path: Path) -> None:
+    config = small_run(tmp_path)
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    doomed, *others = domain.tasks("train", 3, seed=1)
+    cluster = cast(Any, OneFatalPrompt(domain.prompt(doomed)))
+    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Silent())
+
+    found = asyncio.run(runner.explore(1, [doomed, *others], with_rewards=True))
+
+    assert [candidate.edit.completion for candidate in found[doomed.id]] == [""] * config.sampling.per_task
+    assert all(candidate.edit.completion == "a note" for task in others for candidate in found[task.id])
+    failed = [row for row in journal.rows("outcomes") if row["failure"]]
+    assert {row["failure"] for row in failed} == {"data"}
+    assert len(failed) >= config.sampling.per_task
+    assert all(row["reward"] == 0 for row in failed)
+
+
+class KnowsOne:
+    """A worker that answers one task rightly, and no other."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.trials: list[Trial] = []
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        self.trials.append(trial)
+        right = self._task.questions[0].answer if trial.task_id == self._task.id else ""
+        return Outcome(trial.key, answers=(right,))
+
+
+def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_path: Path) -> None:
+    config = load(CONFIG.parent / "arc_small.toml", ["--run.dir", str(tmp_path)])
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    first, known, last = domain.tasks("train", 3, seed=1)
+    cluster = KnowsOne(known)
+    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Silent())
+
+    assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
+    assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
+    assert [trial.recipe for trial in cluster.trials] == [None] * 3
+
+
+class Cuts:
+    """A worker to whom every text is too long."""
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, answers=("",) * len(trial.questions), warnings=("text 0: 9 tokens cut to 8",))
+
+
+def test_what_a_worker_has_to_say_of_a_task_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = small_run(tmp_path, "--evaluation.seeds", "3")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Cuts())), journal, Silent())
+    tasks = domain.tasks("test", 2, seed=1)
+    asyncio.run(runner.measure_baseline("passage only", tasks))
+    assert len(list(journal.rows("outcomes"))) == 6
+    assert sorted(caplog.messages) == sorted(f"{task.id}: text 0: 9 tokens cut to 8" for task in tasks)
+
+
+class Scores:
+    """A worker to whom every statement is as likely as the last."""
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        return Outcome(trial.key, log_likelihoods=(-1.0,) * len(trial.statements))
+
+
+def by_likelihood(folder: Path, *more: str) -> TrialRunner:
+    config = load(JOBS / "knowledge_small.toml", ["--run.dir", str(folder), "--grading.name", "likelihood", *more])
+    cluster = cast(RayCluster, cast(Any, Scores()))
+    return TrialRunner(config, load_domain(config), cluster, Journal(Store(str(folder))), Silent())
+
+
+def test_by_likelihood_only_what_statements_can_tell_is_measured(tmp_path: Path) -> None:
+    passages = ["--domain.options.train", str(JOBS / "passages.jsonl")]
+    runner = by_likelihood(tmp_path / "a", *passages)
+    tasks = runner._domain.tasks("test", 2, seed=1)
+    asyncio.run(runner.measure_baseline("base", tasks))
+    assert {row["reward"] for row in runner._journal.rows("outcomes")} == {math.exp(-1)}
+    with pytest.raises(UserError, match="baselines: 'in-context' asks questions in a way of its own"):
+        asyncio.run(runner.measure_baseline("in-context", tasks))
+    with pytest.raises(UserError, match="joint asks"):
+        asyncio.run(runner.measure_joint("passage only", tasks, with_edits=False))
+
+
+def test_a_domain_without_statements_is_not_graded_by_their_likelihood(tmp_path: Path) -> None:
+    runner = by_likelihood(tmp_path, "--domain.name", "microworld", "--domain.options", "{}")
+    with pytest.raises(UserError, match="the domain 'microworld' has no statements; choose another grader"):
+        asyncio.run(runner.measure_baseline("base", runner._domain.tasks("test", 1, seed=1)))
+
+
+class FailsOnSome:
+    """Workers whose trials of odd self-edits fail, and of the others earn half of the questions."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._gold = {task.id: [question.answer for question in task.questions] for task in tasks}
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        return Completion(f"note {request.seed}", 2, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        if trial.recipe and int(trial.recipe.examples[-1].completion.split()[-1]) % 2:
+            return Outcome(trial.key, failure=Failure("data", "the loss is not finite at step 3"))
+        gold = self._gold[trial.task_id]
+        right = len(gold) // 2 if trial.recipe else 0
+        return Outcome(trial.key, answers=(*gold[:right], *[""] * (len(gold) - right)))
+
+
+def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_run(tmp_path, "--sampling.per_task", "6")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    tasks = domain.tasks("train", 3, seed=1)
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, FailsOnSome(tasks))), journal, Silent())
+    believed: list[Rewards] = []
+
+    def estimate(rewards: Rewards) -> Prior:
+        believed.append(list(rewards))
+        return Prior()
+
+    monkeypatch.setattr("seal_ray.loop.trials.Prior.estimate", estimate)
+
+    found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
+    asyncio.run(runner.explore(2, tasks, with_rewards=True))
+
+    every = [candidate for candidates in found.values() for candidate in candidates]
+    assert {candidate.problem for candidate in every} == {"", "the loss is not finite at step 3"}
+    assert all(candidate.taught == (not candidate.problem) for candidate in every)
+    (rewards,) = believed
+    assert {reward for task in rewards for candidate in task for reward in candidate} == {0.5}
+    assert sum(map(len, rewards)) == sum(candidate.taught for candidate in every)
+
+
+class ClosesUnderWay(OneFatalPrompt):
+    """Workers whose pool is closed while a trial is under way, as where a run is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(fatal=None)
+        self.begun, self.closed = asyncio.Event(), asyncio.Event()
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        self.begun.set()
+        await self.closed.wait()
+        raise RuntimeError("the trainer pool is closed")
+
+
+def test_a_trial_that_nobody_waits_for_any_more_is_not_complained_of_when_the_run_has_stopped(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def stopped() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+        config = small_run(tmp_path)
+        domain, cluster = load_domain(config), ClosesUnderWay()
+        runner = TrialRunner(config, domain, cast(RayCluster, cluster), Journal(Store(str(tmp_path))), Silent())
+        exploring = asyncio.create_task(runner.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))
+        await cluster.begun.wait()
+        exploring.cancel()
+        await asyncio.wait([exploring])
+        cluster.closed.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        del runner, exploring
+        gc.collect()
+
+    asyncio.run(stopped())
+    assert not complaints

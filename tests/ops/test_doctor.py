@@ -1,0 +1,95 @@
+"""The doctor finds what is wrong before a run does, and says what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from seal_ray.config import load
+from seal_ray.ops.doctor import Check, examine
+from tests.disks import mounted
+from tests.runs import CONFIG
+
+JOBS = CONFIG.parent
+ONE_EACH = [
+    *("--domain.train", "1", "--domain.test", "1", "--model.path", "microworld", "--sampling.engine", "vllm"),
+]
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def examined(folder: Path, *more: str) -> dict[str, Check]:
+    return {check.name: check for check in examine(load(CONFIG, ["--run.dir", str(folder), *more]))}
+
+
+def test_a_machine_that_can_run_the_micro_world_passes_every_check_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run")
+    wanted = {
+        "python",
+        "torch",
+        "ray",
+        "torch import",
+        "gpus",
+        "ray cluster",
+        "run directory",
+        "model",
+        "tasks",
+        "memory",
+    }
+    assert wanted <= found.keys()
+    assert [check.line for check in found.values() if not check.fine] == []
+    assert "1 nodes" in found["ray cluster"].found
+    assert "on all" in found["ray cluster"].found
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    (tmp_path / "empty").mkdir()
+    with mounted(tmp_path / "disk", "1m") as disk:
+        disk.remount("ro")
+        found = examined(
+            disk.folder / "run",
+            *("--model.path", str(tmp_path / "empty"), "--run.rounds", "1"),
+            *("--sampling.engine", "endpoint", "--sampling.endpoint", "http://127.0.0.1:9/v1"),
+        )
+    wrong = {name: check.line for name, check in found.items() if not check.fine}
+    assert wrong.keys() == {"run directory", "model", "endpoint"}
+    assert "Read-only file system" in wrong["run directory"]
+    assert "no model" in wrong["model"]
+    assert "does not answer" in wrong["endpoint"]
+    assert not any("\n" in line or "a-secret" in line for line in wrong.values())
+
+
+def test_more_slots_than_memory_holds_are_no_trouble_for_as_many_are_used_as_fit(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run", "--workers.slots", "4096", "--trial.lora.rank", "4096")["memory"]
+    assert found.fine
+    assert re.search(r"4096 slots need \d+\.\d GB of \d+\.\d GB: some \d{1,3} will be used", found.line)
+
+
+def test_a_trial_that_no_memory_holds_is_named_with_the_settings_to_lower(tmp_path: Path) -> None:
+    huge = ("--model.path", "Qwen/Qwen2.5-72B", "--trial.lora.rank", "8192")
+    found = examined(tmp_path / "run", *huge)["memory"]
+    assert not found.fine
+    assert "a single slot needs" in found.line
+    assert "take a smaller model.path, model.dtype or trial.lora.rank" in found.line
+
+
+def test_documents_without_questions_are_fine_and_so_is_vllms_build_for_cpus(tmp_path: Path) -> None:
+    for name in ("heron", "ferry"):
+        (tmp_path / f"{name}.txt").write_text(f"The {name} comes at dawn.")
+    documents = ["--domain.options.train", str(tmp_path / "heron.txt"), "--domain.options.test"]
+    config = load(JOBS / "knowledge_small.toml", [*documents, str(tmp_path / "ferry.txt"), *ONE_EACH])
+    found = {check.name: check for check in examine(config)}
+    assert [check.line for check in found.values() if not check.fine] == []
+    assert "2 have no questions: the base model will write some" in found["tasks"].line
+    assert found["vllm"].found
+
+
+def test_tasks_that_cannot_be_read_are_no_trouble_of_the_memory(tmp_path: Path) -> None:
+    nowhere = ["--domain.options.train", str(tmp_path / "nowhere.jsonl"), "--model.path", "microworld"]
+    found = {check.name: check for check in examine(load(JOBS / "knowledge.toml", nowhere))}
+    assert not found["tasks"].fine
+    assert "memory" not in found

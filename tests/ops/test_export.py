@@ -1,0 +1,110 @@
+"""What a run leaves for others is what it learnt, in forms that other tools load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM, PeftModel
+from transformers import AutoModelForCausalLM
+
+from seal_ray.loop.run import run
+from seal_ray.model.locate import resolve
+from seal_ray.observe.progress import Silent
+from seal_ray.ops import export
+from seal_ray.published.import_record import import_record
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import summarize
+from seal_ray.types import UserError
+from tests.in_process import InProcessCluster
+from tests.runs import results, small_run
+from tests.shared import SHARED, needs_shared
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "run"
+    head = [
+        "--update.lora.targets",
+        '["q_proj", "v_proj", "lm_head"]',
+    ]  # which the base has in common with its embeddings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seal_ray.loop.run.RayCluster", InProcessCluster)
+        run(small_run(folder, "--domain.test", "1", *head), Silent())
+    return folder
+
+
+def test_the_policy_is_the_same_model_as_adapter_and_merged(finished: Path, tmp_path: Path) -> None:
+    assert export.export_adapter(str(finished), str(tmp_path / "adapter")) == 2
+    export.export_merged(str(finished), str(tmp_path / "merged"))
+    base = AutoModelForCausalLM.from_pretrained(resolve("microworld"), dtype=torch.float64)
+    adapted = PeftModel.from_pretrained(base, str(tmp_path / "adapter"), autocast_adapter_dtype=False)
+    found = AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "adapter"), dtype=torch.float64)  # with its base
+    merged = AutoModelForCausalLM.from_pretrained(str(tmp_path / "merged"), dtype=torch.float64)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(merged(ids).logits, found(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_whoever_may_read_the_model_card_may_read_the_weights(finished: Path, tmp_path: Path) -> None:
+    export.export_adapter(str(finished), str(tmp_path))
+    card, weights = (tmp_path / name for name in ("README.md", "adapter_model.safetensors"))
+    assert weights.stat().st_mode == card.stat().st_mode
+
+
+def test_the_model_card_says_what_was_trained_and_measured(finished: Path, tmp_path: Path) -> None:
+    export.export_adapter(str(finished), str(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert "base_model: microworld" in card
+    assert all(f"| {arm} |" in card for arm in ("base", "passage only", "untrained self-edits", "after round 2"))
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_the_snippet_on_the_model_card_runs_in_a_folder_that_export_made(
+    form: str, finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "not" / "there" / "yet"
+    getattr(export, f"export_{form}")(str(finished), str(folder))
+    card = (folder / "README.md").read_text()
+    assert f"library_name: {'peft' if form == 'adapter' else 'transformers'}\n" in card
+    snippet = card.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True)
+    assert done.stdout.strip(), done.stderr
+
+
+def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path) -> None:
+    measured = summarize(Journal(Store(str(finished))))
+    best = max((1, 2), key=lambda version: measured[f"after round {version}"].accuracy)
+    assert export.chosen_policy(str(finished), "best") == best
+    assert export.export_adapter(str(finished), str(tmp_path / "first"), "1") == 1
+    assert "policy after round 1" in (tmp_path / "first" / "README.md").read_text()
+    with pytest.raises(UserError, match="--policy '7': give best, or one of 1, 2"):
+        export.chosen_policy(str(finished), "7")
+
+
+def test_the_self_edits_of_the_last_round_are_rows_of_prompt_and_completion(finished: Path, tmp_path: Path) -> None:
+    count = export.export_self_edits(str(finished), str(tmp_path / "new" / "rows.jsonl"))
+    rows = [json.loads(line) for line in (tmp_path / "new" / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == count == results(finished)["policies"][2]
+    journal = Journal(Store(str(finished)))
+    written = {row["completion"]: row["finished"] for row in journal.rows("self_edits")}
+    assert {row["completion"]: row.pop("finished", True) for row in rows}.items() <= written.items()
+    assert all(row.keys() == {"prompt", "completion"} for row in rows)
+
+
+@needs_shared
+def test_a_recorded_round_carried_over_keeps_exactly_the_recorded_choice(tmp_path: Path) -> None:
+    records = SHARED / "data/seal_records"
+    assert import_record(str(records / "rank_iter0.json"), str(tmp_path / "run")) == 250
+    assert export.export_self_edits(str(tmp_path / "run"), str(tmp_path / "kept.jsonl")) == 50
+    recorded = (records / "sft_best1of5_iter0.jsonl").read_text().splitlines()
+    carried = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in carried] == [json.loads(line) for line in recorded]
+    with pytest.raises(UserError, match="holds a run already"):
+        import_record(str(records / "rank_iter0.json"), str(tmp_path / "run"))

@@ -1,0 +1,98 @@
+"""A row is found again when all that it depends on is the same, and not when any of it is another."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.domains.registry import load_domain
+from seal_ray.observe.progress import Silent
+from seal_ray.policy.store import Policies
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.rundir.identity import identify
+from seal_ray.rundir.keys import Names
+from seal_ray.selection.rules import Candidate
+from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, Question, Recipe, SampleRequest, Trial
+from tests.policy.test_store import TASKS, WRITTEN, RecordsFinetune
+from tests.runs import small_run
+
+REQUEST = SampleRequest(1, "write:", seed=5)
+TRIAL = Trial("t", 1, Recipe((Example("a fact"),)), 7, ("who?",))
+FINETUNE = FinetuneSpec((Example("notes", "write:"),), LoraSpec(), OptimSpec(), seed=1)
+TASK = MicroWorld().tasks("train", 1, 1)[0]
+
+
+def test_a_self_edit_is_named_by_all_that_its_text_depends_on() -> None:
+    names = Names("m", "w", policies={1: "p"})
+    others = [
+        names.self_edit(replace(REQUEST, temperature=0.5)),
+        names.self_edit(replace(REQUEST, top_p=0.5)),
+        names.self_edit(replace(REQUEST, max_tokens=7)),
+        names.self_edit(replace(REQUEST, prompt="write!")),
+        names.self_edit(replace(REQUEST, stop=("\n",))),
+        Names("m", "another engine", policies={1: "p"}).self_edit(REQUEST),
+        Names("m", "w", policies={1: "q"}).self_edit(REQUEST),
+    ]
+    assert len({names.self_edit(REQUEST), *others}) == len(others) + 1
+    assert Names("m", "w", policies={2: "p"}).self_edit(replace(REQUEST, policy=2)) == names.self_edit(REQUEST)
+
+
+def test_a_trial_is_named_by_its_policys_content_its_model_and_the_right_answers() -> None:
+    names = Names("m", "w", policies={1: "p"})
+    corrected = replace(TASK, questions=tuple(Question(q.prompt, "another") for q in TASK.questions))
+    others = [
+        names.trial(TRIAL, [corrected]),
+        names.trial(replace(TRIAL, seed=8), [TASK]),
+        Names("n", "w", policies={1: "p"}).trial(TRIAL, [TASK]),
+        Names("m", "w", policies={1: "q"}).trial(TRIAL, [TASK]),
+    ]
+    assert len({names.trial(TRIAL, [TASK]), *others}) == len(others) + 1
+    assert Names("m", "v", policies={3: "p"}).trial(replace(TRIAL, policy=3), [TASK]) == names.trial(TRIAL, [TASK])
+
+
+def test_a_policy_is_named_by_what_it_was_made_from() -> None:
+    names = Names("m")
+    first = names.next_policy(1, 0, FINETUNE, 0)
+    others = [
+        names.next_policy(1, 0, replace(FINETUNE, seed=2), 0),
+        names.next_policy(1, 0, FINETUNE, 8),
+        Names("n").next_policy(1, 0, FINETUNE, 0),
+        Names("m", policies={1: first}).next_policy(2, 1, FINETUNE, 0),
+    ]
+    assert len({first, *others}) == len(others) + 1
+
+
+def test_the_model_and_engine_of_a_config_are_in_its_names(tmp_path: Path) -> None:
+    def names(*more: str) -> Names:
+        config = small_run(tmp_path, *more)
+        return Names.of(identify(config, load_domain(config)))
+
+    asked = ("--sampling.engine", "endpoint", "--sampling.endpoint", "http://localhost:1/v1", "--run.rounds", "0")
+    assert names() == names("--workers.trainers", "2", "--run.seed", "9")
+    assert names().model == names(*asked).model
+    assert names().writer != names(*asked).writer
+    assert names().model != names("--model.dtype", "float32").model
+
+
+def test_a_place_in_the_run_is_planned_with_its_trial() -> None:
+    names, place = Names(), ("round 1", "self-edits", "t", 0, 0)
+    assert names.planned(*place, "one trial") != names.planned(*place, "another")
+
+
+def test_a_policy_on_record_that_was_taught_something_else_is_trained_anew(tmp_path: Path) -> None:
+    config, store, cluster = small_run(tmp_path), Store(str(tmp_path)), RecordsFinetune()
+
+    def next_policy(text: str) -> None:
+        policies = Policies(config, store, Journal(store), cluster, "write:")  # type: ignore[arg-type]
+        edit = replace(WRITTEN, completion=text)
+        asyncio.run(policies.next([Candidate(edit, (1.0,))], TASKS, Silent()))
+
+    next_policy("notes")
+    first = cluster.finetune
+    next_policy("notes")
+    assert cluster.finetune is first
+    next_policy("other notes")
+    assert cluster.finetune.examples[0].completion == "other notes"

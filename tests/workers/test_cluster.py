@@ -1,0 +1,67 @@
+"""What kills its workers again and again is set aside where that can be, and stops the run with one line where not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from seal_ray.endpoints.patience import Patience
+from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
+from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.failures import Poisoned
+from seal_ray.workers.sampler import EngineSpec
+from tests.runs import small_run
+
+TRIAL = Trial("a task", 0, None, 0, ("Is it?",), 4, (), ())
+FINETUNE = FinetuneSpec((Example("a note"),), LoraSpec(), OptimSpec(), 7)
+
+
+class Deadly:
+    """A pool every call of which is the end of its workers."""
+
+    workers = 1
+
+    async def timed(self, method: str, *args: Any) -> Any:
+        raise Poisoned(f"its worker was lost 5 times, 3 of them alone with it: {method} is too much")
+
+    call = timed
+
+    async def broadcast(self, method: str, *args: Any) -> list[Any]:
+        return []
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
+    monkeypatch.setattr("seal_ray.workers.cluster.ray.put", lambda value: value)
+    cluster, config = object.__new__(RayCluster), small_run(tmp_path)
+    cluster.trainers = cluster.samplers = cast(Any, Deadly())
+    cluster._engine, cluster._workers, cluster._served = EngineSpec.of(config), config.workers, cast(Any, None)
+    cluster._patience = Patience(0, "sampling.patience")
+    return cluster
+
+
+def test_a_self_edit_or_a_trial_or_a_passage_that_kills_its_workers_is_set_aside(cluster: RayCluster) -> None:
+    assert asyncio.run(cluster.sample(SampleRequest(0, "Write.", 1))).refused.startswith(
+        "set aside: its worker was lost"
+    )
+    assert asyncio.run(cluster.ask(["What is asked of it?"], 8)) == [""]
+    failure = asyncio.run(cluster.run_trial(TRIAL)).failure
+    assert failure
+    assert (failure.kind, failure.reason.split(":")[0]) == ("data", "set aside")
+    outcome, adapter = asyncio.run(cluster.train_adapter(TRIAL))
+    assert (outcome.failure and outcome.failure.kind, adapter) == ("data", None)
+
+
+def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
+    with pytest.raises(UserError, match=r"the update cannot be done: its worker was lost 5 times.*same command") as one:
+        asyncio.run(cluster.update(FINETUNE, 0))
+    assert "\n" not in str(one.value)
+
+
+def test_a_probe_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
+    cluster._engine = EngineSpec("vllm", 16)
+    with pytest.raises(UserError, match=r"the check of the policy cannot be done: .*probe is too much"):
+        asyncio.run(cluster.set_policy(1, cast(Any, object()), "A text."))

@@ -1,0 +1,124 @@
+"""An update that several trainers share comes to what one comes to alone, whoever leaves in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seal_ray.config import Config
+from seal_ray.domains.microworld.domain import LORA, MicroWorld
+from seal_ray.types import Example, FinetuneSpec, OptimSpec
+from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.data_parallel import update_together
+from seal_ray.workers.health import Limits
+from seal_ray.workers.trainer import UpdateResult
+from tests.runs import small_run
+
+pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
+
+EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
+OPTIM = OptimSpec(lr=6e-3, epochs=6, batch_size=4)
+HELD = tuple(Example(q.answer, q.prompt) for task in MicroWorld().tasks("train", 3, 2) for q in task.questions)
+# An epoch's last batch has two texts: fewer than there are trainers.
+FINETUNE = FinetuneSpec(EXAMPLES, LORA, OPTIM, 7, HELD, kl_coef=2.0)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return small_run(
+        tmp_path, "--workers.trainers", "3", "--workers.slots", "1", "--workers.min_tokens_per_replica", "1"
+    )
+
+
+def with_three_trainers(config: Config, use: Callable[[RayCluster], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with RayCluster(config, on_span=lambda span: None) as cluster:
+            cluster.trainers.members.limits = Limits(every=0.2, doubted=1.0, told=2.0, silent=5.0)
+            await cluster.set_policy(0, None, "")
+            await asyncio.gather(*(cluster.trainers.call("batch_tokens", FINETUNE) for _ in range(6)))
+            async with asyncio.timeout(600):
+                while cluster.trainers.workers < 3:
+                    await asyncio.sleep(0.02)
+            return await use(cluster)
+
+    return asyncio.run(main())
+
+
+def assert_equal(one: UpdateResult, other: UpdateResult) -> None:
+    np.testing.assert_allclose(one.losses, other.losses, rtol=0, atol=1e-8)
+    assert one.adapter.tensors.keys() == other.adapter.tensors.keys()
+    for name, tensor in one.adapter.tensors.items():
+        np.testing.assert_allclose(tensor, other.adapter.tensors[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+async def doom(cluster: RayCluster, steps: int, count: int, how: int = signal.SIGKILL) -> None:
+    """So many of the trainers kill or stop themselves, when they have taken so many steps of an update."""
+
+    def dies_at(trainer: Any) -> None:
+        from seal_ray.bank.replica import Replica
+
+        whole = Replica.advance
+
+        def advance(self: Replica, *args: Any) -> Any:
+            if self.standing() >= steps:
+                os.kill(os.getpid(), how)
+            return whole(self, *args)
+
+        Replica.advance = advance  # type: ignore[method-assign]
+
+    for member in cluster.trainers.members.ready[-count:]:
+        await member.handle.__ray_call__.remote(dies_at)
+
+
+def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over_a_policy(config: Config) -> None:
+    async def use(cluster: RayCluster) -> None:
+        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        for most in (2, 3):
+            shared = await update_together(cluster.trainers, most, FINETUNE, 0)
+            assert shared
+            assert_equal(shared, alone)
+        await cluster.set_policy(1, alone.adapter, "")
+        alone = await cluster.trainers.call("update", FINETUNE, 24)
+        shared = await cluster.update(FINETUNE, 24)
+        assert shared.adapter.rank == alone.adapter.rank == 24
+        assert shared.compression_error == pytest.approx(alone.compression_error, abs=1e-6)
+        np.testing.assert_allclose(shared.losses, alone.losses, rtol=0, atol=1e-8)
+
+    with_three_trainers(config, use)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_trainer_killed_or_hung_in_the_middle_of_an_update_has_its_step_done_again_by_those_left(
+    how: int, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def use(cluster: RayCluster) -> None:
+        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        with caplog.at_level(logging.WARNING):
+            await doom(cluster, 4, 1, how)
+            shared = await update_together(cluster.trainers, 3, FINETUNE, 0)
+        assert "a trainer was lost; step" in caplog.text
+        assert "of 18 is done again by the 2 left" in caplog.text
+        assert shared
+        assert_equal(shared, alone)
+
+    with_three_trainers(config, use)
+
+
+def test_an_update_whose_every_trainer_is_killed_begins_again(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(cluster: RayCluster) -> None:
+        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        with caplog.at_level(logging.WARNING):
+            await doom(cluster, 4, 3)
+            shared = await cluster.update(FINETUNE, 0)
+        assert "every trainer was lost; it begins again" in caplog.text
+        assert_equal(shared, alone)
+
+    with_three_trainers(config, use)
