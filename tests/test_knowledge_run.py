@@ -23,7 +23,7 @@ from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import TABLES
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import as_json, continual, print_continual, print_table
+from seal_ray.record.summary import Learnt, as_json, continual, print_continual, print_table
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.types import Prompt, Task, Trial, UserError
@@ -200,10 +200,11 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
     answers = {row["key"]: row["answers"] for row in journal.rows("outcomes")}
     assert len({tuple(answer) for answer in answers.values()}) > 1, "learning changes the answers"
     table = continual(journal)
-    assert [len(row) for row in table] == [2, 2, 2]
-    print_continual([[0.25, 0.5], [0.75, 0.5], [0.125, 1.0]])
+    assert [(len(row.accuracy), row.failed) for row in table] == [(2, 0.0)] * 3
+    print_continual([Learnt((0.25, 0.5), 0.0), Learnt((0.75, 0.5), 0.0), Learnt((0.125, 1.0), 0.25)])
     said = capsys.readouterr().out
-    assert " 75.0% |  50.0%" in said
+    assert " 75.0% |  50.0%\n" in said
+    assert " 12.5% 100.0% |   (25.0% of its trials failed)\n" in said
     assert "just learnt 87.5%, the first passage at the end 12.5%, before any 25.0%" in said
 
 

@@ -298,7 +298,7 @@ def doctor(config: str = "", *overrides: Overrides, as_json: AsJson = False) -> 
     for check in examine(configs.load(config, overrides) if config else None):
         checks.append(check)
         if not as_json:
-            print(check.line, flush=True)
+            print(visible(check.line), flush=True)
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
     if not all(check.fine for check in checks):
@@ -363,7 +363,8 @@ def _show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
 
     passages = continual(Journal(Store(dir))) if dir else []
     if as_json:
-        print(json.dumps(tree(summary) | ({"continual": passages} if passages else {})))
+        learnt = {"continual": [row.accuracy for row in passages], "continual failed": [row.failed for row in passages]}
+        print(json.dumps(tree(summary) | (learnt if passages else {})))
         return
     print_table(summary)
     if passages:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.config import Config
 from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.registry import load_domain
+from seal_ray.loop.place import TrialSummary
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe.progress import Progress
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import Interval, interval
+from seal_ray.record.summary import Interval, Measured, cells, figure
 from seal_ray.rundir.directory import claimed, recorded_config
 from seal_ray.rundir.identity import identify
 from seal_ray.rundir.keys import Names
@@ -57,10 +58,15 @@ class Ceiling:
             "best of all": self.fixed,
             **{f"best for {name}": best for name, best in self.families.items() if name},
         }
-        return [f"{name}: {best.decision} ({best.measured.accuracy:.1%})" for name, best in every.items()]
+        return [f"{name}: {best.decision} ({_shown(best.measured)})" for name, best in every.items()]
 
 
-Rewards = dict[str, dict[str, float]]
+def _shown(m: Interval) -> str:
+    mean, _, _, failed = cells(m)
+    return f"{mean}, failed trials: {failed}" if m.failed else mean
+
+
+Tried = dict[str, dict[str, TrialSummary]]
 """By decision, then by task."""
 
 
@@ -87,7 +93,7 @@ async def _search(
     for task in domain.tasks("test", config.domain.test or None, config.run.seed):
         families[task.family].append(task)
     numbers = {text: index for index, text in enumerate(domain.candidates())}
-    found: Rewards = {text: {} for text in numbers}
+    found: Tried = {text: {} for text in numbers}
     left = {family: list(numbers) for family in families}
     everywhere, count = list(numbers), _FIRST_TASKS
     async with RayCluster(config, on_span=lambda span: None) as cluster:
@@ -113,23 +119,31 @@ async def _search(
             journal.flush()
 
 
-def best_of(found: Rewards, decisions: Sequence[str], tasks: Sequence[Task]) -> list[str]:
+def best_of(found: Tried, decisions: Sequence[str], tasks: Sequence[Task]) -> list[str]:
     """The share that goes on: the best, those first in the list first among equals."""
-    ranked = sorted(decisions, key=lambda text: -fmean(found[text][task.id] for task in tasks))
+    ranked = sorted(decisions, key=lambda text: -fmean(found[text][task.id].reward for task in tasks))
     return ranked[: math.ceil(len(ranked) * _KEPT)]
 
 
 def ceiling(
-    found: Rewards, everywhere: Sequence[str], left: dict[str, list[str]], families: dict[str, list[Task]]
+    found: Tried, everywhere: Sequence[str], left: dict[str, list[str]], families: dict[str, list[Task]]
 ) -> Ceiling:
     """The best decision for all tasks, and the best for each family."""
 
     def best(decisions: Sequence[str], tasks: Sequence[Task]) -> Best:
-        rewards = {text: [found[text][task.id] for task in tasks] for text in decisions}
-        text = max(decisions, key=lambda text: fmean(rewards[text]))
-        return Best(text, interval(rewards[text]))
+        text = max(decisions, key=lambda text: fmean(found[text][task.id].reward for task in tasks))
+        return Best(text, _figure({task.id: found[text][task.id] for task in tasks}))
 
     every_task = [task for tasks in families.values() for task in tasks]
     own = {family: best([*left[family], *everywhere], tasks) for family, tasks in families.items()}
-    rewards = [found[own[family].decision][task.id] for family, tasks in families.items() for task in tasks]
-    return Ceiling(best(everywhere, every_task), own, interval(rewards))
+    each = {task.id: found[own[family].decision][task.id] for family, tasks in families.items() for task in tasks}
+    return Ceiling(best(everywhere, every_task), own, _figure(each))
+
+
+def _figure(tried: Mapping[str, TrialSummary]) -> Interval:
+    """What one trial of each task comes to, with the share that failed."""
+    whole = Measured()
+    for task, known in tried.items():
+        whole.rewards[task].append(known.reward)
+        whole.reasons.update([known.problem] if known.problem else ())
+    return figure([whole])

@@ -23,10 +23,11 @@ from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe.progress import Progress
+from seal_ray.plain import one_line
 from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import UNTRAINED, Interval, one_line, summarize
+from seal_ray.record.summary import UNTRAINED, Interval, summarize
 from seal_ray.rundir import environment
 from seal_ray.rundir.directory import begun, claimed
 from seal_ray.rundir.keys import Names

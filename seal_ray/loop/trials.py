@@ -171,10 +171,10 @@ class TrialRunner:
 
         await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
 
-    async def try_text(self, stage: str, task: Task, text: str, index: int) -> float:
-        """What a self-edit that nobody wrote would have earned; it goes on record under its own text."""
+    async def try_text(self, stage: str, task: Task, text: str, index: int) -> TrialSummary:
+        """What came of a self-edit that nobody wrote; it goes on record under its own text."""
         edit = SelfEdit(task.id, index, self.policy, self._domain.prompt(task), text, seed=index)
-        return (await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)).reward
+        return await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
         """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""

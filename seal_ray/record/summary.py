@@ -115,32 +115,46 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(data.mean()), float(low), float(high), len(data))
 
 
-def continual(journal: Journal) -> list[list[float]]:
-    """Mean over sequences: row k is after k passages were learnt, column j the accuracy on passage j; [] without any.
+@dataclass(frozen=True)
+class Learnt:
+    """Passages that arrive one after another, after so many of them were learnt; the mean over all sequences."""
 
-    The first k columns of a row were learnt by then, the others are yet to come.
-    """
-    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
-    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    accuracy: tuple[float, ...]
+    """On each passage, those learnt by then first."""
+    failed: float
+    """Share of the trials behind it that failed. Each counts as 0."""
+
+
+def continual(journal: Journal) -> list[Learnt]:
+    """After no passage, after one, and so on; nothing where none was learnt this way."""
+    ended = {row["key"]: (row["reward"], bool(row["failure"])) for row in journal.rows("outcomes")}
+    found: dict[tuple[int, int], list[tuple[float, bool]]] = defaultdict(list)
     for row in journal.rows("planned"):
-        if row["stage"] == CONTINUAL and row["trial"] in reward:
-            found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(reward[row["trial"]])
+        if row["stage"] == CONTINUAL and row["trial"] in ended:
+            found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(ended[row["trial"]])
     if not found:
         return []
     size = max(column for _, column in found) + 1
     rows = [[found[step, column] for column in range(size)] for step in range(size + 1)]
-    return [[float(np.mean(values)) for values in row] for row in rows if all(row)]
+    return [_learnt(row) for row in rows if all(row)]
 
 
-def print_continual(table: Sequence[Sequence[float]]) -> None:
+def _learnt(row: Sequence[Sequence[tuple[float, bool]]]) -> Learnt:
+    accuracy = tuple(float(np.mean([reward for reward, _ in trials])) for trials in row)
+    return Learnt(accuracy, float(np.mean([failed for trials in row for _, failed in trials])))
+
+
+def print_continual(table: Sequence[Learnt]) -> None:
     """Row by row, what was learnt before the bar and what is yet to come behind it."""
     print("accuracy on each passage (columns) after so many were learnt (rows), before the bar those learnt by then:")
     for step, row in enumerate(table):
-        cells = [f"{value:6.1%}" for value in row]
-        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}")
+        cells = [f"{value:6.1%}" for value in row.accuracy]
+        failed = f"  ({row.failed:.1%} of its trials failed)" if row.failed else ""
+        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}{failed}")
     if len(table) > 1:
-        just = float(np.mean([row[step - 1] for step, row in enumerate(table) if step]))
-        print(f"just learnt {just:.1%}, the first passage at the end {table[-1][0]:.1%}, before any {table[0][0]:.1%}")
+        just = float(np.mean([row.accuracy[step - 1] for step, row in enumerate(table) if step]))
+        first, last = table[0].accuracy[0], table[-1].accuracy[0]
+        print(f"just learnt {just:.1%}, the first passage at the end {last:.1%}, before any {first:.1%}")
 
 
 def as_json(summary: dict[str, Interval]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from seal_ray import config
 from seal_ray.domains.arcworld import ArcWorld
 from seal_ray.domains.arcworld.domain import FIXED
 from seal_ray.loop.oracle import best_of, ceiling, oracle
+from seal_ray.loop.place import TrialSummary
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
@@ -35,17 +36,18 @@ def task(name: str, family: str) -> Task:
 
 
 A, B = [task("a0", "a"), task("a1", "a")], [task("b0", "b"), task("b1", "b")]
+RIGHT, WRONG, FAILED = TrialSummary(1.0, ""), TrialSummary(0.0, ""), TrialSummary(0.0, "more steps than allowed")
 FOUND = {
-    "x": {"a0": 1.0, "a1": 1.0, "b0": 0.0, "b1": 0.0},
-    "y": {"a0": 0.0, "a1": 0.0, "b0": 1.0, "b1": 0.0},
-    "z": {"a0": 1.0, "a1": 0.0, "b0": 1.0, "b1": 1.0},
+    "x": {"a0": RIGHT, "a1": RIGHT, "b0": WRONG, "b1": WRONG},
+    "y": {"a0": WRONG, "a1": WRONG, "b0": RIGHT, "b1": WRONG},
+    "z": {"a0": RIGHT, "a1": WRONG, "b0": RIGHT, "b1": RIGHT},
 }
 
 
 def test_a_sixth_goes_on_and_never_none() -> None:
     assert best_of(FOUND, ["x", "y", "z"], [*A, *B]) == ["z"]
     assert best_of(FOUND, ["x", "y", "z"], A) == ["x"]
-    many = {str(i): {"a0": float(i >= 6)} for i in range(12)}
+    many = {str(i): {"a0": RIGHT if i >= 6 else WRONG} for i in range(12)}
     assert best_of(many, list(many), A[:1]) == ["6", "7"]
 
 
@@ -55,6 +57,18 @@ def test_the_best_of_all_and_the_best_of_each_family() -> None:
     assert {family: best.decision for family, best in found.families.items()} == {"a": "x", "b": "z"}
     assert found.per_family.accuracy == 1.0
     assert found.lines()[1:] == ["best for a: x (100.0%)", "best for b: z (100.0%)"]
+
+
+def test_the_share_of_failed_trials_stands_beside_a_ceiling_too() -> None:
+    some = {"z": FOUND["z"] | {"a1": FAILED}}
+    found = ceiling(some, ["z"], {"a": ["z"], "b": ["z"]}, {"a": A, "b": B})
+    assert [arm.failed for arm in found.arms().values()] == [0.25, 0.25]
+    assert found.per_family.reason == "more steps than allowed"
+    shown = ["z (75.0%, failed trials: 25.0%)", "z (50.0%, failed trials: 50.0%)", "z (100.0%)"]
+    assert [line.partition(": ")[2] for line in found.lines()] == shown
+    none = ceiling({"z": dict.fromkeys(FOUND["z"], FAILED)}, ["z"], {"a": ["z"]}, {"a": A})
+    assert none.arms()["best fixed decision"].void
+    assert none.lines()[0] == "best of all: z (failed, failed trials: all)"
 
 
 @pytest.fixture(scope="module")
