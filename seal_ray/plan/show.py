@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seal_ray.config import Config
+from seal_ray.plain import visible
 from seal_ray.plan.predict import Prediction, totals
 
 
@@ -56,12 +57,12 @@ def print_plan(found: Prediction, config: Config) -> None:
             _share(stage.training, stage.seconds * course.trainers),
             _share(stage.sampling, stage.seconds * course.samplers),
         )
-        table.add_row(stage.name, _time(stage.seconds), *busy)
+        table.add_row(escape(visible(stage.name)), _time(stage.seconds), *busy)
     table.add_row("whole run", _time(found.seconds), "", "", style="bold")
     console.print(table)
     for line in _facts(found, config):
-        console.print(escape(line))
-    console.print("taken for granted:", *(escape(f"\n  {line}") for line in found.assumptions))
+        console.print(escape(visible(line)))
+    console.print("taken for granted:", *(escape(visible(f"\n  {line}")) for line in found.assumptions))
 
 
 def _facts(found: Prediction, config: Config) -> list[str]:

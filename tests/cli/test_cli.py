@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.cli.app import main
+from seal_ray.ops.doctor import Check
 from tests.runs import CONFIG
 
 
@@ -73,6 +74,16 @@ def test_a_terminal_obeys_nothing_that_is_shown(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit):
         main(["run", str(tmp_path / "\x1b]0;title\x07\u202e.toml")])
     assert capsys.readouterr().err.endswith("]0;title.toml: no such config file\n")
+
+
+def test_a_terminal_obeys_nothing_that_the_doctor_was_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Check("endpoint", False, "it says \x1b]0;title\x07\u202eno")
+    monkeypatch.setattr("seal_ray.ops.doctor.examine", lambda config: [told])
+    with pytest.raises(SystemExit):
+        main(["doctor"])
+    assert capsys.readouterr().out == "✗ endpoint: it says ]0;titleno\n"
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda name: name.replace(" ", "-"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from seal_ray.config import load
 from seal_ray.model.architecture import model_shape
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.model.locate import resolve
+from seal_ray.plain import UNSEEN
 from seal_ray.plan import Hardware, Prediction, predict
 from seal_ray.plan.clock import Clock, Device
 from seal_ray.plan.memory import per_slot
 from seal_ray.plan.rates import Rates
+from seal_ray.plan.show import print_plan
 from seal_ray.plan.work import Try, count_work
 from seal_ray.plan.workers import Bank as PlannedBank
 from seal_ray.plan.workers import Call
@@ -41,6 +44,17 @@ def test_more_gpus_do_the_same_trials_in_no_more_time() -> None:
     for each in found:
         busy = each.course.training / each.course.trainers, each.course.sampling / each.course.samplers
         assert max(busy) <= each.seconds
+
+
+def test_a_terminal_obeys_nothing_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    found = planned(1, *MUCH)
+    print_plan(
+        replace(found, bottleneck="\x1b[2Jnone", assumptions=("a \x1b]0;title\x07b",)), load(JOBS / "knowledge.toml")
+    )
+    said = capsys.readouterr().out
+    assert "bottleneck: [2Jnone" in said
+    assert "a ]0;titleb" in said
+    assert not UNSEEN.search(said)
 
 
 def test_1024_gpus_whose_nodes_are_lost_lose_no_trial_and_repeat_what_was_held() -> None:
