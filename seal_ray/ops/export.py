@@ -117,7 +117,8 @@ def chosen_policy(directory: str, which: str = "") -> int:
         return max(versions)
     if which == "best":
         measured = summarize(journal)
-        held_out = {v: measured[arm].accuracy for v in versions if (arm := f"after round {v}") in measured}
+        arms = {version: measured.get(f"after round {version}") for version in versions}
+        held_out = {version: arm.accuracy for version, arm in arms.items() if arm and not arm.void}
         if not held_out:
             raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
         return max(held_out, key=lambda version: held_out[version])

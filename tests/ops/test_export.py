@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from seal_ray.ops import export
 from seal_ray.published.import_record import import_record
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import summarize
+from seal_ray.record.summary import Interval, summarize
 from seal_ray.types import UserError
 from tests.in_process import InProcessCluster
 from tests.runs import results, small_run
@@ -86,6 +87,17 @@ def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path)
     assert "policy after round 1" in (tmp_path / "first" / "README.md").read_text()
     with pytest.raises(UserError, match="--policy '7': give best, or one of 1, 2"):
         export.chosen_policy(str(finished), "7")
+
+
+def test_a_policy_of_which_every_trial_failed_is_not_the_best_one(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    void, poor = Interval(math.nan, math.nan, math.nan, 4, failed=1.0), Interval(0.1, 0.0, 0.2, 4)
+    monkeypatch.setattr(export, "summarize", lambda _: {"after round 1": void, "after round 2": poor})
+    assert export.chosen_policy(str(finished), "best") == 2
+    monkeypatch.setattr(export, "summarize", lambda _: {"after round 1": void, "after round 2": void})
+    with pytest.raises(UserError, match="no policy was measured"):
+        export.chosen_policy(str(finished), "best")
 
 
 def test_the_self_edits_of_the_last_round_are_rows_of_prompt_and_completion(finished: Path, tmp_path: Path) -> None:
