@@ -117,6 +117,8 @@ def test_an_answer_earns_nothing_by_its_length(question: str, gold: str) -> None
     said = f"The answer to that is {gold}."
     beyond = " ".join(["It is so."] * 100)
     assert probability(question, gold, f"{beyond} {said}") < 0.1, "what is not said in the first words is not said"
+    long = f"{said} {beyond}"
+    assert probability(question, gold, long) == probability(question, gold, f"{long} {nonsense} {said}")
 
 
 @needs_shared
@@ -127,6 +129,16 @@ def test_the_shipped_weights_are_what_the_script_fits(tmp_path: Path) -> None:
     assert fitted["rarity"] == shipped["rarity"]
     assert fitted["weights"] == pytest.approx(shipped["weights"], abs=1e-3)
     assert fitted["manner"]["weights"] == pytest.approx(shipped["manner"]["weights"], abs=1e-3)
+
+
+@needs_shared
+def test_the_grader_that_a_run_asks_says_what_the_fit_says() -> None:
+    """Of answers that were recorded and of those that only look for a reward, by both of its factors."""
+    lures, table = recorded().asked
+    verdict = recorded().fit()
+    items = [*list(dict.fromkeys(row.item for row in recorded().rows))[::50], *(lure.item for lure in lures[::10])]
+    fitted = [*verdict(recorded().table)[::50], *verdict(table)[::10]]
+    assert [Offline().probability(item) for item in items] == pytest.approx(fitted, abs=1e-3)
 
 
 @needs_shared

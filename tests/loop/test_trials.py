@@ -173,6 +173,28 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     assert sum(map(len, rewards)) == sum(candidate.taught for candidate in every)
 
 
+class KnowsHalf(FailsOnSome):
+    """Workers that answer half of every task's questions rightly, and no more after any training."""
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        gold = self._gold[trial.task_id]
+        return Outcome(trial.key, answers=(*gold[: len(gold) // 2], *[""] * (len(gold) - len(gold) // 2)))
+
+
+@pytest.mark.parametrize("race", ["0", "6"])
+def test_self_edits_that_earn_what_their_task_scores_untrained_have_taught_nothing(tmp_path: Path, race: str) -> None:
+    config = small_run(tmp_path, "--selection.race", race)
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    tasks = domain.tasks("train", 2, seed=1)
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, KnowsHalf(tasks))), journal, Silent())
+
+    found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
+
+    every = [candidate for candidates in found.values() for candidate in candidates]
+    assert {reward for candidate in every for reward in candidate.rewards} == {0.5}
+    assert not any(candidate.taught for candidate in every)
+
+
 class ClosesUnderWay(OneFatalPrompt):
     """Workers whose pool is closed while a trial is under way, as where a run is told to stop."""
 

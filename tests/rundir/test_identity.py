@@ -98,6 +98,25 @@ def test_what_changed_behind_a_path_is_refused_by_name(world: Path, what: str) -
         begin(knowledge(world))
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_right_answers_of_puzzles_belong_to_the_run(world: Path, split: str) -> None:
+    """Which lie in files of their own."""
+    tree = f'[run]\ndir = "{world}/run"\n[model]\npath = "{world}/model"\n[domain]\nname = "arc"\n[domain.options]\n'
+    for name in ("train", "test"):
+        pair = {"input": [[1, 2]], "output": [[2, len(name)]]}
+        puzzle = {"train": [pair, pair], "test": [{"input": [[3, 4]]}]}
+        for file, held in {name: puzzle, f"{name}_solutions": [[[4]]]}.items():
+            (world / f"{file}.json").write_text(json.dumps({f"a {name} puzzle": held}))
+            tree += f'{file} = "{world}/{file}.json"\n'
+    (world / "arc.toml").write_text(tree)
+    config = configs.load(world / "arc.toml")
+    begin(config)
+    solutions = world / f"{split}_solutions.json"
+    solutions.write_text(solutions.read_text().replace("4", "5"))
+    with pytest.raises(UserError, match=rf"domain.options.{split}_solutions: the content has changed"):
+        begin(config)
+
+
 def test_the_weights_of_a_grader_belong_to_the_run(world: Path) -> None:
     from seal_ray.grading.offline import WEIGHTS
 
