@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from seal_ray.workers import shortage
@@ -41,6 +43,25 @@ def test_it_comes_back_in_calm_minutes_and_is_said_once_each_time(
     assert seen == [(1, 0.5), (1, 1), (2, 1), (4, 1), (4, 1), (4, 1)]
     short.struck(3, "95 % used")
     assert len(caplog.messages) == 2
+
+
+def test_each_further_one_that_is_ended_is_waited_for_twice_as_long_before_the_next_is_started(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(shortage.asyncio, "sleep", sleep)
+    short = Shortage("trainer", pause_seconds=1.0)
+    asyncio.run(short.pause())
+    for _ in range(7):
+        short.struck(0, "memory")
+        asyncio.run(short.pause())
+    short.answered()
+    asyncio.run(short.pause())
+    assert slept == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_what_does_not_get_better_ends_in_advice_and_what_is_answered_between_puts_it_off(clock: list[float]) -> None:
