@@ -8,7 +8,7 @@ import sys
 from cyclopts import App
 
 from seal_ray.cli.errors import said_in_one_line
-from seal_ray.cli.options import AsJson, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides
 
 bench = App(
     name="python -m benchmarks", help="Measure how fast this machine does what a run does.", help_format="plaintext"
@@ -58,6 +58,7 @@ def trials(
 def round_(
     config: str = "jobs/microworld.toml",
     *overrides: Overrides,
+    overlay: Overlays = (),
     picture: str = "",
     quiet: bool = False,
     as_json: AsJson = False,
@@ -77,7 +78,7 @@ def round_(
     from seal_ray.observe.progress import progress, start_log
 
     start_log(quiet)
-    found = bench_round(config, overrides, progress(quiet))
+    found = bench_round(config, overrides, progress(quiet), overlay)
     if picture:
         draw(found, picture)
     print(json.dumps(found.as_json()) if as_json else table(found))

@@ -58,10 +58,10 @@ class Round:
         return {"seconds": self.seconds, "stages": stages, "nothing": self.nothing, "idle": self.idle}
 
 
-def bench_round(config: str, overrides: Sequence[str], progress: Progress) -> Round:
+def bench_round(config: str, overrides: Sequence[str], progress: Progress, overlays: Sequence[str] = ()) -> Round:
     """Do one round of a config in a directory that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        run(load(config, [*ROUND, *overrides, "--run.dir", f"{folder}/run"]), progress)
+        run(load(config, [*ROUND, *overrides, "--run.dir", f"{folder}/run"], overlays), progress)
         rows = list(Journal(Store(f"{folder}/run")).rows("spans"))
     return of_spans([(row["what"], row["worker"] or "", row["start"], row["end"]) for row in rows])
 

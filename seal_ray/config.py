@@ -2,7 +2,8 @@
 
     config = load("jobs/microworld.toml", ["--run.seed", "2"])
 
-Relative paths in a file start at the file's folder, those of overrides where the command is given.
+A file may extend another (`extends = "other.toml"`), and overlays may be laid on it: see `seal_ray.layers`. Relative
+paths in a file start at the folder of the file that says them, those of overrides where the command is given.
 
 Unknown keys are refused with the nearest known one named. What a run resolved to is written beside its
 journal, and a later run in that directory must resolve to the same.
@@ -12,14 +13,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from seal_ray.layers import EXTENDS, file_layers, merged, said_by
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at, path_settings
 from seal_ray.types import LoraSpec, OptimSpec, UserError
@@ -252,41 +253,39 @@ class Config(Section):
         return tree
 
 
-_LONGEST = 30_000
-"""Characters, several times all settings written out; a key of many dots takes the square of their number to read."""
+def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str | Path] = ()) -> Config:
+    """Read a TOML file with all that it extends, lay overlays on it, and apply `--section.key value` overrides.
 
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file and apply `--section.key value` overrides; `UserError` says what is wrong and where."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if len(text) > _LONGEST:
-            raise UserError(f"{path}: {len(text)} characters are no config of a run; give the TOML file of one")
-        tree = tomllib.loads(text)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such config file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+    `UserError` says what is wrong and where.
+    """
+    layers = file_layers(path)
+    for overlay in overlays:
+        layers += file_layers(overlay)
     given = list(_pairs(overrides))
-    paths = path_settings([tree, *(_put({}, keys, value) for keys, value in given)])
-    anchor(tree, paths, Path(path).absolute().parent)
+    if any(keys == [EXTENDS] for keys, _ in given):
+        raise UserError(f"--{EXTENDS}: a file extends another; on the command line, lay one on it with --overlay FILE")
+    paths = path_settings([*(layer.tree for layer in layers), *(_put({}, keys, value) for keys, value in given)])
+    for layer in layers:
+        anchor(layer.tree, paths, layer.folder)
+    tree = merged(layer.tree for layer in layers)
     for keys, value in given:
         own = _put({}, keys, value)
         anchor(own, paths, Path.cwd())
         _put(tree, keys, at(own, keys))
-    return parse(tree, str(path))
+    return _parse(tree, lambda keys: said_by(layers, keys))
 
 
 def parse(tree: dict[str, Any], where: str) -> Config:
     """A tree as a `Config`, or a `UserError` naming every wrong key."""
+    return _parse(tree, lambda _: where)
+
+
+def _parse(tree: dict[str, Any], where: Callable[[Sequence[Any]], str]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError("; ".join(f"{where}: {_explain(dict(item))}" for item in error.errors())) from None
+        wrong = [dict(item) for item in error.errors()]
+        raise UserError("; ".join(f"{where(item['loc'])}: {_explain(item)}" for item in wrong)) from None
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -316,7 +315,7 @@ def _known_keys(path: Sequence[Any]) -> list[str]:
     for part in path:
         model = _fields(model).get(str(part), None)
         model = getattr(model, "annotation", model)
-    return sorted(_fields(model))
+    return sorted([*_fields(model), *([] if path else [EXTENDS])])
 
 
 def _fields(model: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 import seal_ray
 from seal_ray.cli.errors import said_in_one_line
-from seal_ray.cli.options import AsJson, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
@@ -31,6 +31,7 @@ app = App(
 def run(
     config: str,
     *overrides: Overrides,
+    overlay: Overlays = (),
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = False,
@@ -51,7 +52,7 @@ def run(
     """
     from seal_ray import config as configs
 
-    tree = configs.load(config, overrides)
+    tree = configs.load(config, overrides, overlay)
     if dry_run:
         from seal_ray.domains.registry import spelled_out
         from seal_ray.loop.preflight import check
@@ -235,6 +236,7 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
 def plan(
     config: str,
     *overrides: Overrides,
+    overlay: Overlays = (),
     gpus: int = 0,
     gpu: str = "",
     from_: Annotated[str, Parameter(name="--from")] = "",
@@ -271,7 +273,7 @@ def plan(
     from seal_ray import config as configs
     from seal_ray.plan import Hardware, predict, show
 
-    tree = configs.load(config, overrides)
+    tree = configs.load(config, overrides, overlay)
     hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
     found = predict(tree, hardware, _basis(tree, from_, calibrate))
     if as_json:
@@ -281,7 +283,7 @@ def plan(
 
 
 @app.command
-def doctor(config: str = "", *overrides: Overrides, as_json: AsJson = False) -> None:
+def doctor(config: str = "", *overrides: Overrides, overlay: Overlays = (), as_json: AsJson = False) -> None:
     """Check what a run needs: versions, GPUs, Ray on every node, storage, model, memory. Exit code 2 if it lacks any.
 
     Parameters
@@ -295,7 +297,7 @@ def doctor(config: str = "", *overrides: Overrides, as_json: AsJson = False) -> 
     from seal_ray.ops.doctor import examine
 
     checks = []
-    for check in examine(configs.load(config, overrides) if config else None):
+    for check in examine(configs.load(config, overrides, overlay) if config else None):
         checks.append(check)
         if not as_json:
             print(visible(check.line), flush=True)
