@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from seal_ray.config import Config
+from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import resolve
 from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
@@ -31,6 +32,7 @@ class InProcessCluster:
         spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
         self._trainer = Trainer(spec, config.workers.slots, config.workers.max_tokens_per_microbatch)
         self._sampler = Sampler(spec, EngineSpec.of(config))
+        self._patience = Patience(config.sampling.patience, "sampling.patience")
 
     def gone(self) -> str:
         return ""
@@ -49,7 +51,7 @@ class InProcessCluster:
 
     async def sample(self, request: SampleRequest) -> Completion:
         self.done["sample"] += 1
-        return await self._sampler.sample(request)
+        return await self._patience.until_answered(lambda: self._sampler.sample(request))
 
     async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
         requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]

@@ -108,23 +108,32 @@ class ChatClient:
     async def _ask(self, path: str, body: dict[str, Any]) -> Reply:
         payload = {"model": self.model, **body}
         jitter = random.Random(derive_seed(payload))
-        problem = ""
         for attempt in range(self._retries + 1):
-            async with self._slots:
-                self.usage.requests += 1
-                self.usage.retries += attempt > 0
-                reply, problem, asked_wait = await self._try(path, payload)
+            reply, problem, asked_wait = await self._counted_try(path, payload, again=attempt > 0)
             if reply is not None:
-                self.usage.prompt_tokens += reply.prompt_tokens
-                self.usage.completion_tokens += reply.completion_tokens
                 return reply
             if attempt < self._retries:
                 wait = self._backoff * 2**attempt * (0.5 + jitter.random())
                 await asyncio.sleep(min(max(wait, asked_wait), LONGEST_WAIT))
-        failed = f"{self.base_url}: {problem}, in all {self._retries + 1} tries"
-        if await self._answers_another(path):
-            raise DataError(f"{failed}, while another request was answered")
-        raise EndpointError(failed)
+        if not await self._answers_another(path):
+            raise EndpointError(f"{self.base_url}: {problem}, in all {self._retries + 1} tries")
+        # It may have been away and come back only now; the request is to blame for what it fails on while it is there.
+        reply, problem, _ = await self._counted_try(path, payload, again=True)
+        if reply is None:
+            tries = self._retries + 2
+            raise DataError(f"{self.base_url}: {problem}, in all {tries} tries, while another request was answered")
+        return reply
+
+    async def _counted_try(self, path: str, payload: dict[str, Any], again: bool) -> tuple[Reply | None, str, float]:
+        """As `_try`, in its turn and on the bill."""
+        async with self._slots:
+            self.usage.requests += 1
+            self.usage.retries += again
+            found = await self._try(path, payload)
+        if reply := found[0]:
+            self.usage.prompt_tokens += reply.prompt_tokens
+            self.usage.completion_tokens += reply.completion_tokens
+        return found
 
     async def _answers_another(self, path: str) -> bool:
         """Whether the server answers the smallest request there is: then what it fails on is to blame for that."""

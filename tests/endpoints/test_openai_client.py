@@ -93,9 +93,17 @@ def test_lasting_trouble_ends_after_a_bounded_number_of_tries(server: ScriptedSe
 def test_a_request_on_which_the_server_fails_while_it_answers_others_is_a_failure_of_that_request(
     server: ScriptedServer,
 ) -> None:
-    server.script = [(500, {}, ""), (500, {}, ""), ok(GOOD)]
-    with pytest.raises(DataError, match="HTTP 500, in all 2 tries, while another request was answered"):
+    server.script = [(500, {}, ""), (500, {}, ""), ok(GOOD), (500, {}, "")]
+    with pytest.raises(DataError, match="HTTP 500, in all 3 tries, while another request was answered"):
         use(server, hello, retries=1)
+
+
+def test_a_request_is_not_to_blame_for_a_server_that_was_away_and_is_back_when_it_is_asked_for_another(
+    server: ScriptedServer,
+) -> None:
+    server.script = [(503, {}, ""), (503, {}, ""), ok(GOOD), ok(GOOD)]
+    reply, usage = use(server, hello, retries=1)
+    assert (reply.text, usage.requests, usage.retries) == ("hello", 3, 2)
 
 
 def test_a_reply_that_trickles_in_for_ever_ends_with_the_deadline(server: ScriptedServer) -> None:
