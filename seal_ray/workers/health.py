@@ -10,7 +10,7 @@ import asyncio
 import logging
 import statistics
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,9 @@ class Limits:
     """Between two looks at a worker's pulse."""
     doubted: float = 15.0
     """Of silence, after which it gets no more calls."""
+    first: float = 300.0
+    """From the start of its process to its first answer, after which it is given up: it imports much, and its disk may
+    be slow."""
     told: float = 30.0
     """Of silence, or twice that without a pass, after which a person hears of it."""
     silent: float = 60.0
@@ -102,6 +105,23 @@ class Watched(Protocol):
     doubted: bool
     at: Counter[str]
     """How many calls of each kind it is at."""
+
+
+async def unanswered(name: str, limits: Limits, started: Callable[[], Awaitable[bool]]) -> str:
+    """Look at a worker that has yet to answer for the first time until it is to be given up; returns why.
+
+    For a place on the cluster it may wait for ever. From the start of its process on, time is counted in looks.
+    """
+    waited, said = 0.0, False
+    while waited < limits.first:
+        await asyncio.sleep(limits.every)
+        waited += limits.every if await started() else 0.0
+        if waited >= limits.told and not said:
+            said = True
+            logger.warning(
+                "%s was started and has not answered for %.0f s; it is given up after %.0f", name, waited, limits.first
+            )
+    return f"it was started and has not answered for {waited:.0f} s"
 
 
 async def hung(worker: Watched, name: str, limits: Limits, pace: Pace, changed: Callable[[], None]) -> str:

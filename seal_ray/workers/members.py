@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 
 from seal_ray.types import UserError
 from seal_ray.workers.failures import Fate, WorkerLost, brief, fate, survivable, unwrap
-from seal_ray.workers.health import Limits, Pace, hung
+from seal_ray.workers.health import Limits, Pace, hung, unanswered
 from seal_ray.workers.shortage import Shortage
 
 logger = logging.getLogger(__name__)
@@ -141,8 +141,14 @@ class Members:
         self._broken(UserError(f"{self.name} workers cannot be started: {lost}"))
 
     async def _prepare(self, member: Member) -> None:
+        async def started() -> bool:
+            member.node = member.node or await asyncio.to_thread(_started_on, member.handle)
+            return bool(member.node)
+
+        called = f"{self.name} worker {member.number}"
+        self._watch(member, lambda: unanswered(called, self.limits, started))
         member.node = await member.answer("start", member.handle.__ray_call__.remote(_node_here))
-        self._watches[member] = asyncio.create_task(self._watch(member))
+        self._watch(member, lambda: hung(member, called, self.limits, self.pace, self._changed))
         await member.answer("setup", self._setup(member.handle))
         state = None
         while state is not self.state:  # a broadcast may come while this one is still catching up
@@ -150,9 +156,15 @@ class Members:
             assert state
             await member.answer(state[0], getattr(member.handle, state[0]).remote(*state[1]))
 
-    async def _watch(self, member: Member) -> None:
+    def _watch(self, member: Member, look: Callable[[], Awaitable[str]]) -> None:
+        """From now on it is looked at in this way, instead of as before."""
+        if before := self._watches.pop(member, None):
+            before.cancel()
+        self._watches[member] = asyncio.create_task(self._give_up_after(member, look))
+
+    async def _give_up_after(self, member: Member, look: Callable[[], Awaitable[str]]) -> None:
         """Give it up when it hangs. One that is still starting is begun again by those that wait for its setup."""
-        reason = await hung(member, f"{self.name} worker {member.number}", self.limits, self.pace, self._changed)
+        reason = await look()
         if not self.lose(member, WorkerLost(reason)):
             member.end(reason)
 
@@ -244,6 +256,15 @@ def draining_nodes() -> set[str]:
         return set(ray_state.get_draining_nodes())
     except RayError:
         return set()
+
+
+def _started_on(handle: Any) -> str:
+    """The node on which an actor has a process; none before, nor while the cluster's head cannot be asked."""
+    try:
+        found = ray_state.actor_table(handle._ray_actor_id.hex())
+    except RayError:
+        return ""
+    return found["Address"]["NodeID"] if found.get("Pid") else ""
 
 
 def _node_here(_: Any) -> str:

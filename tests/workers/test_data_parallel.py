@@ -18,11 +18,11 @@ from seal_ray.domains.microworld.domain import LORA, MicroWorld
 from seal_ray.types import Example, FinetuneSpec, OptimSpec
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.data_parallel import update_together
-from seal_ray.workers.health import Limits
 from seal_ray.workers.trainer import UpdateResult
 from tests.runs import small_run
+from tests.workers.stopped import given_up_when_stopped  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers")
+pytestmark = pytest.mark.usefixtures("local_ray", "forked_workers", "given_up_when_stopped")
 
 EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
 OPTIM = OptimSpec(lr=6e-3, epochs=6, batch_size=4)
@@ -41,7 +41,6 @@ def config(tmp_path: Path) -> Config:
 def with_three_trainers(config: Config, use: Callable[[RayCluster], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         async with RayCluster(config, on_span=lambda span: None) as cluster:
-            cluster.trainers.members.limits = Limits(every=0.2, doubted=1.0, told=2.0, silent=5.0)
             await cluster.set_policy(0, None, "")
             await asyncio.gather(*(cluster.trainers.call("batch_tokens", FINETUNE) for _ in range(6)))
             async with asyncio.timeout(600):

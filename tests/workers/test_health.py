@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError
 
-from seal_ray.workers.health import Limits, Pace, hung
+from seal_ray.workers.health import Limits, Pace, hung, unanswered
 
-LIMITS = Limits(every=5, doubted=15, told=30, silent=60, stuck=900, least=180)
+LIMITS = Limits(every=5, doubted=15, first=300, told=30, silent=60, stuck=900, least=180)
 Clock = Callable[[float], None]
 
 
@@ -77,6 +77,27 @@ def test_one_that_answers_nothing_is_given_up_after_a_minute(caplog: pytest.LogC
     assert reason == "it has not answered for 60 s"
     assert 100 <= seconds <= 120
     assert caplog.messages == ["trainer worker 7 has not answered for 30 s; it is given up after 60"]
+
+
+def test_one_that_never_answers_is_given_up_minutes_after_its_process_was_started_and_told_of_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """For its place it has waited a day."""
+
+    async def watch(_: Clock) -> tuple[str, float]:
+        now = asyncio.get_running_loop().time
+
+        async def started() -> bool:
+            return now() > 86_400
+
+        return await unanswered("trainer worker 7", LIMITS, started), now()
+
+    reason, seconds = in_no_time(watch)
+    assert reason == "it was started and has not answered for 300 s"
+    assert round(seconds - 86_400, -1) == 300
+    assert caplog.messages == [
+        "trainer worker 7 was started and has not answered for 30 s; it is given up after 300",
+    ]
 
 
 def test_one_whose_passes_take_ten_minutes_each_is_never_given_up() -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ray.exceptions import OutOfMemoryError
 
 from seal_ray.types import UserError
-from seal_ray.workers.health import Beating, Limits, actor
+from seal_ray.workers.health import Beating, actor
 from seal_ray.workers.pool import Poisoned, Pool, WorkerLost
+from tests.workers.stopped import OnlyForTheStopped, given_up_when_stopped, is_stopped  # noqa: F401
 
-HASTY = Limits(every=0.2, doubted=0.6, told=1.0, silent=3.0)
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
@@ -25,6 +28,8 @@ class Echo(Beating):
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._state = 0
+        if (self._folder / "hang while coming up").exists() and self._first("process", str(os.getpid())):
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     async def setup(self) -> None:
         if (self._folder / "broken").exists():
@@ -90,9 +95,10 @@ class Echo(Beating):
             raise OutOfMemoryError("memory on the node was 99 % used")
         return times
 
-    def _first(self, name: str) -> bool:
+    def _first(self, name: str, written: str = "") -> bool:
         try:
-            (self._folder / name).touch(exist_ok=False)
+            with (self._folder / name).open("x") as file:
+                file.write(written)
         except FileExistsError:
             return False
         return True
@@ -262,6 +268,7 @@ def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) 
     assert in_pool(tmp_path, use, idle_seconds=0.2) == (2, 2)
 
 
+@pytest.mark.usefixtures("given_up_when_stopped")
 def test_a_worker_that_hangs_is_told_of_and_replaced_and_gets_none_of_the_calls_that_come(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -275,10 +282,11 @@ def test_a_worker_that_hangs_is_told_of_and_replaced_and_gets_none_of_the_calls_
         assert not call.done()
         return await call, pool.stats.lost
 
-    assert in_pool(tmp_path, use, limits=HASTY) == ("a", 1)
+    assert in_pool(tmp_path, use) == ("a", 1)
     assert any("has not answered for" in message for message in caplog.messages)
 
 
+@pytest.mark.usefixtures("given_up_when_stopped")
 def test_a_worker_that_hangs_in_a_broadcast_is_replaced_by_one_that_holds_what_was_broadcast(tmp_path: Path) -> None:
     async def use(pool: Pool) -> Any:
         (tmp_path / "set 1").touch()
@@ -287,17 +295,40 @@ def test_a_worker_that_hangs_in_a_broadcast_is_replaced_by_one_that_holds_what_w
         await pool.broadcast("set_state_or_hang", 2)
         return await pool.call("state"), pool.stats.lost
 
-    assert in_pool(tmp_path, use, size=1, limits=HASTY) == (2, 1)
+    assert in_pool(tmp_path, use, size=1) == (2, 1)
 
 
+@pytest.mark.usefixtures("given_up_when_stopped")
 def test_a_worker_that_hangs_while_starting_is_started_again(tmp_path: Path) -> None:
     (tmp_path / "hang in setup").touch()
 
     async def use(pool: Pool) -> Any:
         return await pool.call("echo", 1)
 
-    assert in_pool(tmp_path, use, size=1, limits=HASTY) == 1
+    assert in_pool(tmp_path, use, size=1) == 1
     assert (tmp_path / "in setup").exists()
+
+
+def test_a_worker_that_hangs_before_its_first_answer_is_told_of_and_another_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "hang while coming up").touch()
+    process = tmp_path / "process"
+
+    def stopped() -> bool:
+        written = process.read_text() if process.exists() and "was lost" not in caplog.text else ""
+        return written != "" and is_stopped(int(written))
+
+    async def use(pool: Pool) -> Any:
+        pool.members.limits = OnlyForTheStopped(stopped)  # type: ignore[assignment]
+        return await pool.call("echo", 1)
+
+    assert in_pool(tmp_path, use, size=1) == 1
+    told, lost = caplog.messages
+    assert re.fullmatch(r"echo worker 0 was started and has not answered for \d+ s; it is given up after 3", told)
+    assert re.fullmatch(r"echo worker 0 was lost while starting: it was started and has not answered for \d+ s", lost)
+    with suppress(psutil.NoSuchProcess):  # Ray ends it for good, in its own time
+        psutil.Process(int(process.read_text())).wait(300)
 
 
 def test_a_worker_that_was_ended_for_want_of_memory_is_replaced_without_blame_for_its_call(
