@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.survival import Survival
+from tests.chaos.survival import Survival, in_time
+from tests.chaos.victim import done_twice, faults_met, lines_noted, note_met, noted
 from tests.cluster.autoscaling import free_port
 from tests.in_process import InProcessCluster
 from tests.runs import SMALL, results, rows_on_disk
@@ -29,8 +31,9 @@ TINY = [
     *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
     *("--workers.slots", "4", "--trial.optim.epochs", "4"),
 ]
-PATIENCE = 300.0
-Fault = Callable[[str, random.Random], None]
+Met = Callable[[str], None]
+Fault = Callable[[str, random.Random, Met], None]
+"""Set inside the process of the run in this folder; it tells whenever it is met."""
 
 
 # What can be set inside a run ---------------------------------------------------------------------
@@ -46,26 +49,27 @@ def _at_each_change(folder: str, pattern: str, act: Callable[[int], None]) -> No
         if event == "open" and not (args[2] or 0) & (os.O_WRONLY | os.O_RDWR):
             return
         path = args[1] if event in ("os.rename", "os.link") else args[0]
-        if isinstance(path, str) and path.startswith(folder) and fits.search(path[len(folder) :]):
+        if isinstance(path, str) and path.startswith(f"{folder}/") and fits.search(path[len(folder) :]):
             counted[0] += 1
             act(counted[0])
 
     sys.addaudithook(hook)
 
 
-def _die() -> None:
+def _die(met: Met) -> None:
+    met("killed")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _killed(pattern: str, most: int) -> Fault:
-    def fault(folder: str, chance: random.Random) -> None:
+    def fault(folder: str, chance: random.Random, met: Met) -> None:
         moment = chance.randint(1, most)
-        _at_each_change(folder, pattern, lambda n: _die() if n == moment else None)
+        _at_each_change(folder, pattern, lambda n: _die(met) if n == moment else None)
 
     return fault
 
 
-def _between(folder: str, chance: random.Random) -> None:
+def _between(folder: str, chance: random.Random, met: Met) -> None:
     """When a row is decided on and about to be entered."""
     from seal_ray.record.journal import Journal
 
@@ -75,56 +79,62 @@ def _between(folder: str, chance: random.Random) -> None:
     def append(self: Journal, name: str, row: dict[str, Any]) -> None:
         left[0] -= name == table
         if left[0] == 0:
-            _die()
+            _die(met)
         usual(self, name, row)
 
     Journal.append = append  # type: ignore[method-assign]
 
 
-def _full(folder: str, chance: random.Random) -> None:
+def _full(folder: str, chance: random.Random, met: Met) -> None:
     """From some write on, none succeeds."""
     first = chance.randint(3, 20)
 
     def act(number: int) -> None:
         if number >= first:
+            met("full disk")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     _at_each_change(folder, ".", act)
 
 
-def _slow(folder: str, chance: random.Random) -> None:
-    _at_each_change(folder, ".", lambda n: time.sleep(chance.random() / 2))
+def _slow(folder: str, chance: random.Random, met: Met) -> None:
+    def act(number: int) -> None:
+        met("slow disk")
+        time.sleep(chance.random() / 2)
+
+    _at_each_change(folder, ".", act)
 
 
-def _clock(folder: str, chance: random.Random) -> None:
-    """The wall clock jumps by up to a day, back or forth, every hundred times that it is read."""
+def _clock(folder: str, chance: random.Random, met: Met) -> None:
+    """The wall clock jumps by up to a day, back or forth, every third time that it is read."""
     usual, read, ahead = time.time, [0], [0.0]
 
     def jumping() -> float:
         read[0] += 1
-        if read[0] % 100 == 1:
+        if read[0] % 3 == 0:
+            met("clock jumps")
             ahead[0] = chance.uniform(-86_400, 86_400)
         return usual() + ahead[0]
 
     time.time = jumping
 
 
-def _merging(folder: str, chance: random.Random) -> None:
+def _merging(folder: str, chance: random.Random, met: Met) -> None:
     """Killed at some change of the journal, every second segment of which is merged with the one before."""
     from seal_ray.record import journal
 
     journal.FLUSH_SECONDS, journal.MERGE = 0.05, 2
-    _killed(r"/journal/", 60)(folder, chance)
+    _killed(r"/journal/", 60)(folder, chance, met)
 
 
-def _short_lease(folder: str, chance: random.Random) -> None:
+def _short_lease(folder: str, chance: random.Random, met: Met) -> None:
     """Of a run in object storage: the next driver need not wait for half a minute."""
     from seal_ray.record import lease
 
     lease.SECONDS = 3.0
 
 
-def _none(folder: str, chance: random.Random) -> None: ...
+def _none(folder: str, chance: random.Random, met: Met) -> None: ...
 
 
 FAULTS: dict[str, Fault] = {
@@ -146,28 +156,6 @@ FAULTS: dict[str, Fault] = {
 # A run of its own -----------------------------------------------------------------------------------
 
 
-class NotingCrew(InProcessCluster):
-    """Notes what it begins and has done, by a clock that all processes share and that does not jump."""
-
-    notes = Path()
-
-    async def sample(self, request: Any) -> Any:
-        return await self._noted(f"sample {request.key}", super().sample(request))
-
-    async def run_trial(self, trial: Any) -> Any:
-        return await self._noted(f"trial {trial.key}", super().run_trial(trial))
-
-    async def _noted(self, what: str, work: Any) -> Any:
-        self._note("begun", what)
-        done = await work
-        self._note("done", what)
-        return done
-
-    def _note(self, how: str, what: str) -> None:
-        with open(self.notes, "a") as file:
-            file.write(json.dumps([time.monotonic(), os.getpid(), how, what]) + "\n")
-
-
 def begin(folder: Path, fault: str = "", seed: int = 0, more: Sequence[str] = ()) -> int:
     """Fork a process that does the run, or goes on with it, as the command does; its id."""
     if pid := os.fork():
@@ -187,10 +175,11 @@ def _command(folder: Path, fault: str, seed: int, more: Sequence[str]) -> int:
     from seal_ray.loop import run
     from tests.runs import CONFIG
 
-    run.RayCluster, NotingCrew.notes = NotingCrew, folder.with_suffix(".begun")  # type: ignore[misc, assignment]
-    FAULTS[fault](str(folder), random.Random(seed))
+    run.RayCluster = InProcessCluster  # type: ignore[misc, assignment]
     try:
-        main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), "--quiet", *more])
+        with noted(folder):
+            FAULTS[fault](str(folder), random.Random(seed), functools.partial(note_met, folder))
+            main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), "--quiet", *more])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -207,26 +196,28 @@ class End:
 
     code: int
     """Negative for the signal that killed it."""
-    when: float
     said: str
 
 
 def ended(pid: int, folder: Path) -> End:
-    """Wait for it; one that does not end is a failure of the system under test."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return End(-99, deadline, f"still at it after {PATIENCE:.0f} s")
-        time.sleep(0.02)
-    return End(os.waitstatus_to_exitcode(found[1]), time.monotonic(), folder.with_suffix(".log").read_text().strip())
+    """Wait for it; one that stands still is a failure of the system under test."""
+    found = [0, 0]
+
+    def over() -> bool:
+        found[:] = os.waitpid(pid, os.WNOHANG)
+        return bool(found[0])
+
+    if not in_time(over, lambda: lines_noted(folder)):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return End(-99, "it stood still")
+    return End(os.waitstatus_to_exitcode(found[1]), folder.with_suffix(".log").read_text().strip())
 
 
 def met(folder: Path, fault: str, seed: int, expected: dict[str, Any]) -> Survival:
     """Do the run with this fault in its first process, then go on with it in quiet ones."""
     survival, start = Survival(), time.monotonic()
-    with served(fault == "unruly endpoint", seed) as more:
+    with served(fault == "unruly endpoint", seed, functools.partial(note_met, folder)) as more:
         pid = begin(folder, fault, seed, more)
         if fault == "second driver":
             survival.wrong += _refused_beside(pid, folder, more)
@@ -235,14 +226,17 @@ def met(folder: Path, fault: str, seed: int, expected: dict[str, Any]) -> Surviv
             if ends[-1].code != -signal.SIGKILL:
                 survival.wrong += one_line(ends[-1])
             ends.append(ended(begin(folder, "", 0, more), folder))
-        survival.met = [f"{fault}: {how(end)}" for end in ends[:-1]] or [fault]
         if (fault.startswith("killed") or fault == "full disk") and len(ends) < 2:
-            survival.wrong.append("it had come to its end before the fault was met")
+            survival.wrong.append("it came to its end in spite of the fault")
         if ends[-1].code:
             survival.wrong.append(f"never came to its end: {how(ends[-1])}")
         elif results(folder) != expected:
             survival.wrong.append("it did not come to the quiet run's journal")
-    _count(survival, folder.with_suffix(".begun"), [end.when for end in ends])
+    survival.met = faults_met(folder)
+    survival.hold(["killed" if fault.startswith("killed") else fault])
+    survival.again, survival.oldest = done_twice(folder)
+    if fault.startswith("killed"):
+        survival.hold_to_a_second()
     survival.seconds = time.monotonic() - start
     return survival
 
@@ -257,25 +251,10 @@ def one_line(end: End) -> list[str]:
     return [] if fine else [f"no single line and code 2, but {how(end)}"]
 
 
-def _count(survival: Survival, notes: Path, deaths: Sequence[float]) -> None:
-    """What was begun again, and of that what had been done more than a second before its process ended."""
-    done: dict[str, float] = {}
-    for line in notes.read_text().splitlines():
-        when, _, how, what = json.loads(line)
-        if how == "begun" and what in survival.begun:
-            survival.again += 1
-            if what in done:
-                died = next(death for death in deaths if death > done[what])
-                survival.oldest = max(survival.oldest, died - done[what])
-        survival.begun.add(what)
-        if how == "done":
-            done[what] = when
-
-
 def _refused_beside(pid: int, folder: Path, more: Sequence[str]) -> list[str]:
     """A second driver on the directory of one that is at work."""
-    while rows_on_disk(folder) < 3:
-        time.sleep(0.02)
+    if not in_time(lambda: rows_on_disk(folder) >= 3, lambda: lines_noted(folder)):
+        raise RuntimeError("the first driver stood still")
     os.kill(pid, signal.SIGSTOP)
     other = folder.with_name(f"{folder.name}-other")
     os.symlink(folder, other)
@@ -283,7 +262,7 @@ def _refused_beside(pid: int, folder: Path, more: Sequence[str]) -> list[str]:
         end = ended(begin(other, "", 0, more), other)
     finally:
         os.kill(pid, signal.SIGCONT)
-        other.with_suffix(".begun").unlink(missing_ok=True)
+    note_met(folder, "second driver")
     return one_line(end) or ([] if "another process" in end.said else [f"the second driver: {how(end)}"])
 
 
@@ -291,12 +270,12 @@ def _refused_beside(pid: int, folder: Path, more: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def served(wanted: bool, seed: int) -> Iterator[Sequence[str]]:
-    """The settings under which self-edits come from a server, one request in three of which goes wrong."""
+def served(wanted: bool, seed: int, met: Met) -> Iterator[Sequence[str]]:
+    """The settings under which self-edits come from a server that is away for a while and often answers nonsense."""
     if not wanted:
         yield ()
         return
-    server = ThreadingHTTPServer(("127.0.0.1", _port()), _unruly(seed))
+    server = ThreadingHTTPServer(("127.0.0.1", _port()), _unruly(seed, met))
     if not (pid := os.fork()):
         server.serve_forever()
         os._exit(0)
@@ -322,16 +301,28 @@ def endpoint_settings(url: str) -> list[str]:
     ]
 
 
-def _unruly(seed: int) -> type[BaseHTTPRequestHandler]:
-    chance, lock = random.Random(seed), threading.Lock()
+def _unruly(seed: int, met: Met) -> type[BaseHTTPRequestHandler]:
+    """It is away for sixty requests; of the others, one goes wrong three times at the most, and a client tries four."""
+    lock, asked_before, total = threading.Lock(), Counter[bytes](), [0]
+    away = range(start := random.Random(seed).randint(4, 12), start + 60) if seed else range(0)
+
+    def trouble_with(asked: bytes) -> str:
+        with lock:
+            times, number = asked_before[asked], total[0]
+            asked_before[asked], total[0] = times + 1, number + 1
+        if number in away:
+            return "500"
+        chance = random.Random(f"{seed} {times} {hashlib.sha256(asked).hexdigest()}")
+        wrong = seed and times < 3
+        return chance.choice(("", "", "", "", "500", "hang up", "no text", "half", "bytes")) if wrong else ""
 
     class Unruly(BaseHTTPRequestHandler):
         """Every text follows from what was asked, so that what is asked twice is answered alike."""
 
         def do_POST(self) -> None:
             asked = self.rfile.read(int(self.headers["content-length"]))
-            with lock:
-                trouble = chance.choice(("", "", "", "", "500", "hang up", "no text", "half", "bytes")) if seed else ""
+            if trouble := trouble_with(asked):
+                met("unruly endpoint")
             number = hashlib.sha256(asked).digest()
             text = " ".join(f"Fact {byte} is that {byte % 7} follows ." for byte in number[:4])
             body = json.dumps({"choices": [{"text": text, "finish_reason": "stop"}]}).encode()

@@ -21,12 +21,9 @@ from ray.cluster_utils import Cluster
 
 from seal_ray.config import Config
 from seal_ray.ops.jobs import drive
-from seal_ray.types import SampleRequest, Trial
-from seal_ray.workers import cluster as cluster
-from seal_ray.workers.sampler import Sampler
-from seal_ray.workers.trainer import Trainer
 from tests.chaos.schedules import Strike
-from tests.chaos.survival import Survival
+from tests.chaos.survival import Survival, in_time
+from tests.chaos.victim import done_twice, noted
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, reached
 from tests.forked import forked, forking
 from tests.runs import results, rows_on_disk, small_run
@@ -42,7 +39,6 @@ QUICK_TO_NOTICE = {
     "health_check_timeout_ms": 2000,
     "enable_worker_prestart": False,
 }
-PATIENCE = 300.0
 STOPPED_SECONDS = 90.0
 _ROOM = 3 << 30
 """Bytes above what the machine uses at the start, at which Ray ends workers in the arena where memory runs out."""
@@ -82,19 +78,21 @@ class Arena:
     def strike(self, kinds: Sequence[str], chance: random.Random) -> list[str]:
         """Strike one of each kind that is there, all before any is replaced; which kinds were."""
         acts = [(kind, act) for kind in kinds if (act := STRIKES[kind](self, chance))]
-        for _, act in acts:
-            with suppress(psutil.NoSuchProcess):
-                act()
+        struck = [kind for kind, act in acts if act()]
         if "node" in kinds:
             self.add_node()
-        return [kind for kind, _ in acts]
+        return struck
 
     def there(self, kinds: Sequence[str]) -> bool:
         return all(self.processes(title) for kind in kinds if (title := kind.split()[-1]) in TITLES)
 
-    def stop(self, process: psutil.Process) -> None:
-        process.suspend()
-        self._stopped.append((time.monotonic(), process))
+    def stop(self, process: psutil.Process) -> bool:
+        """Whether it was there to be stopped."""
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+            self._stopped.append((time.monotonic(), process))
+            return True
+        return False
 
     def wake(self, after: float = STOPPED_SECONDS) -> None:
         """Let those go on that have been stopped for so long and are still there."""
@@ -111,15 +109,19 @@ class Arena:
     def node(self, chance: random.Random) -> Any:
         return chance.choice(sorted(self._cluster.worker_nodes, key=lambda n: n.node_id))
 
-    def remove(self, node: Any) -> None:
+    def remove(self, node: Any) -> bool:
         self._cluster.remove_node(node, allow_graceful=False)
+        return True
 
-    def take_memory(self) -> None:
-        """Another program takes more than there is for three seconds."""
+    def take_memory(self) -> bool:
+        """Another program takes more than there is for three seconds. Whether Ray ended a worker for it."""
+        workers = [process for kind in TITLES for process in self.processes(kind)]
         memory = psutil.virtual_memory()
         wanted = int(self._limit * memory.total) - (memory.total - memory.available) + (1 << 29)
+        wanted = max(wanted, 1 << 29)
         script = f"b=bytearray({wanted})\nfor i in range(0,len(b),4096): b[i]=1\nimport time; time.sleep(3)"
         subprocess.run([sys.executable, "-c", script], check=True)
+        return not all(worker.is_running() for worker in workers)
 
     def processes(self, kind: str) -> list[psutil.Process]:
         return sorted((p for p in self._below() if _kind_of(p) == kind), key=lambda p: p.pid)
@@ -149,10 +151,11 @@ def _kind_of(process: psutil.Process) -> str:
 
 # What can strike -------------------------------------------------------------------------------------
 
-Act = Callable[[], None]
+Act = Callable[[], bool]
+"""Strikes, and says whether it has."""
 
 
-def _one(kind: str, do: Callable[[Arena, psutil.Process], None]) -> Callable[[Arena, random.Random], Act | None]:
+def _one(kind: str, do: Callable[[Arena, psutil.Process], bool]) -> Callable[[Arena, random.Random], Act | None]:
     def strike(arena: Arena, chance: random.Random) -> Act | None:
         found = arena.processes(kind)
         victim = chance.choice(found) if found else None
@@ -161,8 +164,10 @@ def _one(kind: str, do: Callable[[Arena, psutil.Process], None]) -> Callable[[Ar
     return strike
 
 
-def _kill(arena: Arena, process: psutil.Process) -> None:
-    process.kill()
+def _kill(arena: Arena, process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it has died with its node, or with its driver, a moment ago
+        process.kill()
+    return True
 
 
 def _kill_node(arena: Arena, chance: random.Random) -> Act:
@@ -174,10 +179,10 @@ def _stop_raylet(arena: Arena, chance: random.Random) -> Act:
     """A node that no longer answers, and comes to again; meanwhile there is another."""
     node = arena.node(chance)
 
-    def act() -> None:
-        for process in raylets(node):
-            arena.stop(process)
+    def act() -> bool:
+        stopped = [arena.stop(process) for process in raylets(node)]
         arena.add_node()
+        return any(stopped)
 
     return act
 
@@ -195,38 +200,16 @@ STRIKES: dict[str, Callable[[Arena, random.Random], Act | None]] = {
 
 
 def noting(python: str) -> Callable[[Config], None]:
-    """The driver of a job, whose workers note what they begin, so that what was done twice can be counted."""
+    """The driver of a job, which notes what it has done, and whose workers are forked by `python`."""
 
     def noting_driver(config: Config) -> None:
         from seal_ray.loop.run import run
         from seal_ray.observe.progress import Silent
 
-        noted = _noted(Path(config.dir))
-
-        class NotingTrainer(Trainer):
-            async def run_trial(self, trial: Trial) -> Any:
-                _note(noted, f"trial {trial.key}")
-                return await super().run_trial(trial)
-
-        class NotingSampler(Sampler):
-            async def sample(self, request: SampleRequest) -> Any:
-                _note(noted, f"sample {request.key}")
-                return await super().sample(request)
-
-        cluster.Trainer, cluster.Sampler = NotingTrainer, NotingSampler  # type: ignore[misc]
-        with forked(python):
+        with forked(python), noted(Path(config.dir)):
             run(config, Silent())
 
     return noting_driver
-
-
-def _noted(folder: Path) -> Path:
-    return folder.with_suffix(".begun")
-
-
-def _note(path: Path, line: str) -> None:
-    with path.open("a") as notes:
-        notes.write(line + "\n")
 
 
 def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expected: dict[str, Any]) -> Survival:
@@ -235,22 +218,24 @@ def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expect
     most = len(expected["self_edits"]) + len(expected["rewards"]) if expected else 0
     done = drive(small_run(folder, *TINY), noting(arena.python))
 
+    def rows() -> int:
+        return rows_on_disk(folder)
+
     def ended() -> bool:
         arena.wake()
         return bool(ray.wait([done], timeout=0)[0])
 
     for strike in strikes:
-        rows = int(strike.moment * most)
-        reached(lambda r=rows, s=strike: (rows_on_disk(folder) >= r and arena.there(s.kinds)) or ended(), PATIENCE)  # type: ignore[misc]
+        needed = int(strike.moment * most)
+        in_time(lambda n=needed, s=strike: (rows() >= n and arena.there(s.kinds)) or ended(), rows)  # type: ignore[misc]
         if ended():
             break
-        before, when = rows_on_disk(folder), time.monotonic()
+        before, when = rows(), time.monotonic()
         survival.met += arena.strike(strike.kinds, chance)
-        reached(lambda rows=before: rows_on_disk(folder) > rows or ended(), PATIENCE)  # type: ignore[misc]
+        in_time(lambda n=before: rows() > n or ended(), rows)  # type: ignore[misc]
         survival.recoveries.append(time.monotonic() - when)
-    if strikes and not survival.met:
-        survival.wrong.append("it had ended before anything struck it")
-    reached(ended, PATIENCE)
+    survival.hold([kind for strike in strikes for kind in strike.kinds])
+    in_time(ended, rows)
     reached(arena.awake, STOPPED_SECONDS + 10)
     try:
         ray.get(done, timeout=1)
@@ -259,8 +244,8 @@ def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expect
     else:
         if expected and results(folder) != expected:
             survival.wrong.append("it did not come to the quiet run's journal")
-    lines = _noted(folder).read_text().splitlines()
-    survival.again = len(lines) - len(set(lines))
+    survival.again, survival.oldest = done_twice(folder)
+    survival.hold_to_a_second()
     survival.seconds = time.monotonic() - start
     return survival
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.alone import begin, ended, how, one_line
-from tests.chaos.survival import Survival
+from tests.chaos.survival import Survival, in_time
+from tests.chaos.victim import done_twice, handed, lines_noted
 from tests.runs import results
 
 
@@ -25,10 +26,12 @@ def met(folder: Path, expected: dict[str, Any]) -> Survival:
     with _bucket() as url:
         more = ("--run.dir", url)
         first = begin(folder, "short lease", 0, more)
-        while len(_done(folder)) < 4:
-            time.sleep(0.02)
+        if not in_time(lambda: len(handed(folder)) >= 4, lambda: lines_noted(folder)):
+            raise RuntimeError("the first driver stood still")
         os.kill(first, signal.SIGSTOP)
         second = ended(begin(other, "short lease", 0, more), other)
+        survival.again, survival.oldest = done_twice(folder, other)
+        survival.hold_to_a_second()
         os.kill(first, signal.SIGCONT)
         woken = ended(first, folder)
         survival.wrong += one_line(woken)
@@ -38,18 +41,8 @@ def met(folder: Path, expected: dict[str, Any]) -> Survival:
             survival.wrong.append(f"the second driver {how(second)}")
         elif results(url) != expected:
             survival.wrong.append("it did not come to the quiet run's journal")
-    survival.again = len(set(_done(folder)) & set(_done(other)))
     survival.seconds = time.monotonic() - start
     return survival
-
-
-def _done(folder: Path) -> list[str]:
-    notes = folder.with_suffix(".begun")
-    return (
-        [line.split('"done", ')[1] for line in notes.read_text().splitlines() if '"done"' in line]
-        if notes.exists()
-        else []
-    )
 
 
 @contextmanager

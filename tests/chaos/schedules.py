@@ -24,7 +24,7 @@ class Schedule:
     where: str
     """`alone`: one process without Ray, met inside its own code; `cluster`: a driver, trainers, samplers and nodes."""
     fault: str = ""
-    """Of `alone.FAULTS`."""
+    """Of `alone.FAULTS`, or one that has a module of its own."""
     seed: int = 0
     strikes: tuple[Strike, ...] = ()
 
@@ -59,6 +59,7 @@ ALL: Sequence[Schedule] = (
     Schedule("head cut off", "alone", "head cut off"),
     *map(_kills, range(1, 8)),
     *map(_stopped, STOPPED),
+    Schedule("head killed", "cluster", "head killed"),
     Schedule("memory runs out", "cluster", strikes=(Strike(0.3, ("memory",)),)),
 )
 TELLING = (
