@@ -19,16 +19,21 @@ def seal_ray(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True)
 
 
+def processor_seconds(*arguments: str) -> float:
+    """What a Python process with these arguments takes of a processor, which is little more on a busy machine."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_help_answers_at_once() -> None:
-    """In processor time, which is what it costs however busy the machine is."""
+    """It takes half as much again as the help of a command that does nothing: some tenths of a second."""
+    nothing = "from cyclopts import App; App(name='nothing', help_format='plaintext')(['--help'])"
     assert seal_ray("--help").returncode == 0  # compiled once
-    costs = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seal_ray("--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(costs) < 0.5
+    costs = [(processor_seconds("-m", "seal_ray", "--help"), processor_seconds("-c", nothing)) for _ in range(5)]
+    ours, least = (min(each) for each in zip(*costs, strict=True))
+    assert ours < 1.8 * least, costs
 
 
 def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -> None:
