@@ -113,13 +113,13 @@ def test_one_that_answers_and_gets_on_with_nothing_is_given_up_by_what_such_call
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reason, first = why_given_up(Worker(lambda look: 3, "run_trial"))
-    assert reason == "it answers, and has not got on with attempt for 900 s"
+    assert reason == "it answers, and has not got on with run_trial for 900 s"
     pace = Pace(LIMITS)
     for seconds in (20.0, 30.0, 40.0):
         pace.note("run_trial", seconds)
     _, known = why_given_up(Worker(lambda look: 3, "run_trial"), pace)
     assert (round(first, -1), round(known, -1)) == (900, 400)
-    assert caplog.messages[0] == "trainer worker 7 has not got on with attempt for 60 s; it is given up after 900"
+    assert caplog.messages[0] == "trainer worker 7 has not got on with run_trial for 60 s; it is given up after 900"
     assert len(caplog.messages) == 2
 
 
