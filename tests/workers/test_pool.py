@@ -234,7 +234,8 @@ def test_a_straggler_is_tried_on_an_idle_worker_and_the_first_result_counts(tmp_
     async def use(pool: Pool) -> Any:
         (tmp_path / "usual").touch()
         await asyncio.gather(*(pool.call("linger_once", "usual") for _ in range(8)))  # both workers are up
-        return await pool.call("linger_once", "slow"), pool.stats.duplicated
+        before = pool.stats.duplicated  # a busy machine has stragglers of its own
+        return await pool.call("linger_once", "slow"), pool.stats.duplicated - before
 
     assert in_pool(tmp_path, use, patience=0.2) == ("second", 1)
 
@@ -260,7 +261,7 @@ def test_a_setup_that_cannot_succeed_stops_the_pool_with_its_reason(tmp_path: Pa
 def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) -> None:
     async def use(pool: Pool) -> Any:
         await pool.call("echo", 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(300):
             while pool.workers:
                 await asyncio.sleep(0.05)
         return await pool.call("echo", 2), pool.stats.started
