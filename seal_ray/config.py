@@ -284,7 +284,7 @@ def _parse(tree: dict[str, Any], where: Callable[[Sequence[Any]], str]) -> Confi
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        wrong = [dict(item) for item in error.errors()]
+        wrong: list[dict[str, Any]] = [dict(item) for item in error.errors()]
         raise UserError("; ".join(f"{where(item['loc'])}: {_explain(item)}" for item in wrong)) from None
 
 
