@@ -73,7 +73,7 @@ class Bank:
             self.waiting.append(Trained(Running(prepared), torch.empty(0), BufferLayout(0, ()), ()))
         else:
             # The longest first: one that begins late would end alone.
-            insort(self.queue, prepared, key=lambda queued: -len(queued.batches))
+            insort(self.queue, prepared, key=lambda queued: -queued.steps)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Submit jobs and yield each result as it comes, in the order of finishing."""

@@ -20,8 +20,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.attention import AttentionParams, CachedAttention, KVCache, PackedAttention, Unfit, bank_attention
 from seal_ray.bank.generate import step_layout
-from seal_ray.bank.layout import Row, pack
+from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.rows import Row
 from seal_ray.bank.slots import is_out_of_memory
 from seal_ray.types import UserError
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
-from seal_ray.bank.layout import Groups, Layout, Row, cut, pack
+from seal_ray.bank.layout import Groups, Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
 from seal_ray.bank.prepare import Text
+from seal_ray.bank.rows import Row, cut
 
 NOTHING = -1
 """In place of a token, where the logits are not finite and nothing can be chosen."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seal_ray.bank.adapter import Adapter
+from seal_ray.bank.rows import Distributions, Objective
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 
 
@@ -18,10 +19,14 @@ class TokenText:
 
     ids: tuple[int, ...]
     learn: tuple[bool, ...]
+    targets: Distributions | None = None
+    """For `SoftTargets`: how likely tokens are to be at each place of the text, instead of its own token alone."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.learn):
             raise ValueError(f"a text of {len(self.ids)} tokens has {len(self.learn)} learn flags; give one per token")
+        if self.targets is not None and len(self.targets.tokens_TK) != len(self.ids):
+            raise ValueError(f"a text of {len(self.ids)} tokens has {len(self.targets.tokens_TK)} distributions")
 
     @classmethod
     def of(cls, prompt_ids: Sequence[int], completion_ids: Sequence[int], learn_prompt: bool = False) -> TokenText:
@@ -45,6 +50,8 @@ class Job:
     stop: tuple[str, ...] = ()
     statements: tuple[TokenText, ...] = ()
     """Texts whose mean log-likelihood per learnt token is reported."""
+    objective: Objective | None = None
+    """What the texts are trained to, `CrossEntropy()` when None. Under `DPO` they come in pairs, the better first."""
     anchor_examples: tuple[TokenText, ...] = ()
     """Texts on which predictions are to stay what they are without the adapter, a batch of them at every step."""
     kl_coef: float = 0.0
@@ -65,7 +72,7 @@ class JobResult:
     """The same, decoded, without special tokens and cut before the first stop string."""
     log_likelihoods: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
-    """One per training step: the mean over the labelled tokens of that step's batch, before the update, and
+    """One per training step: the objective's mean over that step's batch, before the update, and
     `kl_coef` times the mean divergence over the anchor examples of that step."""
     steps: int = 0
     tokens: int = 0

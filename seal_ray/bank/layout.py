@@ -5,7 +5,7 @@ Letters: N packed tokens, G slots of a pass, T padded length, R rows, L labelled
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,22 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Ints = np.ndarray
+from seal_ray.bank.rows import Ints, Row
+
 TILE = 32
 """On a CPU, short rows of a slot share a line of attention of about this many places."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One text of one slot, ready to be packed. `labels` are the positions whose next token is learnt."""
-
-    slot: int
-    ids: Ints
-    labels: Ints
-    weight: float = 1.0
-    """What each of its labelled tokens counts in its slot's loss."""
-    anchor: bool = False
-    """Its predictions are to stay those without the adapter, instead of being taught."""
 
 
 PADDING = 4096
@@ -254,19 +242,6 @@ class Layout:
     """Slot, counted from `first`, of each wanted token."""
     first: int
     """The pass covers slots `first` up to `first + tokens.slots`."""
-
-
-def cut(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
-    """Consecutive rows of at most `budget` tokens together, or one row."""
-    batch: list[Row] = []
-    tokens = 0
-    for row in rows:
-        if batch and tokens + len(row.ids) > budget:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(row)
-        tokens += len(row.ids)
-    yield batch
 
 
 def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layout:

@@ -44,6 +44,20 @@ def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> t
     return torch.cat(divergences), logits_LV
 
 
+def soft_losses_and_grad(
+    logits_LV: Tensor, tokens_LK: Tensor, probs_LK: Tensor, weights_L: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy to distributions over some tokens, and the gradient of its weighted sum in place of the logits."""
+    losses = []
+    for rows in _slices(logits_LV):
+        now = _wide(logits_LV[rows]).log_softmax(1)
+        wanted = probs_LK[rows].to(now.dtype)
+        losses.append(-(wanted * now.gather(1, tokens_LK[rows])).sum(1))
+        grad = now.exp_().mul_(wanted.sum(1, keepdim=True)).scatter_add_(1, tokens_LK[rows], -wanted)
+        logits_LV[rows] = grad.mul_(weights_L[rows, None])
+    return torch.cat(losses), logits_LV
+
+
 def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Rows, their logits, the log of the sum of their exponentials, and the target's logit."""
     for rows in _slices(logits_LV):

@@ -12,7 +12,9 @@ import numpy as np
 
 from seal_ray.bank.job import Job, TokenText
 from seal_ray.bank.lora import TargetModule, matching
+from seal_ray.bank.objectives import KL, CrossEntropy, SoftTargets
 from seal_ray.bank.optim import batch_order
+from seal_ray.bank.rows import Distributions, Objective, Row
 from seal_ray.types import DataError, OptimSpec, derive_seed
 
 log = logging.getLogger(__name__)
@@ -24,11 +26,38 @@ class Text:
 
     ids: np.ndarray
     labels: np.ndarray
+    targets: Distributions | None = None
 
     @classmethod
     def of(cls, text: TokenText, limit: int) -> Text:
         ids = np.asarray(text.ids[:limit], np.int64)
-        return cls(ids, np.flatnonzero(np.asarray(text.learn[1:limit], bool)))
+        labels = np.flatnonzero(np.asarray(text.learn[1:limit], bool))
+        return cls(ids, labels, text.targets[labels + 1] if text.targets is not None else None)
+
+
+def rows_of(slot: int, texts: Sequence[Text], objective: Objective, coef: float) -> list[Row]:
+    """Texts of a batch as rows, whose loss is `coef` times the mean over the objective's terms."""
+    weight = coef / objective.count([len(text.labels) for text in texts])
+    size = objective.texts_per_example
+    return [
+        Row(slot, text.ids, text.labels, weight, objective, number % size > 0, text.targets)
+        for number, text in enumerate(texts)
+    ]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a job's loss: the objective of some texts, and what it counts."""
+
+    objective: Objective
+    coef: float
+    texts: tuple[Text, ...]
+    batches: tuple[tuple[int, ...], ...]
+    """Indices into `texts`, one tuple per training step."""
+
+    def rows(self, slot: int, step: int) -> list[Row]:
+        """The batch of a step."""
+        return rows_of(slot, [self.texts[index] for index in self.batches[step]], self.objective, self.coef)
 
 
 class Limit(NamedTuple):
@@ -44,34 +73,26 @@ class Prepared:
 
     job: Job
     modules: tuple[TargetModule, ...]
-    texts: tuple[Text, ...]
-    batches: tuple[tuple[int, ...], ...]
-    """Indices into `texts`, one tuple per training step; empty when nothing is trained."""
-    anchors: tuple[Text, ...]
-    anchor_batches: tuple[tuple[int, ...], ...]
-    """Likewise; empty when there is none."""
+    terms: tuple[Term, ...]
+    """Of the loss, that of the texts first; empty when nothing is trained."""
     statements: tuple[Text, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def steps(self) -> int:
+        return len(self.terms[0].batches) if self.terms else 0
 
 
 def prepare(job: Job, modules: Sequence[TargetModule], vocabulary: int, max_length: int, positions: int) -> Prepared:
     """`DataError` says why a job cannot run. `positions` is what the model can hold, prompt and answer together."""
     warnings: list[str] = []
     chosen: tuple[TargetModule, ...] = ()
-    texts: tuple[Text, ...] = ()
-    batches: tuple[tuple[int, ...], ...] = ()
-    anchors: tuple[Text, ...] = ()
+    terms: tuple[Term, ...] = ()
     if job.texts is not None:
         _check_settings(job)
         chosen = matching(modules, job.lora.targets)
         limit = Limit(max_length, ", the model's positions" if max_length == positions else "")
-        texts = _texts("text", job.texts, vocabulary, limit, warnings)
-        if not texts:
-            raise DataError(
-                "no token of the recipe carries loss; give a text of two tokens or more, one of them learnt"
-            )
-        batches = tuple(map(tuple, batch_order(len(texts), job.optim, job.seed)))
-        anchors = _texts("anchor example", job.anchor_examples if job.kl_coef else (), vocabulary, limit, warnings)
+        terms = _terms(job, vocabulary, limit, warnings)
     for number, prompt in enumerate(job.prompts):
         _check_ids(f"prompt {number}", prompt, vocabulary)
         if len(prompt) + job.max_new_tokens > positions:
@@ -82,8 +103,27 @@ def prepare(job: Job, modules: Sequence[TargetModule], vocabulary: int, max_leng
     statements = _statements(job, vocabulary, positions)
     for warning in warnings:
         log.warning("%s: %s", job.key, warning)
-    anchor_order = anchor_batches(len(anchors), len(batches), job)
-    return Prepared(job, chosen, texts, batches, anchors, anchor_order, statements, tuple(warnings))
+    return Prepared(job, chosen, terms, statements, tuple(warnings))
+
+
+def _terms(job: Job, vocabulary: int, limit: Limit, warnings: list[str]) -> tuple[Term, ...]:
+    """The loss of the texts, and of the anchor examples where there are any."""
+    objective = job.objective or CrossEntropy()
+    bare = [number for number, text in enumerate(job.texts or ()) if text.targets is None]
+    if bare and isinstance(objective, SoftTargets):
+        raise DataError(f"text {bare[0]} has no distributions; SoftTargets needs one for each token")
+    texts = trainable("text", job.texts or (), objective, vocabulary, limit, warnings)
+    if not texts:
+        raise DataError("no token of the recipe carries loss; give a text of two tokens or more, one of them learnt")
+    size = objective.texts_per_example
+    order = batch_order(len(texts) // size, job.optim, job.seed)
+    batches = tuple(tuple(size * index + n for index in batch for n in range(size)) for batch in order)
+    terms = [Term(objective, 1.0, texts, batches)]
+    if job.kl_coef:
+        anchors = trainable("anchor example", job.anchor_examples, KL(), vocabulary, limit, warnings)
+        if anchors:
+            terms.append(Term(KL(), job.kl_coef, anchors, anchor_batches(len(anchors), len(batches), job)))
+    return tuple(terms)
 
 
 def anchor_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], ...]:
@@ -95,20 +135,31 @@ def anchor_batches(texts: int, steps: int, job: Job) -> tuple[tuple[int, ...], .
     return tuple(map(tuple, order[:steps]))
 
 
-def _texts(
-    what: str, texts: Sequence[TokenText], vocabulary: int, limit: Limit, warnings: list[str]
+def trainable(
+    what: str,
+    texts: Sequence[TokenText],
+    objective: Objective,
+    vocabulary: int,
+    limit: Limit,
+    warnings: list[str],
 ) -> tuple[Text, ...]:
-    kept = []
-    for number, text in enumerate(texts):
-        _check_ids(f"{what} {number}", text.ids, vocabulary)
-        if len(text.ids) > limit.tokens:
-            warnings.append(f"{what} {number}: {len(text.ids)} tokens cut to {limit.tokens}{limit.why}")
-        made = Text.of(text, limit.tokens)
-        if len(made.labels):
-            kept.append(made)
-        else:
-            warnings.append(f"{what} {number}: no token carries loss; left out")
-    return tuple(kept)
+    """Texts as rows take them, cut to the limit; an example with a text that carries no loss is left out, and said."""
+    size = objective.texts_per_example
+    if len(texts) % size:
+        raise DataError(f"{len(texts)} texts are no whole number of examples of {size}; give {size} for each")
+    made = [_trainable(f"{what} {number}", text, vocabulary, limit, warnings) for number, text in enumerate(texts)]
+    examples = [made[at : at + size] for at in range(0, len(made), size)]
+    return tuple(text for example in examples if all(len(each.labels) for each in example) for text in example)
+
+
+def _trainable(what: str, text: TokenText, vocabulary: int, limit: Limit, warnings: list[str]) -> Text:
+    _check_ids(what, text.ids, vocabulary)
+    if len(text.ids) > limit.tokens:
+        warnings.append(f"{what}: {len(text.ids)} tokens cut to {limit.tokens}{limit.why}")
+    made = Text.of(text, limit.tokens)
+    if not len(made.labels):
+        warnings.append(f"{what}: no token carries loss; left out")
+    return made
 
 
 def _statements(job: Job, vocabulary: int, positions: int) -> tuple[Text, ...]:

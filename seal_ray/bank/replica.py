@@ -12,6 +12,7 @@ from seal_ray.bank.bank import Bank
 from seal_ray.bank.job import Job
 from seal_ray.bank.lora import to_adapter
 from seal_ray.bank.prepare import prepare
+from seal_ray.bank.rows import examples_of
 from seal_ray.bank.slots import Slots
 
 State = tuple[int, list[np.ndarray]]
@@ -32,7 +33,7 @@ class Replica:
 
     @property
     def steps(self) -> int:
-        return len(self._prepared.batches)
+        return self._prepared.steps
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -45,10 +46,12 @@ class Replica:
     def advance(self, part: int, parts: int, *gradients: np.ndarray) -> tuple[float, np.ndarray]:
         """Take a step along these, if any; then the next batch's loss and gradient, as much of both as is this part's.
 
-        The texts are dealt out by length, longest first.
+        The examples are dealt out by length, longest first.
         """
         self._take(gradients)
-        rows = sorted(self._slots.running[0].rows(0), key=lambda row: -len(row.ids))[part::parts]
+        examples = examples_of(self._slots.running[0].rows(0))
+        dealt = sorted(examples, key=lambda example: -sum(len(row.ids) for row in example))[part::parts]
+        rows = [row for example in dealt for row in example]
         if not rows:
             return 0.0, np.zeros_like(self._slots.buffers_SP[1][0].cpu().numpy())
         loss_S = self._slots.accumulate([rows])

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from seal_ray.bank import enlarged
 from seal_ray.bank.attention import PackedAttention
-from seal_ray.bank.layout import Layout, Row, cut, pack
+from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel, Views
 from seal_ray.bank.lora import BufferLayout, initial_weights, move
-from seal_ray.bank.loss import kl_and_grad, token_losses_and_grad
 from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
+from seal_ray.bank.objectives import by_reference, loss_and_grad
 from seal_ray.bank.optim import StepScalars, adamw_step
-from seal_ray.bank.prepare import Prepared, Text
+from seal_ray.bank.prepare import Prepared
+from seal_ray.bank.rows import Row, cut
 from seal_ray.types import Failure
 
 log = logging.getLogger(__name__)
@@ -42,25 +43,11 @@ class Running:
 
     @property
     def steps(self) -> int:
-        return len(self.prepared.batches)
+        return self.prepared.steps
 
     def rows(self, slot: int) -> list[Row]:
-        """The batch of the next step. Each labelled token weighs the same, and all of them together one.
-
-        So do those of anchor examples, and all of them together `kl_coef`.
-        """
-        prepared = self.prepared
-        texts = [prepared.texts[index] for index in prepared.batches[self.step]]
-        rows = _rows(slot, texts, 1.0, anchor=False)
-        if prepared.anchors:
-            texts = [prepared.anchors[index] for index in prepared.anchor_batches[self.step]]
-            rows += _rows(slot, texts, prepared.job.kl_coef, anchor=True)
-        return rows
-
-
-def _rows(slot: int, texts: Sequence[Text], together: float, anchor: bool) -> list[Row]:
-    weight = together / sum(len(text.labels) for text in texts)
-    return [Row(slot, text.ids, text.labels, weight, anchor) for text in texts]
+        """The batches of the next step, one of each term of the loss."""
+        return [row for term in self.prepared.terms for row in term.rows(slot, self.step)]
 
 
 @dataclass(frozen=True)
@@ -213,14 +200,14 @@ class Slots:
         """
         adapters = self._adapters()
         grads = self.buffer_layout.views(self.buffers_SP[1])
-        kinds = [[row for batch in rows for row in batch if row.anchor is anchor] for anchor in (False, True)]
+        kinds = by_reference(chain.from_iterable(rows))
         while True:
             self.buffers_SP[1].zero_()
             losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.patched.device)
             budget = self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)
             batch: list[Row] = []
             try:
-                for batch in chain.from_iterable(cut(kind, budget) for kind in kinds if kind):
+                for batch in chain.from_iterable(cut(kind, budget) for kind in kinds):
                     self._pass(batch, adapters, grads, losses_S, factors_S)
                 return losses_S
             except (RuntimeError, MemoryError) as error:
@@ -244,20 +231,18 @@ class Slots:
     def _pass(
         self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor, factors_S: Tensor | None
     ) -> None:
-        """One pass over rows that are all taught, or all anchors."""
+        """One pass over rows that all need a reference, or none of which does."""
         layout = pack(rows, self.patched.device, self.dtype)
         too_long = layout.tokens.tokens > self.tokens_per_step
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]
-        reference_LV = self._without_adapters(layout, adapters) if rows[0].anchor else None
+        needed = rows[0].objective is not None and rows[0].objective.needs_reference
+        reference_LV = self._without_adapters(layout, adapters) if needed else None
         saved = None if self.planned else SavedActivations(self.patched.model)
         with torch.enable_grad(), self.patched.active(layout, PackedAttention(layout), adapters, grads, too_long):
             with saved or nullcontext():
                 logits_LV = self.patched.logits(layout)
-            if reference_LV is None:
-                losses_L, grad_LV = token_losses_and_grad(logits_LV.detach(), layout.targets, weights_L)
-            else:
-                losses_L, grad_LV = kl_and_grad(logits_LV.detach(), reference_LV, weights_L)
+            losses_L, grad_LV = loss_and_grad(rows, layout.targets, weights_L, logits_LV.detach(), reference_LV)
             logits_LV.backward(grad_LV)
         losses_S.index_add_(0, slot_L, losses_L * layout.weights)
         if saved:

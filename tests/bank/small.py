@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -123,8 +123,18 @@ def recipes() -> list[Job]:
     ]
 
 
-def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
-    """The reference: PEFT, right padding, AdamW, `get_scheduler`, `clip_grad_norm_`."""
+Loss = Callable[[PeftModel, Sequence[TokenText]], torch.Tensor]
+
+
+def mean_loss(peft: PeftModel, texts: Sequence[TokenText]) -> torch.Tensor:
+    """Cross-entropy over the learnt tokens, in the model's own precision; its own loss would be in float32."""
+    inputs = padded(texts)
+    labels = inputs.pop("labels")
+    return cross_entropy(peft(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
+def train_alone(model: Any, job: Job, loss_of: Loss = mean_loss, size: int = 1) -> tuple[PeftModel, list[float]]:
+    """The reference: PEFT, right padding, AdamW, `get_scheduler`, `clip_grad_norm_`; `size` texts are one example."""
     assert job.texts is not None
     lora, optim, dtype = job.lora, job.optim, model.dtype
     start = initial_weights(matching(linear_modules(model), lora.targets), lora, job.seed)
@@ -137,16 +147,13 @@ def train_alone(model: Any, job: Job) -> tuple[PeftModel, list[float]]:
     peft.train()
     weights = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     adamw = torch.optim.AdamW(weights, optim.lr, optim.betas, optim.eps, optim.weight_decay)
-    batches = batch_order(len(job.texts), optim, job.seed)
+    batches = batch_order(len(job.texts) // size, optim, job.seed)
     held = anchor_batches(len(job.anchor_examples), len(batches), job) or [()] * len(batches)
     schedule = get_scheduler(optim.schedule if optim.warmup_steps or optim.schedule != "constant" else "constant",
                              adamw, optim.warmup_steps, len(batches))  # fmt: skip
     losses = []
     for batch, kept in zip(batches, held, strict=True):
-        inputs = padded([job.texts[index] for index in batch])
-        labels = inputs.pop("labels")
-        # The model's own loss would be taken in float32 whatever the model's dtype.
-        loss = cross_entropy(peft(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        loss = loss_of(peft, [job.texts[size * index + n] for index in batch for n in range(size)])
         if kept:
             loss = loss + job.kl_coef * divergence(peft, [job.anchor_examples[index] for index in kept])
         loss.backward()

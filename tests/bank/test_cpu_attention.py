@@ -7,7 +7,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from seal_ray.bank import layout as layouts
 from seal_ray.bank.attention import AttentionParams, PackedAttention
-from seal_ray.bank.layout import LONGEST, Row, pack
+from seal_ray.bank.layout import LONGEST, pack
+from seal_ray.bank.rows import Row
 
 LENGTHS = {
     "short rows in lines of one size": [(0, 3), (0, 9), (0, 14), (1, 20), (2, 1), (2, 7)],

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from seal_ray.bank import Bank, Job, slots
+from seal_ray.bank import Bank, Job, objectives
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, SHAPE, make_model, make_texts, make_tokenizer
 from tests.bank.test_neighbours import assert_same, make_job
@@ -72,13 +72,15 @@ class Living(TorchDispatchMode):
 
 def test_a_quarter_of_the_memory_at_most_is_kept(monkeypatch):
     shape = {**SHAPE, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 6, "head_dim": 16}
-    kept, taught = [], slots.token_losses_and_grad
+    kept, taught = [], objectives.token_losses_and_grad
     for tokens in (100, 1000):
         torch.manual_seed(0)
         bank = Bank(LlamaForCausalLM(LlamaConfig(**shape)), make_tokenizer(), slots=1, tokens_per_step=tokens)
         with Living() as living:
             monkeypatch.setattr(
-                slots, "token_losses_and_grad", lambda *args, now=living: (kept.append(now.bytes), taught(*args))[1]
+                objectives,
+                "token_losses_and_grad",
+                lambda *args, now=living: (kept.append(now.bytes), taught(*args))[1],
             )
             text = make_texts(1, seed=3, low=250, high=250)
             (result,) = bank.run([Job("it", text, LoraSpec(4, 4.0, ALL), OptimSpec(1e-3, 1))])

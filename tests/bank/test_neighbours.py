@@ -9,7 +9,9 @@ import torch
 
 from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
-from seal_ray.bank.layout import TILE, Row, pack
+from seal_ray.bank.layout import TILE, pack
+from seal_ray.bank.rows import Row
+from benchmarks.op_counts import counted_passes
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import ALL, WORDS, make_model, make_prompts, make_texts, make_tokenizer
 

@@ -1,0 +1,196 @@
+"""Each objective is its published formula, by autograd, whatever is trained beside it and to what."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from seal_ray.bank import Bank, Job, TokenText
+from seal_ray.bank.objectives import DPO, SoftTargets
+from seal_ray.bank.rows import Distributions
+from benchmarks.op_counts import counted_passes
+from seal_ray.types import Failure, LoraSpec, OptimSpec
+from tests.bank.small import (
+    ALL,
+    WORDS,
+    make_model,
+    make_texts,
+    make_tokenizer,
+    mean_loss,
+    padded,
+    peft_tensors,
+    train_alone,
+)
+
+KEPT = 4
+BETA = 0.3
+
+
+def softened(text, seed):
+    """A text with a distribution over a few tokens at each place, whose probabilities need not add up to one."""
+    draw = np.random.default_rng(seed)
+    tokens = np.stack([draw.permutation(WORDS)[:KEPT] for _ in text.ids])
+    probs = draw.dirichlet(np.ones(KEPT), len(text.ids)) * draw.uniform(0.5, 1, (len(text.ids), 1))
+    return replace(text, targets=Distributions(tokens, probs))
+
+
+def job(key, **changes):
+    texts = make_texts(8, seed=4, prompts=True)
+    made = Job(key, texts, LoraSpec(4, 8.0, ALL), OptimSpec(1e-2, 4, 2), seed=7, keep_adapter=True)
+    return replace(made, **changes)
+
+
+SOFT = tuple(softened(text, number) for number, text in enumerate(make_texts(8, seed=4)))
+JOBS = {
+    "tokens": job("tokens"),
+    "anchored": job("anchored", anchor_examples=make_texts(3, seed=9), kl_coef=2.0),
+    "soft": job("soft", texts=SOFT, objective=SoftTargets()),
+    "preferred": job("preferred", objective=DPO(BETA)),
+}
+
+
+def soft_loss(peft, texts):
+    """Hinton's: the cross-entropy to the teacher's distributions, `-Σ p log q`."""
+    every, terms = peft(**inputs_of(texts)).logits.log_softmax(-1), []
+    for row, text in enumerate(texts):
+        for place in np.flatnonzero(text.learn[1:]) + 1:
+            tokens, probs = (torch.from_numpy(x[place]) for x in (text.targets.tokens_TK, text.targets.probs_TK))
+            terms.append(-(probs * every[row, place - 1, tokens]).sum())
+    return torch.stack(terms).mean()
+
+
+def dpo_loss(peft, texts):
+    """Rafailov's, equation 7: `-log σ(β log π(w)/ref(w) - β log π(l)/ref(l))`."""
+    now = sequence_log_probs(peft, texts)
+    with torch.no_grad(), peft.disable_adapter():
+        reference = sequence_log_probs(peft, texts)
+    ratios = now - reference
+    return -logsigmoid(BETA * ratios[0::2] - BETA * ratios[1::2]).mean()
+
+
+def sequence_log_probs(peft, texts):
+    every = peft(**inputs_of(texts)).logits.log_softmax(-1)
+    return torch.stack(
+        [
+            sum(every[row, place - 1, text.ids[place]] for place in range(1, len(text.ids)) if text.learn[place])
+            for row, text in enumerate(texts)
+        ]
+    )
+
+
+def inputs_of(texts):
+    return {name: tensor for name, tensor in padded(texts).items() if name != "labels"}
+
+
+FORMULAS = {
+    "tokens": (mean_loss, 1),
+    "anchored": (mean_loss, 1),
+    "soft": (soft_loss, 1),
+    "preferred": (dpo_loss, 2),
+}
+
+
+def run(jobs, slots=5, **kwargs):
+    bank = Bank(make_model(), make_tokenizer(), slots=slots, **kwargs)
+    return {result.key: result for result in bank.run(jobs)}
+
+
+@pytest.fixture(scope="module")
+def together():
+    return run(JOBS.values())
+
+
+@pytest.mark.parametrize("key", JOBS)
+def test_every_objective_trains_as_its_formula_does_by_autograd_beside_all_the_others(key, together):
+    loss_of, size = FORMULAS[key]
+    peft, losses = train_alone(make_model(), JOBS[key], loss_of, size)
+    np.testing.assert_allclose(together[key].losses, losses, rtol=0, atol=1e-9)
+    for name, tensor in peft_tensors(peft).items():
+        np.testing.assert_allclose(together[key].adapter.tensors[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_passes_cut_between_examples_change_nothing(together):
+    for key, found in run(JOBS.values(), tokens_per_step=9).items():
+        np.testing.assert_allclose(found.losses, together[key].losses, rtol=0, atol=1e-11)
+        for name, tensor in found.adapter.tensors.items():
+            np.testing.assert_allclose(tensor, together[key].adapter.tensors[name], rtol=0, atol=1e-11)
+
+
+def test_slots_with_different_objectives_share_a_pass():
+    bank = Bank(make_model(), make_tokenizer(), slots=5)
+    with counted_passes(bank) as passes:
+        results = list(bank.run(JOBS[key] for key in ("tokens", "soft")))
+    assert len(passes) == results[0].steps == results[1].steps
+    with counted_passes(bank) as passes:
+        results = list(bank.run(JOBS.values()))
+    # One for those without a reference; and one with the adapters and one without for all others.
+    assert len(passes) == 3 * JOBS["tokens"].optim.epochs * 4 == 3 * max(result.steps for result in results)
+
+
+def test_preferences_are_learnt_from_where_neither_text_is_preferred(together):
+    assert together["preferred"].losses[0] == pytest.approx(np.log(2), abs=1e-12)
+    assert together["preferred"].losses[-1] < np.log(2) / 2
+    assert together["preferred"].steps == 2 * JOBS["preferred"].optim.epochs
+
+
+def test_half_a_pair_is_refused_and_a_pair_with_a_text_that_teaches_nothing_is_left_out():
+    texts = JOBS["preferred"].texts
+    odd, bare = job("odd", objective=DPO(), texts=texts[:3]), TokenText.of((5, 6), ())
+    found = run([odd, job("bare", objective=DPO(BETA), texts=(*texts, texts[0], bare)), JOBS["preferred"]])
+    assert found["odd"].failure == Failure("data", "3 texts are no whole number of examples of 2; give 2 for each")
+    assert found["bare"].losses == pytest.approx(found["preferred"].losses, abs=1e-11)
+    assert found["bare"].warnings == ("text 9: no token carries loss; left out",)
+
+
+def test_soft_targets_without_distributions_are_refused():
+    (result,) = run([job("bare", objective=SoftTargets())]).values()
+    assert result.failure == Failure("data", "text 0 has no distributions; SoftTargets needs one for each token")
+
+
+@dataclass(frozen=True)
+class Focal:
+    """An own objective, by autograd: tokens that are known already count less."""
+
+    texts_per_example: int = 1
+    needs_reference: bool = False
+
+    def count(self, labels):
+        return sum(labels)
+
+    def loss_and_grad(self, logits_LV, labelled, reference_LV):
+        with torch.enable_grad():
+            logits_LV = logits_LV.detach().requires_grad_()
+            log_probs_L = logits_LV.log_softmax(-1).gather(1, labelled.targets_L[:, None])[:, 0]
+            losses_L = -((1 - log_probs_L.exp()) ** 2) * log_probs_L
+            (grad_LV,) = torch.autograd.grad((losses_L * labelled.weights_L).sum(), logits_LV)
+        return losses_L.detach(), grad_LV
+
+
+def focal_loss(peft, texts):
+    inputs = padded(texts)
+    labels = inputs.pop("labels")[:, 1:].flatten()
+    every = peft(**inputs).logits[:, :-1].flatten(0, 1)[labels >= 0].log_softmax(-1)
+    found = every.gather(1, labels[labels >= 0][:, None])[:, 0]
+    return (-((1 - found.exp()) ** 2) * found).mean()
+
+
+def test_an_own_objective_is_a_class_of_three_members(together):
+    own = job("own", objective=Focal())
+    found = run([own, JOBS["tokens"]])
+    peft, losses = train_alone(make_model(), own, focal_loss)
+    np.testing.assert_allclose(found["own"].losses, losses, rtol=0, atol=1e-9)
+    for name, tensor in peft_tensors(peft).items():
+        np.testing.assert_allclose(found["own"].adapter.tensors[name], tensor, rtol=0, atol=1e-9)
+    assert found["tokens"].losses == pytest.approx(together["tokens"].losses, abs=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_half_precision_trains_to_the_same_losses(dtype, together):
+    bank = Bank(make_model(dtype=dtype), make_tokenizer(), slots=5)
+    found = {result.key: result for result in bank.run(JOBS.values())}
+    bound = 1e-3 if dtype == torch.float32 else 0.3
+    for key in ("soft", "preferred"):
+        assert found[key].failure is None
+        np.testing.assert_allclose(found[key].losses, together[key].losses, rtol=0, atol=bound)
