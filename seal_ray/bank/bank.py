@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 import torch
 
 from seal_ray.bank.adapter import Adapter
-from seal_ray.bank.fit import PLAIN, usable_positions
+from seal_ray.bank.fit import usable_positions
 from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
-from seal_ray.bank.linear import Adapters, PatchedModel, policy_views
+from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.lora import BufferLayout, matching, move, to_adapter
 from seal_ray.bank.memory import MOST
 from seal_ray.bank.prepare import Prepared, Text, prepare
+from seal_ray.bank.residents import BASE
 from seal_ray.bank.slots import Running, Slots, Trained, is_out_of_memory
 from seal_ray.types import DataError, Failure, LoraSpec
 
@@ -56,14 +57,40 @@ class Bank:
     def busy(self) -> bool:
         return bool(self.queue or self.training.running or self.waiting or self.refused)
 
-    def set_policy(self, adapter: Adapter | None) -> None:
-        """Lay an adapter under every slot, or none. Base weights are neither changed nor reloaded."""
-        if self.busy:
-            raise RuntimeError("the policy cannot change while jobs are in the bank; take their results first")
-        self.patched.policy = policy_views(adapter, self.patched)
+    @property
+    def residents(self) -> dict[str, int]:
+        """Keys of the adapters that jobs may start from, with the bytes that each of them takes."""
+        return self.patched.residents.bytes
+
+    def load(self, key: str, adapter: Adapter) -> None:
+        """Make an adapter one that jobs may start from. Base weights are neither changed nor reloaded.
+
+        Jobs that start from other adapters may be under way, before and beside those that start from this one.
+        """
+        self._refuse_in_use(key)
+        self.patched.residents.load(key, adapter)
+
+    def drop(self, key: str) -> None:
+        """Forget an adapter, for its memory; `RuntimeError` while a job starts from it."""
+        self._refuse_in_use(key)
+        self.patched.residents.drop(key)
+
+    def in_use(self) -> frozenset[str]:
+        """Keys of the adapters that jobs in the bank start from."""
+        left = (trained.running for trained in self.waiting)
+        running = (run.prepared for run in (*self.training.running, *left))
+        return frozenset(prepared.job.base for prepared in (*self.queue, *running))
+
+    def _refuse_in_use(self, key: str) -> None:
+        if key in self.in_use():
+            raise RuntimeError(f"jobs in the bank start from {key!r}; take their results first, or use another key")
 
     def submit(self, job: Job) -> None:
-        """Queue a job. One that cannot run comes back from the next `step` as a failure."""
+        """Queue a job. One that cannot run comes back from the next `step` as a failure.
+
+        `ValueError` when the adapter it starts from is not loaded.
+        """
+        self.patched.residents.check(job.base)
         try:
             prepared = prepare(job, self.patched.modules, self.vocabulary, self.max_length, self.positions)
         except DataError as error:
@@ -100,30 +127,35 @@ class Bank:
         return results
 
     def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
-        """Sample under the policy. Each text depends on its own spec and the policy alone."""
+        """Sample, each text under the adapter its spec names, on which and the spec alone it depends."""
         if (longest := max((len(spec.prompt) + spec.max_new_tokens for spec in specs), default=0)) > self.positions:
             raise ValueError(
                 f"a prompt and its answer, {longest} tokens, exceed the model's {self.positions} positions"
             )
-        requests = [
-            GenerateRequest(0, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
-            for spec in specs
-        ]
-        answers = self._within(requests, lambda part: self._generate(PLAIN, part), _request_tokens)
-        for spec, answer in zip(specs, answers, strict=True):
-            if answer.broken:
-                where = f"{len(answer.ids)} tokens after a prompt of {len(spec.prompt)}"
-                log.warning(
-                    "%s, the predictions are not finite in %s; the text is cut there", where, self.patched.dtype
-                )
-        return [SampledText(answer.ids, answer.text, answer.finished) for answer in answers]
+        bases = sorted({spec.base for spec in specs})
+        requests = [GenerateRequest.of(spec, bases.index(spec.base)) for spec in specs]
+        order = sorted(range(len(specs)), key=lambda number: requests[number].slot)
+        found = self._within(
+            [requests[number] for number in order],
+            lambda part: self._generate(_untrained(bases), part),
+            _request_tokens,
+        )
+        answers = dict(zip(order, found, strict=True))
+        return [self._sampled(spec, answers[number]) for number, spec in enumerate(specs)]
 
-    def log_probs(self, texts: Sequence[TokenText]) -> list[tuple[float, ...]]:
-        """The log-probability, under the policy, of each learnt token of each text, none of which is ever cut."""
+    def _sampled(self, spec: SampleSpec, answer: Answer) -> SampledText:
+        if answer.broken:
+            where = f"{len(answer.ids)} tokens after a prompt of {len(spec.prompt)}"
+            log.warning("%s, the predictions are not finite in %s; the text is cut there", where, self.patched.dtype)
+        return SampledText(answer.ids, answer.text, answer.finished)
+
+    def log_probs(self, texts: Sequence[TokenText], base: str = BASE) -> list[tuple[float, ...]]:
+        """The log-probability, under a resident adapter, of each learnt token of each text, none of which is cut."""
         if (longest := max((len(text.ids) for text in texts), default=0)) > self.positions:
             raise ValueError(f"a text of {longest} tokens exceeds the model's {self.positions} positions")
         rows = [(0, Text.of(text, self.positions)) for text in texts]
-        return [tuple(scores) for scores in self._within(rows, lambda part: self._score(PLAIN, part), _text_tokens)]
+        found = self._within(rows, lambda part: self._score(_untrained([base]), part), _text_tokens)
+        return list(map(tuple, found))
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
         """Bytes a training slot holds for an adapter of this shape."""
@@ -174,9 +206,7 @@ class Bank:
         for slot, trained in enumerate(batch):
             if trained.buffer_layout.size:
                 move(trained.weight_P[None], trained.buffer_layout, flat_SP[slot : slot + 1], buffer_layout)
-        return Adapters(
-            buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs]
-        )
+        return Adapters(buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.base for job in jobs])
 
     def _within(
         self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]], tokens: Callable[[Item], int]
@@ -197,6 +227,11 @@ class Bank:
         log.warning("out of memory while answering %d at once; halved", len(items))
         half = len(items) // 2
         return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
+
+
+def _untrained(bases: Sequence[str]) -> Adapters:
+    """A slot for each of these, without adapters of their own."""
+    return Adapters({}, (1.0,) * len(bases), bases)
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

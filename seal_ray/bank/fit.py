@@ -22,6 +22,7 @@ from seal_ray.bank.attention import AttentionParams, CachedAttention, KVCache, P
 from seal_ray.bank.generate import step_layout
 from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Row
 from seal_ray.bank.slots import is_out_of_memory
 from seal_ray.types import UserError
@@ -34,7 +35,7 @@ LENGTHS = 9, 20
 """Tokens of the two texts; on a CPU they share a line of attention."""
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 2e-3, torch.float16: 0.1, torch.bfloat16: 0.4}
 """In nats, as rounding through many layers may move a prediction."""
-PLAIN = Adapters({}, (1.0,), (True,))
+PLAIN = Adapters({}, (1.0,), (BASE,))
 
 _windows: ContextVar[set[int]] = ContextVar("windows of the masks that a model asked for")
 

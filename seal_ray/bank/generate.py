@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
+from seal_ray.bank.job import SampleSpec
 from seal_ray.bank.layout import Groups, Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
@@ -36,6 +37,11 @@ class GenerateRequest:
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float = 1.0
+
+    @classmethod
+    def of(cls, spec: SampleSpec, slot: int) -> GenerateRequest:
+        """A text to be sampled, as one of a slot."""
+        return cls(slot, spec.prompt, spec.max_new_tokens, spec.stop, spec.seed, spec.temperature, spec.top_p)
 
 
 @dataclass(frozen=True)

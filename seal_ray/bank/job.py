@@ -57,8 +57,8 @@ class Job:
     kl_coef: float = 0.0
     """Weight of their mean KL divergence beside the mean loss of the texts; 0 leaves them out."""
     keep_adapter: bool = False
-    use_policy: bool = True
-    """False: trained and queried on the untouched base, whatever the bank's policy."""
+    base: str = ""
+    """Key of the resident adapter that lies under the job's own; the empty one is the untouched base."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class SampleSpec:
     top_p: float = 1.0
     max_new_tokens: int = 1024
     stop: tuple[str, ...] = ()
+    base: str = ""
+    """Key of the resident adapter to sample under; the empty one is the untouched base."""
 
 
 @dataclass(frozen=True)

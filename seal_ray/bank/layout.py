@@ -41,6 +41,7 @@ class Groups:
         """Whether every slot has rows. One that has none is padded with a token of another."""
         self.padding = self.slots * self.width - self.tokens if device.type == "cpu" else 0
         self._counts, self._starts = counts, np.cumsum(counts) - counts
+        self._chosen: dict[tuple[bool, ...], Tensor] = {}
 
     @cached_property
     def spans(self) -> list[tuple[int, slice]]:
@@ -64,6 +65,14 @@ class Groups:
     def column(self, values_G: Tensor) -> Tensor:
         """`[N, 1]`: each slot's value at each of its tokens."""
         return values_G.repeat_interleave(self.counts, output_size=self.tokens)[:, None]
+
+    def of(self, slots: tuple[bool, ...]) -> Tensor | None:
+        """Indices of the rows of some slots; None when these are all slots."""
+        if all(slots):
+            return None
+        if slots not in self._chosen:
+            self._chosen[slots] = _tensor(np.flatnonzero(np.repeat(slots, self._counts)), self.counts.device)
+        return self._chosen[slots]
 
     def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
         """`x · w`, each row by its slot's matrix."""

@@ -1,4 +1,4 @@
-"""The model's linear layers during a pass of the bank: frozen weights, the policy, and each slot's own adapter.
+"""The model's linear layers during a pass of the bank: frozen weights, resident adapters, and each slot's own adapter.
 
 Letters: G slots of a pass, N packed tokens, T tokens per slot, I in, O out, R rank.
 """
@@ -16,13 +16,24 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from seal_ray.bank.adapter import Adapter
 from seal_ray.bank.attention import NAME, Attention
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.lora import linear_modules
+from seal_ray.bank.residents import BASE, Residents, Weights
 
 Views = dict[str, tuple[Tensor, Tensor]]
 Columns = tuple[Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Under:
+    """A resident adapter in a pass, and the tokens it lies under."""
+
+    weights: Weights
+    tokens: Tensor | None
+    """Indices of packed tokens; None when it lies under all of them."""
+    heads: Tensor | None
+    """The same of wanted tokens."""
 
 
 @dataclass
@@ -36,10 +47,8 @@ class PassContext:
     grads: Views = field(default_factory=dict)
     scale: Columns = (None, None)
     """Each slot's scale, as a column over its tokens and over its wanted tokens; None when all are 1."""
-    policy: Views = field(default_factory=dict)
-    """The policy's A `[R, I]` and B `[O, R]`, its scale folded into B."""
-    policy_off: Columns = (None, None)
-    """Likewise True for slots the policy does not lie under; None when it lies under all."""
+    bases: tuple[Under, ...] = ()
+    """The resident adapters that lie under slots of the pass."""
     recompute: bool = False
     """Layers keep their input alone for the backward half of a pass, and work out the rest a second time."""
 
@@ -51,8 +60,8 @@ class Adapters:
     weights: Views
     """A `[S, R, I]` and B `[S, O, R]` by module, in the base model's dtype."""
     scales: Sequence[float]
-    on_policy: Sequence[bool]
-    """Whether the policy lies under each slot."""
+    bases: Sequence[str]
+    """The key of the resident adapter under each slot; the empty one is the untouched base."""
 
 
 def _columns(values: Sequence[float], layout: Layout, patched: PatchedModel) -> Columns:
@@ -77,7 +86,7 @@ class PatchedModel:
         self.device, self.dtype = parameter.device, parameter.dtype
         self.vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
         self.modules = linear_modules(model)
-        self.policy: Views = {}
+        self.residents = Residents(self.modules, self.device, self.dtype)
         # Autograd starts where something requires a gradient; adapters take theirs by hand, so this stands for them.
         self.autograd_root = torch.zeros((), device=self.device, dtype=self.dtype, requires_grad=True)
         head = model.get_output_embeddings()  # type: ignore[operator]
@@ -110,8 +119,7 @@ class PatchedModel:
             grads=_narrow(grads or {}, slots),
             recompute=recompute,
             scale=_columns(adapters.scales[slots], layout, self),
-            policy=self.policy,
-            policy_off=self._policy_off(adapters.on_policy[slots], layout) if self.policy else (None, None),
+            bases=self._under(adapters.bases[slots], layout),
         )
         config._attn_implementation = self.implementation
         try:
@@ -120,10 +128,13 @@ class PatchedModel:
             config._attn_implementation = usual
             vars(self.context).update(vars(PassContext()))
 
-    def _policy_off(self, on_policy: Sequence[bool], layout: Layout) -> Columns:
-        tokens, heads = _columns(on_policy, layout, self)
-        # Not a product with zero, which would be NaN where the policy's own product is too large for the dtype.
-        return tokens if tokens is None else tokens == 0, heads if heads is None else heads == 0
+    def _under(self, bases: Sequence[str], layout: Layout) -> tuple[Under, ...]:
+        under = []
+        for key in dict.fromkeys(bases):
+            if key != BASE:
+                slots = tuple(base == key for base in bases)
+                under.append(Under(self.residents[key], layout.tokens.of(slots), layout.heads.of(slots)))
+        return tuple(under)
 
     def logits(self, layout: Layout) -> Tensor:
         """`[L, V]`: the logits of the wanted tokens of a layout, within `active`."""
@@ -140,7 +151,10 @@ def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool)
     context, frozen = patched.context, linear.forward
 
     def forward(x: Tensor) -> Tensor:
-        if context.layout is None or (name not in context.weights and name not in context.policy):
+        if context.layout is None:
+            return frozen(x)
+        bases = [(u.weights[name], u.heads if is_head else u.tokens) for u in context.bases if name in u.weights]
+        if name not in context.weights and not bases:
             return frozen(x)
         call = _Call(
             linear=linear,
@@ -148,8 +162,7 @@ def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool)
             weights=context.weights.get(name),
             grads=context.grads.get(name),
             scale=context.scale[is_head],
-            policy=context.policy.get(name),
-            policy_off=context.policy_off[is_head],
+            bases=bases,
         )
         x_NI = x.reshape(-1, x.shape[-1])
         y_NO = _AdaptedLinear.apply(x_NI, patched.autograd_root, call) if context.grads else call.forward(x_NI)[0]
@@ -172,22 +185,21 @@ def _let_recompute(layer: nn.Module, context: PassContext) -> None:
 
 @dataclass
 class _Call:
-    """One linear layer in one pass: `y = x Wᵀ + b + policy + scale · x Aᵀ Bᵀ`."""
+    """One linear layer in one pass: `y = x Wᵀ + b + the resident adapters' + scale · x Aᵀ Bᵀ`."""
 
     linear: nn.Linear
     groups: Groups
     weights: tuple[Tensor, Tensor] | None
     grads: tuple[Tensor, Tensor] | None
     scale: Tensor | None
-    policy: tuple[Tensor, Tensor] | None
-    policy_off: Tensor | None
+    bases: Sequence[tuple[tuple[Tensor, Tensor], Tensor | None]]
+    """Resident adapters that sit here, and the tokens each of them lies under."""
 
     def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None]:
         """The output, and the scaled products with A, which the gradients of A and B need."""
         y_NO = F.linear(x_NI, self.linear.weight, self.linear.bias)
-        if self.policy:
-            a_RI, b_OR = self.policy
-            y_NO.addmm_(self._masked(x_NI @ a_RI.T), b_OR.T)
+        for (a_RI, b_OR), tokens in self.bases:
+            _add_product(y_NO, x_NI, a_RI.T, b_OR.T, tokens)
         if not self.weights:
             return y_NO, None
         a_GRI, b_GOR = self.weights
@@ -198,9 +210,9 @@ class _Call:
     def backward(self, dy_NO: Tensor, x_NI: Tensor, z_NR: Tensor | None, wants_dx: bool) -> Tensor | None:
         """Add to the gradients of A and B; return that of the input."""
         dx_NI = dy_NO @ self.linear.weight if wants_dx else None
-        if self.policy and dx_NI is not None:
-            a_RI, b_OR = self.policy
-            dx_NI.addmm_(self._masked(dy_NO @ b_OR), a_RI)
+        if dx_NI is not None:
+            for (a_RI, b_OR), tokens in self.bases:
+                _add_product(dx_NI, dy_NO, b_OR, a_RI, tokens)
         if self.weights and self.grads and z_NR is not None:
             a_GRI, b_GOR = self.weights
             grad_a, grad_b = self.grads
@@ -214,8 +226,14 @@ class _Call:
     def _scaled(self, z_NR: Tensor) -> Tensor:
         return z_NR if self.scale is None else z_NR.mul_(self.scale)
 
-    def _masked(self, z_NR: Tensor) -> Tensor:
-        return z_NR if self.policy_off is None else z_NR.masked_fill_(self.policy_off, 0.0)
+
+def _add_product(out_NO: Tensor, x_NI: Tensor, first: Tensor, second: Tensor, rows: Tensor | None) -> None:
+    """`out += x · first · second`, of these rows alone: others are not even multiplied by zero, which may be NaN."""
+    if rows is None:
+        out_NO.addmm_(x_NI @ first, second)
+    else:
+        some = torch.addmm(out_NO.index_select(0, rows), x_NI.index_select(0, rows) @ first, second)
+        out_NO.index_copy_(0, rows, some)
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -231,20 +249,3 @@ class _AdaptedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, None, None]:  # type: ignore[no-untyped-def]
         return ctx.call.backward(grads[0].contiguous(), *ctx.saved_tensors, ctx.needs_input_grad[0]), None, None
-
-
-def policy_views(adapter: Adapter | None, patched: PatchedModel) -> Views:
-    """An adapter on the model's device, its scale folded into B; `ValueError` when it does not fit the model."""
-    weights: Views = {}
-    if adapter is None:
-        return weights
-    fitting = {module.name: module for module in patched.modules}
-    for name in adapter.modules:
-        a_RI, b_OR = adapter.pair(name)
-        module = fitting.get(name)
-        if module is None or (a_RI.shape[1], b_OR.shape[0]) != (module.width_in, module.width_out):
-            raise ValueError(f'the policy adapter does not fit the model at "{name}"; give one made for this base')
-        b_OR = b_OR * b_OR.dtype.type(adapter.scale)
-        a, b = (torch.tensor(x, device=patched.device, dtype=patched.dtype) for x in (a_RI, b_OR))
-        weights[name] = (a, b)
-    return weights

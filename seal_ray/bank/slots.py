@@ -224,9 +224,7 @@ class Slots:
     def _adapters(self) -> Adapters:
         jobs = [run.prepared.job for run in self.running]
         flat_SP = self.buffers_SP[0].to(self.patched.dtype)
-        return Adapters(
-            self.buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.use_policy for job in jobs]
-        )
+        return Adapters(self.buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.base for job in jobs])
 
     def _pass(
         self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor, factors_S: Tensor | None

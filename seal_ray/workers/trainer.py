@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from seal_ray.bank.replica import Replica
 
 _PROBE_TOKENS = 256
+_POLICY, _BEFORE = "policy", "policy before"
+"""Keys of adapters in the bank."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Trainer(Beating):
 
     async def set_policy(self, version: int, adapter: Adapter | None) -> None:
         """Called between stages, when no trial is under way."""
-        self._bank.set_policy(adapter)
+        if adapter:
+            self._bank.load(_POLICY, adapter)
+        elif self._policy:
+            self._bank.drop(_POLICY)
         self._version, self._policy = version, adapter
 
     async def run_trial(self, trial: Trial) -> Outcome:
@@ -101,7 +106,7 @@ class Trainer(Beating):
             except (RuntimeError, MemoryError) as error:
                 raise (too_large(model) if is_out_of_memory(error) else error) from None
             bank = Bank(model, self._tokenizer, slots=1, max_length=length)
-            job = replace(self._job(replace(trial, recipe=None), keep_adapter=False), use_policy=False)
+            job = replace(self._job(replace(trial, recipe=None), keep_adapter=False), base="")
             result = (await asyncio.to_thread(lambda: list(bank.run([job]))))[0]
         return replace(
             self._outcome(trial, result, start),
@@ -161,13 +166,12 @@ class Trainer(Beating):
         longest = min(_PROBE_TOKENS, (context or self._bank.positions) - 1)
         ids = tuple(render_prompt(self._tokenizer, prompt)[:longest])
         text = TokenText.of((), ids)
-        try:
-            found = []
-            for adapter in (self._policy, before, None):
-                self._bank.set_policy(adapter)
-                found += self._bank.log_probs([text])
-        finally:
-            self._bank.set_policy(self._policy)
+        if before:
+            self._bank.load(_BEFORE, before)
+        bases = (self._under, _BEFORE if before else "", "")
+        found = [self._bank.log_probs([text], base)[0] for base in bases]
+        if before:
+            self._bank.drop(_BEFORE)
         return Probe(ids, *found)
 
     async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
@@ -221,6 +225,7 @@ class Trainer(Beating):
             finetune.seed,
             anchor_examples=held,
             kl_coef=finetune.kl_coef,
+            base=self._under,
             keep_adapter=True,
         )
 
@@ -249,10 +254,15 @@ class Trainer(Beating):
             max_new_tokens=trial.max_answer_tokens,
             stop=trial.stop,
             statements=tuple(self._text(statement) for statement in trial.statements),
-            use_policy=trial.policy != 0,
+            base=self._under if trial.policy else "",
             keep_adapter=keep_adapter,
             **training,
         )
+
+    @property
+    def _under(self) -> str:
+        """The bank's key of the policy's adapter; the base's where it has none."""
+        return _POLICY if self._policy else ""
 
     def _text(self, example: Example) -> TokenText:
         from seal_ray.bank import TokenText

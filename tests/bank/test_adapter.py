@@ -45,8 +45,8 @@ def test_an_exported_adapter_loaded_by_peft_gives_the_banks_own_probabilities(fa
     np.testing.assert_allclose(result.log_likelihoods, [np.mean(values) for values in theirs], rtol=0, atol=1e-4)
     bank = Bank(make_model(family, torch.float32), make_tokenizer(), slots=1)
     untouched = bank.log_probs(texts)
-    bank.set_policy(Adapter.load(tmp_path))
-    for ours, values, before in zip(bank.log_probs(texts), theirs, untouched, strict=True):
+    bank.load("exported", Adapter.load(tmp_path))
+    for ours, values, before in zip(bank.log_probs(texts, "exported"), theirs, untouched, strict=True):
         np.testing.assert_allclose(ours, values, rtol=0, atol=1e-4)
         assert np.abs(np.subtract(ours, before)).max() > 1e-2
 
@@ -128,9 +128,9 @@ def test_a_trial_over_the_policy_equals_one_trained_by_peft_over_a_merged_policy
     lora, prompts, texts = LoraSpec(4, 8.0, ("q_proj", "v_proj")), make_prompts(4, 2), make_texts(3, 8)
     asked = {"prompts": prompts, "max_new_tokens": 8, "statements": texts}
     bank = Bank(make_model(), make_tokenizer(), slots=2)
-    bank.set_policy(policy)
-    over = Job("over", make_texts(6, 5), lora, OptimSpec(2e-2, 3, 2), 5, keep_adapter=True, **asked)
-    results = {result.key: result for result in bank.run([over, replace(over, key="base", use_policy=False)])}
+    bank.load("policy", policy)
+    over = Job("over", make_texts(6, 5), lora, OptimSpec(2e-2, 3, 2), 5, keep_adapter=True, base="policy", **asked)
+    results = {result.key: result for result in bank.run([over, replace(over, key="base", base="")])}
     for key, model in (("over", merged), ("base", make_model())):
         alone = trained(lora, 5, bank=Bank(model, make_tokenizer(), slots=1), **asked)
         assert results[key].answers == alone.answers
@@ -147,11 +147,11 @@ def test_the_model_is_as_it_was_when_the_bank_is_not_at_work():
     model = make_model()
     before = model(**inputs).logits
     bank = Bank(model, make_tokenizer(), slots=1)
-    bank.set_policy(trained(LoraSpec(2, 8.0, ALL), 1, bank=bank).adapter)
+    bank.load("trained", trained(LoraSpec(2, 8.0, ALL), 1, bank=bank).adapter)
     assert torch.equal(model(**inputs).logits, before)
 
 
-def test_a_policy_for_another_base_is_refused():
+def test_an_adapter_for_another_base_is_refused():
     bank = Bank(make_model(), make_tokenizer(), slots=1)
     adapter = Adapter(
         2,
@@ -163,7 +163,7 @@ def test_a_policy_for_another_base_is_refused():
         },
     )
     with pytest.raises(ValueError, match=r"elsewhere\.q_proj"):
-        bank.set_policy(adapter)
+        bank.load("elsewhere", adapter)
 
 
 @pytest.mark.parametrize(("change", "said"), [({"use_dora": True}, "use_dora"), ({"r": None}, None)])

@@ -65,9 +65,10 @@ def test_neighbours_and_split_passes_change_nothing():
 def test_the_reference_is_the_policy_that_lies_under_the_adapter():
     policy = run(replace(JOB, anchor_examples=()))["taught"].adapter
     bank = Bank(make_model(), make_tokenizer(), slots=2)
-    bank.set_policy(policy)
-    untrained = replace(JOB, key="before", texts=None)
-    found = {result.key: result for result in bank.run([JOB, untrained])}
+    bank.load("policy", policy)
+    job = replace(JOB, base="policy")
+    untrained = replace(job, key="before", texts=None)
+    found = {result.key: result for result in bank.run([job, untrained])}
     np.testing.assert_allclose(found["taught"].log_likelihoods, found["before"].log_likelihoods, atol=0.1)
 
 

@@ -11,7 +11,6 @@ from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.layout import TILE, pack
 from seal_ray.bank.rows import Row
-from benchmarks.op_counts import counted_passes
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import ALL, WORDS, make_model, make_prompts, make_texts, make_tokenizer
 
@@ -40,7 +39,6 @@ def neighbours(count):
             lora=LoraSpec(shapes[n % 3][0], 4.0, shapes[n % 3][1]),
             optim=OptimSpec(3e-2, 1 + n % 5, 1 + n % 3),
             seed=n,
-            use_policy=n % 2 == 0,
         )
         for n in range(count)
     ]

@@ -59,16 +59,16 @@ def test_a_slot_with_nothing_held_between_two_that_hold_is_not_reached_by_one_go
         assert_same(results[job.key], run([job], slots=3)[job.key])
 
 
-def test_a_policy_too_large_for_the_dtype_does_not_reach_slots_it_does_not_lie_under():
-    bank, job = poisoned_bank(2), make_job("off", 1, use_policy=False)
+def test_an_adapter_too_large_for_the_dtype_does_not_reach_slots_it_does_not_lie_under():
+    bank, job = poisoned_bank(2), make_job("off", 1)
     (alone,) = bank.run([job])
     module = "model.layers.0.self_attn.q_proj"
     tensors = {
         f"base_model.model.{module}.lora_A.weight": 1.7e308 * torch.ones(1, 32, dtype=torch.float64).numpy(),
         f"base_model.model.{module}.lora_B.weight": torch.ones(32, 1, dtype=torch.float64).numpy(),
     }
-    bank.set_policy(Adapter(1, 1.0, ("q_proj",), tensors))
-    results = {result.key: result for result in bank.run([job, make_job("on", 2)])}
+    bank.load("large", Adapter(1, 1.0, ("q_proj",), tensors))
+    results = {result.key: result for result in bank.run([job, make_job("on", 2, base="large")])}
     assert results["on"].failure is not None
     assert_same(results["off"], alone)
 

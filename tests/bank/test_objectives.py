@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.objectives import DPO, SoftTargets
 from seal_ray.bank.rows import Distributions
-from benchmarks.op_counts import counted_passes
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import (
     ALL,

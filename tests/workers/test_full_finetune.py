@@ -82,9 +82,10 @@ def test_half_precision_is_computed_with_and_not_accumulated_in(folder: Path) ->
 def test_a_policy_is_merged_as_the_bank_lays_it_under(folder: Path) -> None:
     adapter, model = write_adapter(3), load(folder)
     bank = Bank(load(folder), Tokens(), slots=1)
-    bank.set_policy(adapter)
+    bank.load("policy", adapter)
     merge(model, adapter)
-    assert Bank(model, Tokens(), slots=1).log_probs(TEXTS[2:3])[0] == pytest.approx(bank.log_probs(TEXTS[2:3])[0])
+    merged = Bank(model, Tokens(), slots=1).log_probs(TEXTS[2:3])[0]
+    assert merged == pytest.approx(bank.log_probs(TEXTS[2:3], "policy")[0])
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma"])
@@ -95,14 +96,14 @@ def test_a_head_that_is_tied_to_the_embeddings_is_merged_without_them_and_stays_
     bank = Bank(make_model(family), make_tokenizer(), slots=1)
     (result,) = bank.run([replace(job, keep_adapter=True)])
     assert result.adapter
-    bank.set_policy(result.adapter)
+    bank.load("policy", result.adapter)
     texts = make_texts(4, seed=2)
     merge(model := make_model(family), result.adapter)
     model.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64)
     for merged in (model, again):
         found = Bank(merged, make_tokenizer(), slots=1).log_probs(texts)
-        for ours, theirs in zip(found, bank.log_probs(texts), strict=True):
+        for ours, theirs in zip(found, bank.log_probs(texts, "policy"), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-6)
 
 

@@ -13,10 +13,12 @@ from seal_ray.types import Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
 
 if TYPE_CHECKING:
-    from seal_ray.bank import Adapter, Bank, SampledText, SampleSpec
+    from seal_ray.bank import Adapter, Bank, SampleSpec
 
 _BATCH = 64
 _GATHER_SECONDS = 0.02  # how long the first request waits for company
+_POLICY = "policy"
+"""The bank's key of the adapter."""
 _TRIES = 4
 """For a text that is to satisfy a schema."""
 
@@ -72,14 +74,17 @@ class TransformersEngine:
 
     async def set_policy(self, version: int, adapter: Adapter | None) -> None:
         async with self._idle:
+            if adapter:
+                self._bank.load(_POLICY, adapter)
+            elif self._policy:
+                self._bank.drop(_POLICY)
             self._policy = adapter
-            self._bank.set_policy(adapter)
 
     async def log_probs(self, ids: Sequence[int]) -> list[float]:
         from seal_ray.bank import TokenText
 
         async with self._idle:
-            return list(self._bank.log_probs([TokenText.of((), ids)])[0])
+            return list(self._bank.log_probs([TokenText.of((), ids)], self._under)[0])
 
     async def close(self) -> None:
         if self._sampling:
@@ -88,13 +93,11 @@ class TransformersEngine:
     async def _drain(self) -> None:
         await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
-            of_base = self._waiting[0][0]
-            alike = [each for each in self._waiting if each[0] == of_base]
-            others = [each for each in self._waiting if each[0] != of_base]
-            batch, self._waiting = alike[:_BATCH], [*others, *alike[_BATCH:]]
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             async with self._idle:
+                specs = [replace(spec, base="" if of_base else self._under) for of_base, spec, _ in batch]
                 try:
-                    texts = await asyncio.to_thread(self._sampled, of_base, [spec for _, spec, _ in batch])
+                    texts = await asyncio.to_thread(self._bank.sample, specs)
                 except Exception as error:
                     for *_, future in batch:
                         future.set_exception(error)
@@ -102,15 +105,10 @@ class TransformersEngine:
             for (*_, future), text in zip(batch, texts, strict=True):
                 future.set_result(Completion(text.text, len(text.ids), text.finished))
 
-    def _sampled(self, of_base: bool, specs: Sequence[SampleSpec]) -> list[SampledText]:
-        """By the policy, or with the policy laid aside for a moment."""
-        if not of_base or self._policy is None:
-            return self._bank.sample(specs)
-        self._bank.set_policy(None)
-        try:
-            return self._bank.sample(specs)
-        finally:
-            self._bank.set_policy(self._policy)
+    @property
+    def _under(self) -> str:
+        """The bank's key of the policy's adapter; the base's where it has none."""
+        return _POLICY if self._policy else ""
 
 
 def fitting(text: str, schema: dict[str, Any]) -> str | None:
