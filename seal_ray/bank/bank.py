@@ -9,7 +9,8 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -32,6 +33,12 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
+class Borrower(Protocol):
+    """A training that starts from a resident adapter."""
+
+    base: str
+
+
 class Bank:
     """Many adapters on one frozen base model, each trained and queried as if it were alone.
 
@@ -51,6 +58,8 @@ class Bank:
         self.queue: deque[Prepared] = deque()
         self.waiting: list[Trained] = []
         self.refused: list[JobResult] = []
+        self.borrowers: WeakSet[Borrower] = WeakSet()
+        """Trainings beside the bank's own slots, for as long as somebody holds them."""
         self.training = Slots(self.patched, tokens_per_step or MOST, planned=tokens_per_step is not None)
 
     @property
@@ -76,10 +85,11 @@ class Bank:
         self.patched.residents.drop(key)
 
     def in_use(self) -> frozenset[str]:
-        """Keys of the adapters that jobs in the bank start from."""
+        """Keys of the adapters that jobs in the bank, and trainings beside it, start from."""
         left = (trained.running for trained in self.waiting)
         running = (run.prepared for run in (*self.training.running, *left))
-        return frozenset(prepared.job.base for prepared in (*self.queue, *running))
+        jobs = (prepared.job.base for prepared in (*self.queue, *running))
+        return frozenset((*jobs, *(borrower.base for borrower in self.borrowers)))
 
     def _refuse_in_use(self, key: str) -> None:
         if key in self.in_use():

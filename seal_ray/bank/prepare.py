@@ -15,7 +15,7 @@ from seal_ray.bank.lora import TargetModule, matching
 from seal_ray.bank.objectives import KL, CrossEntropy, SoftTargets
 from seal_ray.bank.optim import batch_order
 from seal_ray.bank.rows import Distributions, Objective, Row
-from seal_ray.types import DataError, OptimSpec, derive_seed
+from seal_ray.types import DataError, LoraSpec, OptimSpec, derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +106,15 @@ def prepare(job: Job, modules: Sequence[TargetModule], vocabulary: int, max_leng
     return Prepared(job, chosen, terms, statements, tuple(warnings))
 
 
+def prepare_untrained(job: Job, modules: Sequence[TargetModule]) -> Prepared:
+    """A job that gets its batches from elsewhere; `DataError` when its adapter cannot be made."""
+    _check_lora(job.lora)
+    return Prepared(job, matching(modules, job.lora.targets), (), (), ())
+
+
 def _terms(job: Job, vocabulary: int, limit: Limit, warnings: list[str]) -> tuple[Term, ...]:
     """The loss of the texts, and of the anchor examples where there are any."""
     objective = job.objective or CrossEntropy()
-    bare = [number for number, text in enumerate(job.texts or ()) if text.targets is None]
-    if bare and isinstance(objective, SoftTargets):
-        raise DataError(f"text {bare[0]} has no distributions; SoftTargets needs one for each token")
     texts = trainable("text", job.texts or (), objective, vocabulary, limit, warnings)
     if not texts:
         raise DataError("no token of the recipe carries loss; give a text of two tokens or more, one of them learnt")
@@ -147,6 +150,9 @@ def trainable(
     size = objective.texts_per_example
     if len(texts) % size:
         raise DataError(f"{len(texts)} texts are no whole number of examples of {size}; give {size} for each")
+    bare = [number for number, text in enumerate(texts) if text.targets is None]
+    if bare and isinstance(objective, SoftTargets):
+        raise DataError(f"{what} {bare[0]} has no distributions; SoftTargets needs one for each token")
     made = [_trainable(f"{what} {number}", text, vocabulary, limit, warnings) for number, text in enumerate(texts)]
     examples = [made[at : at + size] for at in range(0, len(made), size)]
     return tuple(text for example in examples if all(len(each.labels) for each in example) for text in example)
@@ -186,13 +192,17 @@ def _check_ids(what: str, ids: Sequence[int], vocabulary: int) -> None:
 def _check_settings(job: Job) -> None:
     if not job.texts:
         raise DataError("the recipe has no texts")
-    if job.lora.rank < 1:
-        raise DataError(f"rank {job.lora.rank} is no rank; give at least 1")
-    if not job.lora.targets:
-        raise DataError("the adapter targets no module; name at least one")
-    if not math.isfinite(job.lora.alpha):
-        raise DataError(f"alpha {job.lora.alpha} is not finite")
+    _check_lora(job.lora)
     _check_optim(job.optim)
+
+
+def _check_lora(lora: LoraSpec) -> None:
+    if lora.rank < 1:
+        raise DataError(f"rank {lora.rank} is no rank; give at least 1")
+    if not lora.targets:
+        raise DataError("the adapter targets no module; name at least one")
+    if not math.isfinite(lora.alpha):
+        raise DataError(f"alpha {lora.alpha} is not finite")
 
 
 def _check_optim(optim: OptimSpec) -> None:

@@ -20,7 +20,7 @@ State = tuple[int, list[np.ndarray]]
 
 
 class Replica:
-    """A job's adapter and optimizer on one bank, beside the bank's own slots and over its policy.
+    """A job's adapter and optimizer on one bank, beside the bank's own slots.
 
     Replicas of one job that take the same gradients stay equal to the last bit. The sum of all parts is the gradient of
     the whole batch: each labelled token weighs the same wherever it is.
@@ -28,6 +28,9 @@ class Replica:
 
     def __init__(self, bank: Bank, job: Job) -> None:
         self._prepared = prepare(job, bank.patched.modules, bank.vocabulary, bank.max_length, bank.positions)
+        self.base = job.base
+        bank.patched.residents.check(job.base)
+        bank.borrowers.add(self)
         self._slots = Slots(bank.patched, bank.training.tokens_per_step)
         self._slots.admit([self._prepared])
 
