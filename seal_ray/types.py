@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Interval, MinLen
-
 
 @dataclass(frozen=True)
 class Message:
@@ -101,16 +99,30 @@ _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a config may give for a number, or how long a text or a tuple has to be. Nothing else looks at it."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    min_length: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(source), **{name: bound for name, bound in vars(self).items() if bound is not None}}
+
+
+@dataclass(frozen=True)
 class LoraSpec:
     """The shape of a trial's adapter, in PEFT's words. A config is held to the bounds."""
 
     __pydantic_config__: ClassVar = _STRICT
 
-    rank: Annotated[int, Interval(ge=1, le=8192)] = 32
+    rank: Annotated[int, Bounds(ge=1, le=8192)] = 32
     """Inner width of the two matrices."""
-    alpha: Annotated[float, Interval(gt=0, le=1e6)] = 64.0
+    alpha: Annotated[float, Bounds(gt=0, le=1e6)] = 64.0
     """What the adapter adds is multiplied by alpha / rank."""
-    targets: Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)] = ("q_proj", "v_proj")
+    targets: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1)] = ("q_proj", "v_proj")
     """Names of linear modules, matched at the end of a module's path as PEFT does; `all-linear`: all but the head."""
 
     @property
@@ -124,23 +136,23 @@ class OptimSpec:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3
+    lr: Annotated[float, Bounds(gt=0, le=10)] = 1e-3
     """Largest learning rate."""
-    epochs: Annotated[int, Interval(ge=1, le=10_000)] = 10
+    epochs: Annotated[int, Bounds(ge=1, le=10_000)] = 10
     """Passes over the texts."""
-    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
+    batch_size: Annotated[int, Bounds(ge=1, le=1_000_000)] = 1
     """Texts in one step."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decays to zero over the trial's own number of steps, after `warmup_steps`."""
-    warmup_steps: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    warmup_steps: Annotated[int, Bounds(ge=0, le=1_000_000)] = 0
     """Steps over which the learning rate rises from zero."""
-    betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Bounds(ge=0, lt=1)], Annotated[float, Bounds(ge=0, lt=1)]] = (0.9, 0.999)
     """Decay of AdamW's two moments."""
-    eps: Annotated[float, Interval(gt=0, le=1)] = 1e-8
+    eps: Annotated[float, Bounds(gt=0, le=1)] = 1e-8
     """Added to the root of the second moment."""
-    weight_decay: Annotated[float, Interval(ge=0, le=100)] = 0.0
+    weight_decay: Annotated[float, Bounds(ge=0, le=100)] = 0.0
     """AdamW's, decoupled from the gradient."""
-    clip_norm: Annotated[float, Ge(0)] = 1.0
+    clip_norm: Annotated[float, Bounds(ge=0)] = 1.0
     """Largest norm of a step's gradient; 0 does not clip."""
 
 

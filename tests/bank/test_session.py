@@ -53,10 +53,10 @@ def test_a_loop_of_ones_own_equals_the_banks_job_beside_other_jobs_and_over_anot
     assert_equal(driven(bank, job, between=lambda: beside.extend(bank.step())), expected)
     assert beside, "jobs were finished meanwhile"
     beside += bank.run([])
-    for one, other in zip(
-        *(sorted(results, key=lambda result: result.key) for results in (beside, alone)), strict=True
-    ):
-        assert_same(one, other)
+    found = {result.key: result for result in beside}
+    assert len(found) == len(beside) == len(alone)
+    for result in alone:
+        assert_same(found[result.key], result)
 
 
 def test_gradients_add_up_until_a_step_is_taken():
