@@ -1,4 +1,4 @@
-"""What every entry point in `jobs/` does: drive a run from inside the cluster, not from the submitter's shell."""
+"""What the entry points in `jobs/` do: drive a run from inside the cluster, not from the submitter's shell."""
 
 from __future__ import annotations
 
@@ -21,18 +21,15 @@ from seal_ray.types import UserError
 from seal_ray.workers.ray_connection import connect, join
 
 
-def submit(config_path: str, overrides: Sequence[str]) -> None:
+def submit(config: str, overrides: Sequence[str], overlays: Sequence[str] = ()) -> None:
     """Run a config as a job and print its table. A job that is submitted again continues its run."""
-    if {"-h", "--help"} & set(overrides):
-        print(f"Runs {config_path} on the cluster it is submitted to: python FILE [--section.key value ...]")
-        return
     _log()
     try:
         with stoppable():
-            config = lasting(load(config_path, overrides))
-            connect(config, forward_logs=True)
-            logging.info("the run lives in %s", config.dir)
-            summary = ray.get(drive(config))
+            resolved = lasting(load(config, overrides, overlays))
+            connect(resolved, forward_logs=True)
+            logging.info("the run lives in %s", resolved.dir)
+            summary = ray.get(drive(resolved))
         print_table(summary)
         refuse_void(summary)
     except Stopped as stopped:

@@ -176,10 +176,9 @@ def test_the_job_brings_the_cluster_that_the_other_manifest_starts() -> None:
 
 
 def test_the_job_runs_a_shipped_entry_point_with_flags_its_config_knows() -> None:
-    python, script, *overrides = read(RAY_JOB)["spec"]["entrypoint"].split()
-    assert python == "python"
-    assert (ROOT / script).is_file()
-    assert load(ROOT / Path(script).with_suffix(".toml"), overrides).dir.startswith("s3://")
+    python, script, config, *overrides = read(RAY_JOB)["spec"]["entrypoint"].split()
+    assert (python, script) == ("python", "jobs/submit.py")
+    assert load(ROOT / config, overrides).dir.startswith("s3://")
 
 
 def autoscaler_view(path: Path) -> dict[str, Any]:
@@ -309,8 +308,8 @@ def test_a_variable_with_a_secret_name_would_take_its_value_from_a_secret(path: 
 def test_the_readme_names_only_files_that_exist_and_submits_jobs_one_way() -> None:
     text = (CLUSTER / "README.md").read_text()
     named = set(re.findall(r"\b(?:cluster|jobs)/[\w/.-]*\w", text))
-    assert {"cluster/aws.yaml", "cluster/gcp.yaml", "cluster/hosts.yaml", "jobs/microworld.py"} <= named
+    assert {f"cluster/{name}.yaml" for name in ("aws", "gcp", "hosts")} | {"jobs/submit.py"} <= named
     assert all((ROOT / name).exists() for name in named)
     submissions = re.findall(r"^ *(.*ray job submit .*)$", text, re.MULTILINE)
     assert submissions
-    assert all("--working-dir . -- python jobs/" in line for line in submissions)
+    assert all("--working-dir . -- python jobs/submit.py " in line for line in submissions)

@@ -89,7 +89,7 @@ class Head:
     def submitted(self, name: str, run_dir: Path, *more: str) -> Iterator[Submitted]:
         """A run of the micro-world as a job, while `ray job submit` waits for its end."""
         small = [*SMALL, *TINY, "--workers.trainers", "1", *more]
-        entry = ["python", "jobs/microworld.py", *small, "--run.dir", str(run_dir)]
+        entry = ["python", "jobs/submit.py", "jobs/microworld.toml", *small, "--run.dir", str(run_dir)]
         command = [*shlex.split(SUBMIT), "--address", self.dashboard, "--submission-id", name]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen([*command, "--", *entry], cwd=ROOT, env=self.env, stdout=log, stderr=log)
