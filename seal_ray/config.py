@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from seal_ray import plugins
 from seal_ray.layers import EXTENDS, file_layers, merged, said_by
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at, path_settings
@@ -261,6 +262,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
     layers = file_layers(path)
     for overlay in overlays:
         layers += file_layers(overlay)
+    plugins.beside(layer.folder for layer in reversed(layers))
     given = list(_pairs(overrides))
     if any(keys == [EXTENDS] for keys, _ in given):
         raise UserError(f"--{EXTENDS}: a file extends another; on the command line, lay one on it with --overlay FILE")

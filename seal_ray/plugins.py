@@ -1,13 +1,31 @@
-"""Things chosen by name in a config: the project's own by a short name, a user's as `package.module:Thing`."""
+"""Things chosen by name in a config: the project's own by a short name, a user's as `package.module:Thing`.
+
+A user's modules are found where Python finds them, and after that beside the config that names them.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from seal_ray.types import UserError
+
+_BESIDE: list[str] = []
+"""Folders of the configs that were read, whose modules may be named."""
+
+
+def beside(folders: Iterable[str | Path]) -> None:
+    """Look for a user's modules in these folders too. Nothing of theirs is imported before it is named."""
+    _BESIDE.extend(folder for each in folders if (folder := str(Path(each).absolute())) not in _BESIDE)
+
+
+def folders() -> tuple[str, ...]:
+    """Where a user's modules are looked for besides, for a process that goes on with the same config."""
+    return tuple(_BESIDE)
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -24,9 +42,17 @@ def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
 
 def _import(kind: str, path: str) -> Any:
     module, _, thing = path.partition(":")
+    if not module.startswith("seal_ray."):
+        # Last, so that no file beside a config hides a package; and from now on, for what the module imports later.
+        sys.path.extend(folder for folder in _BESIDE if folder not in sys.path)
     try:
         return getattr(importlib.import_module(module), thing)
     except ImportError as error:
-        raise UserError(f"{kind} {path!r} cannot be imported: {error}") from None
+        where = f"; looked for where Python does and in {_places()}" if error.name == module.partition(".")[0] else ""
+        raise UserError(f"{kind} {path!r} cannot be imported: {error}{where}") from None
     except AttributeError:
         raise UserError(f"{kind} {path!r}: module {module} has no {thing!r}") from None
+
+
+def _places() -> str:
+    return ", ".join(_BESIDE) or "PYTHONPATH, which should name its folder"

@@ -25,6 +25,7 @@ app = App(
     help_format="plaintext",  # markdown would double the time to answer
     suppress_keyboard_interrupt=False,  # what stops a command is said in `main`
 )
+app.register_install_completion_command(add_to_startup=False)
 
 
 @app.command
@@ -44,7 +45,7 @@ def run(
     config
         A TOML file, such as jobs/microworld.toml.
     dry_run
-        Print what the config resolves to, and stop.
+        Print what the config resolves to, look at all that it names, and start nothing.
     force
         If the directory holds a run with another config, move that aside (it is never deleted).
     quiet
@@ -55,10 +56,12 @@ def run(
     tree = configs.load(config, overrides, overlay)
     if dry_run:
         from seal_ray.domains.registry import spelled_out
-        from seal_ray.loop.preflight import check
+        from seal_ray.loop.preflight import check, look
 
         check(tree)
-        print(spelled_out(tree).model_dump_json(indent=2))
+        lives = tree.run.model_copy(update={"dir": tree.dir})
+        print(spelled_out(tree.model_copy(update={"run": lives})).model_dump_json(indent=2), flush=True)
+        look(tree)
         return
     _run(tree, quiet, as_json, force)
 

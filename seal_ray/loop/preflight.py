@@ -6,7 +6,6 @@ after may wait for machines; it does not wait to say that a file is not there.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.workers.sampler import EngineSpec
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Ready:
@@ -46,14 +43,11 @@ class Ready:
 
 def prepare(config: Config) -> Ready:
     """Look at everything. A run that was begun before keeps to the commits it found then."""
-    for setting in path_settings(config.domain.name, config.grading.name, READS):
-        must_exist(setting, str(at(config.model_dump(), setting.split(".")) or ""))
+    _sources(config)
     rule, _ = check(config)
     config = pinned(config, directory.begun(config.dir))
     domain = load_domain(config)
-    held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
-    check_continual(config, held_out)
-    first = draw(config, domain, 1) if config.run.rounds else ()
+    held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
     return Ready(config, domain, rule, identify(config, domain), held_out, first)
@@ -66,10 +60,38 @@ def check(config: Config) -> tuple[Rule, Domain]:
     check_targets(config)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":
-        _key(config.sampling.key_env, "sampling.key_env")
         if config.run.rounds:
-            logger.warning('sampling.engine "endpoint": the rounds finetune the base; the server writes on as it is')
+            raise UserError(
+                'sampling.engine "endpoint": a round finetunes the model that writes, and a server\'s stays as it is; '
+                "set run.rounds = 0 to measure what it writes, or another engine"
+            )
+        _key(config.sampling.key_env, "sampling.key_env")
     return rule, load_domain(config)
+
+
+def look(config: Config) -> None:
+    """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong."""
+    sources = _sources(config)
+    _, domain = check(config)
+    if not any(source.startswith(hub.DATASET) for source in sources):
+        _tasks(config, domain)
+    directory.refuse_another(config)
+
+
+def _sources(config: Config) -> list[str]:
+    """What the settings that name sources say, all of which is there."""
+    tree, found = config.model_dump(), []
+    for setting in path_settings(config.domain.name, config.grading.name, READS):
+        found.append(str(at(tree, setting.split(".")) or ""))
+        must_exist(setting, found[-1])
+    return found
+
+
+def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Task]]:
+    """The held-out tasks, and those of the first round when there is one."""
+    held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
+    check_continual(config, held_out)
+    return held_out, draw(config, domain, 1) if config.run.rounds else ()
 
 
 def find_rule(config: Config) -> Rule:

@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from seal_ray import plugins
 from seal_ray.config import Config, load
 from seal_ray.plain import visible
 from seal_ray.record.summary import Interval, print_table, refuse_void
@@ -29,7 +30,7 @@ def submit(config: str, overrides: Sequence[str], overlays: Sequence[str] = ()) 
             resolved = lasting(load(config, overrides, overlays))
             connect(resolved, forward_logs=True)
             logging.info("the run lives in %s", resolved.dir)
-            summary = ray.get(drive(resolved))
+            summary = ray.get(drive(resolved, driver, modules()))
         print_table(summary)
         refuse_void(summary)
     except Stopped as stopped:
@@ -55,26 +56,34 @@ def bench(arguments: Sequence[str]) -> int:
     return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], check=False).returncode
 
 
-def driver(config: Config) -> dict[str, Interval]:
-    """A whole run, as its own process on the cluster."""
+def driver(config: Config, beside: Sequence[str] = ()) -> dict[str, Interval]:
+    """A whole run, as its own process on the cluster, which finds the same modules beside the config."""
     from seal_ray.loop.run import run
     from seal_ray.observe.progress import LogProgress
 
     _log()
+    plugins.beside(beside)
     try:
         return run(config, LogProgress())
     except Stopped as stopped:  # Ray would take it for a task that was cancelled, and not begin it again
         stopped.leave()
 
 
-def drive(config: Config, body: Callable[[Config], Any] = driver) -> ray.ObjectRef:
+def modules() -> list[str]:
+    """Where one's own modules are looked for; in the job's working directory, wherever a node keeps its copy of it."""
+    here = Path.cwd()
+    found = [Path(folder) for folder in plugins.folders()]
+    return [str(folder.relative_to(here) if folder.is_relative_to(here) else folder) for folder in found]
+
+
+def drive(config: Config, body: Callable[..., Any] = driver, *more: Any) -> ray.ObjectRef:
     """Start the driver as a Ray task that is begun again, and continues, whenever its process is lost.
 
     It takes no CPU and stays on this node, the head for a submitted job, which is not taken away like workers are.
     A run in object storage may go on elsewhere.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft="://" in config.dir)
-    return ray.remote(body).options(num_cpus=0, max_retries=-1, scheduling_strategy=here).remote(config)
+    return ray.remote(body).options(num_cpus=0, max_retries=-1, scheduling_strategy=here).remote(config, *more)
 
 
 def lasting(config: Config) -> Config:

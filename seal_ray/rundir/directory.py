@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from seal_ray.config import Config, parse
+from seal_ray.config import Config, difference, parse
 from seal_ray.domains.registry import spelled_out
 from seal_ray.record.manifest import FOLDER
 from seal_ray.record.schema import SCHEMA, brought_up, checked
@@ -21,6 +21,7 @@ from seal_ray.rundir.identity import Identity, differences, settings_of
 from seal_ray.types import UserError
 
 CONFIG = "config.json"
+_ADVICE = "choose another --run.dir, give the config it was started with, or move it aside with --force"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,15 @@ def claimed(store: Store, config: Config, identity: Identity, force: bool = Fals
         lock.close()
 
 
+def refuse_another(config: Config) -> None:
+    """Refuse a directory that holds a run with other settings. What lies behind them is not looked at."""
+    store = Store(config.dir)
+    if has_rows(store) and (found := begun(config.dir)):
+        lines = difference(dict(found.identity.settings), settings_of(config))
+        if lines:
+            raise UserError(f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}")
+
+
 def has_rows(store: Store) -> bool:
     return any(name.endswith(".parquet") for name in store.walk(FOLDER))
 
@@ -114,16 +124,15 @@ def _wrong(store: Store, identity: Identity) -> str:
     """Why this directory cannot be that run's; empty when it is, or nobody's."""
     if not has_rows(store):
         return ""
-    advice = "choose another --run.dir, give the config it was started with, or move it aside with --force"
     try:
         found = recorded(store)
     except UserError as error:
-        return f"{error}; {advice}"
+        return f"{error}; {_ADVICE}"
     if found is None:
-        return f"{store.url}: holds a journal and no {CONFIG}, so whose it is is not known; {advice}"
+        return f"{store.url}: holds a journal and no {CONFIG}, so whose it is is not known; {_ADVICE}"
     mine = identity if found.whole else Identity(identity.settings, {}, {})
     lines = differences(found.identity, mine)
-    return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {advice}" if lines else ""
+    return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
 
 
 def _settle(store: Store, config: Config, identity: Identity) -> Claim:

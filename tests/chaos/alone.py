@@ -297,7 +297,7 @@ def _port() -> int:
 def endpoint_settings(url: str) -> list[str]:
     return [
         *("--sampling.engine", "endpoint", "--sampling.endpoint", url, "--sampling.endpoint_model", "m"),
-        *("--sampling.key_env", "", "--selection.rule", "usable"),
+        *("--sampling.key_env", "", "--run.rounds", "0", "--evaluation.samples", "3"),
     ]
 
 

@@ -42,6 +42,29 @@ def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -
     assert not (tmp_path / "r").exists()
 
 
+def test_a_dry_run_spells_out_the_directory_and_the_options_and_says_which_source_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ["--model.path", "microworld", "--trial.lora.targets", '["q_proj"]', "--domain.options.train", "none.jsonl"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(CONFIG.parent / "knowledge_small.toml"), *more, "--dry-run"])
+    shown = capsys.readouterr()
+    tree = json.loads(shown.out)
+    assert tree["run"]["dir"] == "runs/knowledge-small-1"
+    assert tree["domain"]["options"]["style"] == "implications"
+    assert f"domain.options.train: {tmp_path}/none.jsonl: no such file or folder" in shown.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shell_learns_the_commands_by_one_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit, match="0"):
+        main(["--install-completion", "--shell", "bash"])
+    (script,) = (path for path in tmp_path.rglob("*seal-ray*") if path.is_file())
+    assert "doctor" in script.read_text()
+
+
 MISTAKES = {
     "a missing config": (["run", "nowhere.toml"], "nowhere.toml: no such config file"),
     "an unknown key": (["run", str(CONFIG), "--run.sede", "1"], "did you mean 'run.seed'?"),

@@ -14,7 +14,7 @@ import pytest
 from seal_ray import config as configs
 from seal_ray.config import Config
 from seal_ray.domains.registry import load_domain
-from seal_ray.loop.preflight import find_rule, pinned, prepare
+from seal_ray.loop.preflight import find_rule, look, pinned, prepare
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
@@ -56,6 +56,8 @@ def first_of_each(candidates: Sequence[Candidate], seed: int) -> list[Candidate]
 
 NOTHING = 3
 
+SERVER = ["--sampling.engine", "endpoint", "--sampling.endpoint", "http://127.0.0.1:9"]
+
 TROUBLES: dict[str, tuple[list[str], str]] = {
     "a source that is nowhere": (["--domain.options.train", "dcos"], "domain.options.train: .*dcos: no such file"),
     "a template that is nowhere": (["--domain.options.template", "p.txt"], "domain.options.template: .*p.txt: no such"),
@@ -64,10 +66,8 @@ TROUBLES: dict[str, tuple[list[str], str]] = {
     "an unknown rule": (["--selection.rule", "bset"], "did you mean 'best'"),
     "a rule that is none": (["--selection.rule", "tests.loop.test_preflight:NOTHING"], "neither a Rule nor a function"),
     "a domain that cannot be imported": (["--domain.name", "toy:Toy"], "cannot be imported: No module named 'toy'"),
-    "a key that is not set": (
-        ["--sampling.engine", "endpoint", "--sampling.endpoint", "http://127.0.0.1:9", "--sampling.key_env", "NO_KEY"],
-        r"sampling.key_env: NO_KEY is not set",
-    ),
+    "a key that is not set": ([*SERVER, "--run.rounds", "0", "--sampling.key_env", "NO_KEY"], "NO_KEY is not set"),
+    "rounds of a model that is a server's": (SERVER, r"a server's stays as it is; set run.rounds = 0"),
     "a sequence longer than what is held out": (["--continual.sequences", "1"], "continual.passages is 8"),
 }
 
@@ -78,6 +78,21 @@ def test_what_is_missing_is_said_before_anything_is_started_or_written(tmp_path:
     with pytest.raises(UserError, match=said):
         run(written(tmp_path, *more), Silent())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_dry_run_finds_it_too(tmp_path: Path, trouble: str) -> None:
+    more, said = TROUBLES[trouble]
+    with pytest.raises(UserError, match=said):
+        look(written(tmp_path, *more))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_finds_a_directory_that_is_another_runs(tmp_path: Path) -> None:
+    begin(written(tmp_path))
+    look(written(tmp_path))
+    with pytest.raises(UserError, match=r"holds a run with another config \(trial.seeds: 3 -> 2\)"):
+        look(written(tmp_path, "--trial.seeds", "2"))
 
 
 def test_passages_without_questions_need_the_key_of_whoever_is_to_write_them(tmp_path: Path) -> None:
