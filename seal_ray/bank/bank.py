@@ -48,7 +48,13 @@ class Bank:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, slots: int, tokens_per_step: int | None = None, max_length: int = 2048
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        slots: int,
+        max_tokens_per_microbatch: int | None = None,
+        max_length: int = 2048,
     ) -> None:
         self.patched = PatchedModel(model)
         self.positions = usable_positions(self.patched)
@@ -60,7 +66,9 @@ class Bank:
         self.refused: list[JobResult] = []
         self.borrowers: WeakSet[Borrower] = WeakSet()
         """Trainings beside the bank's own slots, for as long as somebody holds them."""
-        self.training = Slots(self.patched, tokens_per_step or MOST, planned=tokens_per_step is not None)
+        self.training = Slots(
+            self.patched, max_tokens_per_microbatch or MOST, planned=max_tokens_per_microbatch is not None
+        )
 
     @property
     def busy(self) -> bool:
@@ -202,10 +210,10 @@ class Bank:
         ]
 
     def _generate(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
-        return generate(self.patched, adapters, requests, self.stop_criteria, self.training.tokens_per_step)
+        return generate(self.patched, adapters, requests, self.stop_criteria, self.training.max_tokens_per_microbatch)
 
     def _score(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
-        return score(self.patched, adapters, texts, self.training.tokens_per_step)
+        return score(self.patched, adapters, texts, self.training.max_tokens_per_microbatch)
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""

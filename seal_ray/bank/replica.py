@@ -31,7 +31,7 @@ class Replica:
         self.base = job.base
         bank.patched.residents.check(job.base)
         bank.borrowers.add(self)
-        self._slots = Slots(bank.patched, bank.training.tokens_per_step)
+        self._slots = Slots(bank.patched, bank.training.max_tokens_per_microbatch)
         self._slots.admit([self._prepared])
 
     @property

@@ -53,7 +53,7 @@ class Labelled:
     targets_L: Tensor
     """The token that follows each of them."""
     weights_L: Tensor
-    """What each of them counts; in float16 enlarged, as its gradient is to be."""
+    """What each of them counts; in float16 scaled up, as its gradient is to be."""
 
 
 class Objective(Protocol):

@@ -39,7 +39,7 @@ class BankSession:
         self._bank = bank
         bank.patched.residents.check(base)
         self._prepared = prepare_untrained(Job("session", (), lora, seed=seed, base=base), bank.patched.modules)
-        self._slots = Slots(bank.patched, bank.training.tokens_per_step, planned=bank.training.planned)
+        self._slots = Slots(bank.patched, bank.training.max_tokens_per_microbatch, planned=bank.training.planned)
         self._slots.admit([self._prepared])
         self._grad_P = self._slots.buffers_SP[1][0].clone()
         bank.borrowers.add(self)

@@ -13,7 +13,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from seal_ray.bank import enlarged
+from seal_ray.bank import loss_scaling
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel, Views
@@ -38,8 +38,8 @@ class Running:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    enlarged: float = enlarged.START
-    """How much its gradient is enlarged in float16."""
+    loss_scale: float = loss_scaling.START
+    """What its loss is multiplied by in float16, and its gradient divided by afterwards."""
 
     @property
     def steps(self) -> int:
@@ -78,9 +78,9 @@ class Slots:
     """Busy slots are always the first ones, so that a pass reads a contiguous range of every buffer."""
 
     patched: PatchedModel
-    tokens_per_step: int
+    max_tokens_per_microbatch: int
     planned: bool = True
-    """False to have the first pass measured, and `tokens_per_step` planned from it."""
+    """False to have the first pass measured, and `max_tokens_per_microbatch` planned from it."""
     running: list[Running] = field(default_factory=list)
     buffer_layout: BufferLayout = field(default_factory=lambda: BufferLayout(0, ()))
 
@@ -171,30 +171,32 @@ class Slots:
     def accumulate(self, rows: list[list[Row]]) -> Tensor:
         """Fill the gradients; the losses.
 
-        In float16 they are enlarged meanwhile; where one did not fit, the step is worked out again with less.
+        In float16 losses are scaled up meanwhile; where a gradient did not fit, the step is done again with less.
         """
-        if not enlarged.needed(self.patched.dtype):
+        if not loss_scaling.needed(self.patched.dtype):
             return self._fill(rows, None)
         grads_SP = self.buffers_SP[1][: len(rows)]
         while True:
             factors = [
-                run.enlarged / max(row.weight for row in batch) for run, batch in zip(self.running, rows, strict=True)
+                run.loss_scale / max(row.weight for row in batch) for run, batch in zip(self.running, rows, strict=True)
             ]
             factors_S = torch.tensor(factors, dtype=self.dtype).to(self.patched.device)
             losses_S = self._fill(rows, factors_S)
             # Where the loss is no number either, less would not help.
             fit = (grads_SP.isfinite().all(1) | ~losses_S.isfinite()).tolist()
             late = [
-                run for run, fits in zip(self.running, fit, strict=True) if not fits and run.enlarged > enlarged.LEAST
+                run
+                for run, fits in zip(self.running, fit, strict=True)
+                if not fits and run.loss_scale > loss_scaling.LEAST
             ]
             if not late:
                 grads_SP.div_(factors_S[:, None])
                 return losses_S
             for run in late:
-                run.enlarged *= enlarged.LESS
+                run.loss_scale *= loss_scaling.LESS
 
     def _fill(self, rows: list[list[Row]], factors_S: Tensor | None) -> Tensor:
-        """The same, enlarged by these; a pass that runs out of memory is halved, and so is every pass after it.
+        """The same, scaled by these factors; a pass that runs out of memory is halved, and so is every pass after it.
 
         A single text that is too long for a pass gets one all the same, whose layers are worked out twice to keep less.
         """
@@ -204,7 +206,7 @@ class Slots:
         while True:
             self.buffers_SP[1].zero_()
             losses_S = torch.zeros(len(rows), dtype=self.dtype, device=self.patched.device)
-            budget = self.tokens_per_step if self.planned else min(FIRST, self.tokens_per_step)
+            budget = self.max_tokens_per_microbatch if self.planned else min(FIRST, self.max_tokens_per_microbatch)
             batch: list[Row] = []
             try:
                 for batch in chain.from_iterable(cut(kind, budget) for kind in kinds):
@@ -214,10 +216,12 @@ class Slots:
                 if not is_out_of_memory(error):
                     raise
                 tokens = sum(len(row.ids) for row in batch)
-                if tokens > self.tokens_per_step:
+                if tokens > self.max_tokens_per_microbatch:
                     raise OutOfMemory(batch[0].slot, tokens) from error
-                self.tokens_per_step = max(1, tokens // 2)
-                log.warning("out of memory on %d tokens; from now on %d at a time", tokens, self.tokens_per_step)
+                self.max_tokens_per_microbatch = max(1, tokens // 2)
+                log.warning(
+                    "out of memory on %d tokens; from now on %d at a time", tokens, self.max_tokens_per_microbatch
+                )
             if self.patched.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -231,7 +235,7 @@ class Slots:
     ) -> None:
         """One pass over rows that all need a reference, or none of which does."""
         layout = pack(rows, self.patched.device, self.dtype)
-        too_long = layout.tokens.tokens > self.tokens_per_step
+        too_long = layout.tokens.tokens > self.max_tokens_per_microbatch
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]
         needed = rows[0].objective is not None and rows[0].objective.needs_reference
@@ -255,8 +259,10 @@ class Slots:
 
     def _plan_tokens(self, kept: int, tokens: int) -> None:
         fitting = tokens_that_fit(kept, tokens, self.patched.device)
-        self.tokens_per_step, self.planned = min(self.tokens_per_step, fitting), True
-        log.info("a trained token keeps %d KiB: %d tokens at a time", kept // tokens >> 10, self.tokens_per_step)
+        self.max_tokens_per_microbatch, self.planned = min(self.max_tokens_per_microbatch, fitting), True
+        log.info(
+            "a trained token keeps %d KiB: %d tokens at a time", kept // tokens >> 10, self.max_tokens_per_microbatch
+        )
 
     def _faults(self) -> dict[int, Failure]:
         """Slots whose loss is no number. Looked at now and then, and always before a slot is left."""

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from seal_ray.bank import enlarged
+from seal_ray.bank import loss_scaling
 from seal_ray.bank.optim import batch_order, lr_factor
 from seal_ray.types import DataError, OptimSpec, UserError
 
@@ -43,7 +43,7 @@ def finetune_all_weights(
     adamw = torch.optim.AdamW(model.parameters(), weight_decay=optim.weight_decay, **settings)
     batches = batch_order(len(kept), optim, seed)
     losses: list[float] = []
-    factor = enlarged.START
+    factor = loss_scaling.START
     for step, batch in enumerate(batches):
         for group in adamw.param_groups:
             group["lr"] = optim.lr * lr_factor(optim, step, len(batches))
@@ -60,20 +60,20 @@ def finetune_all_weights(
 def _fill(
     model: Any, texts: Sequence[TokenText], max_length: int, dtype: torch.dtype, factor: float
 ) -> tuple[float, float]:
-    """Fill the gradients, which in float16 are enlarged meanwhile; the loss, and by how much they could be enlarged."""
+    """Fill the gradients, scaled up meanwhile in float16; the loss, and the scale at which they fitted."""
     tokens = sum(sum(text.learn[1:max_length]) for text in texts)
     while True:
         with _recomputed(model):
             with torch.autocast(model.device.type, dtype, enabled=dtype.itemsize < 4):
                 loss = _loss(model, texts, max_length)
-            (loss * (factor * tokens if enlarged.needed(dtype) else 1.0)).backward()
-        if not enlarged.needed(dtype):
+            (loss * (factor * tokens if loss_scaling.needed(dtype) else 1.0)).backward()
+        if not loss_scaling.needed(dtype):
             return float(loss.detach()), factor
         grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        if all(bool(grad.isfinite().all()) for grad in grads) or not loss.isfinite() or factor <= enlarged.LEAST:
+        if all(bool(grad.isfinite().all()) for grad in grads) or not loss.isfinite() or factor <= loss_scaling.LEAST:
             torch._foreach_div_(grads, factor * tokens)
             return float(loss.detach()), factor
-        factor *= enlarged.LESS
+        factor *= loss_scaling.LESS
         model.zero_grad(set_to_none=True)
 
 

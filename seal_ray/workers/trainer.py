@@ -40,8 +40,8 @@ class UpdateResult:
 class Trainer(Beating):
     """Trials arrive one call each; the bank takes them into its slots as they come and finishes them as they end."""
 
-    def __init__(self, model: ModelSpec, slots: int, tokens_per_step: int) -> None:
-        self._spec, self._slots, self._tokens_per_step = model, slots, tokens_per_step
+    def __init__(self, model: ModelSpec, slots: int, max_tokens_per_microbatch: int) -> None:
+        self._spec, self._slots, self._max_tokens = model, slots, max_tokens_per_microbatch
         self._name = f"trainer-{os.getpid()}"
         self._version = 0
         self._waiting: dict[str, asyncio.Future[JobResult]] = {}
@@ -67,7 +67,7 @@ class Trainer(Beating):
             model,
             self._tokenizer,
             slots=self._slots,
-            tokens_per_step=self._tokens_per_step or None,
+            max_tokens_per_microbatch=self._max_tokens or None,
             max_length=self._spec.max_length,
         )
 

@@ -56,7 +56,7 @@ def test_neighbours_and_split_passes_change_nothing():
         replace(JOB, key="other", seed=8, anchor_examples=make_texts(2, seed=3)),
         replace(JOB, key="free", anchor_examples=()),
     )
-    for result in (run(JOB)["taught"], run(JOB, tokens_per_step=9)["taught"]):
+    for result in (run(JOB)["taught"], run(JOB, max_tokens_per_microbatch=9)["taught"]):
         np.testing.assert_allclose(result.losses, together["taught"].losses, rtol=0, atol=1e-11)
         for name, tensor in result.adapter.tensors.items():
             np.testing.assert_allclose(tensor, together["taught"].adapter.tensors[name], rtol=0, atol=1e-11)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from seal_ray.bank import Bank, Job, TokenText, enlarged
+from seal_ray.bank import Bank, Job, TokenText, loss_scaling
 from seal_ray.bank.prepare import prepare
 from seal_ray.types import LoraSpec, OptimSpec
 from seal_ray.workers.full_finetune import _fill
@@ -28,17 +28,17 @@ def wide_texts(count, length):
     return tuple(TokenText.of((), [draw.randrange(WORDS) for _ in range(length)]) for _ in range(count))
 
 
-def gradients(dtype, job, start=enlarged.START):
-    """Of a first step from a B that is not zero, as after some steps; the loss, and by how much it was enlarged."""
-    bank = Bank(wide_model(dtype), make_tokenizer(), slots=1, tokens_per_step=1024)
+def gradients(dtype, job, start=loss_scaling.START):
+    """Of a first step from a B that is not zero, as after some steps; the loss, and its scale."""
+    bank = Bank(wide_model(dtype), make_tokenizer(), slots=1, max_tokens_per_microbatch=1024)
     slots = bank.training
     slots.admit([prepare(job, bank.patched.modules, bank.vocabulary, 256, 256)])
-    slots.running[0].enlarged = start
+    slots.running[0].loss_scale = start
     for _, b_SOR in slots.buffer_layout.views(slots.buffers_SP[0]).values():
         b_SOR.copy_(torch.randn(b_SOR.shape, generator=torch.Generator().manual_seed(5)) * 0.02)
     loss_S = slots.accumulate([slots.running[0].rows(0)])
     parts = [part for pair in slots.buffer_layout.views(slots.buffers_SP[1]).values() for part in pair]
-    return parts, loss_S.item(), slots.running[0].enlarged
+    return parts, loss_S.item(), slots.running[0].loss_scale
 
 
 def apart(found, expected):
@@ -47,17 +47,17 @@ def apart(found, expected):
     return sorted(errors)[len(errors) // 2]
 
 
-@pytest.mark.parametrize("start", [enlarged.START, 2.0**20])
-def test_the_gradient_of_a_large_batch_is_that_of_float32_wherever_enlarging_starts(start):
+@pytest.mark.parametrize("start", [loss_scaling.START, 2.0**20])
+def test_the_gradient_of_a_large_batch_is_that_of_float32_wherever_the_scale_starts(start):
     job = Job("it", wide_texts(16, 128), LoraSpec(8, 16.0, ("q_proj", "v_proj", "down_proj")), OptimSpec(1e-3, 1, 16))
     expected, loss, _ = gradients(torch.float32, job)
     found, loss_16, left = gradients(torch.float16, job, start)
     assert loss_16 == pytest.approx(loss, abs=1e-2)
     assert apart(found, expected) < 0.004
-    assert (left < start) == (start > enlarged.START)
+    assert (left < start) == (start > loss_scaling.START)
 
 
-def test_a_step_worked_out_again_with_less_is_a_step_of_its_own_trial_alone(monkeypatch):
+def test_a_step_done_again_at_a_smaller_scale_is_a_step_of_its_own_trial_alone(monkeypatch):
     jobs = [make_job("it"), make_job("other", texts=make_texts(3, seed=9), optim=OptimSpec(1e-2, 3, 3))]
     alone = {job.key: next(iter(half_bank().run([job]))) for job in jobs}
     bank = half_bank()
@@ -65,7 +65,7 @@ def test_a_step_worked_out_again_with_less_is_a_step_of_its_own_trial_alone(monk
 
     def admit(newcomers):
         started(newcomers)
-        bank.training.running[0].enlarged = 2.0**60
+        bank.training.running[0].loss_scale = 2.0**60
 
     monkeypatch.setattr(bank.training, "admit", admit)
     for result in bank.run(jobs):
@@ -81,6 +81,6 @@ def test_all_weights_trained_get_the_gradient_of_float32_too():
     texts, found = wide_texts(16, 128), {}
     for dtype in (torch.float32, torch.float16):
         model = wide_model(dtype).float().requires_grad_(True)
-        _fill(model, texts, 256, dtype, enlarged.START)
+        _fill(model, texts, 256, dtype, loss_scaling.START)
         found[dtype] = [parameter.grad for parameter in model.parameters() if parameter.dim() > 1]
     assert apart(found[torch.float16], found[torch.float32]) < 0.01

@@ -24,7 +24,7 @@ def worked_out(bank):
 def test_the_outcome_is_that_of_a_pass_it_fits_in(family):
     texts = (*make_texts(3, seed=1), *make_texts(1, seed=1, low=90, high=90))
     job = make_job("long", texts=texts, prompts=(), statements=(), optim=OptimSpec(1e-2, 3, 1))
-    roomy, tight = (Bank(make_model(family), make_tokenizer(), slots=2, tokens_per_step=n) for n in (512, 40))
+    roomy, tight = (Bank(make_model(family), make_tokenizer(), slots=2, max_tokens_per_microbatch=n) for n in (512, 40))
     once, twice = worked_out(roomy), worked_out(tight)
     (whole,), (split,) = roomy.run([job]), tight.run([job])
     assert_same(split, whole)
@@ -75,7 +75,7 @@ def test_a_quarter_of_the_memory_at_most_is_kept(monkeypatch):
     kept, taught = [], objectives.token_losses_and_grad
     for tokens in (100, 1000):
         torch.manual_seed(0)
-        bank = Bank(LlamaForCausalLM(LlamaConfig(**shape)), make_tokenizer(), slots=1, tokens_per_step=tokens)
+        bank = Bank(LlamaForCausalLM(LlamaConfig(**shape)), make_tokenizer(), slots=1, max_tokens_per_microbatch=tokens)
         with Living() as living:
             monkeypatch.setattr(
                 objectives,

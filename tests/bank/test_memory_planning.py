@@ -38,16 +38,16 @@ def test_where_little_is_free_passes_are_small_and_the_outcome_is_the_same(monke
     monkeypatch.setattr(memories, "free_bytes", lambda device: 1 << 19)
     bank = Bank(make_model(), make_tokenizer(), slots=6)
     split = {result.key: result for result in bank.run(jobs(6))}
-    assert bank.training.tokens_per_step < 60
+    assert bank.training.max_tokens_per_microbatch < 60
     for key, result in split.items():
         assert result.losses == pytest.approx(whole[key].losses, abs=1e-11)
 
 
 def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memories, "free_bytes", lambda device: 1 << 10)
-    bank = Bank(make_model(), make_tokenizer(), slots=2, tokens_per_step=100)
+    bank = Bank(make_model(), make_tokenizer(), slots=2, max_tokens_per_microbatch=100)
     list(bank.run(jobs(2)))
-    assert bank.training.tokens_per_step == 100
+    assert bank.training.max_tokens_per_microbatch == 100
 
 
 @pytest.mark.parametrize("slots", [0.5, 1, 3])

@@ -71,7 +71,7 @@ def test_a_trial_ends_the_same_alone_with_one_or_fifteen_neighbours_first_or_las
 
 def test_a_step_is_split_by_its_token_budget_without_changing_any_outcome():
     jobs = [make_job("it"), *neighbours(5)]
-    whole, split = run_beside(jobs), run_beside(jobs, tokens_per_step=9)
+    whole, split = run_beside(jobs), run_beside(jobs, max_tokens_per_microbatch=9)
     for job in jobs:
         assert_same(split[job.key], whole[job.key])
 

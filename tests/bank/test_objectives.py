@@ -112,7 +112,7 @@ def test_every_objective_trains_as_its_formula_does_by_autograd_beside_all_the_o
 
 
 def test_passes_cut_between_examples_change_nothing(together):
-    for key, found in run(JOBS.values(), tokens_per_step=9).items():
+    for key, found in run(JOBS.values(), max_tokens_per_microbatch=9).items():
         np.testing.assert_allclose(found.losses, together[key].losses, rtol=0, atol=1e-11)
         for name, tensor in found.adapter.tensors.items():
             np.testing.assert_allclose(tensor, together[key].adapter.tensors[name], rtol=0, atol=1e-11)
