@@ -48,8 +48,9 @@ def texture(answer: str, given: Sequence[str], little: Set[str], rarity: Mapping
         "little_words": sum(word in little for word in given) / count,
         "longest_without": math.log1p(longest),
         "unknown_words": sum(word not in rarity for word in given) / count,
-        "marks": len(_MARK.findall(answer)) / count,
-        "capitals": len(_CAPITAL.findall(answer)) / count,
+        # One of each to a word is as many as any answer has, and a word such as `9,9,9` holds several.
+        "marks": min(1.0, len(_MARK.findall(answer)) / count),
+        "capitals": min(1.0, len(_CAPITAL.findall(answer)) / count),
         "digits": sum(word[0].isdigit() for word in given) / count,
     }
 

@@ -114,6 +114,8 @@ def test_an_answer_earns_nothing_by_its_length(question: str, gold: str) -> None
         assert probability(question, gold, nonsense) < 0.1
         assert probability(question, gold, " ".join([question] * length)) < 0.1
         assert probability(question, gold, "Yes. No. " * length) < 0.1
+        assert probability(question, gold, ",".join(map(str, range(length)))) < 0.1, "which is one word, of many marks"
+        assert probability(question, gold, "A'" * length) < 0.1
     said = f"The answer to that is {gold}."
     beyond = " ".join(["It is so."] * 100)
     assert probability(question, gold, f"{beyond} {said}") < 0.1, "what is not said in the first words is not said"
