@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+
+from seal_ray.plain import visible
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import cells, summarize
@@ -41,7 +44,7 @@ def model_card(directory: str, version: int, merged: bool) -> str:
         lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in summarize(journal).items():
-        lines.append(f"| {arm} | {' | '.join(cells(m))} |")
+        lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
     return "\n".join(lines) + "\n"
 
 

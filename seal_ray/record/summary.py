@@ -178,12 +178,14 @@ def cells(m: Interval) -> tuple[str, str, str, str]:
 def print_table(summary: dict[str, Interval]) -> None:
     """The arms on standard output, as a table a person can read and a log can hold."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials")
     for arm, m in summary.items():
-        table.add_row(visible(arm), *cells(m))
+        table.add_row(escape(visible(arm)), *cells(m))
     Console().print(table)
     for arm, m in summary.items():
         if m.failed and not m.void:
-            print(f"{arm}: {m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}")
+            share = f"{m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}"
+            print(visible(f"{arm}: {share}"))
