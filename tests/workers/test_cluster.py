@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from seal_ray.endpoints.openai_client import EndpointError
 from seal_ray.endpoints.patience import Patience
-from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
+from seal_ray.types import Completion, Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.failures import Poisoned
 from seal_ray.workers.sampler import EngineSpec
@@ -53,6 +54,26 @@ def test_a_self_edit_or_a_trial_or_a_passage_that_kills_its_workers_is_set_aside
     assert (failure.kind, failure.reason.split(":")[0]) == ("data", "set aside")
     outcome, adapter = asyncio.run(cluster.train_adapter(TRIAL))
     assert (outcome.failure and outcome.failure.kind, adapter) == ("data", None)
+
+
+class Away(Deadly):
+    """A pool whose samplers ask a server that is away at first."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def timed(self, method: str, *args: Any) -> Any:
+        self.asked += 1
+        if self.asked < 4:
+            raise EndpointError("http://here/v1: no answer (ConnectError), in all 4 tries")
+        return Completion("a note", 2, finished=True), 0.0
+
+
+def test_a_self_edit_waits_for_an_endpoint_that_is_away(cluster: RayCluster) -> None:
+    cluster.samplers = cast(Any, Away())
+    cluster._spans, cluster._on_span = [], lambda span: None
+    cluster._patience = Patience(1000, "sampling.patience", between_tries=0.0)
+    assert asyncio.run(cluster.sample(SampleRequest(0, "Write.", 1))).text == "a note"
 
 
 def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
