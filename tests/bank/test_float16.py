@@ -83,4 +83,4 @@ def test_all_weights_trained_get_the_gradient_of_float32_too():
         model = wide_model(dtype).float().requires_grad_(True)
         _fill(model, texts, 256, dtype, loss_scaling.START)
         found[dtype] = [parameter.grad for parameter in model.parameters() if parameter.dim() > 1]
-    assert apart(found[torch.float16], found[torch.float32]) < 0.01
+    assert apart(found[torch.float16], found[torch.float32]) < 0.003
