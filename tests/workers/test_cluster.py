@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from seal_ray.endpoints.openai_client import EndpointError
 from seal_ray.endpoints.patience import Patience
 from seal_ray.types import Completion, Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.engines.canary import Reading
 from seal_ray.workers.failures import Poisoned
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import small_run
@@ -74,6 +76,31 @@ def test_a_self_edit_waits_for_an_endpoint_that_is_away(cluster: RayCluster) -> 
     cluster._spans, cluster._on_span = [], lambda span: None
     cluster._patience = Patience(1000, "sampling.patience", between_tries=0.0)
     assert asyncio.run(cluster.sample(SampleRequest(0, "Write.", 1))).text == "a note"
+
+
+class Served(Deadly):
+    """Samplers that were checked: one told the policy from the one before it, the other could not."""
+
+    async def timed(self, method: str, *args: Any) -> Any:
+        return None, 0.0
+
+    async def call(self, method: str, *args: Any) -> Any:
+        return None
+
+    async def broadcast(self, method: str, *args: Any) -> list[Any]:
+        return [Reading(2, 0.001, 0.5, 1.0, 0.2, 0.9), None, Reading(2, 0.001, 0.5, 1.0, 0.0002, None)]
+
+
+def test_every_reading_of_the_canary_is_logged_and_one_that_cannot_tell_is_a_warning(
+    cluster: RayCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.trainers = cluster.samplers = cast(Any, Served())
+    with caplog.at_level(logging.INFO, "seal_ray.workers.cluster"):
+        asyncio.run(cluster.set_policy(2, cast(Any, object()), "A text."))
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    told, untold = caplog.messages
+    assert told.endswith("of its effect of 0.5000 100% arrived, of its step of 0.2000 90%")
+    assert untold.endswith("of its step of 0.0002 too little to tell")
 
 
 def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
