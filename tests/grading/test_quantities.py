@@ -25,6 +25,12 @@ def test_numbers_are_apart_by_their_ratio_and_at_most_far() -> None:
     assert distance(100, []) == distance(0, [7]) == FAR
 
 
+def test_a_number_of_hundreds_of_digits_is_far_from_all_but_its_like() -> None:
+    huge, other = values("9" * 400), values("8" * 310)
+    assert distance(huge[0], other) == 0
+    assert distance(huge[0], [5]) == distance(5, huge) == FAR
+
+
 def test_a_year_meets_its_decade_and_century_and_no_other() -> None:
     assert share_of_years_met("the late 1970s", "in 1978") == 1
     assert share_of_years_met("19th century", "in 1833") == 1
