@@ -43,6 +43,8 @@ class Run(Section):
     """Of everything that is drawn: tasks, self-edits, trials, updates."""
     rounds: int = Field(2, ge=0, le=10_000)
     """Rounds of sample, try, select, update. 0 only evaluates."""
+    observers: tuple[str, ...] = ()
+    """Who else is told what happens: `jsonl`, `tensorboard`, or your own as `package.module:Thing`."""
 
 
 class Model(Section):
@@ -193,9 +195,13 @@ class Grading(Section):
     """The grader's own settings, such as a judge's endpoint."""
 
 
+IN_PROCESS = "in-process"
+
+
 class Workers(Section):
     address: str = ""
-    """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here."""
+    """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here. `in-process`: no Ray,
+    one trainer and one sampler in the driver's own process, where a debugger stops in a trial."""
     trainers: int = Field(1, ge=1, le=_WORKERS)
     """Workers that hold the base and try self-edits: the most that are used, they come and go with the cluster."""
     samplers: int = Field(1, ge=1, le=_WORKERS)
@@ -237,6 +243,12 @@ class Config(Section):
     workers: Workers = Workers()
 
     @model_validator(mode="after")
+    def _in_process_the_bank_asks(self) -> Self:
+        if self.workers.address == IN_PROCESS and self.trial.eval_engine == "vllm":
+            raise ValueError('workers.address = "in-process" needs trial.eval_engine = "bank"')
+        return self
+
+    @model_validator(mode="after")
     def _continual_is_on_the_policy(self) -> Self:
         if self.continual.sequences and self.trial.start == "base":
             raise ValueError('continual learns each passage on top of those before; it needs trial.start = "policy"')
@@ -248,7 +260,7 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
-        tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir"}})
+        tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir", "observers"}})
         for section in ("sampling", "questions"):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}
         return tree

@@ -97,8 +97,8 @@ def no_ray() -> Iterator[None]:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Runs of this test start no Ray; what they really did is counted."""
-    from tests.in_process import InProcessCluster
+    from tests.in_process import CountingCluster
 
-    monkeypatch.setattr("seal_ray.loop.run.RayCluster", InProcessCluster)
-    InProcessCluster.done.clear()
-    return InProcessCluster.done
+    monkeypatch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
+    CountingCluster.done.clear()
+    return CountingCluster.done

@@ -9,7 +9,8 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +18,9 @@ from seal_ray.config import Config, load
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.registry import load_domain
+from seal_ray.events import Events
 from seal_ray.loop.run import run
+from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
@@ -26,6 +29,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import Learnt, as_json, continual, print_continual, print_table
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
+from seal_ray.rundir.keys import Names
 from seal_ray.types import Prompt, Task, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
 from tests.grading.judge_server import judge_server
@@ -140,9 +144,12 @@ def test_passages_on_which_the_model_wrote_no_usable_question_are_left_out(tmp_p
     config = load(JOBS / "knowledge_small.toml", ["--domain.options.train", str(notes)])
     domain, journal = load_domain(config), Journal(Store(str(tmp_path / "run")))
     tasks = [Knowledge.task(domain, passage) for passage in passages(str(notes))]  # type: ignore[arg-type]
+    parts = {"domain": domain, "config": config, "journal": journal, "events": Events(journal)}
+
+    session = cast(Session, SimpleNamespace(**parts, cluster=SimpleNamespace(ask=weak), names=Names()))
 
     def questioned(some: Sequence[Task]) -> Sequence[Task]:
-        return asyncio.run(with_questions(some, domain, config.questions, journal, weak, Silent()))
+        return asyncio.run(with_questions(session, some))
 
     (kept,) = questioned(tasks)
     assert (kept.title, kept.family) == ("inn", SYNTHETIC)
@@ -178,7 +185,7 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
     alone = ["--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]"]
     more = ["--continual.sequences", "2", "--continual.passages", "2", "--trial.optim.lr", "0.05"]
     config = job(tmp_path / "run", model, *alone, *more)
-    learn, calls = RayCluster.learn, list[Trial]()
+    learn, calls = RayCluster.train_adapter, list[Trial]()
 
     async def once_only(self: RayCluster, trial: Trial) -> Any:
         calls.append(trial)

@@ -56,6 +56,11 @@ def test_two_trainers_come_to_the_same_answers_as_one(quiet_run: Path, tmp_path:
     assert results(tmp_path / "two") == results(quiet_run)
 
 
+def test_a_run_in_the_drivers_own_process_comes_to_the_same_answers(quiet_run: Path, tmp_path: Path) -> None:
+    run(small_run(tmp_path / "alone", "--workers.address", "in-process"))
+    assert results(tmp_path / "alone") == results(quiet_run)
+
+
 def test_workers_that_move_between_rounds_change_no_outcome(
     quiet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -335,7 +335,7 @@ def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
     from seal_ray.record.summary import refuse_void
 
     start_log(quiet)
-    summary = run_all(config, progress(quiet), force)
+    summary = run_all(config, progress(quiet), force=force)
     _show(summary, as_json, config.dir)
     _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
     refuse_void(summary)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from seal_ray.bank.adapter import Adapter, compress
 from seal_ray.config import Config
-from seal_ray.loop.trials import TrialRunner
-from seal_ray.observe.progress import Progress
-from seal_ray.policy.store import Policies
+from seal_ray.events import StageBegan
 from seal_ray.record.summary import CONTINUAL
 from seal_ray.types import Task, UserError, derive_seed
-from seal_ray.workers.cluster import RayCluster
+
+if TYPE_CHECKING:
+    from seal_ray.loop.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -28,28 +29,22 @@ def check_continual(config: Config, tasks: Sequence[Task]) -> None:
         raise UserError(f"{wanted}, and {len(tasks)} are held out; raise domain.test, or lower it")
 
 
-async def measure_continual(
-    config: Config,
-    runner: TrialRunner,
-    policies: Policies,
-    cluster: RayCluster,
-    tasks: Sequence[Task],
-    progress: Progress,
-) -> None:
+async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     """Every sequence of held-out passages, each beginning with the policy of the last round."""
+    config, runner, policies, emit = session.config, session.runner, session.policies, session.events.emit
     sequences, length, rounds = config.continual.sequences, config.continual.passages, config.run.rounds
     if not sequences:
         return
     check_continual(config, tasks)  # again: passages without usable questions were left out
-    progress.begin(f"{CONTINUAL}: self-edits", sequences * length)
-    progress.begin(f"{CONTINUAL}: trials", sequences * length * (length + 1))
+    emit(StageBegan(f"{CONTINUAL}: self-edits", sequences * length))
+    emit(StageBegan(f"{CONTINUAL}: trials", sequences * length * (length + 1)))
 
     async def learnt(task: Task) -> Adapter | None:
         """The policy with one more passage; as it was when the self-edit cannot be used."""
         trial = await runner.written_trial(CONTINUAL, task)
         if trial is None:
             return policies.adapter
-        outcome, adapter = await cluster.train_adapter(trial)
+        outcome, adapter = await session.cluster.train_adapter(trial)
         runner.warn(task.id, outcome)
         if outcome.failure:
             logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
@@ -64,7 +59,6 @@ async def measure_continual(
         await runner.ask(CONTINUAL, f"sequence {sequence}, after 0", order)
         for step, task in enumerate(order, start=1):
             version = rounds + sequence * length + step
-            place = {"sequence": sequence, "step": step, "task_id": task.id}
-            await policies.grow(version, lambda: learnt(task), **place)  # noqa: B023
+            await policies.grow(version, lambda: learnt(task), sequence, step, task.id)  # noqa: B023
             runner.policy = version
             await runner.ask(CONTINUAL, f"sequence {sequence}, after {step}", order)

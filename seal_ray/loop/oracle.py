@@ -14,20 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from seal_ray.config import Config
 from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.registry import load_domain
+from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.place import TrialSummary
-from seal_ray.loop.trials import TrialRunner
-from seal_ray.observe.progress import Progress
-from seal_ray.record.journal import Journal
-from seal_ray.record.storage import Store
+from seal_ray.loop.session import Session, open_run
 from seal_ray.record.summary import Interval, Measured, cells, figure
-from seal_ray.rundir.directory import claimed, recorded_config
+from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.identity import identify
-from seal_ray.rundir.keys import Names
 from seal_ray.types import Task, UserError
-from seal_ray.workers.cluster import RayCluster
 
 STAGE = "oracle"
 _FIRST_TASKS, _GROWTH, _KEPT = 2, 3, 1 / 6
@@ -70,53 +65,58 @@ Tried = dict[str, dict[str, TrialSummary]]
 """By decision, then by task."""
 
 
-def oracle(directory: str, progress: Progress) -> Ceiling:
+def oracle(directory: str, *observers: Observer) -> Ceiling:
     """Try a domain's decisions on a run's held-out tasks; recorded in the run, so a second call does nothing again."""
     config = recorded_config(directory)
     domain = load_domain(config)
     if not isinstance(domain, DiscreteActions):
         raise UserError(f"{directory}: a self-edit of {config.domain.name!r} is no decision, so none is best")
-    identity, store = identify(config, domain), Store(config.dir)
-    try:
-        with claimed(store, config, identity) as claim:
-            journal, names = Journal(store, claim.run), Names.of(identity, claim.since)
-            journal.begin()
-            return asyncio.run(_search(config, domain, journal, progress, names))
-    finally:
-        progress.close()
-
-
-async def _search(
-    config: Config, domain: DiscreteActions, journal: Journal, progress: Progress, names: Names
-) -> Ceiling:
     families: dict[str, list[Task]] = defaultdict(list)
     for task in domain.tasks("test", config.domain.test or None, config.run.seed):
         families[task.family].append(task)
-    numbers = {text: index for index, text in enumerate(domain.candidates())}
-    found: Tried = {text: {} for text in numbers}
-    left = {family: list(numbers) for family in families}
-    everywhere, count = list(numbers), _FIRST_TASKS
-    async with RayCluster(config, on_span=lambda span: None) as cluster:
-        runner = TrialRunner(config, domain, cluster, journal, progress, names)
+    search = Search(domain, families)
+    with open_run(config, domain, identify(config, domain), observers) as opened:
+        opened.drive(search.over, probe=domain.prompt(next(iter(families.values()))[0]))
+    return search.ceiling()
+
+
+class Search:
+    """Successive halving: all decisions on few tasks, the better ones on more, by family and over all."""
+
+    def __init__(self, domain: DiscreteActions, families: dict[str, list[Task]]) -> None:
+        self._families = families
+        self._numbers = {text: index for index, text in enumerate(domain.candidates())}
+        self._found: Tried = {text: {} for text in self._numbers}
+        self._left = {family: list(self._numbers) for family in families}
+        self._everywhere = list(self._numbers)
+
+    def ceiling(self) -> Ceiling:
+        return ceiling(self._found, self._everywhere, self._left, self._families)
+
+    async def over(self, session: Session) -> None:
+        """Try until every decision that is left was tried on every task."""
+        count = _FIRST_TASKS
+        while True:
+            shown = {family: tasks[:count] for family, tasks in self._families.items()}
+            await self._try(session, shown)
+            if count >= max(map(len, self._families.values())):
+                return
+            every = [task for tasks in shown.values() for task in tasks]
+            self._everywhere = best_of(self._found, self._everywhere, every)
+            self._left = {family: best_of(self._found, self._left[family], tasks) for family, tasks in shown.items()}
+            count *= _GROWTH
+
+    async def _try(self, session: Session, shown: dict[str, list[Task]]) -> None:
+        alive = {family: dict.fromkeys([*self._left[family], *self._everywhere]) for family in shown}
+        wanted = [(text, task) for family, tasks in shown.items() for text in alive[family] for task in tasks]
+        new = [(text, task) for text, task in wanted if task.id not in self._found[text]]
+        session.events.emit(StageBegan(f"{STAGE}: trials", len(new)))
 
         async def measure(text: str, task: Task) -> None:
-            found[text][task.id] = await runner.try_text(STAGE, task, text, numbers[text])
+            tried = await session.runner.try_text(STAGE, task, text, self._numbers[text])
+            self._found[text][task.id] = tried
 
-        try:
-            while True:
-                shown = {family: tasks[:count] for family, tasks in families.items()}
-                alive = {family: dict.fromkeys([*left[family], *everywhere]) for family in families}
-                wanted = [(text, task) for family in families for text in alive[family] for task in shown[family]]
-                new = [(text, task) for text, task in wanted if task.id not in found[text]]
-                progress.begin(f"{STAGE}: trials", len(new))
-                await asyncio.gather(*(measure(text, task) for text, task in new))
-                if count >= max(map(len, families.values())):
-                    return ceiling(found, everywhere, left, families)
-                everywhere = best_of(found, everywhere, [task for tasks in shown.values() for task in tasks])
-                left = {family: best_of(found, left[family], tasks) for family, tasks in shown.items()}
-                count *= _GROWTH
-        finally:
-            journal.flush()
+        await asyncio.gather(*(measure(text, task) for text, task in new))
 
 
 def best_of(found: Tried, decisions: Sequence[str], tasks: Sequence[Task]) -> list[str]:

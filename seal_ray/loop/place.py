@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, SelfEditRow
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Completion, Outcome, SelfEdit
 
@@ -36,12 +37,14 @@ class TrialSummary(NamedTuple):
 class Beside:
     """Rows of another run, by their keys, which hold all that they depend on: what is named alike is alike."""
 
-    self_edits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    outcomes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    self_edits: Mapping[str, SelfEditRow] = field(default_factory=dict)
+    outcomes: Mapping[str, OutcomeRow] = field(default_factory=dict)
 
     @classmethod
     def of(cls, journal: Journal) -> Beside:
-        return cls(*({row["key"]: row for row in journal.rows(table)} for table in ("self_edits", "outcomes")))
+        return cls(
+            {row.key: row for row in journal.read(SelfEditRow)}, {row.key: row for row in journal.read(OutcomeRow)}
+        )
 
 
 def trial_summary(outcome: Outcome) -> TrialSummary:
@@ -53,11 +56,6 @@ def candidate_of(edit: SelfEdit, tried: Sequence[TrialSummary]) -> Candidate:
     """A self-edit with what its trials came to; one that failed makes it unusable."""
     problem = next((each.problem for each in tried if each.problem), "")
     return Candidate(edit, tuple(each.reward for each in tried), problem)
-
-
-def completion_of(row: Mapping[str, Any]) -> Completion:
-    """A self-edit's text, from its row."""
-    return Completion(row["completion"], row["tokens"], row["finished"], refused=row.get("refused") or "")
 
 
 def filled(edit: SelfEdit, text: Completion) -> SelfEdit:

@@ -18,6 +18,7 @@ from seal_ray.loop.continual import check_continual
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_targets
 from seal_ray.model.locate import on_hub, resolve
+from seal_ray.observe.observers import OBSERVERS
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
@@ -56,6 +57,8 @@ def prepare(config: Config) -> Ready:
 def check(config: Config) -> tuple[Rule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
     rule = find_rule(config)
+    for name in config.run.observers:
+        plugins.find("run.observers", name, OBSERVERS)
     resolve(config.model.path)
     check_targets(config)
     engine = EngineSpec.of(config).name

@@ -5,56 +5,51 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from seal_ray.config import Questions
-from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.base import NeedsQuestions
 from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.endpoints.patience import Patience
-from seal_ray.observe.progress import Progress
-from seal_ray.record.journal import Journal
-from seal_ray.record.rows import prompt_text
-from seal_ray.rundir.keys import Names
-from seal_ray.types import Ask, DataError, Prompt, SampleRequest, Task, UserError
+from seal_ray.events import Advanced, StageBegan
+from seal_ray.record.rows import QuestionRow, prompt_text
+from seal_ray.types import DataError, Prompt, SampleRequest, Task, UserError
+
+if TYPE_CHECKING:
+    from seal_ray.loop.session import Session
 
 logger = logging.getLogger(__name__)
 
 _TOKENS = 512
+_STAGE = "questions for passages without"
 
 
-async def with_questions(
-    tasks: Sequence[Task],
-    domain: Domain,
-    settings: Questions,
-    journal: Journal,
-    ask: Ask,
-    progress: Progress,
-    names: Names | None = None,
-) -> Sequence[Task]:
+async def with_questions(session: Session, tasks: Sequence[Task]) -> Sequence[Task]:
     """The tasks with questions: those that came without get a model's, and are left out when none is usable.
 
-    Asked is the server in `settings`, or through `ask` the run's own base. `UserError` when nothing is left.
+    Asked is the server that `[questions]` names, or without one the run's own base. `UserError` when nothing is left.
     """
+    domain, settings, events = session.domain, session.config.questions, session.events
     if not isinstance(domain, NeedsQuestions):
         return tasks
     prompts = {task.id: prompt for task in tasks if (prompt := domain.question_prompt(task)) is not None}
     if not prompts:
         return tasks
-    progress.begin("questions for passages without", len(prompts))
-    known = {row["key"]: row["completion"] for row in journal.rows("questions")}
-    bounded, named = asyncio.Semaphore(256), names or Names()
+    events.emit(StageBegan(_STAGE, len(prompts)))
+    known = {row.key: row.completion for row in session.journal.read(QuestionRow)}
+    bounded = asyncio.Semaphore(256)
     patience = Patience(settings.patience, "questions.patience")
 
     async def write(task_id: str, prompt: Prompt) -> str:
-        key = named.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
+        key = session.names.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
         if key not in known:
             async with bounded:
                 if settings.endpoint:
                     known[key] = await patience.until_answered(lambda: _asked_elsewhere(settings, prompt))
                 else:
-                    (known[key],) = await ask([prompt], _TOKENS)
-            row = {"task_id": task_id, "prompt": prompt_text(prompt), "completion": known[key]}
-            journal.append("questions", {"key": key, "worker": settings.endpoint_model or "base", **row})
-        progress.advance("questions for passages without")
+                    (known[key],) = await session.cluster.ask([prompt], _TOKENS)
+            events.emit(QuestionRow(key, task_id, prompt_text(prompt), known[key], settings.endpoint_model or "base"))
+        events.emit(Advanced(_STAGE))
         return known[key]
 
     texts = dict(zip(prompts, await asyncio.gather(*(write(*each) for each in prompts.items())), strict=True))

@@ -16,20 +16,19 @@ from statistics import fmean
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
+from seal_ray.events import Advanced, Events, StageBegan
 from seal_ray.loop.place import (
     SCREENING,
     Beside,
     Place,
     TrialSummary,
     candidate_of,
-    completion_of,
     filled,
     trial_summary,
 )
-from seal_ray.observe.progress import Progress
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_from_row, outcome_row, planned_row, self_edit_row
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Prior
@@ -48,7 +47,7 @@ from seal_ray.types import (
     content_key,
     derive_seed,
 )
-from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -62,19 +61,19 @@ class TrialRunner:
         self,
         config: Config,
         domain: Domain,
-        cluster: RayCluster,
+        cluster: Cluster,
         journal: Journal,
-        progress: Progress,
+        events: Events,
         names: Names | None = None,
         beside: Beside | None = None,
     ) -> None:
         self.policy = 0
         self._names, self._beside = names or Names(), beside or Beside()
         self._config, self._domain, self._cluster = config, domain, cluster
-        self._journal, self._progress = journal, progress
-        self._written = {row["key"]: completion_of(row) for row in journal.rows("self_edits")}
-        self._known = {row["key"]: trial_summary(outcome_from_row(row)) for row in journal.rows("outcomes")}
-        self._planned = {row["key"] for row in journal.rows("planned")}
+        self._events = events
+        self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
+        self._known = {row.key: trial_summary(row.outcome) for row in journal.read(OutcomeRow)}
+        self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._rewards: list[Sequence[Sequence[float]]] = []
@@ -83,10 +82,10 @@ class TrialRunner:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
         race, seeds = self._config.selection.race, self._config.trial.seeds
-        self._progress.begin(f"{stage}: self-edits", len(tasks) * per_task)
+        self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:
-            self._progress.begin(f"{SCREENING}: trials", len(tasks))
-            self._progress.begin(f"{stage}: trials", len(tasks) * (race or per_task * seeds))
+            self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
+            self._events.emit(StageBegan(f"{stage}: trials", len(tasks) * (race or per_task * seeds)))
         prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
 
         async def tried(task: Task) -> Sequence[Candidate]:
@@ -115,7 +114,7 @@ class TrialRunner:
 
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
         """Those that are not wholly solved where a trial starts, asked without any training."""
-        self._progress.begin(f"{SCREENING}: trials", len(tasks))
+        self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
         found = await _all(self._untrained(task) for task in tasks)
         return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
 
@@ -135,7 +134,7 @@ class TrialRunner:
 
         while batch := race.next():
             await _all(one(index, seed_index) for index, seed_index in batch)
-        self._progress.advance(f"{stage}: trials", by=race.config.budget - race.trials)
+        self._events.emit(Advanced(f"{stage}: trials", by=race.config.budget - race.trials))
         return [
             candidate_of(edit, [known for _, known in sorted(found.items())])
             for edit, found in zip(edits, tried, strict=True)
@@ -144,7 +143,7 @@ class TrialRunner:
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
         """What this policy's self-edits teach about held-out tasks."""
         samples, seeds = self._config.evaluation.samples, self._config.evaluation.seeds
-        self._progress.begin(f"evaluation: {arm}", len(tasks) * samples * seeds)
+        self._events.emit(StageBegan(f"evaluation: {arm}", len(tasks) * samples * seeds))
 
         async def one(task: Task, index: int) -> None:
             edit = await self._sample(task, index, "evaluation")
@@ -156,14 +155,14 @@ class TrialRunner:
     async def measure_baseline(self, name: str, tasks: Sequence[Task]) -> None:
         """A baseline of the domain's on held-out tasks; tasks that have no such thing are left out."""
         seeds = self._config.evaluation.seeds
-        self._progress.begin(f"evaluation: {name}", len(tasks) * seeds)
+        self._events.emit(StageBegan(f"evaluation: {name}", len(tasks) * seeds))
 
         async def one(task: Task, replicate: int) -> None:
             seed = self._trial_seed(task, replicate)
             baseline = self._domain.baseline(name, task, seed)
             place = Place("evaluation", name, task.id)
             if baseline is None:
-                self._progress.advance(f"evaluation: {name}")
+                self._events.emit(Advanced(f"evaluation: {name}"))
                 return
             if self._by_likelihood and baseline.questions != self._domain.questions(task):
                 raise UserError(f"evaluation.baselines: {name!r} {_ASKS}")
@@ -198,7 +197,7 @@ class TrialRunner:
             raise UserError(f"evaluation.joint: the domain {self._domain.name!r} cannot train on many tasks at once")
         if self._by_likelihood:
             raise UserError(f"evaluation.joint {_ASKS}")
-        self._progress.begin(f"evaluation: {arm}", seeds)
+        self._events.emit(StageBegan(f"evaluation: {arm}", seeds))
         indices = range(samples)
         edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
         texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
@@ -217,7 +216,7 @@ class TrialRunner:
                 whole = await self._cluster.run_trial(trial)
                 self.warn(arm, whole)
                 await self._share_out(whole, tasks, keys)
-            self._progress.advance(f"evaluation: {arm}")
+            self._events.emit(Advanced(f"evaluation: {arm}"))
 
         await _all(one(replicate) for replicate in range(seeds))
 
@@ -254,16 +253,16 @@ class TrialRunner:
         edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
         written = self._written.get(edit.key)
         if written is None and (row := self._beside.self_edits.get(edit.key)):
-            written = self._written[edit.key] = completion_of(row)
-            self._journal.append("self_edits", {**row, "stage": stage})
+            written = self._written[edit.key] = row.written
+            self._events.emit(replace(row, stage=stage))
         if written is None:
             written = await self._cluster.sample(request)
             if written.refused:
                 logger.warning("%s: no self-edit: %s", task.id, written.refused)
             self._written[edit.key] = replace(written, worker="")
-            self._journal.append("self_edits", self_edit_row(filled(edit, written), stage, written.worker))
+            self._events.emit(SelfEditRow.of(filled(edit, written), stage, written.worker))
         if stage != "evaluation":
-            self._progress.advance(f"{stage}: self-edits")
+            self._events.emit(Advanced(f"{stage}: self-edits"))
         return filled(edit, written)
 
     async def _problem(self, task: Task, edit: SelfEdit) -> str:
@@ -299,7 +298,7 @@ class TrialRunner:
         key = self._names.trial(trial, [task])
         self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
         if key not in self._known and (row := self._beside.outcomes.get(key)):
-            self._record(outcome_from_row({**row}))
+            self._record(row.outcome)
         if key not in self._known:
             if key not in self._under_way:
                 self._under_way[key] = doing = asyncio.create_task(self._do(trial, key, task))
@@ -335,7 +334,7 @@ class TrialRunner:
             task.id,
             start,
             recipe,
-            seed if recipe else 0,  # asking alone draws no lots: every seed of it is the same trial
+            seed if recipe else 0,  # asking alone is deterministic: every seed of it is the same trial
             () if self._by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
@@ -354,18 +353,19 @@ class TrialRunner:
 
     def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
         where = {**vars(place), "replicate": replicate, "trial": trial}
-        row = planned_row(**where, key=self._names.planned(**where), policy=self.policy, recipe=recipe, seed=seed)
-        if row["key"] not in self._planned:
-            self._planned.add(row["key"])
-            self._journal.append("planned", row)
+        row = PlannedRow.at(**where, key=self._names.planned(**where), policy=self.policy, recipe=recipe, seed=seed)
+        if row.key not in self._planned:
+            self._planned.add(row.key)
+            self._events.emit(row)
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
             self._known[outcome.key] = trial_summary(outcome)
-            self._journal.append("outcomes", outcome_row(outcome))
+            self._events.emit(OutcomeRow.of(outcome))
 
     def _advance(self, place: Place) -> None:
-        self._progress.advance(f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials")
+        stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"
+        self._events.emit(Advanced(stage))
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

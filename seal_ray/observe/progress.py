@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.progress import Task as Bar
 from rich.text import Text
 
+from seal_ray.events import Advanced, Event, StageBegan
 from seal_ray.plain import visible
 
 logger = logging.getLogger("seal_ray")
@@ -41,14 +42,24 @@ class _Plain(logging.Formatter):
         return visible(self._inner.format(record))
 
 
-class Progress(Protocol):
-    """Counts the pieces of named stages, several of them at a time."""
+class Progress(ABC):
+    """Shows the pieces of named stages, several of them at a time."""
 
+    def on(self, event: Event) -> None:
+        match event:
+            case StageBegan(stage, total):
+                self.begin(stage, total)
+            case Advanced(stage, by):
+                self.advance(stage, by)
+
+    @abstractmethod
     def begin(self, stage: str, total: int) -> None: ...
 
+    @abstractmethod
     def advance(self, stage: str, by: int = 1) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027 - only bars on a terminal have something to close
+        """Leave the terminal as it was."""
 
 
 def progress(quiet: bool = False) -> Progress:
@@ -58,12 +69,10 @@ def progress(quiet: bool = False) -> Progress:
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()
 
 
-class Silent:
+class Silent(Progress):
     def begin(self, stage: str, total: int) -> None: ...
 
     def advance(self, stage: str, by: int = 1) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class _Rate(ProgressColumn):
@@ -72,7 +81,7 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed else "", style="dim")
 
 
-class TerminalProgress:
+class TerminalProgress(Progress):
     def __init__(self) -> None:
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -103,7 +112,7 @@ class _Count:
     told: float = field(default_factory=time.monotonic)
 
 
-class LogProgress:
+class LogProgress(Progress):
     """A line when a stage begins and ends, and at most every ten seconds between."""
 
     def __init__(self, every: float = 10.0) -> None:
@@ -124,5 +133,3 @@ class LogProgress:
         rate = count.done / max(now - count.start, 1e-9)
         left = (count.total - count.done) / rate
         logger.info("%s: %d/%d, %.1f/s, %.0f s left", stage, count.done, count.total, rate, left)
-
-    def close(self) -> None: ...

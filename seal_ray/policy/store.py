@@ -11,16 +11,17 @@ from pathlib import Path
 
 from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
-from seal_ray.observe.progress import Progress
+from seal_ray.events import Advanced, Events, StageBegan, UpdateTrained
 from seal_ray.record.journal import Journal
 from seal_ray.record.manifest import damage
 from seal_ray.record.repair import ASIDE, forget, set_aside
+from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.segments import Damaged, checksum
 from seal_ray.record.storage import Store
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Example, FinetuneSpec, Prompt, Task, UserError, derive_seed
-from seal_ray.workers.cluster import RayCluster
+from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +34,19 @@ class Policies:
         config: Config,
         store: Store,
         journal: Journal,
-        cluster: RayCluster,
+        events: Events,
+        cluster: Cluster,
         probe: Prompt,
         names: Names | None = None,
     ) -> None:
         self._names = names or Names()
-        self._config, self._store, self._journal, self._cluster = config, store, journal, cluster
+        self._config, self._store, self._events, self._cluster = config, store, events, cluster
         self._probe = probe
         self._version = 0
         self.adapter: Adapter | None = None
         """What lies over the base in the version served."""
-        self._finished = {row["key"] for row in journal.rows("policies")}
+        self._finished = {row.key for row in journal.read(PolicyRow)}
+        self._learnt = {row.key: row.rank for row in journal.read(LearntRow)}
 
     async def use(self, version: int) -> int:
         """Have every worker hold this version, as it was written to the run's directory."""
@@ -55,22 +58,23 @@ class Policies:
         await self._cluster.set_policy(version, adapter, self._probe)
         self._version, self.adapter = version, adapter
 
-    async def grow(self, version: int, learn: Callable[[], Awaitable[Adapter | None]], **row: object) -> None:
-        """Learn one more passage, unless that was done before, and serve the result; `row` says which it was."""
-        name = self._names.policies[version] = self._names.grown_policy(version, self._version, **row)
-        known = {each["key"]: each["rank"] for each in self._journal.rows("continual")}
-        if name in known:
-            await self.serve(version, load_policy(self._store, version) if known[name] else None)
+    async def grow(
+        self, version: int, learn: Callable[[], Awaitable[Adapter | None]], sequence: int, step: int, task_id: str
+    ) -> None:
+        """Learn one more passage, unless that was done before, and serve the result."""
+        place = {"sequence": sequence, "step": step, "task_id": task_id}
+        name = self._names.policies[version] = self._names.grown_policy(version, self._version, **place)
+        if name in self._learnt:
+            await self.serve(version, load_policy(self._store, version) if self._learnt[name] else None)
             return
         adapter = await learn()
         if adapter:
             save_policy(self._store, version, adapter)
         rank = adapter.rank if adapter else 0
-        self._journal.append("continual", {"key": name, "version": version, "rank": rank, **row})
-        self._journal.flush()
+        self._events.emit(LearntRow(name, task_id, version, sequence, step, rank))
         await self.serve(version, adapter)
 
-    async def next(self, kept: Sequence[Candidate], tasks: Sequence[Task], progress: Progress) -> int:
+    async def next(self, kept: Sequence[Candidate], tasks: Sequence[Task]) -> int:
         """Finetune on the kept self-edits, unless that was done before, and use the result.
 
         What the update may hold the policy to are the answers to these tasks' questions.
@@ -86,27 +90,28 @@ class Policies:
         self._names.policies[version] = name
         if name in self._finished:
             return await self.use(version)
-        progress.begin(f"round {version}: update on {len(examples)} self-edits", 1)
+        stage = f"round {version}: update on {len(examples)} self-edits"
+        self._events.emit(StageBegan(stage, 1))
         start = time.monotonic()
         result = await self._cluster.update(finetune, settings.max_rank)
         for warning in result.warnings:
             logger.warning("round %d: update: %s", version, warning)
         save_policy(self._store, version, result.adapter)
-        row = {
-            "key": name,
-            "version": version,
-            "parent": self._version,
-            "kept": len(examples),
-            "steps": len(result.losses),
-            "first_loss": result.losses[0],
-            "last_loss": result.losses[-1],
-            "rank": result.adapter.rank,
-            "compression_error": result.compression_error,
-            "seconds": time.monotonic() - start,
-        }
-        self._journal.append("policies", row)
-        self._journal.flush()
-        progress.advance(f"round {version}: update on {len(examples)} self-edits")
+        self._events.emit(UpdateTrained(version, tuple(result.losses)))
+        row = PolicyRow(
+            name,
+            version=version,
+            parent=self._version,
+            kept=len(examples),
+            steps=len(result.losses),
+            rank=result.adapter.rank,
+            first_loss=result.losses[0],
+            last_loss=result.losses[-1],
+            compression_error=result.compression_error,
+            seconds=time.monotonic() - start,
+        )
+        self._events.emit(row)
+        self._events.emit(Advanced(stage))
         return await self.use(version)
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from seal_ray.published.read import Completion, Passage, read_record
 from seal_ray.published.stats import best_index, recorded_reward
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.types import Outcome, SelfEdit, UserError, content_key, derive_seed
 
@@ -42,7 +42,7 @@ def import_record(record: str, into: str) -> int:
 
 def _carry(journal: Journal, passage: Passage, completion: Completion, task_id: str, index: int) -> None:
     edit = _edit(passage, task_id, index)
-    journal.append("self_edits", self_edit_row(edit, _STAGE, "imported"))
+    journal.record(SelfEditRow.of(edit, _STAGE, "imported"))
     trials = defaultdict(list)
     for verdict in completion.verdicts:
         trials[verdict.rep].append(verdict)
@@ -50,24 +50,24 @@ def _carry(journal: Journal, passage: Passage, completion: Completion, task_id: 
         right = tuple(float(verdict.adapter_correct) for verdict in verdicts)
         key = content_key("imported", edit.key, rep)
         answers = tuple(verdict.adapter_answer for verdict in verdicts)
-        journal.append("outcomes", outcome_row(Outcome(key, answers, (), right, fmean(right))))
+        journal.record(OutcomeRow.of(Outcome(key, answers, (), right, fmean(right))))
         _plan(journal, task_id, index, rep, key)
     reward = recorded_reward(completion)
     if not trials and reward is not None:  # a mean is all that was recorded: it stands for one trial
         key = content_key("imported", edit.key, "mean")
-        journal.append("outcomes", outcome_row(Outcome(key, reward=reward)))
+        journal.record(OutcomeRow.of(Outcome(key, reward=reward)))
         _plan(journal, task_id, index, 0, key)
 
 
 def _plan(journal: Journal, task_id: str, index: int, rep: int, key: str) -> None:
-    row = planned_row(_STAGE, "self-edits", task_id, index, rep, key, policy=0, recipe="", seed=rep)
-    journal.append("planned", row)
+    row = PlannedRow.at(_STAGE, "self-edits", task_id, index, rep, key, policy=0, recipe="", seed=rep)
+    journal.record(row)
 
 
 def _keep(journal: Journal, passage: Passage, task_id: str, index: int) -> None:
     reward = recorded_reward(passage.completions[index])
-    where = {"stage": _STAGE, "task_id": task_id, "index": index, "self_edit": _edit(passage, task_id, index).key}
-    journal.append("kept", {"key": content_key(*where.values()), "reward": reward, **where})
+    edit = _edit(passage, task_id, index).key
+    journal.record(KeptRow(content_key(_STAGE, task_id, index, edit), _STAGE, task_id, edit, index, reward))
 
 
 def _edit(passage: Passage, task_id: str, index: int) -> SelfEdit:

@@ -14,14 +14,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from seal_ray.record import manifest as manifests
 from seal_ray.record.lease import Lost
 from seal_ray.record.manifest import FOLDER, Manifest, damage, segment_name
-from seal_ray.record.rows import TABLES
+from seal_ray.record.rows import TABLES, Row
 from seal_ray.record.segments import Damaged, Segment, arrow, check_owner, checksum, decode, encode, once
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
@@ -33,6 +33,7 @@ MERGE = 16
 """So many segments of one level become one of the next: twenty thousand flushes leave no more than sixty."""
 
 Rows = dict[str, list[dict[str, Any]]]
+R = TypeVar("R", bound=Row)
 
 
 class Journal:
@@ -80,6 +81,20 @@ class Journal:
         if trouble:
             raise trouble
 
+    def record(self, row: Row) -> None:
+        """Append a typed row to its table."""
+        self.append(row.TABLE, row.as_dict())
+
+    def on(self, event: object) -> None:
+        """Record an event that is a row, as an observer of the run."""
+        if isinstance(event, Row):
+            self.record(event)
+            if event.SAVED_AT_ONCE:
+                self.flush()
+
+    def close(self) -> None:
+        self.flush()
+
     def flush(self) -> None:
         """Put everything recorded so far on disk."""
         with self._writing:
@@ -120,6 +135,10 @@ class Journal:
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         for batch in self.table(name).to_batches(max_chunksize=1000):
             yield from batch.to_pylist()
+
+    def read(self, kind: type[R]) -> Iterator[R]:
+        """The rows of a kind's table, typed."""
+        return map(kind.from_dict, self.rows(kind.TABLE))
 
     def _flush_behind(self) -> None:
         """What the timer does: an error waits for the next append or flush."""

@@ -1,74 +1,233 @@
-"""The rows of a run's tables: their schemas, and how the project's words become rows and come back."""
+"""The rows of a run's tables: one frozen dataclass a table, from which its schema follows."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-from seal_ray.types import Failure, Outcome, Prompt, SelfEdit, content_key
+from seal_ray.types import Completion, Failure, Outcome, Prompt, SelfEdit, content_key
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
-def _schema(strings: str = "", integers: str = "", reals: str = "", **others: pa.DataType) -> pa.Schema:
-    """A schema from names by type; every table has a string `key`."""
-    fields = [(name, pa.string()) for name in ("key", *strings.split())]
-    fields += [(name, pa.int64()) for name in integers.split()]
-    fields += [(name, pa.float64()) for name in reals.split()]
-    return pa.schema([*fields, *others.items()])
+@dataclass(frozen=True)
+class Row:
+    """What every table's rows have: a key that names the row by all that it depends on."""
+
+    TABLE: ClassVar[str]
+    SAVED_AT_ONCE: ClassVar[bool] = False
+    """Whether it is on disk before anything else is done."""
+
+    key: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """A row as it was read; what an older version did not write has its default."""
+        values: dict[str, Any] = {}
+        for name in cls._names():
+            if (value := row.get(name)) is not None:
+                values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    @classmethod
+    @cache
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def schema(cls) -> pa.Schema:
+        hints = get_type_hints(cls)
+        return pa.schema([(name, _arrow(hints[name])) for name in cls._names()])
 
 
-_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
+def _arrow(hint: Any) -> pa.DataType:
+    kinds = [kind for kind in get_args(hint) if kind not in (NoneType, Ellipsis)]
+    if get_origin(hint) is tuple:
+        return pa.list_(_ARROW[kinds[0]])
+    return _ARROW[kinds[0] if kinds else hint]
 
-TABLES: dict[str, pa.Schema] = {
-    "self_edits": _schema(
-        "stage task_id prompt completion refused worker", "index policy seed tokens", finished=pa.bool_()
-    ),
-    "questions": _schema("task_id prompt completion worker"),
-    "planned": _schema("stage arm task_id recipe trial", "index replicate policy seed"),
-    "outcomes": _schema(
-        "failure reason worker",
-        "steps tokens",
-        "reward first_loss last_loss seconds",
-        answers=_TEXTS,
-        verdicts=_NUMBERS,
-        log_likelihoods=_NUMBERS,
-    ),
-    "policies": _schema("", "version parent kept steps rank", "first_loss last_loss compression_error seconds"),
-    "continual": _schema("task_id", "version sequence step rank"),
-    "kept": _schema("stage task_id self_edit", "index", "reward"),
-    "spans": _schema("stage what worker", "", "start end"),
-}
+
+@dataclass(frozen=True)
+class SelfEditRow(Row):
+    """A self-edit that was written, for whatever stage asked for it first."""
+
+    TABLE = "self_edits"
+
+    stage: str = ""
+    task_id: str = ""
+    prompt: str = ""
+    completion: str = ""
+    refused: str = ""
+    worker: str = ""
+    index: int = 0
+    policy: int = 0
+    seed: int = 0
+    tokens: int = 0
+    finished: bool = True
+
+    @classmethod
+    def of(cls, edit: SelfEdit, stage: str, worker: str) -> Self:
+        names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused")
+        same = {name: getattr(edit, name) for name in names}
+        return cls(edit.key, stage=stage, prompt=prompt_text(edit.prompt), worker=worker, **same)
+
+    @property
+    def written(self) -> Completion:
+        return Completion(self.completion, self.tokens, self.finished, refused=self.refused)
+
+
+@dataclass(frozen=True)
+class QuestionRow(Row):
+    """Questions that a model wrote for a task that came without any."""
+
+    TABLE = "questions"
+
+    task_id: str = ""
+    prompt: str = ""
+    completion: str = ""
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedRow(Row):
+    """A trial and one of the places in a run that wants its outcome; several may want the same."""
+
+    TABLE = "planned"
+
+    stage: str = ""
+    arm: str = ""
+    task_id: str = ""
+    recipe: str = ""
+    trial: str = ""
+    index: int = 0
+    replicate: int = 0
+    policy: int = 0
+    seed: int = 0
+
+    @classmethod
+    def at(
+        cls, stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, key: str = "", **more: Any
+    ) -> Self:
+        key = key or content_key(stage, arm, task_id, index, replicate, trial)
+        where = {"stage": stage, "arm": arm, "task_id": task_id, "index": index, "replicate": replicate}
+        return cls(key, trial=trial, **where, **more)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class OutcomeRow(Row):
+    """What a trial resulted in."""
+
+    TABLE = "outcomes"
+
+    failure: str | None = None
+    reason: str | None = None
+    worker: str = ""
+    steps: int = 0
+    tokens: int = 0
+    reward: float | None = None
+    first_loss: float | None = None
+    last_loss: float | None = None
+    seconds: float = 0.0
+    answers: tuple[str, ...] = ()
+    verdicts: tuple[float, ...] = ()
+    log_likelihoods: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        same = {name: value for name, value in vars(outcome).items() if name not in ("failure", "warnings")}
+        failure = outcome.failure
+        return cls(**same, failure=failure.kind if failure else None, reason=failure.reason if failure else None)
+
+    @property
+    def outcome(self) -> Outcome:
+        same = {name: value for name, value in vars(self).items() if name not in ("failure", "reason")}
+        failure = Failure(self.failure, self.reason or "") if self.failure else None  # type: ignore[arg-type]
+        return Outcome(**same, failure=failure)
+
+
+@dataclass(frozen=True)
+class PolicyRow(Row):
+    """A version of the policy, and the update that made it."""
+
+    TABLE = "policies"
+    SAVED_AT_ONCE = True
+
+    version: int = 0
+    parent: int = 0
+    kept: int = 0
+    steps: int = 0
+    rank: int = 0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    compression_error: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class LearntRow(Row):
+    """One passage of a continual sequence, learnt on top of those before."""
+
+    TABLE = "continual"
+    SAVED_AT_ONCE = True
+
+    task_id: str = ""
+    version: int = 0
+    sequence: int = 0
+    step: int = 0
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class KeptRow(Row):
+    """A self-edit that a round kept for its update."""
+
+    TABLE = "kept"
+
+    stage: str = ""
+    task_id: str = ""
+    self_edit: str = ""
+    index: int = 0
+    reward: float | None = None
+
+
+@dataclass(frozen=True)
+class SpanRow(Row):
+    """One call of a worker: from when to when, as the driver saw it."""
+
+    TABLE = "spans"
+
+    stage: str = ""
+    what: str = ""
+    worker: str = ""
+    start: float = 0.0
+    end: float = 0.0
+
+    @classmethod
+    def of(cls, what: str, worker: str, start: float, end: float) -> Self:
+        return cls(content_key(what, worker, start, end), what=what, worker=worker, start=start, end=end)
+
+
+ROWS: tuple[type[Row], ...] = (
+    SelfEditRow,
+    QuestionRow,
+    PlannedRow,
+    OutcomeRow,
+    PolicyRow,
+    LearntRow,
+    KeptRow,
+    SpanRow,
+)
+TABLES: dict[str, pa.Schema] = {row.TABLE: row.schema() for row in ROWS}
 
 
 def prompt_text(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else json.dumps([vars(message) for message in prompt])
-
-
-def self_edit_row(edit: SelfEdit, stage: str, worker: str) -> dict[str, Any]:
-    prompt = prompt_text(edit.prompt)
-    names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused")
-    fields = {name: getattr(edit, name) for name in names}
-    return fields | {"key": edit.key, "stage": stage, "prompt": prompt, "worker": worker}
-
-
-def planned_row(
-    stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str, key: str = "", **more: Any
-) -> dict[str, Any]:
-    key = key or content_key(stage, arm, task_id, index, replicate, trial)
-    where = {"stage": stage, "arm": arm, "task_id": task_id, "index": index, "replicate": replicate}
-    return {"key": key, "trial": trial, **where, **more}
-
-
-def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    row = {k: v for k, v in vars(outcome).items() if k not in ("failure", "warnings")}
-    failure = outcome.failure
-    return row | {"failure": failure.kind if failure else None, "reason": failure.reason if failure else None}
-
-
-def outcome_from_row(row: dict[str, Any]) -> Outcome:
-    fields = {name: value for name, value in row.items() if name != "reason"}
-    fields["failure"] = Failure(row["failure"], row["reason"]) if row["failure"] else None
-    for name in ("answers", "verdicts", "log_likelihoods"):
-        fields[name] = tuple(row[name] or ())
-    return Outcome(**fields)

@@ -28,7 +28,7 @@ from seal_ray.types import (
 )
 from seal_ray.workers.alike import Alike
 from seal_ray.workers.data_parallel import update_together
-from seal_ray.workers.failures import Poisoned
+from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.ray_connection import Vitals, connect

@@ -16,7 +16,8 @@ from typing import Any
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from seal_ray.types import FinetuneSpec
-from seal_ray.workers.failures import WorkerLost, survivable, unwrap
+from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.failures import survivable, unwrap
 from seal_ray.workers.pool import Member, Pool
 from seal_ray.workers.trainer import UpdateResult
 

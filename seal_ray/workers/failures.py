@@ -8,6 +8,7 @@ from ray import exceptions as ray_errors
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from seal_ray.types import UserError
+from seal_ray.workers.errors import WorkerLost
 
 
 class Fate(Enum):
@@ -66,14 +67,6 @@ FATES: dict[type[BaseException], Fate] = {
     ray_errors.ActorAlreadyExistsError: Fate.OURS,
     ray_errors.ActorHandleNotFoundError: Fate.OURS,
 }
-
-
-class Poisoned(Exception):
-    """A call that killed its worker again and again, running alone."""
-
-
-class WorkerLost(Exception):
-    """A worker that cannot go on (its device failed), or was given up as hung: the call is made elsewhere."""
 
 
 FATES[WorkerLost] = Fate.WORKER

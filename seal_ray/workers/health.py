@@ -17,30 +17,12 @@ from typing import Any, Protocol
 import ray
 
 from seal_ray.workers.failures import brief
+from seal_ray.workers.pulse import GROUP
 
 logger = logging.getLogger(__name__)
 
-GROUP = "pulse"
 _KNOWN_AFTER = 3
 """Answers of a kind after which it is known how long that kind takes."""
-
-
-class Beating:
-    """An actor that says how far it has come, whatever else it is at. Start it as `actor(cls, ...)`."""
-
-    _beats = 0
-
-    def beat(self, *_: Any) -> None:
-        """To be called for every pass, from whichever thread it runs in."""
-        self._beats += 1
-
-    def feel(self, model: Any) -> None:
-        """Have every pass of this model be a beat."""
-        model.get_input_embeddings().register_forward_pre_hook(self.beat)
-
-    @ray.method(concurrency_group=GROUP)
-    async def pulse(self) -> int:
-        return self._beats
 
 
 def actor(kind: type, **options: Any) -> Any:

@@ -16,7 +16,8 @@ from ray._private.state import state as ray_state
 from ray.exceptions import RayError
 
 from seal_ray.types import UserError
-from seal_ray.workers.failures import Fate, WorkerLost, brief, fate, survivable, unwrap
+from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.failures import Fate, brief, fate, survivable, unwrap
 from seal_ray.workers.health import Limits, Pace, hung, unanswered
 from seal_ray.workers.shortage import Shortage
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from seal_ray.config import Config
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import local_copy
@@ -21,7 +19,7 @@ from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserErro
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import Probe, Reading, check
 from seal_ray.workers.engines.vllm import rank_limit
-from seal_ray.workers.health import GROUP, Beating
+from seal_ray.workers.pulse import Beating, on_its_own_thread
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter
@@ -124,7 +122,7 @@ class Sampler(Beating):
             self.beat()
         return tuple(replace(answer, text=kept(answer.text), worker=self._name) for answer in answers)
 
-    @ray.method(concurrency_group=GROUP)
+    @on_its_own_thread
     async def pulse(self) -> int:
         """Whoever waits for a server, whose client has deadlines of its own, is getting on."""
         return time.monotonic_ns() if self._spec.name == "endpoint" else self._beats

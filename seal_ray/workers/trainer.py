@@ -14,8 +14,8 @@ from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.types import DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
-from seal_ray.workers.failures import WorkerLost
-from seal_ray.workers.health import Beating
+from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.pulse import Beating
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText

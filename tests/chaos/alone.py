@@ -24,7 +24,6 @@ from typing import Any
 from tests.chaos.survival import Survival, in_time
 from tests.chaos.victim import done_twice, faults_met, lines_noted, note_met, noted
 from tests.cluster.autoscaling import free_port
-from tests.in_process import InProcessCluster
 from tests.runs import SMALL, results, rows_on_disk
 
 TINY = [
@@ -172,14 +171,13 @@ def begin(folder: Path, fault: str = "", seed: int = 0, more: Sequence[str] = ()
 
 def _command(folder: Path, fault: str, seed: int, more: Sequence[str]) -> int:
     from seal_ray.cli.app import main
-    from seal_ray.loop import run
     from tests.runs import CONFIG
 
-    run.RayCluster = InProcessCluster  # type: ignore[misc, assignment]
     try:
         with noted(folder):
             FAULTS[fault](str(folder), random.Random(seed), functools.partial(note_met, folder))
-            main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), "--quiet", *more])
+            alone = ("--workers.address", "in-process", "--quiet")
+            main(["run", str(CONFIG), *SMALL, *TINY, "--run.dir", str(folder), *alone, *more])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -23,14 +23,15 @@ import ray
 from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline
 from seal_ray.endpoints.patience import Patience
+from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
-from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
 from seal_ray.workers.cluster import RayCluster
-from seal_ray.workers.health import Beating, actor
+from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Pool
+from seal_ray.workers.pulse import Beating
 from seal_ray.workers.room import Need
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import CONFIG
@@ -111,7 +112,7 @@ async def explore(
 ) -> list[dict[str, float]]:
     """Rounds of trials; after each, the trials so far and what the driver has used."""
     journal, process, used = Journal(Store(str(folder))), psutil.Process(), []
-    runner = TrialRunner(config, Synthetic(), cluster, journal, Silent())  # type: ignore[arg-type]
+    runner = TrialRunner(config, Synthetic(), cluster, journal, Events(journal))  # type: ignore[arg-type]
     for round_ in range(1, rounds + 1):
         start, cpu = time.perf_counter(), time.process_time()
         await runner.explore(round_, Synthetic().tasks("train", tasks, round_), with_rewards=True)

@@ -36,7 +36,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object, **__: object) -> None:
         raise AssertionError("workers were started")
 
-    monkeypatch.setattr("seal_ray.loop.run.RayCluster", started)
+    monkeypatch.setattr("seal_ray.loop.session.open_cluster", started)
 
 
 def written(folder: Path, *more: str, options: str = 'train = "passages.jsonl"') -> Config:

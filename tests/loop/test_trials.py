@@ -13,9 +13,10 @@ import pytest
 
 from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
+from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
-from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow
 from seal_ray.record.storage import Store
 from seal_ray.selection.reliability import Prior, Rewards
 from seal_ray.types import Completion, Failure, Outcome, SampleRequest, Task, Trial, UserError
@@ -45,7 +46,7 @@ def test_a_prompt_that_kills_every_sampler_costs_its_own_self_edits_and_the_roun
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     doomed, *others = domain.tasks("train", 3, seed=1)
     cluster = cast(Any, OneFatalPrompt(domain.prompt(doomed)))
-    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Silent())
+    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
 
     found = asyncio.run(runner.explore(1, [doomed, *others], with_rewards=True))
 
@@ -75,7 +76,7 @@ def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_p
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     first, known, last = domain.tasks("train", 3, seed=1)
     cluster = KnowsOne(known)
-    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Silent())
+    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
 
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
@@ -92,7 +93,7 @@ class Cuts:
 def test_what_a_worker_has_to_say_of_a_task_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = small_run(tmp_path, "--evaluation.seeds", "3")
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Cuts())), journal, Silent())
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Cuts())), journal, Events(journal))
     tasks = domain.tasks("test", 2, seed=1)
     asyncio.run(runner.measure_baseline("passage only", tasks))
     assert len(list(journal.rows("outcomes"))) == 6
@@ -106,18 +107,19 @@ class Scores:
         return Outcome(trial.key, log_likelihoods=(-1.0,) * len(trial.statements))
 
 
-def by_likelihood(folder: Path, *more: str) -> TrialRunner:
+def by_likelihood(folder: Path, *more: str) -> tuple[TrialRunner, Journal]:
     config = load(JOBS / "knowledge_small.toml", ["--run.dir", str(folder), "--grading.name", "likelihood", *more])
     cluster = cast(RayCluster, cast(Any, Scores()))
-    return TrialRunner(config, load_domain(config), cluster, Journal(Store(str(folder))), Silent())
+    journal = Journal(Store(str(folder)))
+    return TrialRunner(config, load_domain(config), cluster, journal, Events(journal)), journal
 
 
 def test_by_likelihood_only_what_statements_can_tell_is_measured(tmp_path: Path) -> None:
     passages = ["--domain.options.train", str(JOBS / "passages.jsonl")]
-    runner = by_likelihood(tmp_path / "a", *passages)
+    runner, journal = by_likelihood(tmp_path / "a", *passages)
     tasks = runner._domain.tasks("test", 2, seed=1)
     asyncio.run(runner.measure_baseline("base", tasks))
-    assert {row["reward"] for row in runner._journal.rows("outcomes")} == {math.exp(-1)}
+    assert {row.reward for row in journal.read(OutcomeRow)} == {math.exp(-1)}
     with pytest.raises(UserError, match="baselines: 'in-context' asks questions in a way of its own"):
         asyncio.run(runner.measure_baseline("in-context", tasks))
     with pytest.raises(UserError, match="joint asks"):
@@ -125,7 +127,7 @@ def test_by_likelihood_only_what_statements_can_tell_is_measured(tmp_path: Path)
 
 
 def test_a_domain_without_statements_is_not_graded_by_their_likelihood(tmp_path: Path) -> None:
-    runner = by_likelihood(tmp_path, "--domain.name", "microworld", "--domain.options", "{}")
+    runner, _ = by_likelihood(tmp_path, "--domain.name", "microworld", "--domain.options", "{}")
     with pytest.raises(UserError, match="the domain 'microworld' has no statements; choose another grader"):
         asyncio.run(runner.measure_baseline("base", runner._domain.tasks("test", 1, seed=1)))
 
@@ -153,7 +155,7 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     config = small_run(tmp_path, "--sampling.per_task", "6")
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     tasks = domain.tasks("train", 3, seed=1)
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, FailsOnSome(tasks))), journal, Silent())
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, FailsOnSome(tasks))), journal, Events(journal))
     believed: list[Rewards] = []
 
     def estimate(rewards: Rewards) -> Prior:
@@ -186,7 +188,7 @@ def test_self_edits_that_earn_what_their_task_scores_untrained_have_taught_nothi
     config = small_run(tmp_path, "--selection.race", race)
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     tasks = domain.tasks("train", 2, seed=1)
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, KnowsHalf(tasks))), journal, Silent())
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, KnowsHalf(tasks))), journal, Events(journal))
 
     found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
 
@@ -215,7 +217,8 @@ def test_a_trial_that_nobody_waits_for_any_more_is_not_complained_of_when_the_ru
         asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
         config = small_run(tmp_path)
         domain, cluster = load_domain(config), ClosesUnderWay()
-        runner = TrialRunner(config, domain, cast(RayCluster, cluster), Journal(Store(str(tmp_path))), Silent())
+        journal = Journal(Store(str(tmp_path)))
+        runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
         exploring = asyncio.create_task(runner.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))
         await cluster.begun.wait()
         exploring.cancel()

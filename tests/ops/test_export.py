@@ -22,7 +22,6 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, summarize
 from seal_ray.types import UserError
-from tests.in_process import InProcessCluster
 from tests.runs import results, small_run
 from tests.shared import SHARED, needs_shared
 
@@ -34,9 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--update.lora.targets",
         '["q_proj", "v_proj", "lm_head"]',
     ]  # which the base has in common with its embeddings
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seal_ray.loop.run.RayCluster", InProcessCluster)
-        run(small_run(folder, "--domain.test", "1", *head), Silent())
+    run(small_run(folder, "--domain.test", "1", "--workers.address", "in-process", *head), Silent())
     return folder
 
 

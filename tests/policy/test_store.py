@@ -12,7 +12,7 @@ import pytest
 
 from seal_ray.bank.adapter import Adapter, tensor_names
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.observe.progress import Silent
+from seal_ray.events import Events
 from seal_ray.policy.store import Policies, load_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
@@ -50,8 +50,8 @@ def test_the_policy_is_held_to_the_answers_of_all_the_rounds_questions_or_to_not
         Store(str(tmp_path)),
         RecordsFinetune(),
     )
-    policies = Policies(config, store, Journal(store), cluster, probe="write:")  # type: ignore[arg-type]
-    version = asyncio.run(policies.next([Candidate(WRITTEN, (1.0,))], TASKS, Silent()))
+    policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, probe="write:")  # type: ignore[arg-type]
+    version = asyncio.run(policies.next([Candidate(WRITTEN, (1.0,))], TASKS))
     assert cluster.finetune.examples == (Example("notes", "write:"),)
     asked = tuple(Example(question.answer, question.prompt) for task in TASKS for question in task.questions)
     assert cluster.finetune.anchor_examples == (asked if kl_coef else ())
@@ -62,7 +62,7 @@ def test_the_policy_is_held_to_the_answers_of_all_the_rounds_questions_or_to_not
 
 def test_a_self_edit_that_was_cut_off_teaches_no_end_at_the_cut(tmp_path: Path) -> None:
     config, store, cluster = small_run(tmp_path), Store(str(tmp_path)), RecordsFinetune()
-    policies = Policies(config, store, Journal(store), cluster, probe="write:")  # type: ignore[arg-type]
+    policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, probe="write:")  # type: ignore[arg-type]
     kept = [Candidate(edit, (1.0,)) for edit in (WRITTEN, replace(WRITTEN, finished=False))]
-    asyncio.run(policies.next(kept, TASKS, Silent()))
+    asyncio.run(policies.next(kept, TASKS))
     assert cluster.finetune.examples == (Example("notes", "write:"), Example("notes", "write:", whole=False))

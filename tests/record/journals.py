@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row
+from seal_ray.record.rows import OutcomeRow
 from seal_ray.record.storage import Store
 from seal_ray.types import Outcome
 
@@ -27,7 +27,7 @@ def rewards(journal: Journal) -> list[tuple[str, float]]:
 
 def add(journal: Journal, *found: str, reward: float = 0.5) -> None:
     for key in found:
-        journal.append("outcomes", outcome_row(replace(OUTCOME, key=key, reward=reward)))
+        journal.record(OutcomeRow.of(replace(OUTCOME, key=key, reward=reward)))
 
 
 def written(folder: Path | str, count: int) -> Journal:

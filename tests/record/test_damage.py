@@ -20,7 +20,7 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.policy.store import load_policy, save_policy
 from seal_ray.record.journal import Journal
 from seal_ray.record.repair import repair
-from seal_ray.record.rows import TABLES, outcome_row
+from seal_ray.record.rows import TABLES, OutcomeRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import claimed
@@ -155,7 +155,7 @@ def test_a_journal_of_the_first_version_is_read_and_gets_checksums_from_the_next
     place = tmp_path / "journal/outcomes"
     place.mkdir(parents=True)
     for number, (key, reward) in enumerate([("a", 0.1), ("b", 0.2), ("a", 0.9)]):
-        row = outcome_row(OUTCOME) | {"key": key, "reward": reward}
+        row = OutcomeRow.of(OUTCOME).as_dict() | {"key": key, "reward": reward}
         pq.write_table(pa.Table.from_pylist([row], TABLES["outcomes"]), place / f"{number:06d}.parquet")
     (place / ".DS_Store").write_bytes(b"x")
     assert rewards(journal_in(tmp_path)) == [("a", 0.1), ("b", 0.2)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seal_ray.record import manifest as manifests
 from seal_ray.record.journal import MERGE, Journal
-from seal_ray.record.rows import TABLES, outcome_row
+from seal_ray.record.rows import TABLES, OutcomeRow
 from seal_ray.record.segments import Segment, arrow, checksum, decode, encode
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
@@ -151,7 +151,7 @@ def test_a_flush_that_was_cut_short_after_its_commit_is_not_taken_for_another_wr
 @pytest.mark.usefixtures("by_hand")
 def test_a_row_with_text_that_no_file_can_hold_is_mended_and_its_neighbours_are_whole(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
-    row = outcome_row(OUTCOME)
+    row = OutcomeRow.of(OUTCOME).as_dict()
     texts = {"lone": "a\ud800b", "nul": "a\x00b", "bidi": "\u202ea\u2066", "long": "é" * 60_000, "face": "😀"}
     for key, text in texts.items():
         journal.append("outcomes", row | {"key": key, "answers": [text, "fine"], "reason": text})
@@ -169,7 +169,7 @@ def test_a_row_with_text_that_no_file_can_hold_is_mended_and_its_neighbours_are_
 def test_a_row_that_fits_no_table_is_an_error_and_all_others_are_on_disk(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     add(journal, "k1")
-    journal.append("outcomes", outcome_row(OUTCOME) | {"key": "bad", "steps": 2**70})
+    journal.append("outcomes", OutcomeRow.of(OUTCOME).as_dict() | {"key": "bad", "steps": 2**70})
     add(journal, "k2")
     with pytest.raises(OverflowError) as caught:
         journal.flush()
@@ -185,7 +185,7 @@ def test_a_row_that_fits_no_table_is_an_error_and_all_others_are_on_disk(tmp_pat
     reason=st.none() | st.text(st.characters(categories=("Cs", "Cc", "Lu"))),
 )
 def test_any_text_and_any_number_is_recorded(texts: list[str], numbers: list[float], reason: str | None) -> None:
-    row = outcome_row(OUTCOME) | {"answers": texts, "verdicts": numbers, "reason": reason}
+    row = OutcomeRow.of(OUTCOME).as_dict() | {"answers": texts, "verdicts": numbers, "reason": reason}
     table, errors = arrow([row | {"key": "odd"}, row | {"key": "plain", "answers": ["a"], "reason": None}], COLUMNS)
     assert not errors
     data = encode(table, "place", None)

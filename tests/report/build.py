@@ -9,7 +9,7 @@ from typing import Any
 
 from seal_ray.config import Config, parse
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.types import Failure, Outcome, SelfEdit, content_key
 
@@ -82,31 +82,31 @@ class FakeRun:
         words = self.rng.choices(NOTE.split(), k=self.rng.randint(12, 40 + 10 * policy))
         text = " ".join(words) if text is None else text
         edit = SelfEdit(task, index, policy, f"Notes on {task}, {stage}:", text, self.rng.getrandbits(40), len(words))
-        self.journal.append("self_edits", self_edit_row(edit, stage, "sampler-3"))
+        self.journal.record(SelfEditRow.of(edit, stage, "sampler-3"))
         self.span("sample", "sampler-3", 0.8)
 
     def trial(
         self, stage: str, arm: str, task: str, index: int, replicate: int, policy: int, reward: float | None
     ) -> None:
         key = content_key(stage, arm, task, index, replicate, policy)
-        row = planned_row(stage, arm, task, index, replicate, key, policy=policy, recipe="r", seed=replicate)
-        self.journal.append("planned", row)
+        row = PlannedRow.at(stage, arm, task, index, replicate, key, policy=policy, recipe="r", seed=replicate)
+        self.journal.record(row)
         if reward is None:
             return
         right = round(reward * 12)
         verdicts = tuple(float(i < right) for i in range(12))
         worker = f"trainer-{1 + self.rng.randrange(2)}"
         outcome = Outcome(key, ("Velm",) * 12, (), verdicts, right / 12, None, 3.0, 0.2, 15, 600, 0.9, worker)
-        self.journal.append("outcomes", outcome_row(outcome))
+        self.journal.record(OutcomeRow.of(outcome))
         self.span("trial", worker, 0.9)
         self.clock += 0.05
 
     def fail(self, stage: str, task: str, index: int, reason: str) -> None:
         key = content_key("failed", stage, task, index)
         self.journal.append(
-            "planned", planned_row(stage, "self-edits", task, index, 0, key, policy=0, recipe="", seed=0)
+            "planned", PlannedRow.at(stage, "self-edits", task, index, 0, key, policy=0, recipe="", seed=0)
         )
-        self.journal.append("outcomes", outcome_row(Outcome(key, reward=0.0, failure=Failure("data", reason))))
+        self.journal.record(OutcomeRow.of(Outcome(key, reward=0.0, failure=Failure("data", reason))))
 
     def span(self, what: str, worker: str, seconds: float) -> None:
         start = self.clock + self.rng.random() * 0.05

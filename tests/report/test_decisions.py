@@ -11,7 +11,7 @@ from seal_ray.config import load
 from seal_ray.domains.arcworld import ArcWorld, world
 from seal_ray.domains.arcworld.domain import FIXED
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row, planned_row, self_edit_row
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.report import write_report
 from seal_ray.report.data import read_run
@@ -32,12 +32,12 @@ def grids(tmp_path: Path) -> str:
     for i, task in enumerate(domain.tasks("test", 3, config.run.seed)):
         edit = SelfEdit(task.id, 0, 0, "prompt", BAD if i == 2 else FIXED, i)
         answer = task.questions[0].answer if i == 0 else world.write_output((7,) * 9) if i == 1 else "<script>"
-        journal.append("self_edits", self_edit_row(edit, "evaluation", "w"))
+        journal.record(SelfEditRow.of(edit, "evaluation", "w"))
         for stage, arm in (("evaluation", "untrained self-edits"), ("oracle", FIXED)):
-            row = planned_row(stage, arm, task.id, 0, 0, f"trial {stage} {i}", policy=0, recipe="", seed=0)
-            journal.append("planned", row)
+            row = PlannedRow.at(stage, arm, task.id, 0, 0, f"trial {stage} {i}", policy=0, recipe="", seed=0)
+            journal.record(row)
             outcome = Outcome(f"trial {stage} {i}", (answer,), verdicts=(float(i == 0),), reward=float(i == 0))
-            journal.append("outcomes", outcome_row(outcome))
+            journal.record(OutcomeRow.of(outcome))
     journal.flush()
     return url
 

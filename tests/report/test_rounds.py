@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import outcome_row, planned_row
+from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.report import data
 from seal_ray.report.text_stats import writing
@@ -22,8 +22,8 @@ def journal_of(folder: Path, rewards: dict[str, list[list[float]]], kept: dict[s
             for k, reward in enumerate(seeds):
                 key = f"{task}/{index}/{k}"
                 more: dict[str, Any] = {"policy": 0, "recipe": "", "seed": k}
-                journal.append("planned", planned_row("round 1", "self-edits", task, index, k, key, **more))
-                journal.append("outcomes", outcome_row(Outcome(key, verdicts=(reward, 1.0), reward=reward)))
+                journal.record(PlannedRow.at("round 1", "self-edits", task, index, k, key, **more))
+                journal.record(OutcomeRow.of(Outcome(key, verdicts=(reward, 1.0), reward=reward)))
     for task, index in kept.items():
         row = {"stage": "round 1", "task_id": task, "index": index, "self_edit": "", "reward": 0.0}
         journal.append("kept", {"key": f"{task}/{index}", **row})
@@ -74,8 +74,8 @@ def test_failures_are_counted_by_class_and_reason_whatever_the_task(tmp_path: Pa
     for i in range(40):
         run.fail("round 1", f"train-{i:03d}", 10, f"odd reason {i}")
     lost = Outcome("lost", reward=0.0, failure=Failure("infrastructure", "node gone"))
-    run.journal.append("outcomes", outcome_row(lost))
-    run.journal.append("planned", planned_row("evaluation", "base", "t", 0, 0, "lost", policy=0, recipe="", seed=0))
+    run.journal.record(OutcomeRow.of(lost))
+    run.journal.record(PlannedRow.at("evaluation", "base", "t", 0, 0, "lost", policy=0, recipe="", seed=0))
     run.journal.flush()
     found = data.read_run(str(tmp_path))
     counts = {(f.stage, f.kind, f.reason): f.count for f in found.failures}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.registry import load_domain
-from seal_ray.observe.progress import Silent
+from seal_ray.events import Events
 from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
@@ -86,9 +86,9 @@ def test_a_policy_on_record_that_was_taught_something_else_is_trained_anew(tmp_p
     config, store, cluster = small_run(tmp_path), Store(str(tmp_path)), RecordsFinetune()
 
     def next_policy(text: str) -> None:
-        policies = Policies(config, store, Journal(store), cluster, "write:")  # type: ignore[arg-type]
+        policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, "write:")  # type: ignore[arg-type]
         edit = replace(WRITTEN, completion=text)
-        asyncio.run(policies.next([Candidate(edit, (1.0,))], TASKS, Silent()))
+        asyncio.run(policies.next([Candidate(edit, (1.0,))], TASKS))
 
     next_policy("notes")
     first = cluster.finetune

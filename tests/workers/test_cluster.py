@@ -14,7 +14,7 @@ from seal_ray.endpoints.patience import Patience
 from seal_ray.types import Completion, Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.engines.canary import Reading
-from seal_ray.workers.failures import Poisoned
+from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import small_run
 

@@ -9,7 +9,8 @@ import ray.exceptions
 from ray.exceptions import RayError, RayTaskError
 
 from seal_ray.types import UserError
-from seal_ray.workers.failures import FATES, Fate, WorkerLost, brief, fate, survivable, unwrap
+from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.failures import FATES, Fate, brief, fate, survivable, unwrap
 
 KINDS = [
     kind

@@ -15,8 +15,9 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 
 from seal_ray.types import UserError
-from seal_ray.workers.health import Beating, actor
+from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Poisoned, Pool, WorkerLost
+from seal_ray.workers.pulse import Beating
 from tests.workers.stopped import OnlyForTheStopped, given_up_when_stopped, is_stopped  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("local_ray")

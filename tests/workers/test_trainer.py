@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import Example, LoraSpec, OptimSpec, Recipe, Trial
-from seal_ray.workers.failures import WorkerLost
+from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.trainer import Trainer
 from tests.workers.tiny import Reference, write_model
 

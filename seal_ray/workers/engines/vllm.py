@@ -21,7 +21,7 @@ from seal_ray.model.loading import ModelSpec, load_tokenizer
 from seal_ray.types import Completion, DataError, Prompt, SampleRequest, UserError
 from seal_ray.workers.engines.guard import end_with_me
 from seal_ray.workers.engines.text import render_prompt
-from seal_ray.workers.pool import WorkerLost
+from seal_ray.workers.errors import WorkerLost
 
 if TYPE_CHECKING:
     from seal_ray.bank.adapter import Adapter

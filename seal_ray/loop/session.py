@@ -1,0 +1,118 @@
+"""An open run: what it is, what it has on record, who watches, and the workers that go on with it.
+
+    with open_run(config, domain, identity, observers) as opened:
+        opened.drive(body)  # an async function of a `Session`
+
+Everything that is done with a run (its rounds, the search for the best decision, a loop of one's own) is such a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from seal_ray import grading
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain
+from seal_ray.events import Events, Observer
+from seal_ray.loop.place import Beside
+from seal_ray.loop.trials import TrialRunner
+from seal_ray.observe.observers import named
+from seal_ray.policy.store import Policies
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import SpanRow
+from seal_ray.record.storage import Store
+from seal_ray.rundir import environment
+from seal_ray.rundir.directory import begun, claimed
+from seal_ray.rundir.identity import Identity
+from seal_ray.rundir.keys import Names
+from seal_ray.stopping import Watch
+from seal_ray.types import Prompt
+from seal_ray.workers.base import Cluster, open_cluster
+from seal_ray.workers.rebalance import Span
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run with its workers up."""
+
+    config: Config
+    domain: Domain
+    journal: Journal
+    events: Events
+    names: Names
+    cluster: Cluster
+    runner: TrialRunner
+    policies: Policies
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run whose directory is held and whose record can be written; nothing is started yet."""
+
+    config: Config
+    domain: Domain
+    store: Store
+    journal: Journal
+    events: Events
+    names: Names
+    beside: Beside
+
+    def drive(self, body: Callable[[Session], Awaitable[None]], probe: Prompt) -> None:
+        """Start the workers and do this; a signal, or the loss of the cluster, ends it in good order.
+
+        `probe` is a prompt by which workers that load a policy in a way of their own are checked.
+        """
+        with Watch(self.journal.flush, self.events.close) as watch:
+            asyncio.run(watch.over(self._with_workers(body, probe, watch)))
+
+    async def _with_workers(self, body: Callable[[Session], Awaitable[None]], probe: Prompt, watch: Watch) -> None:
+        async with (
+            open_cluster(self.config, self._note) as cluster,
+            grading.at_work(getattr(self.domain, "grader", None), cluster.ask),
+        ):
+            watch.lost = cluster.gone
+            config, journal, events = self.config, self.journal, self.events
+            runner = TrialRunner(config, self.domain, cluster, journal, events, self.names, self.beside)
+            policies = Policies(config, self.store, journal, events, cluster, probe, self.names)
+            await body(Session(config, self.domain, journal, events, self.names, cluster, runner, policies))
+
+    def _note(self, span: Span) -> None:
+        self.events.emit(SpanRow.of(span.what, span.worker, span.start, span.end))
+
+
+@contextmanager
+def open_run(
+    config: Config,
+    domain: Domain,
+    identity: Identity,
+    observers: Sequence[Observer] = (),
+    force: bool = False,
+    beside: str = "",
+) -> Iterator[OpenRun]:
+    """Hold the run's directory and go on with its record; at the end everything is on disk and observers are closed.
+
+    What a run in the directory `beside` has done already is taken from there, where it is the very same.
+    """
+    store, events = Store(config.dir), Events(observers=observers)
+    try:
+        with claimed(store, config, identity, force) as claim:
+            journal = events.record = Journal(store, claim.run)
+            journal.begin()
+            environment.record(store)
+            events.add(named(config))
+            names = Names.of(identity, claim.since)
+            try:
+                yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
+            finally:
+                journal.flush()
+    finally:
+        events.close()
+
+
+def _beside(directory: str, names: Names) -> Beside:
+    """What another run knows; nothing where either calls things by less than all that they depend on."""
+    other = begun(directory) if directory else None
+    return Beside.of(Journal(Store(directory))) if other and min(other.since, names.since) > 1 else Beside()

@@ -1,0 +1,69 @@
+"""The workers of a run as its driver sees them, wherever they are: on Ray, or in the driver's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from seal_ray.config import IN_PROCESS, Config
+from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
+from seal_ray.workers.rebalance import Allocation, Span
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+    from seal_ray.workers.trainer import UpdateResult
+
+OnSpan = Callable[[Span], None]
+
+
+class Cluster(Protocol):
+    """Trainers and samplers. Use as `async with open_cluster(config, on_span) as cluster`."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
+        """Every worker works under this version from now on; an engine of its own is checked with the probe."""
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        """One self-edit; refused where its prompt cannot be answered."""
+        ...
+
+    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
+        ...
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        """Train an adapter on a recipe and ask the questions, closed book."""
+        ...
+
+    async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        """Only train; the adapter comes back over the policy's."""
+        ...
+
+    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
+        """Train the next policy."""
+        ...
+
+    def rebalance(self) -> Allocation:
+        """Between rounds: divide the workers again by how long each kind was busy, where the config wants that."""
+        ...
+
+    def gone(self) -> str:
+        """Why the workers cannot come back; empty while they can."""
+        ...
+
+
+def open_cluster(config: Config, on_span: OnSpan) -> Cluster:
+    """The workers that a config asks for; nothing of Ray is imported for those in this process."""
+    if config.workers.address == IN_PROCESS:
+        from seal_ray.workers.in_process import InProcessCluster
+
+        return InProcessCluster(config, on_span)
+    from seal_ray.workers.cluster import RayCluster
+
+    return RayCluster(config, on_span)

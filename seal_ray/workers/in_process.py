@@ -1,0 +1,84 @@
+"""One trainer and one sampler in the driver's own process: no Ray, and a debugger stops inside a trial."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from seal_ray.config import Config
+from seal_ray.endpoints.patience import Patience
+from seal_ray.model.loading import ModelSpec
+from seal_ray.model.locate import resolve
+from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
+from seal_ray.workers.base import OnSpan
+from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.rebalance import Allocation, Span
+from seal_ray.workers.sampler import EngineSpec, Sampler
+from seal_ray.workers.trainer import Trainer, UpdateResult
+
+if TYPE_CHECKING:
+    from seal_ray.bank.adapter import Adapter
+
+T = TypeVar("T")
+
+
+class InProcessCluster:
+    """The same trainer and sampler as on a cluster, called directly. What takes a worker down ends the run."""
+
+    def __init__(self, config: Config, on_span: OnSpan) -> None:
+        model, workers = config.model, config.workers
+        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        self._trainer = Trainer(
+            replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.max_tokens_per_microbatch
+        )
+        self._sampler = Sampler(replace(spec, gpus=workers.gpus_per_sampler), EngineSpec.of(config))
+        self._patience = Patience(config.sampling.patience, "sampling.patience")
+        self._on_span = on_span
+
+    async def __aenter__(self) -> Self:
+        await self._trainer.setup()
+        await self._sampler.setup()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._sampler.close()
+
+    def gone(self) -> str:
+        return ""
+
+    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
+        await self._trainer.set_policy(version, adapter)
+        await self._sampler.set_policy(version, adapter)
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        asked = self._patience.until_answered(lambda: self._sampler.sample(request))
+        return await self._timed("sample", asked)
+
+    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        return await self._timed("trial", self._trainer.run_trial(trial))
+
+    async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        return await self._timed("trial", self._trainer.train_adapter(trial))
+
+    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
+        return await self._timed("update", self._trainer.update(finetune, max_rank))
+
+    def rebalance(self) -> Allocation:
+        return Allocation(1, 1)
+
+    async def _timed(self, what: str, work: Awaitable[T]) -> T:
+        start = time.time()
+        try:
+            result: Any = await work
+        except WorkerLost as error:
+            raise UserError(f"{error}; lower workers.slots or workers.max_tokens_per_microbatch") from error
+        first = result[0] if isinstance(result, tuple) else result
+        self._on_span(Span(what, first.worker, start, time.time()))
+        return result  # type: ignore[no-any-return]

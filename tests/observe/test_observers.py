@@ -1,0 +1,122 @@
+"""Whoever watches a run is told what happens in it, and can do it no harm."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
+from seal_ray.loop.run import run
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SpanRow
+from seal_ray.record.storage import Store
+from seal_ray.types import UserError
+from tests.runs import small_run
+
+IN_PROCESS = ("--workers.address", "in-process", "--run.rounds", "1")
+
+
+class Remembers:
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.closed = 0
+
+    def on(self, event: Event) -> None:
+        self.events.append(event)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Breaks(Remembers):
+    """Fails at its third event."""
+
+    def on(self, event: Event) -> None:
+        super().on(event)
+        if len(self.events) == 3:
+            raise ValueError("disk full")
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Remembers, Breaks]:
+    folder, remembers, breaks = tmp_path_factory.mktemp("watched") / "run", Remembers(), Breaks()
+    run(small_run(folder, *IN_PROCESS, "--run.observers", '["jsonl", "tensorboard"]'), breaks, remembers)
+    return folder, remembers, breaks
+
+
+def test_an_observer_is_told_of_every_row_that_goes_on_record(watched: tuple[Path, Remembers, Breaks]) -> None:
+    folder, remembers, _ = watched
+    journal = Journal(Store(str(folder)))
+    told = Counter(type(event) for event in remembers.events if isinstance(event, Row))
+    assert told == Counter({kind: count for kind in ROWS if (count := len(list(journal.read(kind))))})
+    assert {OutcomeRow, PlannedRow, PolicyRow, SpanRow} <= told.keys()
+    assert remembers.closed == 1
+
+
+def test_every_stage_comes_to_its_announced_end(watched: tuple[Path, Remembers, Breaks]) -> None:
+    _, remembers, _ = watched
+    announced = {event.stage: event.total for event in remembers.events if isinstance(event, StageBegan)}
+    done: Counter[str] = Counter()
+    for event in remembers.events:
+        if isinstance(event, Advanced):
+            done[event.stage] += event.by
+    assert dict(done) == announced
+
+
+def test_an_observer_that_fails_is_left_out_and_the_run_and_the_others_go_on(
+    watched: tuple[Path, Remembers, Breaks],
+) -> None:
+    _, remembers, breaks = watched
+    assert len(breaks.events) == 3
+    assert remembers.events[:3] == breaks.events
+    assert len(remembers.events) > 3
+
+
+def test_every_event_is_a_line_of_the_file(watched: tuple[Path, Remembers, Breaks]) -> None:
+    folder, remembers, _ = watched
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [type(event).__name__ for event in remembers.events]
+    (trained,) = (event for event in remembers.events if isinstance(event, UpdateTrained))
+    assert [line["losses"] for line in lines if line["event"] == "UpdateTrained"] == [list(trained.losses)]
+
+
+def test_the_board_has_the_losses_of_the_update_and_the_mean_reward_of_each_stage(
+    watched: tuple[Path, Remembers, Breaks],
+) -> None:
+    folder, remembers, _ = watched
+    board: Any = EventAccumulator(str(folder / "tensorboard"))
+    board.Reload()
+    (trained,) = (event for event in remembers.events if isinstance(event, UpdateTrained))
+    assert [scalar.value for scalar in board.Scalars("update 1/loss")] == pytest.approx(trained.losses, rel=1e-6)
+    planned = {e.trial for e in remembers.events if isinstance(e, PlannedRow) and e.stage == "round 1"}
+    rewards = [e.reward for e in remembers.events if isinstance(e, OutcomeRow) and e.key in planned]
+    last = board.Scalars("reward/round 1")[-1]
+    assert (last.step, last.value) == (len(rewards), pytest.approx(sum(rewards) / len(rewards)))  # type: ignore[arg-type]
+
+
+def test_a_run_continues_under_other_observers(watched: tuple[Path, Remembers, Breaks]) -> None:
+    again = Remembers()
+    run(small_run(watched[0], *IN_PROCESS), again)
+    assert not any(isinstance(event, Row) for event in again.events)
+
+
+def test_observers_that_cannot_watch_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown run.observers 'jsonnl'; did you mean 'jsonl'\?"):
+        run(small_run(tmp_path / "run", *IN_PROCESS, "--run.observers", '["jsonnl"]'))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_record_cannot_take_ends_the_run(tmp_path: Path) -> None:
+    class Full(Remembers):
+        def on(self, event: Event) -> None:
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        Events(Full()).emit(StageBegan("round 1: trials", 4))
