@@ -67,6 +67,26 @@ def run(
 
 
 @app.command
+def init(job: str = "documents", dir: str = ".") -> None:
+    """Write a config to start from, with what it needs beside it; every file is yours to edit.
+
+    Parameters
+    ----------
+    job
+        One that ships, such as documents, knowledge, arc or microworld; a name that none has lists them all.
+    dir
+        The folder to write it into.
+    """
+    from pathlib import Path
+
+    from seal_ray.cli import shipped
+
+    config, *others = shipped.copy(job, Path(dir))
+    beside = f" (beside it: {', '.join(other.name for other in others)})" if others else ""
+    _say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says whether everything is there")
+
+
+@app.command
 def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
     """Continue the run in a directory, with the config it was started with."""
     from seal_ray.rundir.directory import recorded_config

@@ -1,9 +1,8 @@
-"""The demo: a micro-world run, and beside it the control that keeps random self-edits in place of the best."""
+"""The demo: a micro-world run, and beside it the control that keeps random self-edits instead of the best."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-
+from seal_ray.cli import shipped
 from seal_ray.config import Config, load
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Progress
@@ -12,8 +11,7 @@ from seal_ray.record.summary import Interval
 
 def demo_config(seed: int, directory: str, *more: str) -> Config:
     """The shipped micro-world config, in this directory, with this seed."""
-    path = files("seal_ray.domains.microworld") / "demo.toml"
-    return load(str(path), ["--run.seed", str(seed), "--run.dir", directory, *more])
+    return load(shipped.folder() / "microworld.toml", ["--run.seed", str(seed), "--run.dir", directory, *more])
 
 
 def run_demo(seed: int, directory: str, progress: Progress, control: Progress) -> dict[str, Interval]:
