@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seal_ray.adapters.merge import stack
 from seal_ray.bank import Adapter, Bank, Job, JobResult, SampleSpec, TokenText
-from seal_ray.bank.adapter import stack
 from seal_ray.types import LoraSpec, OptimSpec, Question, Task, derive_seed
 
 LORA = LoraSpec(rank=16, alpha=32.0, targets=("all-linear",))

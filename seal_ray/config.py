@@ -150,6 +150,11 @@ class Update(_Training):
         targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
+    rule: str = "sft"
+    """`sft` (ReST-EM: learn to write what was kept), `dpo` (prefer it to the worst of the same task), or your own as
+    `package.module:Thing`."""
+    options: dict[str, Any] = {}
+    """The rule's own settings, such as the `beta` of `dpo`."""
     kl_coef: float = Field(0.0, ge=0, le=1e6)
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""

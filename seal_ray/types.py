@@ -171,6 +171,14 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class ObjectiveSpec:
+    """What texts are trained to, by a name that the bank knows."""
+
+    name: str
+    beta: float = 0.0
+
+
+@dataclass(frozen=True)
 class FinetuneSpec:
     """What a policy is finetuned on, and how."""
 
@@ -182,6 +190,8 @@ class FinetuneSpec:
     """Texts on which the policy is to predict what it did before."""
     kl_coef: float = 0.0
     """Weight of their divergence beside the loss of the examples."""
+    objective: ObjectiveSpec | None = field(default=None, metadata=ADDED)
+    """What the examples are trained to; None: to their tokens."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.rows import Distributions, Objective
 

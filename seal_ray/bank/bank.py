@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import torch
 
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.fit import usable_positions
 from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seal_ray.bank.adapter import Adapter, tensor_names
+from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.types import ALL_LINEAR, DataError, LoraSpec, derive_seed
 
 

@@ -17,6 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from seal_ray.bank.loss import kl_and_grad, soft_losses_and_grad, token_losses, token_losses_and_grad
 from seal_ray.bank.rows import Labelled, Objective, Row
+from seal_ray.types import ObjectiveSpec
 
 
 class _PerToken:
@@ -121,6 +122,15 @@ class DPO:
         firsts = np.cumsum([0, *lengths[:-1]])[0::2]
         losses_L[torch.from_numpy(firsts).to(gains_L.device)] = -logsigmoid(margins_P)
         return losses_L, grad_LV
+
+
+def objective_of(spec: ObjectiveSpec | None) -> Objective:
+    """The objective of that name."""
+    if spec is None:
+        return CrossEntropy()
+    if spec.name == "dpo":
+        return DPO(spec.beta)
+    raise ValueError(f"unknown objective {spec.name!r}; known: dpo")
 
 
 def loss_and_grad(

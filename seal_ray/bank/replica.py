@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.bank import Bank
 from seal_ray.bank.job import Job
 from seal_ray.bank.lora import to_adapter

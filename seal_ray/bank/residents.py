@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.lora import TargetModule
 
 BASE = ""

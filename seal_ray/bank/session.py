@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.bank import Bank
 from seal_ray.bank.job import Job, TokenText
 from seal_ray.bank.lora import to_adapter

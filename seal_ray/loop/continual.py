@@ -10,9 +10,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seal_ray.bank.adapter import Adapter, compress
+from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
 from seal_ray.events import StageBegan
+from seal_ray.policy.consolidate import Stack
 from seal_ray.record.summary import CONTINUAL
 from seal_ray.types import Task, UserError, derive_seed
 
@@ -49,8 +50,7 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         if outcome.failure:
             logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
             return policies.adapter
-        most = config.update.max_rank
-        return compress(adapter, most)[0] if adapter and most and adapter.rank > most else adapter
+        return Stack(config.update.max_rank).consolidate(policies.adapter, adapter).adapter
 
     for sequence in range(sequences):
         seed = derive_seed("continual", config.run.seed, sequence)

@@ -25,6 +25,7 @@ from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.rules import RULES, Rule
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.workers.sampler import EngineSpec
 
 
@@ -36,10 +37,16 @@ class Ready:
     """With what it names on the hub at the commits it is to keep to."""
     domain: Domain
     rule: Rule
+    update_rule: UpdateRule
     identity: Identity
     held_out: Sequence[Task]
     first: Sequence[Task]
     """What the first round draws; nothing when there is none."""
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Whether the rounds try what was written."""
+        return self.rule.needs_rewards or self.update_rule.needs_rewards
 
 
 def prepare(config: Config) -> Ready:
@@ -51,12 +58,12 @@ def prepare(config: Config) -> Ready:
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
-    return Ready(config, domain, rule, identify(config, domain), held_out, first)
+    return Ready(config, domain, rule, find_update_rule(config.update), identify(config, domain), held_out, first)
 
 
 def check(config: Config) -> tuple[Rule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
-    rule = find_rule(config)
+    rule, _ = find_rule(config), find_update_rule(config.update)
     for name in config.run.observers:
         plugins.find("run.observers", name, OBSERVERS)
     resolve(config.model.path)

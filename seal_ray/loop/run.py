@@ -24,6 +24,7 @@ from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import UNTRAINED, Interval, summarize
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Task, UserError, content_key, derive_seed
+from seal_ray.update.base import Found
 
 
 def run(config: Config, *observers: Observer, force: bool = False, beside: str = "") -> dict[str, Interval]:
@@ -50,11 +51,13 @@ async def rounds(session: Session, ready: Ready) -> None:
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
         tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
         _, candidates = await asyncio.gather(
-            evaluate(runner, config, held_out), runner.explore(round_, tasks, ready.rule.needs_rewards)
+            evaluate(runner, config, held_out), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
         )
         kept = choose(ready.rule, candidates, config.run.seed, round_)
         put_kept_on_record(session, kept, round_)
-        runner.policy = await policies.next(kept, drawn)
+        found = Found(candidates, kept, drawn)
+        finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
+        runner.policy = await policies.next(finetune, len(kept))
         session.cluster.rebalance()
     await evaluate(runner, config, held_out)
     await measure_continual(session, held_out)

@@ -14,8 +14,8 @@ from seal_ray.plan.memory import Memory, plan_memory
 from seal_ray.plan.rates import Rates, gpu_named, published_assumptions, published_rates
 from seal_ray.plan.rounds import Course, Devices, Losses, simulate
 from seal_ray.plan.work import Edit, Seen, Work, count_work
-from seal_ray.selection.rules import needs_rewards
 from seal_ray.types import UserError
+from seal_ray.update.base import tries_self_edits
 
 SIZES = ("run", "domain", "selection", "evaluation", "grading", "workers")
 """Sections in which a planned run may differ from the one it is measured by."""
@@ -216,7 +216,7 @@ def totals(work: Work, config: Config) -> dict[str, float]:
     rounds, race, per_task = config.run.rounds, config.selection.race, config.sampling.per_task
     seeds = race / per_task if race else config.trial.seeds
     updates = rounds * work.update.tokens
-    tried = rounds * seeds * _trained(train) if needs_rewards(config.selection.rule) else 0.0
+    tried = rounds * seeds * _trained(train) if tries_self_edits(config) else 0.0
     measured = work.together.tokens if work.together else _trained(test)
     evaluations = rounds + 1 if config.evaluation.every_round else 1
     return {

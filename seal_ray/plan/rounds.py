@@ -13,7 +13,7 @@ from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.work import Edit, Try, Work
 from seal_ray.plan.workers import Bank, Batches, Stream, Worker
-from seal_ray.selection.rules import needs_rewards
+from seal_ray.update.base import tries_self_edits
 
 QUEUED_PER_SLOT = 2
 """Trials a trainer holds for each slot, as in `seal_ray.workers.cluster`."""
@@ -185,7 +185,7 @@ class _Run:
 
     def _explore(self, then: Callable[[], None]) -> None:
         race, seeds = self.config.selection.race, self.config.trial.seeds
-        tries = needs_rewards(self.config.selection.rule)
+        tries = tries_self_edits(self.config)
         groups = self.work.train
         asked = [found[0] for group in groups if (found := [e.tried for e in group if e.tried])] if tries else []
         both = _All(1 + len(asked), then)

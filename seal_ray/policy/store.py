@@ -6,10 +6,10 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from seal_ray.bank.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter
+from seal_ray.adapters.lora import CONFIG_FILE, WEIGHTS_FILE, Adapter
 from seal_ray.config import Config
 from seal_ray.events import Advanced, Events, StageBegan, UpdateTrained
 from seal_ray.record.journal import Journal
@@ -19,8 +19,7 @@ from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.segments import Damaged, checksum
 from seal_ray.record.storage import Store
 from seal_ray.rundir.keys import Names
-from seal_ray.selection.rules import Candidate
-from seal_ray.types import Example, FinetuneSpec, Prompt, Task, UserError, derive_seed
+from seal_ray.types import FinetuneSpec, Prompt, UserError
 from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
@@ -74,23 +73,14 @@ class Policies:
         self._events.emit(LearntRow(name, task_id, version, sequence, step, rank))
         await self.serve(version, adapter)
 
-    async def next(self, kept: Sequence[Candidate], tasks: Sequence[Task]) -> int:
-        """Finetune on the kept self-edits, unless that was done before, and use the result.
-
-        What the update may hold the policy to are the answers to these tasks' questions.
-        """
-        version = self._version + 1
-        settings, seed = self._config.update, derive_seed(self._config.run.seed, "update", version)
-        examples = tuple(Example(c.edit.completion, c.edit.prompt, whole=c.edit.finished) for c in kept)
-        anchors = (
-            tuple(Example(q.answer, q.prompt) for task in tasks for q in task.questions) if settings.kl_coef else ()
-        )
-        finetune = FinetuneSpec(examples, settings.lora, settings.optim, seed, anchors, settings.kl_coef)
+    async def next(self, finetune: FinetuneSpec, kept: int) -> int:
+        """Finetune, unless that was done before, and use the result; `kept` self-edits led to it."""
+        version, settings = self._version + 1, self._config.update
         name = self._names.next_policy(version, self._version, finetune, settings.max_rank)
         self._names.policies[version] = name
         if name in self._finished:
             return await self.use(version)
-        stage = f"round {version}: update on {len(examples)} self-edits"
+        stage = f"round {version}: update on {kept} self-edits"
         self._events.emit(StageBegan(stage, 1))
         start = time.monotonic()
         result = await self._cluster.update(finetune, settings.max_rank)
@@ -102,7 +92,7 @@ class Policies:
             name,
             version=version,
             parent=self._version,
-            kept=len(examples),
+            kept=kept,
             steps=len(result.losses),
             rank=result.adapter.rank,
             first_loss=result.losses[0],

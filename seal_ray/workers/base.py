@@ -11,7 +11,7 @@ from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequ
 from seal_ray.workers.rebalance import Allocation, Span
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
     from seal_ray.workers.trainer import UpdateResult
 
 OnSpan = Callable[[Span], None]

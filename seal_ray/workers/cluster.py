@@ -38,7 +38,7 @@ from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 __all__ = ["RayCluster", "Span"]
 
@@ -175,7 +175,7 @@ class RayCluster:
     async def _parts(self, finetune: FinetuneSpec) -> int:
         """How many of the trainers that are up get enough of each batch to be worth passing gradients around."""
         most = min(self.trainers.workers, finetune.optim.batch_size, len(finetune.examples))
-        if most < 2:
+        if most < 2 or finetune.objective:  # a pair's two texts may not part
             return 1
         tokens = await self.trainers.call("batch_tokens", finetune)
         return min(most, tokens // self._workers.min_tokens_per_replica)

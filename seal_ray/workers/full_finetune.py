@@ -18,8 +18,8 @@ from seal_ray.bank.optim import batch_order, lr_factor
 from seal_ray.types import DataError, OptimSpec, UserError
 
 if TYPE_CHECKING:
+    from seal_ray.adapters.lora import Adapter
     from seal_ray.bank import TokenText
-    from seal_ray.bank.adapter import Adapter
 
 _BYTES = 16
 """A parameter with its gradient and its two moments, in float32."""

@@ -20,7 +20,7 @@ from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 T = TypeVar("T")
 

@@ -147,7 +147,7 @@ class Trainer(Beating):
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; the adapter comes back, over the policy's, for the questions to be asked elsewhere."""
-        from seal_ray.bank.adapter import stack
+        from seal_ray.adapters.merge import stack
 
         under = self._policy if trial.policy else None
         if trial.recipe is None:
@@ -215,6 +215,7 @@ class Trainer(Beating):
 
     def _update_job(self, finetune: FinetuneSpec) -> Job:
         from seal_ray.bank import Job
+        from seal_ray.bank.objectives import objective_of
 
         texts, held = (tuple(map(self._text, examples)) for examples in (finetune.examples, finetune.anchor_examples))
         return Job(
@@ -225,19 +226,17 @@ class Trainer(Beating):
             finetune.seed,
             anchor_examples=held,
             kl_coef=finetune.kl_coef,
+            objective=objective_of(finetune.objective),
             base=self._under,
             keep_adapter=True,
         )
 
     def _updated(self, adapter: Adapter, losses: tuple[float, ...], max_rank: int) -> UpdateResult:
-        from seal_ray.bank.adapter import compress, stack
+        from seal_ray.policy.consolidate import Stack
 
-        error = 0.0
-        if self._policy:
-            adapter = stack(self._policy, adapter)
-        if max_rank and adapter.rank > max_rank:
-            adapter, error = compress(adapter, max_rank)
-        return UpdateResult(adapter, losses, error, self._name)
+        found = Stack(max_rank).consolidate(self._policy, adapter)
+        assert found.adapter
+        return UpdateResult(found.adapter, losses, found.error, self._name)
 
     def _job(self, trial: Trial, keep_adapter: bool) -> Job:
         from seal_ray.bank import Job

@@ -8,8 +8,8 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from seal_ray.adapters.merge import compress, stack
 from seal_ray.bank import Adapter, Bank, Job
-from seal_ray.bank.adapter import compress, stack
 from seal_ray.types import ALL_LINEAR, LoraSpec, OptimSpec, UserError
 from tests.bank.small import ALL, CONFIGS, make_model, make_prompts, make_texts, make_tokenizer, padded
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from seal_ray.adapters.lora import Adapter
 from seal_ray.bank import Bank, Job, SampleSpec, TokenText, layout
-from seal_ray.bank.adapter import Adapter
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import ALL, WORDS, make_model, make_prompts, make_texts, make_tokenizer
 from tests.bank.test_neighbours import assert_same

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.bank import Bank, Job, SampleSpec
-from seal_ray.bank.adapter import Adapter, tensor_names
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import make_model, make_prompts, make_texts, make_tokenizer
 from tests.bank.test_generate import generate_alone

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from seal_ray.bank.adapter import Adapter, tensor_names
+from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.cli.app import main
 from seal_ray.domains.registry import load_domain
 from seal_ray.policy.store import load_policy, save_policy

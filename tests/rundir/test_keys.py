@@ -14,9 +14,8 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.rundir.identity import identify
 from seal_ray.rundir.keys import Names
-from seal_ray.selection.rules import Candidate
 from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, Question, Recipe, SampleRequest, Trial
-from tests.policy.test_store import TASKS, WRITTEN, RecordsFinetune
+from tests.policy.test_store import RecordsFinetune
 from tests.runs import small_run
 
 REQUEST = SampleRequest(1, "write:", seed=5)
@@ -82,13 +81,12 @@ def test_a_place_in_the_run_is_planned_with_its_trial() -> None:
     assert names.planned(*place, "one trial") != names.planned(*place, "another")
 
 
-def test_a_policy_on_record_that_was_taught_something_else_is_trained_anew(tmp_path: Path) -> None:
+def test_a_policy_on_record_that_was_taught_something_else_is_trained_again(tmp_path: Path) -> None:
     config, store, cluster = small_run(tmp_path), Store(str(tmp_path)), RecordsFinetune()
 
     def next_policy(text: str) -> None:
         policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, "write:")  # type: ignore[arg-type]
-        edit = replace(WRITTEN, completion=text)
-        asyncio.run(policies.next([Candidate(edit, (1.0,))], TASKS))
+        asyncio.run(policies.next(replace(FINETUNE, examples=(Example(text, "write:"),)), kept=1))
 
     next_policy("notes")
     first = cluster.finetune

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import samples
-from seal_ray.bank.adapter import Adapter
+from seal_ray.adapters.lora import Adapter
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines import vllm as vllm_module

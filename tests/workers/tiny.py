@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seal_ray.bank.adapter import Adapter, tensor_names
+from seal_ray.adapters.lora import Adapter, tensor_names
 
 WIDTH, INNER, LAYERS, CONTEXT = 64, 128, 2, 256
 SHAPES = {"q_proj": (WIDTH, WIDTH), "v_proj": (WIDTH, WIDTH), "o_proj": (WIDTH, WIDTH), "down_proj": (INNER, WIDTH)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from seal_ray.types import Completion, SampleRequest
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 
 class Engine(Protocol):

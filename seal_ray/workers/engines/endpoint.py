@@ -9,7 +9,7 @@ from seal_ray.endpoints.openai_client import ChatClient, NoSuchPath, Reply
 from seal_ray.types import Completion, Message, Prompt, SampleRequest, UserError
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 
 class EndpointEngine:

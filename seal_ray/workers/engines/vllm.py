@@ -24,7 +24,7 @@ from seal_ray.workers.engines.text import render_prompt
 from seal_ray.workers.errors import WorkerLost
 
 if TYPE_CHECKING:
-    from seal_ray.bank.adapter import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The sizes vLLM can set aside for an adapter."""

@@ -1,0 +1,1 @@
+"""LoRA adapters as plain arrays: files, stacking, compression."""

@@ -1,0 +1,64 @@
+"""Several adapters made one: stacked, or compressed to a smaller rank. No torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seal_ray.adapters.lora import Adapter, tensor_names
+
+
+def stack(a: Adapter, b: Adapter) -> Adapter:
+    """One adapter, of summed rank, that adds exactly what both add together."""
+    scale = a.scale if a.scale == b.scale else 1.0
+    tensors: dict[str, np.ndarray] = {}
+    for module in dict.fromkeys((*a.modules, *b.modules)):
+        width_in, width_out, dtype = _widths(module, a, b)
+        part_a, part_b = [], []
+        for adapter in (a, b):
+            if module in adapter.modules:
+                down, up = adapter.pair(module)
+                part_a.append(down)
+                part_b.append(up if adapter.scale == scale else up * up.dtype.type(adapter.scale / scale))
+            else:
+                part_a.append(np.zeros((adapter.rank, width_in), dtype))
+                part_b.append(np.zeros((width_out, adapter.rank), dtype))
+        name_a, name_b = tensor_names(module)
+        tensors[name_a], tensors[name_b] = np.concatenate(part_a, axis=0), np.concatenate(part_b, axis=1)
+    rank = a.rank + b.rank
+    return Adapter(rank, scale * rank, tuple(dict.fromkeys((*a.targets, *b.targets))), tensors)
+
+
+def compress(adapter: Adapter, rank: int) -> tuple[Adapter, float]:
+    """The nearest adapter of a smaller rank, by truncated SVD of each module's update.
+
+    The second value is the relative error: the norm of what was lost over the norm of all updates together.
+    """
+    if rank < 1:
+        raise ValueError(f"an adapter cannot be compressed to rank {rank}; give at least 1")
+    if rank >= adapter.rank:
+        return adapter, 0.0
+    tensors: dict[str, np.ndarray] = {}
+    lost = total = 0.0
+    for module in adapter.modules:
+        down, up = adapter.pair(module)
+        left, core_left = np.linalg.qr(up.astype(np.float64) * adapter.scale)
+        right, core_right = np.linalg.qr(down.astype(np.float64).T)
+        u, singular, v = np.linalg.svd(core_left @ core_right.T)
+        root = np.sqrt(singular[:rank])
+        new_down, new_up = np.zeros((rank, down.shape[1])), np.zeros((up.shape[0], rank))
+        new_down[: len(root)] = root[:, None] * (v[: len(root)] @ right.T)
+        new_up[:, : len(root)] = (left @ u[:, : len(root)]) * root
+        name_a, name_b = tensor_names(module)
+        tensors[name_a], tensors[name_b] = new_down.astype(down.dtype), new_up.astype(up.dtype)
+        lost += float(np.sum(singular[rank:] ** 2))
+        total += float(np.sum(singular**2))
+    error = (lost / total) ** 0.5 if total else 0.0
+    return Adapter(rank, float(rank), adapter.targets, tensors), error
+
+
+def _widths(module: str, *adapters: Adapter) -> tuple[int, int, np.dtype]:
+    for adapter in adapters:
+        if module in adapter.modules:
+            down, up = adapter.pair(module)
+            return down.shape[1], up.shape[0], down.dtype
+    raise KeyError(module)

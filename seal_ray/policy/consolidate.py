@@ -1,0 +1,38 @@
+"""How what was learnt enters the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from seal_ray.adapters.lora import Adapter
+from seal_ray.adapters.merge import compress, stack
+
+
+@dataclass(frozen=True)
+class Consolidated:
+    """A policy's next adapter."""
+
+    adapter: Adapter | None
+    error: float = 0.0
+    """The norm of what was lost over the norm of the whole."""
+
+
+class Consolidator(Protocol):
+    """From the policy as it is and what was trained on top of it to the policy as it will be."""
+
+    def consolidate(self, head: Adapter | None, learned: Adapter | None) -> Consolidated: ...
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Both add up, exactly, to one adapter of summed rank, which is compressed where it exceeds `max_rank`."""
+
+    max_rank: int = 0
+    """0 never compresses."""
+
+    def consolidate(self, head: Adapter | None, learned: Adapter | None) -> Consolidated:
+        whole = stack(head, learned) if head and learned else learned or head
+        if whole and self.max_rank and whole.rank > self.max_rank:
+            return Consolidated(*compress(whole, self.max_rank))
+        return Consolidated(whole)

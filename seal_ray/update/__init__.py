@@ -1,0 +1,1 @@
+"""How a policy is finetuned on what was found to teach: one small file a rule."""

@@ -1,0 +1,66 @@
+"""What an update rule is: from what a round found to what the policy is finetuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from seal_ray import plugins
+from seal_ray.config import Config, Update
+from seal_ray.selection.rules import Candidate, needs_rewards
+from seal_ray.types import Example, FinetuneSpec, Task, UserError
+
+UPDATE_RULES = {"sft": "seal_ray.update.sft:Sft", "dpo": "seal_ray.update.dpo:Dpo"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a round found."""
+
+    candidates: Mapping[str, Sequence[Candidate]]
+    """Every self-edit that was written, by its task."""
+    kept: Sequence[Candidate]
+    """Those that the selection rule chose."""
+    tasks: Sequence[Task]
+    """All that were drawn, also those left out as solved."""
+
+
+class UpdateRule(Protocol):
+    """Made from `update.options`; name one's own as `package.module:Thing`."""
+
+    needs_rewards: bool
+    """Whether self-edits must have been tried, whatever the selection rule needs."""
+
+    def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec:
+        """What the policy is finetuned on; `UserError` where there is nothing to learn from."""
+        ...
+
+
+def find_update_rule(settings: Update) -> UpdateRule:
+    """The rule that a config names, with its options."""
+    kind = plugins.find("update.rule", settings.rule, UPDATE_RULES)
+    try:
+        rule: UpdateRule = kind(**settings.options)
+    except TypeError as error:
+        raise UserError(f"update.options: {settings.rule!r} cannot be made from them: {error}") from None
+    if not callable(getattr(rule, "request", None)):
+        raise UserError(f"update.rule {settings.rule!r}: has no method `request`, see seal_ray/update/base.py")
+    return rule
+
+
+def tries_self_edits(config: Config) -> bool:
+    """Whether the rounds of a run try what was written, for the sake of either rule."""
+    return needs_rewards(config.selection.rule) or find_update_rule(config.update).needs_rewards
+
+
+def anchors(tasks: Sequence[Task], settings: Update) -> tuple[Example, ...]:
+    """The answers that the policy is not to move away from; none without a `kl_coef`."""
+    questions = [question for task in tasks for question in task.questions] if settings.kl_coef else []
+    return tuple(Example(question.answer, question.prompt) for question in questions)
+
+
+def example(candidate: Candidate) -> Example:
+    """A self-edit as a text to learn; one that was cut off teaches no end at the cut."""
+    edit = candidate.edit
+    return Example(edit.completion, edit.prompt, whole=edit.finished)
