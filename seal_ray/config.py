@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from seal_ray import plugins
 from seal_ray.layers import EXTENDS, file_layers, merged, said_by
 from seal_ray.record.schema import renamed
-from seal_ray.sources import anchor, at, path_settings
+from seal_ray.sources import anchor, at
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
 _TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
@@ -276,6 +276,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
 
     `UserError` says what is wrong and where.
     """
+    from seal_ray.domains.registry import paths_under  # which options are paths, only their owners know
+
     layers = file_layers(path)
     for overlay in overlays:
         layers += file_layers(overlay)
@@ -283,7 +285,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
     given = list(_pairs(overrides))
     if any(keys == [EXTENDS] for keys, _ in given):
         raise UserError(f"--{EXTENDS}: a file extends another; on the command line, lay one on it with --overlay FILE")
-    paths = path_settings([*(layer.tree for layer in layers), *(_put({}, keys, value) for keys, value in given)])
+    paths = paths_under([*(layer.tree for layer in layers), *(_put({}, keys, value) for keys, value in given)])
     for layer in layers:
         anchor(layer.tree, paths, layer.folder)
     tree = merged(layer.tree for layer in layers)

@@ -68,18 +68,6 @@ def at(tree: Any, keys: Sequence[str]) -> Any:
     return tree
 
 
-def path_settings(trees: Sequence[dict[str, Any]]) -> list[str]:
-    """The settings that are paths, under the domain and grader that the last of these trees to say so name."""
-    from seal_ray.domains import registry  # which options are paths, only their owners know
-
-    domain, grader = None, "domain"
-    for tree in trees:
-        domain, grader = at(tree, ["domain", "name"]) or domain, at(tree, ["grading", "name"]) or grader
-    if not (isinstance(domain, str) and isinstance(grader, str)):
-        return ["model.path"]
-    return ["model.path", *registry.path_settings(domain, grader)]
-
-
 def anchor(tree: dict[str, Any], settings: Sequence[str], base: Path) -> None:
     """Make paths whole: those of a file start at its folder, those of a command line where it was given."""
     for *sections, name in (setting.split(".") for setting in settings):

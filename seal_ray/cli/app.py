@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 import seal_ray
 from seal_ray.cli.errors import said_in_one_line
 from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.cli.output import facts, report_page, say, show
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
@@ -83,7 +84,7 @@ def init(job: str = "documents", dir: str = ".") -> None:
 
     config, *others = shipped.copy(job, Path(dir))
     beside = f" (beside it: {', '.join(other.name for other in others)})" if others else ""
-    _say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says whether everything is there")
+    say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says whether everything is there")
 
 
 @app.command
@@ -126,8 +127,8 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
         found = search(dir, progress(quiet))
         summary |= found.arms()
         for line in found.lines():
-            _say(line)
-    _show(summary, as_json, "" if others else dir)
+            say(line)
+    show(summary, as_json, "" if others else dir)
     refuse_void(summary)
 
 
@@ -155,15 +156,15 @@ def demo(
     start_log(quiet)
     target = dir or f"runs/demo-{seed}"
     summary = run_demo(seed, target, progress(quiet), progress(quiet))
-    _show(summary, as_json)
-    _say(f"report: {_write_report(target)}")
+    show(summary, as_json)
+    say(f"report: {report_page(target)}")
     refuse_void(summary)
 
 
 @app.command
 def report(dir: str) -> None:
     """Write the report of a run: one self-contained HTML page."""
-    print(_write_report(dir))
+    print(report_page(dir))
 
 
 @app.command(name="import")
@@ -171,7 +172,7 @@ def import_(record: str, *, into: str) -> None:
     """Carry a recorded round of the published results into a run directory of its own."""
     from seal_ray.published.import_record import import_record
 
-    _say(f"{import_record(record, into)} self-edits are in {into}")
+    say(f"{import_record(record, into)} self-edits are in {into}")
 
 
 @app.command
@@ -220,13 +221,13 @@ def export(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
     if self_edits:
-        _say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
+        say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
-        _say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
+        say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
     if merged:
-        _say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
+        say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
     if submission:
-        _say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
+        say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
 @app.command
@@ -234,7 +235,7 @@ def grade(*, records: str, grader: str = "offline", as_json: AsJson = False) -> 
     """Hold a grader to recorded verdicts: how often it agrees, beyond chance, and how far rewards shift."""
     from seal_ray.grading.agreement import grade_records
 
-    _facts(grade_records(records, grader), as_json)
+    facts(grade_records(records, grader), as_json)
 
 
 @app.command
@@ -252,7 +253,7 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
 
     if bool(records) == simulate:
         raise UserError("give either --records FILE or --simulate")
-    _facts(simulations() if simulate else replay(records), as_json)
+    facts(simulations() if simulate else replay(records), as_json)
 
 
 @app.command
@@ -356,8 +357,8 @@ def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
 
     start_log(quiet)
     summary = run_all(config, progress(quiet), force=force)
-    _show(summary, as_json, config.dir)
-    _say(f"run: {config.dir}   report: {_write_report(config.dir)}")
+    show(summary, as_json, config.dir)
+    say(f"run: {config.dir}   report: {report_page(config.dir)}")
     refuse_void(summary)
 
 
@@ -372,33 +373,3 @@ def _basis(config: Any, earlier: str, calibrate: bool) -> Any:
 
         return measure(config)
     return None
-
-
-def _write_report(dir: str) -> str:
-    from seal_ray.report import write_report
-
-    return write_report(dir)
-
-
-def _show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
-    from seal_ray.record.journal import Journal
-    from seal_ray.record.storage import Store
-    from seal_ray.record.summary import as_json as tree
-    from seal_ray.record.summary import continual, print_continual, print_table
-
-    passages = continual(Journal(Store(dir))) if dir else []
-    if as_json:
-        learnt = {"continual": [row.accuracy for row in passages], "continual failed": [row.failed for row in passages]}
-        print(json.dumps(tree(summary) | (learnt if passages else {})))
-        return
-    print_table(summary)
-    if passages:
-        print_continual(passages)
-
-
-def _facts(found: dict[str, float], as_json: bool) -> None:
-    print(json.dumps(found) if as_json else "\n".join(f"{name:22} {value:.4g}" for name, value in found.items()))
-
-
-def _say(line: str) -> None:
-    print(visible(line), file=sys.stderr)

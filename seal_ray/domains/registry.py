@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from seal_ray import grading, plugins
-from seal_ray.config import Config
 from seal_ray.domains.base import Domain
-from seal_ray.sources import READS, WRITES, Mark, marked
+from seal_ray.sources import READS, WRITES, Mark, at, marked
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.config import Config
 
 DOMAINS = {
     "microworld": "seal_ray.domains.microworld.domain:MicroWorld",
@@ -42,6 +44,16 @@ def path_settings(domain: str, grader: str, *marks: Mark) -> list[str]:
         for section, options in models
         for name in marked(options, *(marks or (READS, WRITES)))
     ]
+
+
+def paths_under(trees: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings that are paths, under the domain and grader that the last of these trees to say so name."""
+    domain, grader = None, "domain"
+    for tree in trees:
+        domain, grader = at(tree, ["domain", "name"]) or domain, at(tree, ["grading", "name"]) or grader
+    if not (isinstance(domain, str) and isinstance(grader, str)):
+        return ["model.path"]
+    return ["model.path", *path_settings(domain, grader)]
 
 
 def spelled_out(config: Config) -> Config:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from seal_ray.adapters.consolidate import Stack
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
 from seal_ray.events import StageBegan
-from seal_ray.policy.consolidate import Stack
 from seal_ray.record.summary import CONTINUAL
 from seal_ray.types import Task, UserError, derive_seed
 

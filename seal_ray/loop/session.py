@@ -21,10 +21,10 @@ from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
+from seal_ray.record import environment
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
-from seal_ray.rundir import environment
 from seal_ray.rundir.directory import begun, claimed
 from seal_ray.rundir.identity import Identity
 from seal_ray.rundir.keys import Names

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seal_ray.rundir.environment import versions
+from seal_ray.record.environment import versions
 from seal_ray.types import UserError
 
 _HEAD = 1 << 20

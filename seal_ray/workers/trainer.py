@@ -232,7 +232,7 @@ class Trainer(Beating):
         )
 
     def _updated(self, adapter: Adapter, losses: tuple[float, ...], max_rank: int) -> UpdateResult:
-        from seal_ray.policy.consolidate import Stack
+        from seal_ray.adapters.consolidate import Stack
 
         found = Stack(max_rank).consolidate(self._policy, adapter)
         assert found.adapter

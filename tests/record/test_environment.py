@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from seal_ray import __version__
+from seal_ray.record import environment
 from seal_ray.record.storage import Store
-from seal_ray.rundir import environment
 
 
 def test_an_upgrade_is_recorded_and_said_and_ends_nothing(
