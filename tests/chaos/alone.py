@@ -300,9 +300,11 @@ def endpoint_settings(url: str) -> list[str]:
 
 
 def _unruly(seed: int, met: Met) -> type[BaseHTTPRequestHandler]:
-    """It is away for sixty requests; of the others, one goes wrong three times at the most, and a client tries four."""
+    """A request goes wrong three times in a row at most, and a client tries four. With an even seed it is also away."""
     lock, asked_before, total = threading.Lock(), Counter[bytes](), [0]
-    away = range(start := random.Random(seed).randint(4, 12), start + 60) if seed else range(0)
+    away = range(0)
+    if seed and seed % 2 == 0:
+        away = range(start := random.Random(seed).randint(4, 12), start + 60)
 
     def trouble_with(asked: bytes) -> str:
         with lock:
