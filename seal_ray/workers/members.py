@@ -84,7 +84,6 @@ class Members:
         spawn: Callable[[], Any],
         setup: Callable[[Any], Awaitable[Any]],
         size: int,
-        limits: Limits,
         *,
         wanted: Callable[[], int],
         changed: Callable[[], None],
@@ -97,8 +96,9 @@ class Members:
         self.leaving: list[Member] = []
         self.state: tuple[str, tuple[Any, ...]] | None = None
         """The call that every member gets before its first other one."""
-        self.pace, self.shortage = Pace(limits), Shortage(name)
-        self._spawn, self._setup, self.limits = spawn, setup, limits
+        self.limits = Limits()
+        self.pace, self.shortage = Pace(self.limits), Shortage(name)
+        self._spawn, self._setup = spawn, setup
         self._wanted, self._changed, self._broken = wanted, changed, broken
         self._watches: dict[Member, asyncio.Task[None]] = {}
 

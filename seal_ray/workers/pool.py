@@ -18,11 +18,10 @@ from typing import Any
 
 from seal_ray.workers.errors import Poisoned, WorkerLost
 from seal_ray.workers.failures import Fate, brief, fate, survivable, unwrap
-from seal_ray.workers.health import Limits
 from seal_ray.workers.members import Member, Members, PoolStats, draining_nodes
 from seal_ray.workers.places import Places
 
-__all__ = ["Limits", "Member", "Poisoned", "Pool", "PoolStats", "WorkerLost"]
+__all__ = ["Member", "Poisoned", "Pool", "PoolStats", "WorkerLost"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +61,12 @@ class Pool:
         weigh: Callable[[str, tuple[Any, ...]], int] = lambda method, args: 1,
         idle_seconds: float = 300.0,
         patience: float = 30.0,
-        limits: Limits = Limits(),  # noqa: B008
     ) -> None:
         self.name, self.depth = name, depth
         self.sibling: Pool | None = None
         """Another pool on the same cluster. Idle workers make room for it when it can place none of its own."""
         self.members = Members(
-            *(name, spawn, setup, size, limits), wanted=self._wanted, changed=self._changed, broken=self._break
+            *(name, spawn, setup, size), wanted=self._wanted, changed=self._changed, broken=self._break
         )
         self._places = Places(self.members.ready, self._room)
         self._weigh, self._idle_seconds, self._patience = weigh, idle_seconds, patience
