@@ -50,7 +50,7 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         if outcome.failure:
             logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
             return policies.adapter
-        return Stack(config.update.max_rank).consolidate(policies.adapter, adapter).adapter
+        return Stack(config.update.max_rank).consolidate(None, adapter).adapter  # which came back over the policy's
 
     for sequence in range(sequences):
         seed = derive_seed("continual", config.run.seed, sequence)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.record.rows import OutcomeRow, outcome_from_row
+from seal_ray.record.rows import OutcomeRow
 from seal_ray.types import Failure, Outcome, UserError
 from tests.disks import mounted
 from tests.record.journals import OUTCOME, journal_in, keys
@@ -20,7 +20,7 @@ def test_an_outcome_comes_back_as_it_went_in(tmp_path: Path, outcome: Outcome) -
     journal = journal_in(tmp_path)
     journal.record(OutcomeRow.of(outcome))
     journal.flush()
-    assert [outcome_from_row(row) for row in journal_in(tmp_path).rows("outcomes")] == [outcome]
+    assert [row.outcome for row in journal_in(tmp_path).read(OutcomeRow)] == [outcome]
 
 
 def test_rows_are_seen_before_and_after_they_reach_the_disk(tmp_path: Path) -> None:

@@ -103,9 +103,7 @@ class FakeRun:
 
     def fail(self, stage: str, task: str, index: int, reason: str) -> None:
         key = content_key("failed", stage, task, index)
-        self.journal.append(
-            "planned", PlannedRow.at(stage, "self-edits", task, index, 0, key, policy=0, recipe="", seed=0)
-        )
+        self.journal.record(PlannedRow.at(stage, "self-edits", task, index, 0, key, policy=0, recipe="", seed=0))
         self.journal.record(OutcomeRow.of(Outcome(key, reward=0.0, failure=Failure("data", reason))))
 
     def span(self, what: str, worker: str, seconds: float) -> None:
