@@ -30,7 +30,7 @@ class Nicknames:
         return Baseline(None, self.questions(task)) if name == "base" else None
 
     def questions(self, task: Task) -> tuple[str, ...]:
-        return tuple(question.prompt for question in task.questions)
+        return tuple(str(question.prompt) for question in task.questions)
 
     def statements(self, task: Task) -> tuple[Example, ...]:
         return ()  # nothing whose likelihood may serve as a reward
