@@ -7,8 +7,8 @@ import sys
 
 from cyclopts import App
 
-from seal_ray.cli.errors import said_in_one_line
 from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.errors import said_in_one_line
 
 bench = App(
     name="python -m benchmarks", help="Measure how fast this machine does what a run does.", help_format="plaintext"
@@ -118,6 +118,5 @@ def samples(
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    with said_in_one_line(debug="--debug" in arguments):
-        bench([argument for argument in arguments if argument != "--debug"])
+    with said_in_one_line(sys.argv[1:]) as arguments:
+        bench(arguments)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,11 @@ class SampleRequest:
     @property
     def key(self) -> str:
         return content_key("sample", self)
+
+    @classmethod
+    def greedy(cls, prompt: Prompt, max_tokens: int) -> Self:
+        """Ask the untouched base for its likeliest reply."""
+        return cls(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True, slots=True)

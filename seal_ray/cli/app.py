@@ -9,14 +9,14 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import seal_ray
-from seal_ray.cli.errors import said_in_one_line
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
+from seal_ray.errors import DEBUG, said_in_one_line
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
 
-_CONTINUED = (["run"], ["resume"], ["demo"])
+_CONTINUED = ("run", "resume", "demo")
 """Commands that go on where they were stopped."""
 
 app = App(
@@ -333,10 +333,9 @@ def doctor(config: str = "", *overrides: Overrides, overlay: Overlays = (), as_j
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: one line and exit code 2 for what the user can set right, a traceback for bugs or with --debug."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
-    with said_in_one_line(debug, PROMISE if arguments[:1] in _CONTINUED else "stopped"):
+    given = list(sys.argv[1:] if argv is None else argv)
+    continued = next((argument for argument in given if argument != DEBUG), "") in _CONTINUED
+    with said_in_one_line(given, PROMISE if continued else "stopped") as arguments:
         if arguments[:1] == ["run"] and "--help" in arguments:
             _help_with_settings()
         else:

@@ -52,18 +52,18 @@ class Ready:
 def prepare(config: Config) -> Ready:
     """Look at everything. A run that was begun before keeps to the commits it found then."""
     _sources(config)
-    rule, _ = check(config)
+    rule, update_rule, _ = check(config)
     config = pinned(config, directory.begun(config.dir))
     domain = load_domain(config)
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
-    return Ready(config, domain, rule, find_update_rule(config.update), identify(config, domain), held_out, first)
+    return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first)
 
 
-def check(config: Config) -> tuple[Rule, Domain]:
+def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
-    rule, _ = find_rule(config), find_update_rule(config.update)
+    rule, update_rule = find_rule(config), find_update_rule(config.update)
     for name in config.run.observers:
         plugins.find("run.observers", name, OBSERVERS)
     resolve(config.model.path)
@@ -76,13 +76,13 @@ def check(config: Config) -> tuple[Rule, Domain]:
                 "set run.rounds = 0 to measure what it writes, or another engine"
             )
         _key(config.sampling.key_env, "sampling.key_env")
-    return rule, load_domain(config)
+    return rule, update_rule, load_domain(config)
 
 
 def look(config: Config) -> None:
     """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong."""
     sources = _sources(config)
-    _, domain = check(config)
+    *_, domain = check(config)
     if not any(source.startswith(hub.DATASET) for source in sources):
         _tasks(config, domain)
     directory.refuse_another(config)

@@ -67,7 +67,7 @@ async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> str:
     from seal_ray.workers.engines.endpoint import EndpointEngine
 
     async with ChatClient(settings.endpoint, settings.endpoint_model, settings.key_env) as client:
-        request = SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=_TOKENS)
+        request = SampleRequest.greedy(prompt, _TOKENS)
         try:
             return (await EndpointEngine(client).sample(request)).text
         except DataError as error:

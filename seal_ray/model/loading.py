@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from seal_ray.model.locate import local_copy
+from seal_ray.model.locate import local_copy, resolve
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.config import Model
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class ModelSpec:
     max_length: int
     gpus: float = 0
     """GPUs that this worker was given, or the fraction of one."""
+
+    @classmethod
+    def of(cls, model: Model, gpus: float = 0) -> Self:
+        """The base that a config names, for a worker with so many GPUs."""
+        return cls(resolve(model.path), model.revision, model.dtype, model.max_length, gpus)
 
     @property
     def memory(self) -> float:

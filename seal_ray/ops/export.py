@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seal_ray.config import Config
 from seal_ray.domains.base import Submittable
 from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
@@ -51,7 +50,7 @@ def export_adapter(directory: str, out: str, which: str = "") -> int:
     base = config.model.path  # which need not be on this machine
     load_policy(Store(directory), version).save(out, resolve(base) if base in SHIPPED else base)
     try:
-        load_tokenizer(_spec(config)).save_pretrained(out)
+        load_tokenizer(ModelSpec.of(config.model)).save_pretrained(out)
     except UserError as error:
         logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
     _finish(directory, version, out, merged=False)
@@ -65,18 +64,13 @@ def export_merged(directory: str, out: str, which: str = "") -> int:
 
     config = recorded_config(directory)
     version = chosen_policy(directory, which)
-    spec = _spec(config)
+    spec = ModelSpec.of(config.model)
     merged = load_model(spec)
     merge(merged, load_policy(Store(directory), version))
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
     _finish(directory, version, out, merged=True)
     return version
-
-
-def _spec(config: Config) -> ModelSpec:
-    model = config.model
-    return ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
 
 
 def _write(out: str, text: str) -> None:

@@ -10,42 +10,37 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seal_ray import plugins
 from seal_ray.config import Config, load
-from seal_ray.plain import visible
+from seal_ray.errors import said_in_one_line
 from seal_ray.record.summary import Interval, print_table, refuse_void
-from seal_ray.stopping import Stopped, stoppable
+from seal_ray.stopping import PROMISE, Stopped
 from seal_ray.types import UserError
+from seal_ray.workers.failures import unwrap
 from seal_ray.workers.ray_connection import connect, join
 
 
 def submit(config: str, overrides: Sequence[str], overlays: Sequence[str] = ()) -> None:
     """Run a config as a job and print its table. A job that is submitted again continues its run."""
     _log()
-    try:
-        with stoppable():
-            resolved = lasting(load(config, overrides, overlays))
-            connect(resolved, forward_logs=True)
-            logging.info("the run lives in %s", resolved.dir)
+    with said_in_one_line(when_stopped=PROMISE):
+        resolved = lasting(load(config, overrides, overlays))
+        connect(resolved, forward_logs=True)
+        logging.info("the run lives in %s", resolved.dir)
+        try:
             summary = ray.get(drive(resolved, driver, modules()))
+        except UserError as error:  # one that the driver raised, whose whole text is the driver's traceback
+            raise unwrap(error) from None
         print_table(summary)
         refuse_void(summary)
-    except Stopped as stopped:
-        stopped.leave()
-    except UserError as error:
-        # One that the driver raised comes as both, and the text of the whole is the driver's traceback.
-        sys.exit(_refuse(error.cause if isinstance(error, RayTaskError) else error))
 
 
 def submit_bench(arguments: Sequence[str]) -> None:
     """Run `python -m benchmarks` on a worker of the cluster, and print what it prints."""
-    try:
+    with said_in_one_line():
         join(forward_logs=True)
-    except UserError as error:
-        sys.exit(_refuse(error))
     on_cpu = "cpu" in arguments
     code = ray.get(ray.remote(bench).options(num_cpus=1, num_gpus=0 if on_cpu else 1).remote(arguments))
     sys.exit(code)
@@ -96,8 +91,3 @@ def lasting(config: Config) -> Config:
 
 def _log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-
-
-def _refuse(error: Exception) -> int:
-    print(visible(f"seal-ray: {error}"), file=sys.stderr)
-    return 2

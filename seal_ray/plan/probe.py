@@ -20,7 +20,6 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
-from seal_ray.model.locate import resolve
 from seal_ray.plan.measure import Observed, rates_of
 from seal_ray.plan.predict import Basis
 from seal_ray.plan.work import Seen
@@ -52,8 +51,7 @@ def calibrate(config: Config) -> Basis:
 class _Probe:
     def __init__(self, config: Config) -> None:
         self.config, self.domain = config, load_domain(config)
-        workers, model = config.workers, config.model
-        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
+        workers = config.workers
         side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
         count = min(workers.trainers, side_by_side, 2)
         trainer: Any = ray.remote(Trainer).options(
@@ -63,7 +61,8 @@ class _Probe:
             num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
         )
         self.by_processor = not workers.gpus_per_trainer and workers.cpus < 2
-        training, sampling = replace(spec, gpus=workers.gpus_per_trainer), replace(spec, gpus=workers.gpus_per_sampler)
+        training = ModelSpec.of(config.model, workers.gpus_per_trainer)
+        sampling = replace(training, gpus=workers.gpus_per_sampler)
         self.trainers = [
             trainer.remote(training, workers.slots, workers.max_tokens_per_microbatch) for _ in range(count)
         ]

@@ -15,7 +15,6 @@ import ray
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
-from seal_ray.model.locate import resolve
 from seal_ray.types import (
     Completion,
     Failure,
@@ -60,9 +59,10 @@ class RayCluster:
         if alone:
             refuse_what_never_fits(self._needs, machines()[0])
         self.gone = Vitals.of_this_cluster().gone
-        workers, model = config.workers, config.model
-        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
-        engine, alike = EngineSpec.of(config), Alike(spec.path)
+        workers = config.workers
+        training = ModelSpec.of(config.model, workers.gpus_per_trainer)
+        sampling = replace(training, gpus=workers.gpus_per_sampler)
+        engine, alike = EngineSpec.of(config), Alike(training.path)
         trainer = actor(
             Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
         )
@@ -71,16 +71,14 @@ class RayCluster:
         )
         self.trainers = Pool(
             "trainer",
-            lambda: trainer.remote(
-                replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.max_tokens_per_microbatch
-            ),
+            lambda: trainer.remote(training, workers.slots, workers.max_tokens_per_microbatch),
             alike.set_up,
             size=workers.trainers,
             depth=workers.slots * _QUEUED_PER_SLOT,
         )
         self.samplers = Pool(
             "sampler",
-            lambda: sampler.remote(replace(spec, gpus=workers.gpus_per_sampler), engine),
+            lambda: sampler.remote(sampling, engine),
             alike.set_up,
             size=workers.samplers,
             depth=workers.tokens_in_flight,
@@ -131,7 +129,7 @@ class RayCluster:
 
     async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
         """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
-        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
         return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
-from seal_ray.model.locate import resolve
 from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
 from seal_ray.workers.base import OnSpan
 from seal_ray.workers.errors import WorkerLost
@@ -29,12 +28,11 @@ class InProcessCluster:
     """The same trainer and sampler as on a cluster, called directly. What takes a worker down ends the run."""
 
     def __init__(self, config: Config, on_span: OnSpan) -> None:
-        model, workers = config.model, config.workers
-        spec = ModelSpec(resolve(model.path), model.revision, model.dtype, model.max_length)
-        self._trainer = Trainer(
-            replace(spec, gpus=workers.gpus_per_trainer), workers.slots, workers.max_tokens_per_microbatch
-        )
-        self._sampler = Sampler(replace(spec, gpus=workers.gpus_per_sampler), EngineSpec.of(config))
+        workers = config.workers
+        training = ModelSpec.of(config.model, workers.gpus_per_trainer)
+        sampling = replace(training, gpus=workers.gpus_per_sampler)
+        self._trainer = Trainer(training, workers.slots, workers.max_tokens_per_microbatch)
+        self._sampler = Sampler(sampling, EngineSpec.of(config))
         self._patience = Patience(config.sampling.patience, "sampling.patience")
         self._on_span = on_span
 
@@ -58,7 +56,7 @@ class InProcessCluster:
         return await self._timed("sample", asked)
 
     async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        requests = [SampleRequest(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens) for prompt in prompts]
+        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
         return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
