@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seal_ray.selection.rules import Candidate, Rule
     from seal_ray.types import Example, Grade, LoraSpec, OptimSpec, Question, Recipe, Task, UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "bank": ("Adapter", "Bank", "BankSession", "Job"),
