@@ -4,9 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 SEED   ?= 1
+REPORT ?= runs/demo-$(SEED)/report.html
 BESIDE ?= 2
+HEIGHT ?= 1220
 
-.PHONY: demo test test-fast test-chaos fuzz lint install browser clean
+.PHONY: demo test test-fast test-chaos fuzz lint picture install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -23,7 +25,7 @@ test-fast: $(VENV)/.tested-with
 fuzz: $(VENV)/.tested-with
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-# Forty schedules of faults. Given again, it goes on with those that were not survived yet; AFRESH=--afresh begins anew.
+# Forty schedules of faults. Given again, it goes on with those that were not survived yet; AFRESH=--afresh starts over.
 test-chaos: $(VENV)/.tested-with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos $(AFRESH)
 
@@ -31,6 +33,11 @@ lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The picture in README: the top of the report that the demo left.
+picture: browser
+	$$(command -v chromium || command -v google-chrome) --headless=new --no-sandbox --disable-gpu --hide-scrollbars \
+	  --window-size=960,$(HEIGHT) --screenshot=$(CURDIR)/docs/report.png file://$(abspath $(REPORT))
 
 install: $(VENV)/.installed
 

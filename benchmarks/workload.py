@@ -11,8 +11,6 @@ from statistics import fmean
 
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 
-RECORD = Path("../shared/data/seal_records/rank_iter0.json")
-"""Where a recorded round lies when it lies beside the checkout."""
 LORA, OPTIM = LoraSpec(), OptimSpec()
 """The published settings of a trial: rank 32 on q and v, 10 epochs in batches of one."""
 _WORD = re.compile(r"\w+|[^\w\s]|\n")
@@ -26,7 +24,7 @@ class Workload:
     edits: tuple[tuple[int, ...], ...]
     """Tokens of each training text, the passage's own among them, by self-edit."""
     questions: int
-    """Asked after a trial."""
+    """How many are answered after a trial."""
     prompt: int
     """Tokens of a question."""
     answer: int
@@ -57,10 +55,8 @@ class Workload:
 
 
 def workload(record: str = "") -> Workload:
-    """A recorded round's, or the one beside the checkout; else one drawn to be like it."""
-    if record:
-        return recorded(Path(record))
-    return recorded(RECORD) if RECORD.is_file() else drawn()
+    """The work of a recorded round, where a file is given; otherwise one drawn to be like it."""
+    return recorded(Path(record)) if record else drawn()
 
 
 def drawn(count: int = 250, seed: int = 0) -> Workload:

@@ -11,59 +11,82 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seal_ray.bank import Adapter, Bank, BankSession, Job
+    from seal_ray.bank import Adapter, Bank, BankSession, Job, JobResult, Objective, SampleSpec, TokenText
     from seal_ray.config import Config, load
     from seal_ray.domains.base import Baseline, Domain
+    from seal_ray.events import Advanced, Event, Observer, StageBegan, UpdateTrained
     from seal_ray.grading.base import Grader, Item
     from seal_ray.loop.run import run
     from seal_ray.observe.progress import progress
     from seal_ray.record.journal import Journal
+    from seal_ray.record.rows import OutcomeRow, PolicyRow
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import summarize
     from seal_ray.report import write_report
     from seal_ray.selection.rules import Candidate, Rule
-    from seal_ray.types import Example, Grade, LoraSpec, OptimSpec, Question, Recipe, Task, UserError
+    from seal_ray.sources import SourcePath
+    from seal_ray.types import Example, FinetuneSpec, Grade, LoraSpec, OptimSpec, Question, Recipe, Task, UserError
+    from seal_ray.update.base import Found, UpdateRule
 
 __version__ = "0.2.0"
 
 _NAMES = {
-    "bank": ("Adapter", "Bank", "BankSession", "Job"),
+    "bank": ("Adapter", "Bank", "BankSession", "Job", "JobResult", "Objective", "SampleSpec", "TokenText"),
     "config": ("Config", "load"),
     "domains.base": ("Baseline", "Domain"),
+    "events": ("Advanced", "Event", "Observer", "StageBegan", "UpdateTrained"),
     "grading.base": ("Grader", "Item"),
     "loop.run": ("run",),
     "observe.progress": ("progress",),
     "record.journal": ("Journal",),
+    "record.rows": ("OutcomeRow", "PolicyRow"),
     "record.storage": ("Store",),
     "record.summary": ("summarize",),
     "report": ("write_report",),
     "selection.rules": ("Candidate", "Rule"),
-    "types": ("Example", "Grade", "LoraSpec", "OptimSpec", "Question", "Recipe", "Task", "UserError"),
+    "sources": ("SourcePath",),
+    "types": ("Example", "FinetuneSpec", "Grade", "LoraSpec", "OptimSpec", "Question", "Recipe", "Task", "UserError"),
+    "update.base": ("Found", "UpdateRule"),
 }
 """The public names, by the module that has them."""
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Adapter",
+    "Advanced",
     "Bank",
     "BankSession",
     "Baseline",
     "Candidate",
     "Config",
     "Domain",
+    "Event",
     "Example",
+    "FinetuneSpec",
+    "Found",
     "Grade",
     "Grader",
     "Item",
     "Job",
+    "JobResult",
     "Journal",
     "LoraSpec",
+    "Objective",
+    "Observer",
     "OptimSpec",
+    "OutcomeRow",
+    "PolicyRow",
     "Question",
     "Recipe",
     "Rule",
+    "SampleSpec",
+    "SourcePath",
+    "StageBegan",
     "Store",
     "Task",
+    "TokenText",
+    "UpdateRule",
+    "UpdateTrained",
     "UserError",
     "__version__",
     "load",
