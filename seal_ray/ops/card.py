@@ -6,6 +6,7 @@ from html import escape
 
 from seal_ray.plain import visible
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import cells, summarize
 from seal_ray.report.rounds import rounds
@@ -17,7 +18,7 @@ def model_card(directory: str, version: int, merged: bool) -> str:
     """How it is used, what was trained on what, and what was measured."""
     config = recorded_config(directory)
     journal = Journal(Store(directory))
-    policies = {row["version"]: row for row in journal.rows("policies")}
+    policies = {row.version: row for row in journal.read(PolicyRow)}
     lines = [
         "---",
         f"base_model: {config.model.path}",
@@ -31,7 +32,7 @@ def model_card(directory: str, version: int, merged: bool) -> str:
         f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
         f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
         "",
-        *(_use_merged() if merged else _use_adapter(config.model.path, policies[version]["rank"])),
+        *(_use_merged() if merged else _use_adapter(config.model.path, policies[version].rank)),
         "",
         "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
         "|---|---|---|---|---|---|---|",
@@ -39,9 +40,9 @@ def model_card(directory: str, version: int, merged: bool) -> str:
     trusted = _reliability(journal)
     for number in range(1, version + 1):
         row = policies[number]
-        losses = f"{row['first_loss']:.3f} | {row['last_loss']:.3f}"
-        kept = f"{row['kept']} | {trusted.get(number, 'one seed cannot tell')}"
-        lines.append(f"| {number} | {kept} | {row['steps']} | {losses} | {row['rank']} |")
+        losses = f"{row.first_loss:.3f} | {row.last_loss:.3f}"
+        kept = f"{row.kept} | {trusted.get(number, 'one seed cannot tell')}"
+        lines.append(f"| {number} | {kept} | {row.steps} | {losses} | {row.rank} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in summarize(journal).items():
         lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
@@ -49,9 +50,9 @@ def model_card(directory: str, version: int, merged: bool) -> str:
 
 
 def _reliability(journal: Journal) -> dict[int, str]:
-    """By round, the share of the variance between mean rewards that is truth and not the luck of a seed."""
-    outcomes = {row["key"]: row for row in journal.rows("outcomes")}
-    found = rounds(list(journal.rows("planned")), outcomes, (), journal.rows("kept"), ())
+    """For each round, the share of the variance between mean rewards that is truth and not the luck of a seed."""
+    outcomes = {row.key: row for row in journal.read(OutcomeRow)}
+    found = rounds(list(journal.read(PlannedRow)), outcomes, (), journal.read(KeptRow), ())
     return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
 
 

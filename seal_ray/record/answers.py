@@ -6,20 +6,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
 
 Answers = dict[str, list[tuple[str, ...]]]
-"""By task: the answers of each of its trials, in the order of the domain's questions."""
+"""For each task, the answers of each of its trials, in the order of the domain's questions."""
 
 
 def held_out_answers(journal: Journal, arm: str) -> Answers:
-    """Of one arm of the evaluation; trials that failed or have not ended are left out."""
-    planned = [row for row in journal.rows("planned") if row["stage"] == "evaluation" and row["arm"] == arm]
-    wanted = {row["trial"] for row in planned}
-    answers = {row["key"]: tuple(row["answers"] or ()) for row in journal.rows("outcomes") if row["key"] in wanted}
+    """The answers of one arm of the evaluation; trials that failed or have not ended are left out."""
+    planned = [row for row in journal.read(PlannedRow) if row.stage == "evaluation" and row.arm == arm]
+    wanted = {row.trial for row in planned}
+    answers = {row.key: row.answers for row in journal.read(OutcomeRow) if row.key in wanted}
     found: Answers = defaultdict(list)
     for row in planned:
-        if answers.get(row["trial"]):
-            found[row["task_id"]].append(answers[row["trial"]])
+        if answers.get(row.trial):
+            found[row.task_id].append(answers[row.trial])
     return dict(found)
 
 

@@ -1,4 +1,4 @@
-"""The run's record in Parquet: what was planned, what came of it. Resume reads it.
+"""The run's record in Parquet: what was planned and what resulted. Continuing a run reads it.
 
 A journal is a folder per table of immutable segments, and a manifest that says which of them count. Rows are buffered
 for a moment and written behind the driver's back, so a kill at any time costs at most that moment's work, which the
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.7
 MERGE = 16
-"""So many segments of one level become one of the next: twenty thousand flushes leave no more than sixty."""
+"""How many segments of one level become one of the next: twenty thousand flushes leave no more than sixty."""
 
 Rows = dict[str, list[dict[str, Any]]]
 R = TypeVar("R", bound=Row)
@@ -138,7 +138,7 @@ class Journal:
 
     def read(self, kind: type[R]) -> Iterator[R]:
         """The rows of a kind's table, typed."""
-        return map(kind.from_dict, self.rows(kind.TABLE))
+        return kind.each(self.table(kind.TABLE))
 
     def _flush_behind(self) -> None:
         """What the timer does: an error waits for the next append or flush."""
@@ -191,7 +191,7 @@ class Journal:
     def _merge(
         self, name: str, segments: tuple[Segment, ...], token: int, merged: list[tuple[str, Segment]]
     ) -> tuple[Segment, ...]:
-        """As in counting: sixteen neighbours of a level become one of the next, in their place."""
+        """Merge, as digits carry: sixteen neighbours of a level become one of the next, where they were."""
         while name not in self._unmergeable:
             last = segments[-MERGE:]
             if len(last) < MERGE or len({each.level for each in last}) > 1:
@@ -229,7 +229,7 @@ class Journal:
         self._unsure = False
 
     def _delete(self, segments: Iterable[tuple[str, Segment]]) -> None:
-        """Of files that no manifest names any more. Those that stay are deleted when the next writer begins."""
+        """Delete files that no manifest names any more; the next writer deletes any that stay."""
         for name, each in segments:
             with suppress(UserError):
                 self._store.delete(f"{FOLDER}/{name}/{each.name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
@@ -39,6 +39,12 @@ class Row:
         return cls(**values)
 
     @classmethod
+    def each(cls, table: pa.Table) -> Iterator[Self]:
+        """The rows of a table; a column that it lacks has its default."""
+        for batch in table.to_batches(max_chunksize=1000):
+            yield from map(cls.from_dict, batch.to_pylist())
+
+    @classmethod
     @cache
     def _names(cls) -> tuple[str, ...]:
         return tuple(field.name for field in fields(cls))
@@ -58,7 +64,7 @@ def _arrow(hint: Any) -> pa.DataType:
 
 @dataclass(frozen=True)
 class SelfEditRow(Row):
-    """A self-edit that was written, for whatever stage asked for it first."""
+    """A self-edit that was written, for the stage that needed it first."""
 
     TABLE = "self_edits"
 

@@ -1,4 +1,4 @@
-"""What a run came to: held-out accuracy per arm, with intervals, from its journal alone."""
+"""What a run resulted in: held-out accuracy per arm, with intervals, from its journal alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from seal_ray.plain import one_line, visible
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow, QuestionRow
 from seal_ray.types import UserError, derive_seed
 
 UNTRAINED = "untrained self-edits"
@@ -31,9 +32,9 @@ class Interval:
     low: float
     high: float
     n: int
-    """Held-out tasks, each with the mean of its trials."""
+    """How many held-out tasks there are, each counting with the mean of its trials."""
     synthetic: int = 0
-    """Of those, how many are asked questions that a model wrote."""
+    """How many of those have questions that a model wrote."""
     failed: float = 0.0
     """Share of the trials that failed. Each counts as 0, unless all did: then nothing was measured."""
     reason: str = ""
@@ -49,9 +50,9 @@ class Measured:
     """The trials of one arm that have ended."""
 
     rewards: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """By task, those of failed trials 0."""
+    """The rewards of each task's trials; 0 for a failed one."""
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why trials failed, and how many for that."""
+    """Why trials failed, and how many for each reason."""
 
     @property
     def of_task(self) -> dict[str, float]:
@@ -72,20 +73,20 @@ def summarize(*journals: Journal) -> dict[str, Interval]:
 
 def synthetic(journal: Journal) -> set[str]:
     """The tasks whose questions a model wrote."""
-    return {row["task_id"] for row in journal.rows("questions")}
+    return {row.task_id for row in journal.read(QuestionRow)}
 
 
 def measured(journal: Journal) -> dict[str, Measured]:
     """The trials of each arm of the evaluation that have ended."""
-    ended = {row["key"]: (row["reward"], row["failure"], row["reason"]) for row in journal.rows("outcomes")}
+    ended = {row.key: (row.reward or 0.0, row.failure, row.reason) for row in journal.read(OutcomeRow)}
     found: dict[str, Measured] = defaultdict(Measured)
-    for row in journal.rows("planned"):
-        if row["stage"] == "evaluation" and row["trial"] in ended:
-            reward, failure, reason = ended[row["trial"]]
-            arm = found[row["arm"]]
-            arm.rewards[row["task_id"]].append(reward)
+    for row in journal.read(PlannedRow):
+        if row.stage == "evaluation" and row.trial in ended:
+            reward, failure, reason = ended[row.trial]
+            arm = found[row.arm]
+            arm.rewards[row.task_id].append(reward)
             if failure:
-                arm.reasons[str(reason).removeprefix(f"{row['task_id']}: ")] += 1
+                arm.reasons[str(reason).removeprefix(f"{row.task_id}: ")] += 1
     return dict(found)
 
 
@@ -117,21 +118,21 @@ def interval(values: Sequence[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Learnt:
-    """Passages that arrive one after another, after so many of them were learnt; the mean over all sequences."""
+    """Accuracies in a continual sequence after some number of passages, as means over all sequences."""
 
     accuracy: tuple[float, ...]
-    """On each passage, those learnt by then first."""
+    """The accuracy on each passage, those learnt by then first."""
     failed: float
     """Share of the trials behind it that failed. Each counts as 0."""
 
 
 def continual(journal: Journal) -> list[Learnt]:
-    """After no passage, after one, and so on; nothing where none was learnt this way."""
-    ended = {row["key"]: (row["reward"], bool(row["failure"])) for row in journal.rows("outcomes")}
+    """Accuracies after no passage, after one, and so on; none when no passage was learnt this way."""
+    ended = {row.key: (row.reward or 0.0, bool(row.failure)) for row in journal.read(OutcomeRow)}
     found: dict[tuple[int, int], list[tuple[float, bool]]] = defaultdict(list)
-    for row in journal.rows("planned"):
-        if row["stage"] == CONTINUAL and row["trial"] in ended:
-            found[int(row["arm"].rpartition(" ")[2]), row["index"]].append(ended[row["trial"]])
+    for row in journal.read(PlannedRow):
+        if row.stage == CONTINUAL and row.trial in ended:
+            found[int(row.arm.rpartition(" ")[2]), row.index].append(ended[row.trial])
     if not found:
         return []
     size = max(column for _, column in found) + 1
@@ -146,7 +147,9 @@ def _learnt(row: Sequence[Sequence[tuple[float, bool]]]) -> Learnt:
 
 def print_continual(table: Sequence[Learnt]) -> None:
     """Row by row, what was learnt before the bar and what is yet to come behind it."""
-    print("accuracy on each passage (columns) after so many were learnt (rows), before the bar those learnt by then:")
+    print(
+        "accuracy on each passage (columns) after each number of passages (rows), before the bar those learnt by then:"
+    )
     for step, row in enumerate(table):
         cells = [f"{value:6.1%}" for value in row.accuracy]
         failed = f"  ({row.failed:.1%} of its trials failed)" if row.failed else ""

@@ -10,7 +10,8 @@ from statistics import fmean
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seal_ray.report.rounds import Candidate, Place, Round, Row, by_task, round_number
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
+from seal_ray.report.rounds import Candidate, Place, Round, by_task, place_of, round_number
 from seal_ray.report.sanitize import bytes_on_page, prompt_text, shown
 
 OPEN_PAIRS = 20
@@ -59,7 +60,7 @@ class Pairs:
     """Tasks whose self-edits all earned the same."""
 
 
-def pairs(found: Iterable[Round], edits: pa.Table, planned: Sequence[Row], outcomes: pa.Table) -> Pairs:
+def pairs(found: Iterable[Round], edits: pa.Table, planned: Sequence[PlannedRow], outcomes: pa.Table) -> Pairs:
     """Best and worst self-edit per task, the widest spread first; texts are looked up for those shown alone."""
     widest: dict[str, tuple[Candidate, Candidate]] = {}
     seen: set[str] = set()
@@ -85,53 +86,47 @@ def pairs(found: Iterable[Round], edits: pa.Table, planned: Sequence[Row], outco
 
 
 class _Lookup:
-    """The texts and verdicts of the self-edits asked for."""
+    """The texts and verdicts of some self-edits."""
 
     def __init__(
-        self, wanted: Sequence[Candidate], edits: pa.Table, planned: Sequence[Row], outcomes: pa.Table
+        self, wanted: Sequence[Candidate], edits: pa.Table, planned: Sequence[PlannedRow], outcomes: pa.Table
     ) -> None:
         places = {c.place for c in wanted}
         tasks = pa.array({c.task_id for c in wanted}, pa.string())
         some = edits.filter(pc.is_in(edits["task_id"], tasks))
-        columns = ["stage", "task_id", "index", "prompt", "completion", "tokens"]
-        self._edits = {
-            place: row
-            for row in some.select(columns).to_pylist()
-            if (place := (row["stage"], row["task_id"], row["index"])) in places
-        }
+        self._edits = {place_of(row): row for row in SelfEditRow.each(some) if place_of(row) in places}
         self._trials: dict[Place, list[str]] = defaultdict(list)
         for row in planned:
-            if (place := (row["stage"], row["task_id"], row["index"])) in places:
-                self._trials[place].append(row["trial"])
+            if (place := place_of(row)) in places:
+                self._trials[place].append(row.trial)
         trials = pa.array({key for keys in self._trials.values() for key in keys}, pa.string())
         found = outcomes.filter(pc.is_in(outcomes["key"], trials))
-        columns = ["key", "verdicts", "reason"]
-        self._outcomes = {row["key"]: row for row in found.select(columns).to_pylist()}
+        self._outcomes = {row.key: row for row in OutcomeRow.each(found)}
 
     def pair(self, best: Candidate, worst: Candidate, limit: int, prompt_limit: int) -> Pair:
         number = round_number(best.place[0]) or 0
-        prompt = self._edits.get(best.place, {}).get("prompt") or ""
+        edit = self._edits.get(best.place)
         return Pair(
             shown(best.task_id, 120),
             number,
-            shown(prompt_text(prompt), prompt_limit) if prompt_limit else "",
+            shown(prompt_text(edit.prompt), prompt_limit) if edit and prompt_limit else "",
             self._shown(best, limit),
             self._shown(worst, limit),
         )
 
     def _shown(self, candidate: Candidate, limit: int) -> Shown:
-        row = self._edits.get(candidate.place, {})
+        edit = self._edits.get(candidate.place)
         tried = [self._outcomes[key] for key in self._trials[candidate.place] if key in self._outcomes]
-        seeds = [trial["verdicts"] for trial in tried if trial["verdicts"]]
-        asked = min((len(found) for found in seeds), default=0)
+        seeds = [trial.verdicts for trial in tried if trial.verdicts]
+        questions = min((len(found) for found in seeds), default=0)
         return Shown(
             candidate.place[2],
             candidate.reward,
             candidate.rewards[:12],
-            tuple(fmean(found[i] for found in seeds) for i in range(min(asked, 48))),
-            next((shown(trial["reason"], 200) for trial in tried if trial["reason"]), ""),
-            shown(row.get("completion") or "", limit),
-            row.get("tokens") or 0,
+            tuple(fmean(found[i] for found in seeds) for i in range(min(questions, 48))),
+            next((shown(trial.reason, 200) for trial in tried if trial.reason), ""),
+            shown(edit.completion if edit else "", limit),
+            edit.tokens if edit else 0,
             candidate.kept,
         )
 

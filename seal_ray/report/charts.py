@@ -38,7 +38,7 @@ def both(draw: Callable[[str, bool], Drawing], name: str) -> Markup:
 
 
 def curve(run: Run) -> Markup:
-    """Held-out accuracy per round, the baselines as lines across, the control beside it."""
+    """A chart of held-out accuracy per round, the baselines as lines across, the control beside it."""
     return both(lambda name, wide: _curve(run, name, wide), "curve")
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
 
 from seal_ray.config import Config, parse
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import UNTRAINED, Interval, figure, interval, measured, synthetic
 from seal_ray.report.best_worst import Pairs, pairs
@@ -36,7 +34,7 @@ class Arm:
     """0 for the untrained policy, None for a baseline."""
     measured: Interval
     gain: Interval | None
-    """Over untrained self-edits, task by task; None where the two share no task."""
+    """The gain over untrained self-edits, task by task; None where the two share no task."""
     pending: int
     """Trials planned and not yet ended."""
 
@@ -90,12 +88,13 @@ def read_run(directory: str) -> Run:
     store = Store(directory)
     journal = Journal(store)
     config, text = _config(store)
-    planned, policies = journal.table("planned").to_pylist(), list(journal.rows("policies"))
+    planned = list(journal.read(PlannedRow))
     outcome_table, edit_table = journal.table("outcomes"), journal.table("self_edits")
-    columns = ["key", "reward", "failure", "reason", "steps", "tokens"]
-    outcomes = {row["key"]: row for row in outcome_table.select(columns).to_pylist()}
-    edits = edit_table.select(["stage", "tokens"]).to_pylist()
-    found = rounds(planned, outcomes, edits, journal.rows("kept"), policies)
+    # Texts are many; they are looked up for what is shown of them.
+    few = outcome_table.select(["key", "reward", "failure", "reason", "steps", "tokens"])
+    outcomes = {row.key: row for row in OutcomeRow.each(few)}
+    edits = list(SelfEditRow.each(edit_table.select(["key", "stage", "tokens"])))
+    found = rounds(planned, outcomes, edits, journal.read(KeptRow), journal.read(PolicyRow))
     arms = _arms(journal, planned, outcomes)
     beside = below(directory, CONTROL)
     control, control_rule = _control(Store(beside)) if store.exists(f"{CONTROL}/config.json") else ((), "")
@@ -113,7 +112,7 @@ def read_run(directory: str) -> Run:
         rounds=found,
         failures=failures(planned, outcomes),
         pairs=pairs(found, edit_table, planned, outcome_table),
-        timeline=_timeline(journal.table("spans")),
+        timeline=_timeline(journal.read(SpanRow)),
         totals=_totals(list(outcomes.values()), edits),
         writing=written,
         writing_held_out=held_out,
@@ -139,7 +138,7 @@ def _name(config: Config | None) -> str:
 
 
 def _settings(config: Config) -> tuple[tuple[str, str], ...]:
-    """What a reader asks first; the rest is in the whole config."""
+    """The settings that a reader wants first; the rest is in the whole config."""
     trial, update, sampling, selection = config.trial, config.update, config.sampling, config.selection
     race = f", {selection.race} raced trials a task" if selection.race else f", {_count(trial.seeds, 'seed')} each"
     found = (
@@ -161,10 +160,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _arms(journal: Journal, planned: Sequence[dict[str, Any]], outcomes: Container[str]) -> tuple[Arm, ...]:
+def _arms(journal: Journal, planned: Sequence[PlannedRow], outcomes: Container[str]) -> tuple[Arm, ...]:
     """Baselines as they were begun, then the policy from untrained to last."""
     measures = measured(journal)
-    waiting = Counter(row["arm"] for row in planned if row["stage"] == "evaluation" and row["trial"] not in outcomes)
+    waiting = Counter(row.arm for row in planned if row.stage == "evaluation" and row.trial not in outcomes)
     first, written = measures.get(UNTRAINED), synthetic(journal)
     untrained = first.of_task if first and not figure([first]).void else {}
     found = []
@@ -189,7 +188,7 @@ def _control(store: Store) -> tuple[tuple[Arm, ...], str]:
     journal = Journal(store)
     config, _ = _config(store)
     outcomes = set(journal.table("outcomes")["key"].to_pylist())
-    arms = _arms(journal, journal.table("planned").to_pylist(), outcomes)
+    arms = _arms(journal, list(journal.read(PlannedRow)), outcomes)
     rule = shown(config.selection.rule, 40) if config else "another rule"
     return tuple(arm for arm in arms if arm.round is not None), rule
 
@@ -230,21 +229,17 @@ def _missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: 
     return lines
 
 
-def _timeline(spans: pa.Table) -> Timeline | None:
-    columns = (spans[name].to_pylist() for name in ("what", "worker", "start", "end"))
-    return timeline(
-        (shown(what, 20), shown(worker or "", 60), start, end)
-        for what, worker, start, end in zip(*columns, strict=True)
-    )
+def _timeline(spans: Iterable[SpanRow]) -> Timeline | None:
+    return timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans)
 
 
-def _totals(outcomes: Sequence[dict[str, Any]], edits: Sequence[dict[str, Any]]) -> Totals:
+def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow]) -> Totals:
     return Totals(
         len(outcomes),
-        sum(row["failure"] is not None for row in outcomes),
-        sum(row["tokens"] or 0 for row in outcomes),
-        sum(row["steps"] or 0 for row in outcomes),
-        sum(row["tokens"] or 0 for row in edits),
+        sum(row.failure is not None for row in outcomes),
+        sum(row.tokens for row in outcomes),
+        sum(row.steps for row in outcomes),
+        sum(row.tokens for row in edits),
         len(edits),
     )
 

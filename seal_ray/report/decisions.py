@@ -1,4 +1,4 @@
-"""Where a self-edit is a decision: what was decided, by kind of task. Where tasks are grids: pictures of each."""
+"""For domains whose self-edit is a decision, what was decided by kind of task; for grids, a picture of each task."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seal_ray.domains.base import DiscreteActions, Domain, Grid, Picture, Render
 from seal_ray.domains.registry import DOMAINS, load_domain
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.report.sanitize import shown
 from seal_ray.report.svg import Drawing
 from seal_ray.types import DataError, Task, UserError
@@ -32,7 +33,7 @@ class Decided:
     count: int
     invalid: int
     choices: dict[str, str]
-    """By name, the most frequent values with their shares."""
+    """For each choice, its most frequent values with their shares."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Puzzles:
 
 
 def puzzles(config: Config | None, journal: Journal, arms: Sequence[str]) -> Puzzles:
-    """Nothing for domains that neither decide nor draw, nor where the run's task files are gone."""
+    """Decisions and pictures; none for domains without them, or when the run's task files are gone."""
     # A plugin's code is not run for the sake of a page.
     if config is None or config.domain.name not in DOMAINS:
         return Puzzles((), None)
@@ -74,9 +75,9 @@ def puzzles(config: Config | None, journal: Journal, arms: Sequence[str]) -> Puz
 def _decided(domain: DiscreteActions, tasks: Sequence[Task], journal: Journal) -> tuple[Decided, ...]:
     family = {task.id: task.family for task in tasks}
     texts: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for row in journal.rows("self_edits"):
-        if row["stage"] == "evaluation" and row["task_id"] in family:
-            texts[family[row["task_id"]], row["policy"]].append(row["completion"])
+    for edit in journal.read(SelfEditRow):
+        if edit.stage == "evaluation" and edit.task_id in family:
+            texts[family[edit.task_id], edit.policy].append(edit.completion)
     found = [
         _decision(domain, name, "untrained" if policy == 0 else f"after round {policy}", own)
         for (name, policy), own in sorted(texts.items())
@@ -111,11 +112,11 @@ def _shares(values: Counter[str], count: int) -> str:
 
 def _oracle(journal: Journal, family: Mapping[str, str]) -> dict[str, str]:
     """The best decision for each family, of those tried on the most tasks."""
-    reward = {row["key"]: row["reward"] for row in journal.rows("outcomes")}
+    reward = {row.key: row.reward or 0.0 for row in journal.read(OutcomeRow)}
     tried: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in journal.rows("planned"):
-        if row["stage"] == ORACLE and row["trial"] in reward and row["task_id"] in family:
-            tried[family[row["task_id"]]][row["arm"]].append(reward[row["trial"]])
+    for row in journal.read(PlannedRow):
+        if row.stage == ORACLE and row.trial in reward and row.task_id in family:
+            tried[family[row.task_id]][row.arm].append(reward[row.trial])
     return {name: max(own, key=lambda text: (len(own[text]), fmean(own[text]))) for name, own in tried.items()}
 
 

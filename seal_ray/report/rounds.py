@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow
 from seal_ray.report.sanitize import shown
 from seal_ray.selection.reliability import reliability
 
-Row = dict[str, Any]
 Place = tuple[str, str, int]
 """stage, task, index: where a self-edit was tried."""
 
@@ -25,10 +24,10 @@ class Candidate:
 
     place: Place
     rewards: tuple[float, ...]
-    """Those of failed trials 0."""
+    """One for each trial that has ended; 0 for a failed one."""
     kept: bool
     failed: bool = False
-    """With any of its trials: then its rewards say nothing of the noise between seeds."""
+    """Whether any of its trials failed: then its rewards say nothing about the noise between seeds."""
 
     @property
     def task_id(self) -> str:
@@ -49,19 +48,19 @@ class Round:
     pending: int
     failed: int
     candidates: tuple[Candidate, ...]
-    """Those with at least one reward."""
+    """The self-edits with at least one reward."""
     kept: int
     mean: float | None
     kept_mean: float | None
     gain: float | None
-    """Of the kept over the mean of their own tasks' candidates."""
+    """How far the kept ones exceed the mean of their own tasks' candidates."""
     between: float | None
     """Standard deviation of a task's self-edits around their mean, each the mean of its seeds."""
     within: float | None
     """Standard deviation of a self-edit's seeds around their mean."""
     reliability: float | None
-    policy: Row | None
-    """The update that ended the round: its row of the table `policies`."""
+    policy: PolicyRow | None
+    """The update that ended the round."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,24 @@ def round_number(stage: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def rounds(planned: Sequence[Row], outcomes: dict[str, Row], edits: Iterable[Row], kept: Iterable[Row],
-           policies: Iterable[Row]) -> tuple[Round, ...]:  # fmt: skip
-    """Every round that has been begun, in order."""
-    chosen = {(row["stage"], row["task_id"], row["index"]) for row in kept}
-    written = Counter(row["stage"] for row in edits)
-    by_stage: dict[str, list[Row]] = defaultdict(list)
+def place_of(row: PlannedRow | KeptRow | SelfEditRow) -> Place:
+    return row.stage, row.task_id, row.index
+
+
+def rounds(
+    planned: Sequence[PlannedRow],
+    outcomes: Mapping[str, OutcomeRow],
+    edits: Iterable[SelfEditRow],
+    kept: Iterable[KeptRow],
+    policies: Iterable[PolicyRow],
+) -> tuple[Round, ...]:
+    """Every round that has begun, in order."""
+    chosen = {place_of(row) for row in kept}
+    written = Counter(row.stage for row in edits)
+    by_stage: dict[str, list[PlannedRow]] = defaultdict(list)
     for row in planned:
-        by_stage[row["stage"]].append(row)
-    versions = {row["version"]: row for row in policies}
+        by_stage[row.stage].append(row)
+    versions = {row.version: row for row in policies}
     numbers = {n for stage in {*written, *by_stage} if (n := round_number(stage)) is not None}
     return tuple(
         _round(n, written[f"round {n}"], by_stage[f"round {n}"], outcomes, chosen, versions.get(n))
@@ -93,17 +101,22 @@ def rounds(planned: Sequence[Row], outcomes: dict[str, Row], edits: Iterable[Row
     )
 
 
-def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str, Row], chosen: set[Place],
-           policy: Row | None) -> Round:  # fmt: skip
-    ended = [(row, outcomes[row["trial"]]) for row in planned if row["trial"] in outcomes]
+def _round(
+    number: int,
+    written: int,
+    planned: Sequence[PlannedRow],
+    outcomes: Mapping[str, OutcomeRow],
+    chosen: set[Place],
+    policy: PolicyRow | None,
+) -> Round:
+    ended = [(row, outcomes[row.trial]) for row in planned if row.trial in outcomes]
     rewards: dict[Place, list[float]] = defaultdict(list)
     failed: set[Place] = set()
     for row, outcome in ended:
-        place = (row["stage"], row["task_id"], row["index"])
-        if outcome["reward"] is not None:
-            rewards[place].append(outcome["reward"])
-        if outcome["failure"] is not None:
-            failed.add(place)
+        if outcome.reward is not None:
+            rewards[place_of(row)].append(outcome.reward)
+        if outcome.failure is not None:
+            failed.add(place_of(row))
     candidates = [Candidate(at, tuple(found), at in chosen, at in failed) for at, found in sorted(rewards.items())]
     tasks, sound = by_task(candidates), by_task(c for c in candidates if not c.failed)
     gains = [c.reward - fmean(o.reward for o in tasks[c.task_id]) for c in candidates if c.kept]
@@ -112,7 +125,7 @@ def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str
         written,
         len(planned),
         len(planned) - len(ended),
-        sum(outcome["failure"] is not None for _, outcome in ended),
+        sum(outcome.failure is not None for _, outcome in ended),
         tuple(candidates),
         sum(stage == f"round {number}" for stage, _, _ in chosen),
         _mean(c.reward for c in candidates),
@@ -125,14 +138,14 @@ def _round(number: int, written: int, planned: Sequence[Row], outcomes: dict[str
     )
 
 
-def failures(planned: Sequence[Row], outcomes: dict[str, Row]) -> tuple[Failures, ...]:
+def failures(planned: Sequence[PlannedRow], outcomes: Mapping[str, OutcomeRow]) -> tuple[Failures, ...]:
     """The most frequent reasons, by stage and class; the rest of them in one line per stage and class."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for row in planned:
-        outcome = outcomes.get(row["trial"])
-        if outcome and outcome["failure"]:
-            reason = (outcome["reason"] or "").removeprefix(f"{row['task_id']}: ")
-            counts[row["stage"], outcome["failure"], shown(reason, 200)] += 1
+        outcome = outcomes.get(row.trial)
+        if outcome and outcome.failure:
+            reason = (outcome.reason or "").removeprefix(f"{row.task_id}: ")
+            counts[row.stage, outcome.failure, shown(reason, 200)] += 1
     top = counts.most_common(_REASONS)
     rest: Counter[tuple[str, str]] = Counter()
     for (stage, kind, _), count in counts.most_common()[_REASONS:]:

@@ -11,7 +11,7 @@ from seal_ray.plain import UNSEEN, decoded
 
 
 def shown(text: str, limit: int) -> str:
-    """At most `limit` characters, unseen ones spelt out, and a cut said so."""
+    """At most `limit` characters of a text, invisible ones spelt out, with a note where it was cut."""
     clean = UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text[:limit].replace("\r\n", "\n"))
     if max(len(text), len(clean)) <= limit:
         return clean

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from seal_ray.record.rows import SelfEditRow
 
 _WORDS = 20_000
 ORDERS = (1, 2, 3)
@@ -27,38 +28,38 @@ class Writing:
     distinct: dict[int, float]
     """Share of n-grams that are new where they stand, by n, over the first `words` words."""
     words: int
-    """The same for every version: a longer text repeats itself more."""
+    """How many words were looked at: as many in every version, since a longer text repeats itself more."""
 
 
 def writing(self_edits: pa.Table) -> tuple[tuple[Writing, ...], bool]:
-    """By version; True when these are self-edits for held-out tasks, which all versions have in common."""
+    """The statistics of each version, and whether they are of held-out tasks, which all versions have in common."""
     held_out = self_edits.filter(pc.equal(self_edits["stage"], "evaluation"))
     table = held_out if len(held_out) else self_edits
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for row in table.select(["policy", "completion", "tokens", "finished"]).to_pylist():
-        rows.setdefault(row["policy"], []).append(row)
+    rows: dict[int, list[SelfEditRow]] = {}
+    for row in SelfEditRow.each(table.drop_columns(["prompt"])):
+        rows.setdefault(row.policy, []).append(row)
     words = {policy: _words(found) for policy, found in rows.items()}
     common = min((len(found) for found in words.values()), default=0)
     found = [_writing(policy, rows[policy], words[policy][:common]) for policy in sorted(rows)]
     return tuple(found), bool(len(held_out))
 
 
-def _writing(policy: int, rows: Sequence[dict[str, Any]], words: list[str]) -> Writing:
+def _writing(policy: int, rows: Sequence[SelfEditRow], words: list[str]) -> Writing:
     return Writing(
         policy,
         len(rows),
-        fmean(row["tokens"] or 0 for row in rows),
-        fmean(not row["finished"] for row in rows),
-        1 - len({row["completion"] for row in rows}) / len(rows),
+        fmean(row.tokens for row in rows),
+        fmean(not row.finished for row in rows),
+        1 - len({row.completion for row in rows}) / len(rows),
         {n: _distinct(words, n) for n in ORDERS},
         len(words),
     )
 
 
-def _words(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _words(rows: Iterable[SelfEditRow]) -> list[str]:
     found: list[str] = []
     for row in rows:
-        found += (row["completion"] or "").split()
+        found += row.completion.split()
         if len(found) >= _WORDS:
             break
     return found[:_WORDS]

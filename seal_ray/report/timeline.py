@@ -29,7 +29,7 @@ class Lane:
     worker: str
     bars: tuple[Bar, ...]
     shares: dict[str, float]
-    """Of the run's time, by kind of work; at 600 steps, so gaps too short to draw count as work."""
+    """The share of the run's time for each kind of work, in 600 steps: gaps too short to draw count as work."""
     idle: float
 
 
@@ -60,7 +60,7 @@ Span = tuple[str, str, float, float]
 
 
 def timeline(spans: Iterable[Span]) -> Timeline | None:
-    """None when nothing was timed."""
+    """The picture's lanes, pauses and totals; None when nothing was timed."""
     found = sorted((s for s in spans if s[3] >= s[2]), key=lambda s: s[2])
     if not found:
         return None
