@@ -32,6 +32,18 @@ def one_line(text: str, limit: int = SHOWN) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[:limit].rstrip()} …"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error that says something, or its class where none does.
+
+    pydantic's first line only counts the errors, and object storage's further ones are the address of every retry.
+    """
+    text = getattr(error, "strerror", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and "validation error" in lines[0]:
+        del lines[0]
+    return lines[0][:SHOWN] if lines else type(error).__name__
+
+
 def decoded(text: str | bytes) -> Any:
     """What a JSON text stands for. `ValueError` for any that is none, however deep, large or long its parts are."""
     try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seal_ray.plain import first_line
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,12 @@ def commit(name: str, revision: str | None, setting: str, kind: str = "model") -
     except errors.RepositoryNotFoundError:
         raise UserError(f"{where}: neither here nor on the hub, or private there (HF_TOKEN says who you are)") from None
     except errors.HFValidationError as error:
-        raise UserError(f"{where}: no name of the hub: {_line(error)}") from None
+        raise UserError(f"{where}: no name of the hub: {first_line(error)}") from None
     except Exception as error:  # no network, a proxy, a hub in trouble: each library has its own
         found = _cached(name, revision, kind)
         if found is None:
             raise UserError(
-                f"{where}: the hub does not answer, and it is not on this machine: {_line(error)}"
+                f"{where}: the hub does not answer, and it is not on this machine: {first_line(error)}"
             ) from None
         logger.warning("%s: the hub does not answer; taken from this machine's cache, commit %s", where, found[:8])
         return found
@@ -59,7 +60,7 @@ def dataset_parts(source: str) -> tuple[str, str | None, str]:
 
 
 def pinned_dataset(source: str, setting: str) -> str:
-    """The same dataset at its commit."""
+    """A dataset's source with the commit that its branch or tag stands for now."""
     name, revision, split = dataset_parts(source)
     return f"{DATASET}{name}@{commit(name, revision, setting, 'dataset')}#{split}"
 
@@ -72,7 +73,3 @@ def _cached(name: str, revision: str | None, kind: str) -> str | None:
         return Path(snapshot_download(name, repo_type=kind, revision=revision, local_files_only=True)).name
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

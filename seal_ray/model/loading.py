@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from seal_ray.model.locate import local_copy, resolve
+from seal_ray.plain import first_line
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ModelSpec:
 
     @classmethod
     def of(cls, model: Model, gpus: float = 0) -> Self:
-        """The base that a config names, for a worker with so many GPUs."""
+        """The base that a config names, for a worker with this many GPUs."""
         return cls(resolve(model.path), model.revision, model.dtype, model.max_length, gpus)
 
     @property
@@ -40,7 +41,7 @@ def load_tokenizer(spec: ModelSpec) -> Any:
     try:
         return AutoTokenizer.from_pretrained(local_copy(spec.path), revision=spec.revision)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {_first_line(error)}") from None
+        raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {first_line(error)}") from None
 
 
 def load_model(spec: ModelSpec) -> Any:
@@ -53,14 +54,10 @@ def load_model(spec: ModelSpec) -> Any:
             local_copy(spec.path), revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"model.path {spec.path!r}: no model could be loaded: {_first_line(error)}") from None
+        raise UserError(f"model.path {spec.path!r}: no model could be loaded: {first_line(error)}") from None
     model.requires_grad_(False)
     if not torch.cuda.is_available():
         return model.eval()
     if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with
         torch.cuda.set_per_process_memory_fraction(spec.memory)
     return model.eval().to("cuda")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seal_ray.model import fingerprint
+from seal_ray.plain import first_line
 from seal_ray.types import UserError, content_key
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def contents(path: str, revision: str | None) -> dict[str, str]:
 
 
 def local_copy(path: str) -> str:
-    """The same on this node: what lies in object storage is copied once, for all workers here and all later runs."""
+    """The path of a model on this node; one in object storage is copied once, for all workers and later runs here."""
     if "://" not in path:
         return path
     from pyarrow import fs
@@ -87,7 +88,7 @@ def _stored(url: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         store, root = fs.FileSystem.from_uri(url)
         infos = store.get_file_info(fs.FileSelector(root))
     except Exception as error:  # each storage raises its own
-        raise UserError(f"model.path {url!r} cannot be read: {str(error).splitlines()[0]}") from None
+        raise UserError(f"model.path {url!r} cannot be read: {first_line(error)}") from None
     found = sorted((info for info in infos if info.extension in _KINDS), key=lambda info: info.base_name)
     names = [info.base_name for info in found]
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):

@@ -1,4 +1,4 @@
-"""Where a run lives: one small set of whole-file operations over a local folder or object storage."""
+"""The place where a run lives: one small set of whole-file operations over a local folder or object storage."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from seal_ray.plain import first_line
 from seal_ray.record.lease import Lease
 from seal_ray.record.local import LocalFiles
 from seal_ray.types import UserError
@@ -33,7 +34,7 @@ class Store:
         try:
             self._files = Objects(url)
         except ERRORS as error:
-            raise UserError(f"{url}: not a place a run can live: {_line(error)}") from None
+            raise UserError(f"{url}: not a place a run can live: {first_line(error)}") from None
 
     def path(self, name: str) -> str:
         return str(self.local / name) if self.local else str(PurePosixPath(self.url) / name)
@@ -126,7 +127,7 @@ class Store:
         except FileNotFoundError:
             raise
         except self._errors as error:
-            raise UserError(f"{self.url}: cannot {doing} {name}: {_line(error)}") from None
+            raise UserError(f"{self.url}: cannot {doing} {name}: {first_line(error)}") from None
 
 
 class Hold:
@@ -139,9 +140,3 @@ class Hold:
         """Let the next one have it; closing twice is closing once."""
         release, self._release = self._release, lambda: None
         release()
-
-
-def _line(error: Exception) -> str:
-    """What an error says, without the address of every retry: its first line, no longer than is read."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text.splitlines()[0][:300] if text else type(error).__name__

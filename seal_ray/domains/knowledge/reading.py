@@ -15,7 +15,7 @@ from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage, from_rows
 from seal_ray.model.hub import DATASET, dataset_parts
-from seal_ray.plain import decoded, first_decoded
+from seal_ray.plain import decoded, first_decoded, first_line
 from seal_ray.types import UserError
 
 HUB = DATASET
@@ -139,7 +139,7 @@ def _hub_rows(name: str) -> Rows:
     try:
         rows = datasets.load_dataset(name, split=split, revision=revision, streaming=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{HUB}{name}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{HUB}{name}: cannot be loaded: {first_line(error)}") from None
     for number, row in enumerate(rows, start=1):
         yield f"{HUB}{name}: row {number}", row
 
