@@ -95,7 +95,7 @@ def samples(
     pairs: int = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Samples a second, transformers against vllm; with the micro-world's base, also trials asked in either.
+    """Samples a second, transformers against vllm; with the micro-world's base, also trials answered in either.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def samples(
     passages
         Different prompts.
     per_passage
-        Samples of each; all are asked for at once.
+        Samples of each; all are requested at once.
     max_tokens
         Of a sample.
     pairs

@@ -1,7 +1,7 @@
 """Three ways to do the same trials: as published, with PEFT and Transformers' `Trainer`, and in the bank.
 
 Each tells how long a training step of one trial takes, and how long the rest of a trial does: its adapter made, its
-first step, its questions asked.
+first step, its questions answered.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class OneAtATime:
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids}
 
     def _trained(self, texts: Sequence[Ids], prompts: Sequence[Ids], answer: int = 0) -> float:
-        """Train a fresh adapter for one epoch, and ask it; the seconds that the training took."""
+        """Train a fresh adapter for one epoch, and have it answer; the seconds that the training took."""
         from peft import LoraConfig, get_peft_model
         from transformers import Trainer
 
@@ -110,7 +110,7 @@ class OneAtATime:
 
 
 class Published(OneAtATime):
-    """Every text padded to 2,048 tokens, loss on the padding too, and the base model asked again at every trial."""
+    """Every text padded to 2,048 tokens, loss on the padding too, and the base model evaluated again at every trial."""
 
     name = "published"
     asks_base = True

@@ -28,7 +28,7 @@ ROUND = [
     *("--evaluation.every_round", "false"),
 ]
 """One round, and next to nothing measured beside it."""
-NAMES = {"sample": "sampling", "trial": "trials, trained and asked", "update": "the update"}
+NAMES = {"sample": "sampling", "trial": "trials, trained and answered", "update": "the update"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def of_spans(spans: Iterable[Span]) -> Round:
     spans = list(spans)
     until = min((end for what, _, _, end in spans if what == "update"), default=None)
     if until is None:
-        raise UserError("the round came to no update: no self-edit was kept; there is nothing to time")
+        raise UserError("the round had no update: no self-edit was kept; there is nothing to time")
     spans = [(what, worker, start, min(end, until)) for what, worker, start, end in spans if start < until]
     began = min(start for _, _, start, _ in spans)
     by_stage = {name: [(s - began, e - began) for what, _, s, e in spans if what == name] for name in NAMES}

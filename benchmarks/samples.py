@@ -1,6 +1,6 @@
-"""Samples a second with `transformers` and with `vllm`, and a trial's questions asked in the bank and through vLLM.
+"""Samples a second with `transformers` and with `vllm`, and a trial's questions answered in the bank and through vLLM.
 
-The same model, prompts and machine, in one run; both engines are up, and take turns. The questions are asked of trials
+The same model, prompts and machine, in one run; both engines are up, and take turns. Questions are answered by trials
 that are really trained, with a base that has the micro-world's tasks; other models are only sampled from.
 """
 
@@ -57,7 +57,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Asking:
-    """The same trials, asked in the bank that trained them or through vLLM."""
+    """The same trials, answered in the bank that trained them or through vLLM."""
 
     bank_trials_per_s: float
     vllm_trials_per_s: float
@@ -141,7 +141,7 @@ async def _asked(
 async def asked(
     trainer: Trainer, sampler: Sampler, trials: Sequence[Trial], pairs: int, say: Callable[[str], None]
 ) -> Asking:
-    """All trials trained and asked, one way and the other in turn."""
+    """All trials trained and answered, one way and the other in turn."""
 
     async def in_bank(trial: Trial) -> tuple[str, ...]:
         return (await trainer.run_trial(trial)).answers
@@ -157,7 +157,7 @@ async def asked(
         vllm_seconds, by_vllm = await _timed(asyncio.gather(*map(through_vllm, trials)))
         rates["bank"].append(len(trials) / bank_seconds)
         rates["vllm"].append(len(trials) / vllm_seconds)
-        say(f"trials/s: {rates['bank'][-1]:.2f} asked in the bank, {rates['vllm'][-1]:.2f} through vllm")
+        say(f"trials/s: {rates['bank'][-1]:.2f} answered in the bank, {rates['vllm'][-1]:.2f} through vllm")
         for mine, theirs in zip(by_bank, by_vllm, strict=True):
             pairs_of_answers += zip(mine, theirs, strict=True)
     agree = sum(mine == theirs for mine, theirs in pairs_of_answers) / len(pairs_of_answers)
@@ -194,8 +194,9 @@ def table(found: Found) -> str:
         lines.append(f"{name:14}{row.samples_per_s:10.2f}{row.tokens_per_s:10,.0f}{row.seconds:9.2f}")
     if asking := found.asking:
         lines.append(
-            f"trials trained and asked: {asking.bank_trials_per_s:.2f}/s in the bank, {asking.vllm_trials_per_s:.2f}/s "
-            f"through vllm; {asking.agree:.2%} of {asking.answers} greedy answers agree"
+            f"trials, trained and answered: {asking.bank_trials_per_s:.2f}/s in the bank, "
+            f"{asking.vllm_trials_per_s:.2f}/s through vllm; "
+            f"{asking.agree:.2%} of {asking.answers} greedy answers agree"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@
 
 All on one model, in one process, in turn, several times over. A trial is as the recorded ones are: its texts for ten
 epochs in batches of one, then its questions. Its steps are timed on a sample of texts, the same for all variants,
-spread evenly over the recorded lengths; making its adapter and asking its questions are timed beside that.
+spread evenly over the recorded lengths; making its adapter and answering its questions are timed beside that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WIDTHS = (10, 10, 10, 9, 10, 13, 8)
 class Settings:
     shape: str = "llama-30m"
     model: str = ""
-    """A model's folder or hub name, in place of random weights of a shape."""
+    """A model's folder or hub name, instead of random weights of a shape."""
     lengths: str = ""
     device: str = ""
     dtype: str = ""

@@ -1,4 +1,4 @@
-"""A domain of one's own: names that stand for numbers, learnt from notes and asked with the text out of sight.
+"""A domain of one's own: names that stand for numbers, learnt from notes and recalled with the text out of sight.
 seal-ray run CONFIG --domain.name own_domain:Nicknames      # with this file beside CONFIG
 """
 

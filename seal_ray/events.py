@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageBegan:
-    """A stage has so many pieces of work ahead of it; stages overlap."""
+    """A stage has begun, with `total` pieces of work ahead of it; stages overlap."""
 
     stage: str
     total: int

@@ -1,4 +1,4 @@
-"""Stretches of time, as pairs of start and end."""
+"""Intervals of time, as pairs of start and end."""
 
 from __future__ import annotations
 

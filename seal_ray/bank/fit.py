@@ -29,12 +29,12 @@ from seal_ray.types import UserError
 
 log = logging.getLogger(__name__)
 WATCHED = "seal_ray_bank_watched"
-"""The bank's attention, while it is noted which masks the model asks for."""
+"""The bank's attention, while it is noted which masks the model wants."""
 LAYERS = {"full_attention", "sliding_attention"}
 LENGTHS = 9, 20
 """Tokens of the two texts; on a CPU they share a line of attention."""
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 2e-3, torch.float16: 0.1, torch.bfloat16: 0.4}
-"""In nats, as rounding through many layers may move a prediction."""
+"""How far rounding through many layers may move a prediction, in nats."""
 PLAIN = Adapters({}, (1.0,), (BASE,))
 
 _windows: ContextVar[set[int]] = ContextVar("windows of the masks that a model asked for")
@@ -117,7 +117,7 @@ class _Check:
 
     @torch.no_grad()
     def _packed(self, far: int | None, windows: set[int | None] | None = None) -> list[Tensor]:
-        """Both texts in one pass, beside one whose last token is the last of so many positions."""
+        """Both texts in one pass, beside one whose last token is at the last of `positions`."""
         rows = [Row(0, ids, np.arange(len(ids))) for ids in self.texts]
         if far:
             rows.append(Row(0, self.texts[0][:2], np.empty(0, np.int64)))
@@ -176,7 +176,7 @@ class _Check:
 
     @contextmanager
     def _watched(self) -> Iterator[tuple[set[int], set[int | None]]]:
-        """The windows of the masks asked for meanwhile, and a place for those that layers pass on."""
+        """The windows of the masks that the model wanted meanwhile, and a place for those that layers pass on."""
         asked: set[int] = set()
         usual, self.patched.implementation = self.patched.implementation, WATCHED
         token = _windows.set(asked)
@@ -188,7 +188,7 @@ class _Check:
 
 
 def _note_mask(*_: Any, local_size: int | None = None, **__: Any) -> None:
-    """Called in place of making a mask."""
+    """Note which mask a model wants, instead of making it."""
     if local_size is not None:
         _windows.get().add(local_size)
 

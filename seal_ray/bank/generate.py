@@ -22,7 +22,7 @@ from seal_ray.bank.prepare import Text
 from seal_ray.bank.rows import Row, cut
 
 NOTHING = -1
-"""In place of a token, where the logits are not finite and nothing can be chosen."""
+"""Stands instead of a token where the logits are not finite and nothing can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _picker(requests: Sequence[GenerateRequest], device: torch.device) -> Callab
 
 
 def _sampler(requests: Sequence[GenerateRequest], device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """The same for rows some of which are sampled; the others take the greedy token."""
+    """A function that chooses the next token of each row: sampled rows draw it, the others take the likeliest."""
     uniform_RK = torch.from_numpy(
         np.stack([draws(request.seed, request.max_new_tokens, requests) for request in requests])
     ).to(device)

@@ -20,7 +20,7 @@ class TokenText:
     ids: tuple[int, ...]
     learn: tuple[bool, ...]
     targets: Distributions | None = None
-    """For `SoftTargets`: how likely tokens are to be at each place of the text, instead of its own token alone."""
+    """How likely tokens are at each place of the text, for the objective `SoftTargets`; None: its own token alone."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.learn):
@@ -41,7 +41,7 @@ class Job:
 
     key: str
     texts: tuple[TokenText, ...] | None
-    """None trains nothing and queries the model as it is."""
+    """What is trained on; None trains nothing and queries the model as it is."""
     lora: LoraSpec = field(default_factory=LoraSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     seed: int = 0
@@ -63,13 +63,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job came to; everything but `failure` is empty when it failed."""
+    """What a job resulted in; everything but `failure` is empty when it failed."""
 
     key: str
     answers: tuple[tuple[int, ...], ...] = ()
     """Generated token ids, one tuple per prompt, without the end-of-text token."""
     answer_texts: tuple[str, ...] = ()
-    """The same, decoded, without special tokens and cut before the first stop string."""
+    """The generated texts, decoded, without special tokens and cut before the first stop string."""
     log_likelihoods: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
     """One per training step: the objective's mean over that step's batch, before the update, and

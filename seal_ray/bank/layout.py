@@ -241,7 +241,7 @@ class Layout:
     place: Tensor | None
     """Where each packed token lies in the concatenated buckets; None when in the same order."""
     lines: Lines | None
-    """The same rows one by one, on a CPU."""
+    """The rows one by one, as attention on a CPU takes them; None elsewhere."""
     row: Tensor
     """The row of each packed token."""
     head_index: Tensor

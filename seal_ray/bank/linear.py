@@ -33,7 +33,7 @@ class Under:
     tokens: Tensor | None
     """Indices of packed tokens; None when it lies under all of them."""
     heads: Tensor | None
-    """The same of wanted tokens."""
+    """Indices of the tokens whose logits are wanted; None when it lies under all of them."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ def token_losses(logits_LV: Tensor, targets_L: Tensor) -> Tensor:
 
 
 def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses, and the gradient of their weighted sum with respect to the logits, in place of the logits."""
+    """The losses, and the gradient of their weighted sum with respect to the logits, written over the logits."""
     losses = []
     for rows, chunk, normaliser, value in _chunks(logits_LV, targets_L):
         losses.append(normaliser - value)
@@ -33,7 +33,7 @@ def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tenso
 def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
     """How far the predictions have moved from a reference's, as `KL(reference ‖ now)`, in float32 or better.
 
-    And the gradient of their weighted sum with respect to the logits, in place of the logits.
+    Returned with the gradient of their weighted sum with respect to the logits, written over the logits.
     """
     divergences = []
     for rows in _slices(logits_LV):
@@ -47,7 +47,7 @@ def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> t
 def soft_losses_and_grad(
     logits_LV: Tensor, tokens_LK: Tensor, probs_LK: Tensor, weights_L: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy to distributions over some tokens, and the gradient of its weighted sum in place of the logits."""
+    """Cross-entropy to distributions over some tokens; the gradient of its weighted sum is written over the logits."""
     losses = []
     for rows in _slices(logits_LV):
         now = _wide(logits_LV[rows]).log_softmax(1)

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 FIRST, MOST = 2048, 16384
 """Tokens of the pass that is measured, and of any: beyond that a pass gains nothing."""
 SHARE = 0.5
-"""Of the free memory; the rest is for what lives only for a moment, and for whoever else is on the device."""
+"""The share of the free memory that is used; the rest is for what lives only for a moment, and for other processes."""
 
 
 class SavedActivations(saved_tensors_hooks):

@@ -50,7 +50,7 @@ class StepScalars:
 
     @classmethod
     def of(cls, optim: OptimSpec, step: int, steps: int) -> StepScalars:
-        """For a step counted from 0."""
+        """The numbers of one of the `steps`, counted from 0."""
         return cls(optim, optim.lr * lr_factor(optim, step, steps), step + 1)
 
     @property
@@ -58,7 +58,7 @@ class StepScalars:
         return self.optim.clip_norm if self.optim.clip_norm > 0 else math.inf
 
     def columns(self) -> tuple[float, ...]:
-        """In the order `adamw_columns` takes them."""
+        """The numbers of a step in the order in which `adamw_columns` takes them."""
         beta1, beta2 = self.optim.betas
         decay = 1.0 - self.lr * self.optim.weight_decay
         corrections = 1.0 - beta1**self.step, (1.0 - beta2**self.step) ** 0.5

@@ -74,7 +74,7 @@ class Prepared:
     job: Job
     modules: tuple[TargetModule, ...]
     terms: tuple[Term, ...]
-    """Of the loss, that of the texts first; empty when nothing is trained."""
+    """The terms of the loss, that of the texts first; empty when nothing is trained."""
     statements: tuple[Text, ...]
     warnings: tuple[str, ...]
 

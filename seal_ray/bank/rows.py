@@ -40,7 +40,7 @@ class Row:
     objective: Objective | None = None
     """What it is trained to; None where nothing is trained."""
     continues: bool = False
-    """It belongs to the example of the row before it, and into the same pass."""
+    """Whether this row belongs to the example of the row before it, and so into the same pass."""
     targets: Distributions | None = None
     """What is to be predicted at each label, where that is not the next token alone."""
 
@@ -68,7 +68,7 @@ class Objective(Protocol):
         """Whether it reads what the model predicts without the slot's adapter."""
 
     def count(self, labels: Sequence[int]) -> int:
-        """What the loss of a batch is a mean over: how many terms texts of so many labelled tokens have."""
+        """What the loss of a batch is a mean over: how many terms texts with these numbers of labelled tokens have."""
 
     def loss_and_grad(
         self, logits_LV: Tensor, labelled: Labelled, reference_LV: Tensor | None

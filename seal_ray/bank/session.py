@@ -20,7 +20,7 @@ from seal_ray.types import DataError, LoraSpec, OptimSpec
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a batch came to, before the step that is taken along its gradient."""
+    """What a batch resulted in, before the step that is taken along its gradient."""
 
     loss: float
     tokens: int

@@ -196,9 +196,10 @@ class Slots:
                 run.loss_scale *= loss_scaling.LESS
 
     def _fill(self, rows: list[list[Row]], factors_S: Tensor | None) -> Tensor:
-        """The same, scaled by these factors; a pass that runs out of memory is halved, and so is every pass after it.
+        """Add up the gradients of these rows, scaled by these factors, and return their losses.
 
-        A single text that is too long for a pass gets one all the same, whose layers are worked out twice to keep less.
+        A pass that runs out of memory is halved, and so is every pass after it. A single text that is too long for a
+        pass gets one all the same, whose layers are worked out twice to keep less.
         """
         adapters = self._adapters()
         grads = self.buffer_layout.views(self.buffers_SP[1])

@@ -16,7 +16,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a baseline trains (None: nothing) and asks."""
+    """What a baseline trains (None: nothing), and the questions it answers."""
 
     recipe: Recipe | None
     questions: tuple[Prompt, ...]
@@ -48,7 +48,7 @@ class Domain(Protocol):
         ...
 
     def questions(self, task: Task) -> tuple[Prompt, ...]:
-        """What a trial asks after training, with the context absent."""
+        """The questions a trial answers after training, with the context absent."""
         ...
 
     def statements(self, task: Task) -> tuple[Example, ...]:
@@ -65,7 +65,7 @@ class NeedsQuestions(Protocol):
     """A domain whose tasks may come without questions, which a model then writes."""
 
     def question_prompt(self, task: Task) -> Prompt | None:
-        """What that model is asked; None for a task that has its questions."""
+        """The prompt for that model; None for a task that has its questions."""
         ...
 
     def with_questions(self, task: Task, completion: str) -> Task | None:
@@ -104,9 +104,9 @@ class Picture:
 
     label: str
     rows: Grid
-    """Empty where an answer held no grid."""
+    """The cells; empty where an answer held no grid."""
     right: bool | None = None
-    """None for what was given and not answered."""
+    """Whether it is the right answer; None for grids that were given and not answered."""
 
 
 @runtime_checkable
@@ -114,7 +114,7 @@ class Renderable(Protocol):
     """A domain whose tasks and answers can be drawn."""
 
     def pictures(self, task: Task, answers: Sequence[str]) -> tuple[Picture, ...]:
-        """What was asked, what is right where that is known, and what was answered."""
+        """The question, what is right where that is known, and what was answered."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""From a config's `[domain]` section to the domain itself."""
+"""Makes the domain that a config's `[domain]` section names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOMAINS = {
 
 
 LIKELIHOOD = "likelihood"
-"""Not a grader of answers: the reward is how likely the task's held-out statements have become."""
+"""A name instead of a grader's: the reward is how likely the task's held-out statements have become."""
 
 
 def option_models(domain: str, grader: str) -> dict[str, type[BaseModel]]:

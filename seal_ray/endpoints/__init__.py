@@ -1,1 +1,1 @@
-"""OpenAI-compatible servers, asked patiently."""
+"""Clients of OpenAI-compatible servers, which wait patiently while one is away."""

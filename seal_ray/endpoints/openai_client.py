@@ -53,7 +53,7 @@ class Usage:
 
 
 class ChatClient:
-    """Asks one model behind one base URL, such as `http://127.0.0.1:8000/v1`.
+    """Queries one model behind one base URL, such as `http://127.0.0.1:8000/v1`.
 
     `key_env` names the environment variable that holds the key; empty for a server that asks for none.
     A try ends after `timeout` seconds, whatever has come by then. Raises `UserError` for a missing or refused key or
@@ -125,7 +125,7 @@ class ChatClient:
         return reply
 
     async def _counted_try(self, path: str, payload: dict[str, Any], again: bool) -> tuple[Reply | None, str, float]:
-        """As `_try`, in its turn and on the bill."""
+        """One try, once there is a slot for it, counted in `usage`."""
         async with self._slots:
             self.usage.requests += 1
             self.usage.retries += again
@@ -180,7 +180,7 @@ class ChatClient:
 
 
 async def _body(response: httpx.Response) -> bytes | None:
-    """As it was sent; None where it is longer than any reply need be."""
+    """The body of a response as it was sent; None where it is longer than any reply need be."""
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece

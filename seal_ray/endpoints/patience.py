@@ -36,7 +36,7 @@ class Patience:
         self._told = 0.0
 
     async def until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` comes to, asked again while the server is away; `UserError` when that takes too long."""
+        """The result of `ask`, called again while the server is away; `UserError` when that takes too long."""
         while True:
             began = self._clock()
             try:

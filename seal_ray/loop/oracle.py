@@ -31,7 +31,7 @@ _FIRST_TASKS, _GROWTH, _KEPT = 2, 3, 1 / 6
 
 @dataclass(frozen=True)
 class Best:
-    """A decision, and what it comes to on all held-out tasks of a family (or of all families)."""
+    """A decision, and its result on all held-out tasks of a family (or of all families)."""
 
     decision: str
     measured: Interval
@@ -45,7 +45,7 @@ class Ceiling:
     """Every task given the decision that is best for its family."""
 
     def arms(self) -> dict[str, Interval]:
-        """As further rows of a run's table."""
+        """The ceilings as further arms of a run's table."""
         return {"best fixed decision": self.fixed.measured, "best decision per family": self.per_family}
 
     def lines(self) -> list[str]:
@@ -62,7 +62,7 @@ def _shown(m: Interval) -> str:
 
 
 Tried = dict[str, dict[str, TrialSummary]]
-"""By decision, then by task."""
+"""The trials of each decision, by task."""
 
 
 def oracle(directory: str, *observers: Observer) -> Ceiling:
@@ -141,7 +141,7 @@ def ceiling(
 
 
 def _figure(tried: Mapping[str, TrialSummary]) -> Interval:
-    """What one trial of each task comes to, with the share that failed."""
+    """The figure of one trial of each task, with the share that failed."""
     whole = Measured()
     for task, known in tried.items():
         whole.rewards[task].append(known.reward)

@@ -12,12 +12,12 @@ from seal_ray.selection.rules import Candidate
 from seal_ray.types import Completion, Outcome, SelfEdit
 
 SCREENING = "screening"
-"""The stage in which tasks are asked without training."""
+"""The stage in which tasks are measured without training."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a run a trial belongs; names its row in the journal."""
+    """The place of a trial in a run, which names its row in the journal."""
 
     stage: str
     arm: str
@@ -53,7 +53,7 @@ def trial_summary(outcome: Outcome) -> TrialSummary:
 
 
 def candidate_of(edit: SelfEdit, tried: Sequence[TrialSummary]) -> Candidate:
-    """A self-edit with what its trials came to; one that failed makes it unusable."""
+    """A self-edit with the rewards of its trials; one that failed makes it unusable."""
     problem = next((each.problem for each in tried if each.problem), "")
     return Candidate(edit, tuple(each.reward for each in tried), problem)
 

@@ -34,7 +34,7 @@ class Ready:
     """A run that can begin."""
 
     config: Config
-    """With what it names on the hub at the commits it is to keep to."""
+    """The config, with everything that it names on the hub at the commit that the run keeps."""
     domain: Domain
     rule: Rule
     update_rule: UpdateRule
@@ -117,7 +117,7 @@ def find_rule(config: Config) -> Rule:
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
-    """A round's training tasks; the same ones each round, unless fresh ones are asked for."""
+    """A round's training tasks; the same ones each round, unless the config wants fresh ones."""
     fresh = round_ if config.domain.fresh else 1
     return domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
 
@@ -140,7 +140,7 @@ def pinned(config: Config, before: Recorded | None = None) -> Config:
 
 
 def _kept(source: str, known: str) -> str | None:
-    """A dataset as it was taken when the run was begun, if it is the same one that is asked for."""
+    """A dataset as it was taken when the run was begun, if it is the same one that the config names."""
     if not known.startswith(hub.DATASET):
         return None
     (name, revision, split), (old, taken, old_split) = hub.dataset_parts(source), hub.dataset_parts(known)

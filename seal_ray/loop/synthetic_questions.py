@@ -27,7 +27,7 @@ _STAGE = "questions for passages without"
 async def with_questions(session: Session, tasks: Sequence[Task]) -> Sequence[Task]:
     """The tasks with questions: those that came without get a model's, and are left out when none is usable.
 
-    Asked is the server that `[questions]` names, or without one the run's own base. `UserError` when nothing is left.
+    The server that `[questions]` names writes them, or without one the run's own base. `UserError` if nothing is left.
     """
     domain, settings, events = session.domain, session.config.questions, session.events
     if not isinstance(domain, NeedsQuestions):

@@ -106,7 +106,7 @@ def model_shape(path: str) -> Shape:
 
 
 def model_folder(path: str) -> Path | None:
-    """Where the model's files are, when they are here."""
+    """The folder of the model's files; None when they are not on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
     if "://" in path:

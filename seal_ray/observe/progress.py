@@ -22,7 +22,7 @@ logger = logging.getLogger("seal_ray")
 
 
 def start_log(quiet: bool = False) -> None:
-    """Write the log to the terminal; only its warnings when asked for quiet, or where bars are shown."""
+    """Write the log to the terminal; only its warnings when told to be quiet, or where bars are shown."""
     level = logging.WARNING if quiet or sys.stderr.isatty() else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
@@ -63,7 +63,7 @@ class Progress(ABC):
 
 
 def progress(quiet: bool = False) -> Progress:
-    """Bars when the output is a terminal, log lines when it is not, silence when asked."""
+    """Bars when the output is a terminal, log lines when it is not, nothing when told to be quiet."""
     if quiet:
         return Silent()
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()

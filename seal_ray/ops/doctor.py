@@ -68,7 +68,7 @@ def examine(config: Config | None = None) -> Iterator[Check]:
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """A check that raises what a user can mend has failed with that."""
+    """Run a check; an error that the user can fix is its result."""
     try:
         return check()
     except UserError as error:
@@ -98,7 +98,7 @@ print(json.dumps({"cuda": torch.version.cuda, "gpus": [[gpu.name, gpu.total_memo
 
 
 def _torch() -> dict[str, Any]:
-    """What torch sees, asked in a process of its own; `error` when it cannot be imported."""
+    """What torch sees, found out in a process of its own; `error` when it cannot be imported."""
     try:
         asked = subprocess.run(
             [sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -129,9 +129,9 @@ def _gpus(torch: dict[str, Any], config: Config | None) -> Check:
     if wanted:
         advice = "fine on a head node; elsewhere install the driver, or set workers.gpus_per_trainer to 0"
         return Check(
-            "gpus", bool(config and config.workers.address), "none on this machine, and the config asks", advice
+            "gpus", bool(config and config.workers.address), "none on this machine, and the config wants some", advice
         )
-    return Check("gpus", True, "none on this machine, and none asked for")
+    return Check("gpus", True, "none on this machine, and none wanted")
 
 
 def _nvidia() -> tuple[str, list[str]]:
@@ -300,8 +300,6 @@ def _endpoint(config: Config) -> Check:
     try:
         status = httpx.get(f"{s.endpoint.rstrip('/')}/models", headers=headers, timeout=10).status_code
     except httpx.HTTPError as error:
-        return Check(
-            "endpoint", False, f"{s.endpoint} does not answer ({type(error).__name__})", "start it, or mend it"
-        )
+        return Check("endpoint", False, f"{s.endpoint} does not answer ({type(error).__name__})", "start it, or fix it")
     advice = "" if status < 400 else f"check the address, and the key in ${s.key_env}"
     return Check("endpoint", status < 400, f"{s.endpoint} answers with status {status}", advice)

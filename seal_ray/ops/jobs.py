@@ -65,7 +65,7 @@ def driver(config: Config, beside: Sequence[str] = ()) -> dict[str, Interval]:
 
 
 def modules() -> list[str]:
-    """Where one's own modules are looked for; in the job's working directory, wherever a node keeps its copy of it."""
+    """Folders in which one's own modules are found, relative to the job's working directory where they lie in it."""
     here = Path.cwd()
     found = [Path(folder) for folder in plugins.folders()]
     return [str(folder.relative_to(here) if folder.is_relative_to(here) else folder) for folder in found]

@@ -34,7 +34,7 @@ class Completion:
     text: str
     verdicts: tuple[Verdict, ...] = ()
     stats: Mapping[str, float] = field(default_factory=dict)
-    """The statistics as recorded; `stats.completion_stats` computes them anew."""
+    """The statistics as recorded; `stats.completion_stats` computes them again."""
 
 
 @dataclass(frozen=True)

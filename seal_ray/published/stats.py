@@ -1,4 +1,4 @@
-"""The published statistics, computed anew from recorded verdicts, to the digit.
+"""The published statistics, computed again from recorded verdicts, to the digit.
 
 The published numbers round on the way: a trial's accuracy and its gain to four digits, and again
 what is reported of a passage or a round. Deviations are sample deviations, 0 for a single value.

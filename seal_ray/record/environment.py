@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of this project and of what it computes with, as they are installed here."""
+    """Versions of this project and of what it computes with, as they are installed here."""
     found = {"seal_ray": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in _PACKAGES:
         try:
@@ -50,7 +50,7 @@ def record(store: Store) -> None:
 
 
 def _known(store: Store) -> list[dict[str, str]]:
-    """Those of earlier starts; none where the list is not there, or was damaged: no result hangs on it."""
+    """The environments of earlier starts; none if the list is missing or damaged, since no result depends on it."""
     try:
         found = json.loads(store.read(FILE))
     except (FileNotFoundError, ValueError):

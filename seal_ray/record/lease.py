@@ -1,4 +1,4 @@
-"""Who may write where there are no locks: a lease that its holder keeps renewing, and others wait out.
+"""A lease says who may write where there are no locks: its holder keeps renewing it, and others wait it out.
 
 Leases are numbered objects, made only where there is none of that number. Whoever finds one watches it: when nothing
 has changed for as long as it was given for, its holder is gone, and the watcher makes the next number. No two clocks
@@ -48,7 +48,7 @@ def clock() -> float:
 
 
 class Lease:
-    """Held from `acquire` to `close`; `check` before every write."""
+    """The right to write, from `acquire` to `close`; call `check` before every write."""
 
     def __init__(self, files: Files, number: int, holder: str, seconds: float, now: Callable[[], float]) -> None:
         self._files, self._number, self._holder, self._seconds, self._now = files, number, holder, seconds, now

@@ -143,7 +143,7 @@ def _make(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """After a rename: or a power cut may bring back the folder as it was."""
+    """Put a folder's names on disk after a rename, which a power cut could otherwise undo."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

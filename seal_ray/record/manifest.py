@@ -39,7 +39,7 @@ class Manifest:
         return self.takeovers[-1] if self.takeovers else 0
 
     def taken_over(self, writer: str) -> Manifest:
-        """The same record in the hands of another writer."""
+        """This record as it is when another writer takes it over."""
         number = self.number + 1
         return replace(self, number=number, writer=writer, takeovers=(*self.takeovers, number)[-_TAKEOVERS:])
 

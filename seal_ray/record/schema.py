@@ -13,7 +13,7 @@ from typing import Any
 from seal_ray.types import UserError
 
 SCHEMA = 2
-"""Of config.json and the journal. 1 is 0.1.0, which wrote no number."""
+"""The version of what config.json and the journal hold. 1 is that of 0.1.0, which wrote no number."""
 
 _SCHEMA_KEY, _RUN_KEY = "seal_ray.schema", "seal_ray.run"
 
@@ -41,7 +41,7 @@ def checked(schema: int, where: str) -> int:
 
 
 def stamp(run: str | None) -> dict[str, str]:
-    """What a segment of the journal says of itself beside its rows."""
+    """The metadata of a segment of the journal."""
     return {_SCHEMA_KEY: str(SCHEMA)} | ({_RUN_KEY: run} if run else {})
 
 

@@ -41,24 +41,24 @@ class Segment:
 
 
 def arrow(rows: Sequence[dict[str, Any]], columns: pa.Schema) -> tuple[pa.Table, list[Exception]]:
-    """Rows as a table. Text no file can hold is mended; what still does not fit is left out, with its error."""
+    """Rows as a table. Text that no file can hold is fixed; what still does not fit is left out, with its error."""
     try:
         return pa.Table.from_pylist(rows, columns), []
     except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError):
         pass
     good, errors = [], []
     for row in rows:
-        mended = {name: _mended(value) for name, value in row.items()}
+        fixed = {name: _fixed(value) for name, value in row.items()}
         try:
-            good.append(pa.Table.from_pylist([mended], columns))
+            good.append(pa.Table.from_pylist([fixed], columns))
         except (pa.ArrowException, UnicodeError, TypeError, ValueError, OverflowError) as error:
-            error.add_note(f"in a row of the journal: {str(mended)[:500]}")
+            error.add_note(f"in a row of the journal: {str(fixed)[:500]}")
             errors.append(error)
     return pa.concat_tables(good) if good else columns.empty_table(), errors
 
 
 def encode(table: pa.Table, place: str, run: str | None) -> bytes:
-    """As a file that names its run; its `place` puts it in order where no manifest does."""
+    """A table as the bytes of a file that names its run; `place` orders segments where no manifest does."""
     metadata = schema.stamp(run) | {_PLACE: place}
     buffer = io.BytesIO()
     table = table.replace_schema_metadata(metadata)
@@ -106,10 +106,10 @@ def once(table: pa.Table) -> pa.Table:
     return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
 
 
-def _mended(value: Any) -> Any:
+def _fixed(value: Any) -> Any:
     """Text without lone surrogates, which UTF-8 has no bytes for."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode() if not value.isascii() else value
     if isinstance(value, list | tuple):
-        return [_mended(each) for each in value]
+        return [_fixed(each) for each in value]
     return value

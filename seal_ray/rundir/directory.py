@@ -1,4 +1,4 @@
-"""A run's directory: whose it is, and how it comes to be another's.
+"""A run's directory: whose it is, and how another run gets it.
 
 `config.json` says what run lives here; it is there before the first row of the journal, and every segment of the
 journal names the run it is of. A directory that holds rows and does not say whose is nobody's to continue.
@@ -45,7 +45,7 @@ class Recorded:
 
 
 def recorded(store: Store) -> Recorded | None:
-    """Whose directory this is; None when nothing says so."""
+    """What `config.json` says about whose directory this is; None when there is none."""
     if not store.exists(CONFIG):
         return None
     where = f"{store.url}/{CONFIG}"
@@ -58,7 +58,7 @@ def recorded(store: Store) -> Recorded | None:
     if config is None:
         raise UserError(f"{store.url}: holds an imported record, not a run of its own")
     parsed = parse(brought_up(config, where), where)
-    # What the settings came to is worked out anew: a setting that is new since then counts with its default.
+    # What the settings result in is worked out again: a setting that is new since then counts with its default.
     said = tree["identity"] if schema > 1 else {}
     identity = Identity(settings_of(parsed), said.get("contents", {}), said.get("decided", {}))
     return Recorded(parsed, identity, tree.get("run", ""), int(tree.get("since", 1)), bool(said.get("contents")))

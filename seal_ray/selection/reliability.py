@@ -106,8 +106,8 @@ def _fit(rewards: Rewards, start: Prior | None) -> tuple[float, float]:
 class Belief:
     """Normal posteriors of one task's candidates: independent given the task's level, which none of them knows exactly.
 
-    Which candidate is best hardly depends on the level, so a race's decisions leave its doubt out; what is said of one
-    candidate (`sd_C`, `above`) holds it.
+    Which candidate is best hardly depends on the level, so a race's decisions leave its doubt out; what is known of one
+    candidate (`sd_C`, `above`) includes it.
 
     Where the seeds are counted, the reward raced for is the mean of that many: what is seen of it is certain, and what
     is open holds noise of its own. Where they are not, it is the true reward, the mean of infinitely many.
@@ -128,7 +128,7 @@ class Belief:
 
     @staticmethod
     def of(n_C: Array, sum_C: Array, within: float, prior: Prior, seeds: int | None) -> Belief:
-        """From each candidate's number and sum of rewards, and the squares around the candidates' means."""
+        """The belief after each candidate's number and sum of rewards, and the squares around the candidates' means."""
         spread2, noise2, level2 = (max(sd, 1e-6) ** 2 for sd in (prior.spread, prior.noise, prior.level))
         y_C = sum_C / np.maximum(n_C, 1)
         weight_C = n_C / (n_C * spread2 + noise2)
@@ -145,7 +145,7 @@ class Belief:
 
     @staticmethod
     def after(rewards: Sequence[Sequence[float]], prior: Prior) -> Belief:
-        """From each candidate's rewards, which may be none, about its true one."""
+        """The belief about each candidate's true reward after those it has earned, which may be none."""
         n_C = np.array([len(found) for found in rewards], dtype=float)
         sum_C = np.array([math.fsum(found) for found in rewards])
         within = math.fsum((r - total / len(c)) ** 2 for c, total in zip(rewards, sum_C, strict=True) for r in c)
@@ -172,7 +172,7 @@ class Belief:
         return leader, gap_C
 
     def moves(self, more_C: Array, of: int | None = None) -> Array:
-        """Standard deviation of how far so many more seeds will move the expected rewards (or one candidate's)."""
+        """Standard deviation of how far further seeds will move the expected rewards (or one candidate's)."""
         n, var = (self.n_C, self.var_C) if of is None else (self.n_C[of], self.var_C[of])
         seen_C = np.sqrt(var + self.noise2 / np.maximum(more_C, 1e-9))
         move_C = more_C * self.per_seed * seen_C + (1 - (n + more_C) * self.per_seed) * var / seen_C

@@ -25,7 +25,7 @@ class Candidate:
 
     edit: SelfEdit
     rewards: tuple[float, ...] = ()
-    """Those of failed trials 0."""
+    """One for each trial that has ended; 0 for a failed one."""
     problem: str = ""
     """Why it is not usable, when it is not: nothing could be trained on it, or a trial failed."""
     better: float = 0.0
@@ -71,7 +71,7 @@ def _certain(rewards: Sequence[Sequence[float]]) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to choose among one task's candidates. The seed is for rules that draw lots."""
+    """A way to choose among one task's candidates. The seed is for rules that choose at random."""
 
     choose: Callable[[Sequence[Candidate], int], list[Candidate]]
     needs_rewards: bool = True

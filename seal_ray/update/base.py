@@ -21,13 +21,13 @@ class Found:
     candidates: Mapping[str, Sequence[Candidate]]
     """Every self-edit that was written, by its task."""
     kept: Sequence[Candidate]
-    """Those that the selection rule chose."""
+    """The self-edits that the selection rule chose."""
     tasks: Sequence[Task]
-    """All that were drawn, also those left out as solved."""
+    """All tasks that were drawn, also those left out as solved."""
 
 
 class UpdateRule(Protocol):
-    """Made from `update.options`; name one's own as `package.module:Thing`."""
+    """Says what a policy is finetuned on. Made from `update.options`; one's own is named as `package.module:Thing`."""
 
     needs_rewards: bool
     """Whether self-edits must have been tried, whatever the selection rule needs."""

@@ -29,7 +29,7 @@ class Footing:
 
 
 def footing(path: str) -> Footing:
-    """This process's. A base that is no folder here is named by what it was asked for, and is the same for all."""
+    """What this process computes with. A base that is no folder here goes by its name in the config."""
     folder = Path(path)
     files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
     return Footing(socket.gethostname(), versions(), {file.name: _outline(file) for file in files})

@@ -29,7 +29,7 @@ class _NobodyLeft(Exception):
 
 
 async def update_together(pool: Pool, most: int, finetune: FinetuneSpec, max_rank: int) -> UpdateResult | None:
-    """Train on up to so many trainers that are up; None when all of them were lost, and nothing is left of it."""
+    """Train on the trainers that are up, at most so many; None when all were lost, and nothing is left of it."""
     async with pool.held(most) as members:
         try:
             return await ReplicaGroup(pool, members).update(finetune, max_rank)

@@ -19,7 +19,7 @@ class Fate(Enum):
     )
     MACHINE = "its machine or the network went, for which no call is to blame: another worker gets it"
     SHORT = "memory or disk was short: the call is made again after a pause, with fewer beside it"
-    STOP = "no other worker would fare better, and it is not for this program to mend: the run stops with one line"
+    STOP = "no other worker would fare better, and this program cannot fix it: the run stops with one line"
     OURS = "the call's own error: raised as it is"
 
 

@@ -1,4 +1,4 @@
-"""Continued pretraining of all weights, for those who have the memory: a copy of the base is trained and then asked."""
+"""Continued pretraining of all weights, where there is the memory: a copy of the base is trained and then queried."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def _fill(
 
 @contextmanager
 def _recomputed(model: Any) -> Iterator[None]:
-    """Layers compute their activations twice in place of keeping them.
+    """Layers compute their activations twice instead of keeping them.
 
-    Transformers ties this to training mode, and with it the dropout that a config may ask for: it would be drawn from
+    Transformers ties this to training mode, and with it the dropout that a config may have: it would be drawn from
     a generator that belongs to nobody, where an adapter's trial has none.
     """
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]

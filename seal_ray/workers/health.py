@@ -38,14 +38,14 @@ class Limits:
     every: float = 5.0
     """Between two looks at a worker's pulse."""
     doubted: float = 15.0
-    """Of silence, after which it gets no more calls."""
+    """Seconds of silence after which a worker gets no more calls."""
     first: float = 300.0
-    """From the start of its process to its first answer, after which it is given up: it imports much, and its disk may
-    be slow."""
+    """Seconds from the start of its process to its first answer, after which it is given up: it imports much, and its
+    disk may be slow."""
     told: float = 30.0
-    """Of silence, or twice that without a pass, after which a person hears of it."""
+    """Seconds of silence, or twice as many without a pass, after which the log says so."""
     silent: float = 60.0
-    """Of silence, after which it is given up."""
+    """Seconds of silence after which it is given up."""
     stuck: float = 900.0
     """Without a pass, after which it is given up, where nothing is known of how long its calls take..."""
     stuck_in_setup: float = 3600.0

@@ -21,7 +21,7 @@ class Beating:
     _beats = 0
 
     def beat(self, *_: Any) -> None:
-        """To be called for every pass, from whichever thread it runs in."""
+        """Count a pass; called for every one, from whichever thread it runs in."""
         self._beats += 1
 
     def feel(self, model: Any) -> None:

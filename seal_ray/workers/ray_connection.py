@@ -21,13 +21,13 @@ from seal_ray.types import UserError
 logger = logging.getLogger(__name__)
 
 _TRIES = 3
-"""To start a Ray on this machine: on a busy one it may not be up within the time that it gives itself."""
+"""How often starting Ray on this machine is tried: on a busy one it may not be up within the time it allows itself."""
 _HEAD_MAY_BE_AWAY = 40.0
 """Seconds for which a cluster's head may not answer: it may come back, and after 60 Ray ends this process."""
 
 
 def connect(config: Config, forward_logs: bool = False) -> bool:
-    """Join the cluster that a config asks for, the one this process runs in, or start one on this machine.
+    """Join the cluster that a config names, the one this process runs in, or start one on this machine.
 
     Returns whether it was started, and so is this machine's alone, which no other joins.
     """
@@ -40,7 +40,7 @@ def is_named(address: str) -> bool:
 
 
 def join(address: str = "", forward_logs: bool = False) -> bool:
-    """The same for an address, which may be empty."""
+    """Join the cluster at an address, or start one here without an address; returns whether one was started."""
     if ray.is_initialized():
         return False
     # Left to itself Ray would join the cluster last started on this machine: somebody else's, or one that is long gone.
@@ -99,7 +99,7 @@ class Vitals:
 
     head: str
     node: str
-    """Of the node that this process is on."""
+    """The id of the node that this process is on."""
     _away_since: float | None = None
 
     @classmethod

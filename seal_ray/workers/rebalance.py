@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from seal_ray.intervals import Stretch, length
 
 _WORTH = 0.9
-"""Share of the time that a round may still take for a move to pay: a worker that moves loads its model anew."""
+"""Share of the time that a round may still take for a move to pay: a worker that moves loads its model again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def rebalanced(
 
     `training` and `sampling` are the seconds that all workers of a kind were busy in a round, `trainer` and `sampler`
     what one of them takes of a GPU (or of the CPUs). Each kind works while the other does, so a round lasts as
-    long as the slower one. Fractions of a GPU are only dealt out anew when both are the same.
+    long as the slower one. Fractions of a GPU are only divided again when both are the same.
     """
     tradable = trainer == sampler or (trainer >= 1 and sampler >= 1)
     if not (training and sampling and trainer and sampler and tradable):

@@ -1,4 +1,4 @@
-"""Whether the cluster has room for the workers that a run asks for, and what is said when it has none."""
+"""Whether the cluster has room for the workers of a run, and the messages for when it has none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Need:
 
     @classmethod
     def all_of(cls, config: Config) -> tuple[Need, Need]:
-        """Of a trainer and of a sampler."""
+        """What a trainer and a sampler of this config need."""
         workers = config.workers
         return cls("trainer", workers.cpus, workers.gpus_per_trainer), cls(
             "sampler", workers.cpus, workers.gpus_per_sampler
@@ -59,7 +59,7 @@ def machines() -> list[Machine]:
 
 
 def refuse_what_never_fits(needs: Sequence[Need], here: Machine) -> None:
-    """For a Ray of this machine alone, which nothing can join."""
+    """Refuse workers that this machine can never hold, where its Ray is one that nothing can join."""
     for need in needs:
         if not need.fits(here):
             raise UserError(
@@ -82,7 +82,7 @@ def lack(need: Need, found: Sequence[Machine]) -> str:
 
 
 async def tell_of_lacks(waiting: Sequence[tuple[Need, Callable[[], bool]]]) -> None:
-    """Say, for as long as it lasts, which kinds of worker find no room; they are asked every other second."""
+    """Say, for as long as it lasts, which kinds of worker find no room; looked at every other second."""
     told = [0.0] * len(waiting)
     seen = [False] * len(waiting)
     clock = asyncio.get_running_loop().time

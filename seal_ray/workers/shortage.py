@@ -18,16 +18,16 @@ class Shortage:
 
     name: str
     pause_seconds: float = 1.0
-    """Before the next worker is started; twice as many after each further one that was ended, up to 30 times."""
+    """Seconds before the next worker is started; doubled by each further one that was ended, up to 30 times."""
     calm: float = 60.0
     """Seconds without another one after which twice as much is tried again."""
     patience: float = 300.0
     times: int = 6
     """Seconds, and workers, without a single call answered, after which it is not going to get better."""
     workers: int = _EVERY_ONE
-    """As many may be up."""
+    """How many workers may be up."""
     share: float = 1.0
-    """Of what a single worker may hold, it may hold so much."""
+    """The share of its usual load that a single worker may take."""
     _since: float = 0.0
     _last: float = 0.0
     _in_a_row: int = 0
@@ -62,7 +62,7 @@ class Shortage:
         self._in_a_row = 0
 
     def eased(self, size: int) -> bool:
-        """After a calm while twice as much of a pool of this size is allowed; whether that is so now."""
+        """Allow twice as much of a pool of this size after a calm while; returns whether that was done."""
         if self.workers == _EVERY_ONE or time.monotonic() - self._last < self.calm:
             return False
         self._last = time.monotonic()
@@ -73,6 +73,6 @@ class Shortage:
         return True
 
     async def pause(self) -> None:
-        """Before a worker is started."""
+        """Wait as long as is right before a worker is started."""
         if self._in_a_row:
             await asyncio.sleep(self.pause_seconds * min(30, 2 ** (self._in_a_row - 1)))

@@ -216,7 +216,7 @@ def _part(array_HW: np.ndarray, axis: int, parts: int, index: int) -> np.ndarray
 TURNS: tuple[Augment, ...] = (Rotate(90), Rotate(270), Rotate(180), Flip(0), Flip(1))
 REFLECTIONS: tuple[Augment, ...] = tuple(Reflect(axis, reverse) for reverse in (True, False) for axis in (0, 1))
 BASIC: tuple[Augment | type[Translate], ...] = (*TURNS, *REFLECTIONS, Translate, Transpose())
-"""`Translate` stands for a shift drawn afresh for each training task."""
+"""`Translate` stands for a shift drawn again for each training task."""
 SIZE: tuple[Augment, ...] = (Enlarge(2, 2), Enlarge(2, 1), Enlarge(1, 2))
 CHAIN: tuple[Augment, ...] = tuple(Chain((turn, Enlarge(2, 2))) for turn in (*TURNS, Transpose()))
 REPEAT: tuple[Augment, ...] = tuple(Repeat(axis, 2) for axis in (0, 1, 2))

@@ -128,7 +128,7 @@ class Arc:
         return load_tasks(self.options.test, self.options.test_solutions)
 
     def _refuse_shared(self, tasks: Sequence[ArcTask]) -> None:
-        """The same demonstrations are the same puzzle, whatever it is called and asked."""
+        """Refuse a puzzle of the held-out source: equal demonstrations are the same puzzle, whatever its name."""
         held_out = {task.demos for task in self._load("test")}
         if shared := next((task.id for task in tasks if task.demos in held_out), ""):
             where = f"{self.options.train} and {self.options.test}"

@@ -1,7 +1,7 @@
 """The training tasks a self-edit chooses: demonstrations left out, augmented, recoloured and reordered.
 
-From N demonstrations come the tasks that hold one (or two) of them back, the held-back one being what is asked. Every
-chosen augmentation turns each of these into another; equal ones are kept once; then each is also taken with one random
+From N demonstrations come the tasks that hold one (or two) of them back, of which one is to be solved. Every chosen
+augmentation turns each of these into another; equal ones are kept once; then each is also taken with one random
 permutation of colours and of demonstrations. What is random depends on the seed alone.
 """
 
@@ -23,7 +23,7 @@ Pair = tuple[Grid, Grid]
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """Demonstrations, and the pair that is asked after them. Arrays are shared between tasks: do not write to them."""
+    """Demonstrations, and the pair to be solved after them. Arrays are shared between tasks: do not write to them."""
 
     demos: tuple[PairArrays, ...]
     asked: PairArrays
@@ -45,7 +45,7 @@ def augmentations(basic: bool, size: bool, chain: bool, repeat: bool) -> tuple[A
 
 
 def held_back(count: int, left_out: int) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Each demonstration asked in turn, `left_out` - 1 of the others dropped: (which are shown, which is asked)."""
+    """Each demonstration held back in turn, `left_out` - 1 of the others dropped: (those shown, the one held back)."""
     for asked in range(count):
         others = [i for i in range(count) if i != asked]
         for dropped in combinations(others, left_out - 1):

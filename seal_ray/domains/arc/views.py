@@ -1,4 +1,4 @@
-"""How a task is asked: several views of each test input, the answers mapped back, and two attempts by vote."""
+"""How a task is put to a model: several views of each test input, the answers mapped back, and two attempts by vote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRANSFORMED: tuple[Augment, ...] = (Transpose(), Flip(0), Flip(1), Rotate(90), R
 
 @dataclass(frozen=True)
 class View:
-    """One way of asking a test input: the demonstrations shown, and the transformation everything went through."""
+    """One view of a test input: the demonstrations shown, and the transformation everything went through."""
 
     test: int
     shown: tuple[int, ...]
@@ -61,7 +61,7 @@ def vote(predictions: Sequence[Grid | None]) -> tuple[Grid, ...]:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a task's answers come to, per test input where not said otherwise."""
+    """What a task's answers result in, per test input unless said otherwise."""
 
     attempts: tuple[tuple[Grid, ...], ...]
     solved: tuple[bool, ...]

@@ -29,7 +29,7 @@ class Decision:
     recolour: bool
     """Each training puzzle has its colours permuted at random."""
     copies: int
-    """How often each demonstration is held back and asked, every time drawn anew."""
+    """How often each demonstration is held back as the puzzle, drawn again every time."""
     loss_on_all: bool
     lr: float
     epochs: int

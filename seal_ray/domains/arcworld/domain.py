@@ -127,7 +127,7 @@ class ArcWorld:
 
 
 def _hold_back(demos: Sequence[Pair], index: int, rng: random.Random) -> list[Pair]:
-    """The others in random order, then the one that is asked."""
+    """The others in random order, then the one to be solved."""
     others = [pair for i, pair in enumerate(demos) if i != index]
     return [*rng.sample(others, len(others)), demos[index]]
 

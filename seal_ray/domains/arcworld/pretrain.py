@@ -45,7 +45,7 @@ GATE = {
     "solves base paint": (0.95, 1.0),
     "solves test, all families": (0.0, 0.25),
 }
-"""At least, at most."""
+"""For each measure, the least and the most that a base must reach to be shipped."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -120,7 +120,7 @@ class Factored(nn.Module):
 
 
 def factor(model: LlamaForCausalLM, vocabulary: dict[str, int]) -> None:
-    """Learn parts in place of whole words until `unfactor` writes plain tables."""
+    """Learn parts instead of whole words until `unfactor` writes plain tables."""
     module: Any
     for module, spread in ((model.get_input_embeddings(), 0.3), (model.get_output_embeddings(), 0.02)):
         table = Factored(vocabulary)

@@ -174,7 +174,7 @@ def write_input(cells: Cells) -> str:
 
 
 def write_output(cells: Cells) -> str:
-    """The same in capitals, so that a word says which side of a pair it stands on."""
+    """Cells as `write_input` has them, in capitals, so that a word says which side of a pair it stands on."""
     return write_input(cells).upper()
 
 

@@ -21,7 +21,7 @@ class Passage:
 
     @property
     def key(self) -> str:
-        """Equal for the same text, wherever it stands and whatever is asked of it."""
+        """Equal for the same text, wherever it stands and whatever its questions are."""
         return content_key("passage", " ".join(self.context.split()))
 
     @property

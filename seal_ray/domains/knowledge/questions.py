@@ -1,4 +1,4 @@
-"""Questions for passages that came without any: asked of a model, and read from what it writes."""
+"""Questions for passages that came without any: the prompt for a model, and how its text is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_ANSWER = 200
 
 
 def question_prompt(title: str, context: str, chat: bool, count: int = 5) -> Prompt:
-    """What a model is asked, so that `parse_questions` can read what it writes."""
+    """The prompt after which `parse_questions` can read what a model writes."""
     text = f"{_TASK.format(count=count)}\n\nTitle: {title}\n{context.strip()}"
     return (Message("user", text),) if chat else f"{text}\n\nQuestion 1:"
 

@@ -1,4 +1,4 @@
-"""Styles of self-edit: what the policy is asked to write about a passage, and how that is cut into training texts."""
+"""Styles of self-edit: what the policy is told to write about a passage, and how that is cut into training texts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PASSAGE = "Title: {title}\n{context}"
 class Style:
     name: str
     task: str
-    """What is asked for."""
+    """The instruction."""
     cue: str
     """The line a base model writes on from; chat models do without."""
     pairs: bool = False
     """The completion holds questions with answers, which are to stay together."""
     template: str = ""
-    """A whole prompt with `{title}` and `{context}`, in place of `task` and `cue`."""
+    """A whole prompt with `{title}` and `{context}`, instead of `task` and `cue`."""
 
     def prompt(self, title: str, context: str, chat: bool) -> Prompt:
         fields = {"title": title, "context": context.strip()}

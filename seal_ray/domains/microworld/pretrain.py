@@ -43,7 +43,7 @@ LINE_KINDS = {
     "asks reversed": 0.20,
 }
 GATE = {"copying": 0.90, "closed book, strangers": 0.10, "closed book, known people": 0.80}
-"""At least, at most, at least."""
+"""What a base must reach to be shipped: the least, the most, the least."""
 
 Text = tuple[str, str]
 """What is only read, and what is learnt."""

@@ -83,7 +83,7 @@ def known_facts() -> tuple[tuple[Fact, ...], ...]:
 
 
 def draw_facts(people: Sequence[Person], rng: random.Random) -> tuple[Fact, ...]:
-    """The same two attributes for each person, no value twice."""
+    """Two attributes and their values for each person: the same attributes for all, no value twice."""
     attributes = rng.sample(list(GRAMMAR), 2)
     values = {attribute: rng.sample(GRAMMAR[attribute].values, len(people)) for attribute in attributes}
     return tuple(
