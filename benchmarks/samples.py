@@ -25,7 +25,8 @@ from benchmarks.models import build
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import SHIPPED, resolve
-from seal_ray.types import Prompt, SampleRequest, Trial
+from seal_ray.types import BASE, Prompt, SampleRequest, Trial
+from seal_ray.workers.engines.vllm import VllmEngine
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer
 
@@ -93,9 +94,8 @@ async def _measured(
     for name, sampler in samplers.items():
         say(f"starting {name}")
         await sampler.setup()
-        await sampler.set_policy(0, None)
     requests = [
-        SampleRequest(0, prompt, seed, max_tokens=settings.max_tokens)
+        SampleRequest(BASE, prompt, seed, max_tokens=settings.max_tokens)
         for seed, prompt in enumerate(prompt for prompt in prompts for _ in range(settings.per_passage))
     ]
     try:
@@ -116,7 +116,8 @@ async def sampled(
         await asyncio.gather(*map(sampler.sample, requests[:_WARM]))
     for _ in range(pairs):
         for name, sampler in samplers.items():
-            await sampler.set_policy(0, None)
+            if isinstance(engine := sampler._engine, VllmEngine):
+                await engine.empty_cache()
             seconds, written = await _timed(asyncio.gather(*map(sampler.sample, requests)))
             tokens = sum(completion.tokens for completion in written)
             found[name].append(Sampling(len(requests) / seconds, tokens / seconds, seconds))
@@ -134,7 +135,7 @@ async def _asked(
     for seed, task in enumerate(domain.tasks("test", settings.trials, seed=1)):
         baseline = domain.baseline("passage only", task, seed)
         assert baseline
-        trials.append(Trial(task.id, 0, baseline.recipe, seed, baseline.questions, 2, domain.stop))
+        trials.append(Trial(task.id, BASE, baseline.recipe, seed, baseline.questions, 2, domain.stop))
     return await asked(trainer, samplers["vllm"], trials, settings.pairs, say)
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,26 @@ class Message:
 
 ADDED = {"added": True}
 """Marks a field that came later: at its default it is no part of a key, so that older records keep theirs."""
+
+
+class AdapterRef(NamedTuple):
+    """An adapter by the hash of its content; the empty key is the untouched base, which has none."""
+
+    key: str = ""
+
+
+BASE = AdapterRef()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A version of what a run has learnt: a pointer to an adapter, and what the adapter was made from."""
+
+    name: str
+    """The hash of all that it was made from; the base's for the policy that a run begins with."""
+    version: int = 0
+    adapter: AdapterRef = BASE
+
 
 Chat = tuple[Message, ...]
 Prompt = str | Chat
@@ -192,6 +212,8 @@ class FinetuneSpec:
     """Weight of their divergence beside the loss of the examples."""
     objective: ObjectiveSpec | None = field(default=None, metadata=ADDED)
     """What the examples are trained to; None: to their tokens."""
+    base: AdapterRef = field(default=BASE, metadata=ADDED)
+    """The adapter that the new one is trained on top of."""
 
 
 @dataclass(frozen=True)
@@ -202,10 +224,10 @@ class Trial:
     """
 
     task_id: str
-    policy: int
-    """Version of the policy whose adapter lies under the trial's; 0 is the untouched base model."""
+    base: AdapterRef
+    """The adapter that lies under the trial's own."""
     recipe: Recipe | None
-    """None asks the policy as it is, without training."""
+    """None asks what lies below as it is, without training."""
     seed: int
     questions: tuple[Prompt, ...]
     max_answer_tokens: int = 64
@@ -258,9 +280,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Ask the policy for one completion. Its text depends on what is written here and on nothing else."""
+    """Ask a policy for one completion. Its text depends on what is written here and on nothing else."""
 
-    policy: int
+    base: AdapterRef
+    """The policy's adapter."""
     prompt: Prompt
     seed: int
     temperature: float = 1.0
@@ -277,7 +300,7 @@ class SampleRequest:
     @classmethod
     def greedy(cls, prompt: Prompt, max_tokens: int) -> Self:
         """Ask the untouched base for its likeliest reply."""
-        return cls(0, prompt, seed=0, temperature=0.0, max_tokens=max_tokens)
+        return cls(BASE, prompt, seed=0, temperature=0.0, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +335,7 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:24]
 
 
-def _shallow(value: Any) -> dict[str, Any]:
+def content_of(value: Any) -> dict[str, Any]:
     """A dataclass's fields; `asdict` would copy everything below them too, and every trial's key would pay for it."""
     if not is_dataclass(value) or isinstance(value, type):
         raise TypeError(f"{type(value).__name__} has no content to make a key of")
@@ -320,7 +343,7 @@ def _shallow(value: Any) -> dict[str, Any]:
     return {each.name: part for each, part in content if not (each.metadata and part == each.default)}
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_shallow)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=content_of)
 """Made once: thousands of keys are."""
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
-from seal_ray.policy.store import load_policy
+from seal_ray.policy.lineage import MAIN, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import continual, summarize
@@ -90,7 +90,7 @@ def test_a_finished_run_given_again_does_nothing_again(quiet_run: Path) -> None:
 
 def test_each_policy_is_the_one_before_and_one_adapter_more(quiet_run: Path) -> None:
     store = Store(str(quiet_run))
-    assert [load_policy(store, version).rank for version in (1, 2)] == [16, 32]
+    assert [adapter_of(store, row).rank for row in lineage(Journal(store))[MAIN]] == [16, 32]
 
 
 def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from seal_ray.types import UserError
+from seal_ray.types import AdapterRef, UserError
 
 PREFIX = "base_model.model."
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -30,6 +32,15 @@ class Adapter:
     alpha: float
     targets: tuple[str, ...]
     tensors: dict[str, np.ndarray] = field(repr=False)
+
+    @cached_property
+    def ref(self) -> AdapterRef:
+        """Its name: equal for equal content, on every machine."""
+        digest = hashlib.sha256(json.dumps([self.rank, self.alpha, sorted(self.targets)]).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(json.dumps([name, tensor.dtype.str, tensor.shape]).encode())
+            digest.update(np.ascontiguousarray(tensor).data)
+        return AdapterRef(digest.hexdigest()[:24])
 
     @property
     def scale(self) -> float:

@@ -180,7 +180,7 @@ def repair(dir: str) -> None:
     """Set aside what is damaged in a run's record. Nothing is deleted; continuing the run does again what is lost."""
     from contextlib import closing
 
-    from seal_ray.policy.store import repair_policies
+    from seal_ray.policy.repair import repair_policies
     from seal_ray.record import repair as repairing
     from seal_ray.record.manifest import FOLDER
     from seal_ray.record.storage import Store
@@ -212,7 +212,8 @@ def export(
     submission
         A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
     policy
-        Which: the number of its round, or `best` on held-out tasks; empty: the last.
+        Which: the number of its round, `best` on held-out tasks, or a head (`sequence 0`: what a continual sequence
+        has learnt at its end); empty: that of the last round.
     """
     from seal_ray.ops import export as exports
 

@@ -45,7 +45,7 @@ async def rounds(session: Session, ready: Ready) -> None:
     async def asked(tasks: Sequence[Task]) -> Sequence[Task]:
         return await with_questions(session, tasks)
 
-    await policies.use(0)
+    runner.policy = await policies.begin()
     held_out = await asked(ready.held_out)
     for round_ in range(1, config.run.rounds + 1):
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
@@ -57,7 +57,7 @@ async def rounds(session: Session, ready: Ready) -> None:
         put_kept_on_record(session, kept, round_)
         found = Found(candidates, kept, drawn)
         finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
-        runner.policy = await policies.next(finetune, len(kept))
+        runner.policy = await policies.next(runner.policy, finetune, len(kept))
         session.cluster.rebalance()
     await evaluate(runner, config, held_out)
     await measure_continual(session, held_out)
@@ -65,16 +65,17 @@ async def rounds(session: Session, ready: Ready) -> None:
 
 async def evaluate(runner: TrialRunner, config: Config, held_out: Sequence[Task]) -> None:
     """Measure the policy as it is, on tasks that it never learns from; the baselines once, with the untrained one."""
-    untrained = runner.policy == 0
+    version = runner.policy.version
+    untrained = version == 0
     baselines = config.evaluation.baselines if untrained else ()
-    joint, arm = config.evaluation.joint, UNTRAINED if untrained else f"after round {runner.policy}"
+    joint, arm = config.evaluation.joint, UNTRAINED if untrained else f"after round {version}"
     measures = [
         runner.measure_joint(name, held_out, with_edits=False)
         if joint and name == "passage only"
         else runner.measure_baseline(name, held_out)
         for name in baselines
     ]
-    if config.evaluation.samples and (config.evaluation.every_round or runner.policy == config.run.rounds):
+    if config.evaluation.samples and (config.evaluation.every_round or version == config.run.rounds):
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)
         measures.append(measure)
     await asyncio.gather(*measures)

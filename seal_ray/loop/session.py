@@ -35,20 +35,6 @@ from seal_ray.workers.rebalance import Span
 
 
 @dataclass(frozen=True)
-class Session:
-    """A run with its workers up."""
-
-    config: Config
-    domain: Domain
-    journal: Journal
-    events: Events
-    names: Names
-    cluster: Cluster
-    runner: TrialRunner
-    policies: Policies
-
-
-@dataclass(frozen=True)
 class OpenRun:
     """A run whose directory is held and whose record can be written; nothing is started yet."""
 
@@ -77,10 +63,19 @@ class OpenRun:
             config, journal, events = self.config, self.journal, self.events
             runner = TrialRunner(config, self.domain, cluster, journal, events, self.names, self.beside)
             policies = Policies(config, self.store, journal, events, cluster, probe, self.names)
-            await body(Session(config, self.domain, journal, events, self.names, cluster, runner, policies))
+            await body(Session(**vars(self), cluster=cluster, runner=runner, policies=policies))
 
     def _note(self, span: Span) -> None:
         self.events.emit(SpanRow.of(span.what, span.worker, span.start, span.end))
+
+
+@dataclass(frozen=True)
+class Session(OpenRun):
+    """An open run with its workers up."""
+
+    cluster: Cluster
+    runner: TrialRunner
+    policies: Policies
 
 
 @contextmanager

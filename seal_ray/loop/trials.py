@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from statistics import fmean
 
@@ -38,6 +39,7 @@ from seal_ray.types import (
     Example,
     Failure,
     Outcome,
+    Policy,
     Recipe,
     SampleRequest,
     SelfEdit,
@@ -55,7 +57,7 @@ _ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} as
 
 
 class TrialRunner:
-    """One policy version at a time; `self.policy` is the one under study."""
+    """Tries and measures under one policy, `self.policy`; `under` gives the same under another, beside it."""
 
     def __init__(
         self,
@@ -67,8 +69,8 @@ class TrialRunner:
         names: Names | None = None,
         beside: Beside | None = None,
     ) -> None:
-        self.policy = 0
         self._names, self._beside = names or Names(), beside or Beside()
+        self.policy = self._names.base
         self._config, self._domain, self._cluster = config, domain, cluster
         self._events = events
         self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
@@ -77,6 +79,12 @@ class TrialRunner:
         self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._rewards: list[Sequence[Sequence[float]]] = []
+
+    def under(self, policy: Policy) -> TrialRunner:
+        """The same runner, which knows what this one knows, at work under this policy."""
+        other = copy(self)
+        other.policy = policy
+        return other
 
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
@@ -172,7 +180,7 @@ class TrialRunner:
 
     async def try_text(self, stage: str, task: Task, text: str, index: int) -> TrialSummary:
         """What came of a self-edit that nobody wrote; it goes on record under its own text."""
-        edit = SelfEdit(task.id, index, self.policy, self._domain.prompt(task), text, seed=index)
+        edit = SelfEdit(task.id, index, self.policy.version, self._domain.prompt(task), text, seed=index)
         return await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
@@ -186,9 +194,8 @@ class TrialRunner:
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
         """Ask this policy as it is, closed book."""
-        trials = [self._trial(task, None, 0, self._domain.questions(task)) for task in tasks]
-        places = [Place(stage, arm, task.id, index) for index, task in enumerate(tasks)]
-        await _all(self._settle(*each, 0) for each in zip(trials, tasks, places, strict=True))
+        trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)
+        await _all(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials))
 
     async def measure_joint(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
@@ -209,7 +216,8 @@ class TrialRunner:
         async def one(replicate: int) -> None:
             seed = derive_seed("together", self._config.run.seed, replicate)
             trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
-            keys = [content_key(self._names.trial(trial, tasks), task.id) for task in tasks]
+            name = self._names.trial(trial, self._start, tasks)
+            keys = [content_key(name, task.id) for task in tasks]
             for task, key in zip(tasks, keys, strict=True):
                 self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
             if not all(key in self._known for key in keys):
@@ -241,7 +249,7 @@ class TrialRunner:
         prompt = self._domain.prompt(task)
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
         request = SampleRequest(
-            self.policy,
+            self.policy.adapter,
             prompt,
             seed,
             settings.temperature,
@@ -250,7 +258,8 @@ class TrialRunner:
             self._domain.sample_stop,
             self._domain.schema,
         )
-        edit = SelfEdit(task.id, index, self.policy, prompt, "", seed, name=self._names.self_edit(request))
+        name = self._names.self_edit(request, self.policy)
+        edit = SelfEdit(task.id, index, self.policy.version, prompt, "", seed, name=name)
         written = self._written.get(edit.key)
         if written is None and (row := self._beside.self_edits.get(edit.key)):
             written = self._written[edit.key] = row.written
@@ -269,9 +278,9 @@ class TrialRunner:
         """Why a self-edit cannot be tried, when it cannot."""
         try:
             await self._recipe(task, edit, self._trial_seed(task, 0))
+            return ""
         except DataError as error:
             return str(error)
-        return ""
 
     async def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
         """Parsed beside the event loop: a long text must not keep the workers waiting."""
@@ -295,7 +304,7 @@ class TrialRunner:
 
     async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> TrialSummary:
         """What came of a trial: from the journal, from a twin under way, or by doing it."""
-        key = self._names.trial(trial, [task])
+        key = self._names.trial(trial, self._start, [task])
         self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
         if key not in self._known and (row := self._beside.outcomes.get(key)):
             self._record(row.outcome)
@@ -324,15 +333,19 @@ class TrialRunner:
         return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
 
     @property
+    def _start(self) -> Policy:
+        """What trials start from."""
+        return self.policy if self._config.trial.start == "policy" else self._names.base
+
+    @property
     def _by_likelihood(self) -> bool:
         """The reward that asks no questions: how likely the held-out statements have become."""
         return self._config.grading.name == LIKELIHOOD
 
     def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
-        start = self.policy if self._config.trial.start == "policy" else 0
         return Trial(
             task.id,
-            start,
+            self._start.adapter,
             recipe,
             seed if recipe else 0,  # asking alone is deterministic: every seed of it is the same trial
             () if self._by_likelihood else questions,
@@ -353,7 +366,8 @@ class TrialRunner:
 
     def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
         where = {**vars(place), "replicate": replicate, "trial": trial}
-        row = PlannedRow.at(**where, key=self._names.planned(**where), policy=self.policy, recipe=recipe, seed=seed)
+        name = self._names.planned(**where)
+        row = PlannedRow.at(**where, key=name, policy=self.policy.version, recipe=recipe, seed=seed)
         if row.key not in self._planned:
             self._planned.add(row.key)
             self._events.emit(row)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from seal_ray.plain import visible
+from seal_ray.policy.lineage import MAIN, Row, lineage, sequence_head
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow
+from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import cells, summarize
 from seal_ray.report.rounds import rounds
@@ -14,39 +15,45 @@ from seal_ray.rundir.directory import recorded_config
 from seal_ray.workers.engines.vllm import RANKS
 
 
-def model_card(directory: str, version: int, merged: bool) -> str:
+def model_card(directory: str, row: Row, merged: bool) -> str:
     """How it is used, what was trained on what, and what was measured."""
     config = recorded_config(directory)
     journal = Journal(Store(directory))
-    policies = {row.version: row for row in journal.read(PolicyRow)}
+    past = lineage(journal)[sequence_head(row.sequence) if isinstance(row, LearntRow) else MAIN]
+    rounds_before = [each for each in past if isinstance(each, PolicyRow) and each.version <= row.version]
     lines = [
         "---",
         f"base_model: {config.model.path}",
         f"library_name: {'transformers' if merged else 'peft'}",
         "tags: [self-adapting, rest-em]",
         "---",
-        f"# {config.run.name}, policy after round {version}",
+        f"# {config.run.name}, policy {_when(row)}",
         "",
         f"Finetuned with seal_ray from `{config.model.path}` in the domain `{config.domain.name}` (seed "
         f"{config.run.seed}): in each round the model wrote {config.sampling.per_task} self-edits for each of "
         f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
         f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
         "",
-        *(_use_merged() if merged else _use_adapter(config.model.path, policies[version].rank)),
+        *(_use_merged() if merged else _use_adapter(config.model.path, row.rank)),
         "",
         "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
         "|---|---|---|---|---|---|---|",
     ]
     trusted = _reliability(journal)
-    for number in range(1, version + 1):
-        row = policies[number]
-        losses = f"{row.first_loss:.3f} | {row.last_loss:.3f}"
-        kept = f"{row.kept} | {trusted.get(number, 'one seed cannot tell')}"
-        lines.append(f"| {number} | {kept} | {row.steps} | {losses} | {row.rank} |")
+    for each in rounds_before:
+        kept = f"{each.kept} | {trusted.get(each.version, 'one seed cannot tell')}"
+        losses = f"{each.first_loss:.3f} | {each.last_loss:.3f}"
+        lines.append(f"| {each.version} | {kept} | {each.steps} | {losses} | {each.rank} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in summarize(journal).items():
         lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
     return "\n".join(lines) + "\n"
+
+
+def _when(row: Row) -> str:
+    if isinstance(row, LearntRow):
+        return f"after passage {row.step} of {sequence_head(row.sequence)}"
+    return f"after round {row.version}"
 
 
 def _reliability(journal: Journal) -> dict[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import SHIPPED, resolve
 from seal_ray.ops.card import model_card
-from seal_ray.policy.store import load_policy
+from seal_ray.policy.lineage import MAIN, Row, adapter_of, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
@@ -46,15 +46,15 @@ def export_adapter(directory: str, out: str, which: str = "") -> int:
     """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
     from seal_ray.model.loading import load_tokenizer
 
-    version, config = chosen_policy(directory, which), recorded_config(directory)
+    row, config = chosen_policy(directory, which), recorded_config(directory)
     base = config.model.path  # which need not be on this machine
-    load_policy(Store(directory), version).save(out, resolve(base) if base in SHIPPED else base)
+    adapter_of(Store(directory), row).save(out, resolve(base) if base in SHIPPED else base)
     try:
         load_tokenizer(ModelSpec.of(config.model)).save_pretrained(out)
     except UserError as error:
         logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
-    _finish(directory, version, out, merged=False)
-    return version
+    _finish(directory, row, out, merged=False)
+    return row.version
 
 
 def export_merged(directory: str, out: str, which: str = "") -> int:
@@ -63,14 +63,14 @@ def export_merged(directory: str, out: str, which: str = "") -> int:
     from seal_ray.workers.full_finetune import merge
 
     config = recorded_config(directory)
-    version = chosen_policy(directory, which)
+    row = chosen_policy(directory, which)
     spec = ModelSpec.of(config.model)
     merged = load_model(spec)
-    merge(merged, load_policy(Store(directory), version))
+    merge(merged, adapter_of(Store(directory), row))
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
-    _finish(directory, version, out, merged=True)
-    return version
+    _finish(directory, row, out, merged=True)
+    return row.version
 
 
 def _write(out: str, text: str) -> None:
@@ -78,10 +78,10 @@ def _write(out: str, text: str) -> None:
     Path(out).write_text(text, encoding="utf-8")
 
 
-def _finish(directory: str, version: int, out: str, merged: bool) -> None:
+def _finish(directory: str, row: Row, out: str, merged: bool) -> None:
     """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
     card = Path(out) / "README.md"
-    card.write_text(model_card(directory, version, merged), encoding="utf-8")
+    card.write_text(model_card(directory, row, merged), encoding="utf-8")
     for weights in Path(out).glob("*.safetensors"):
         shutil.copymode(card, weights)
 
@@ -101,24 +101,32 @@ def export_submission(directory: str, out: str) -> int:
     return len(tasks)
 
 
-def chosen_policy(directory: str, which: str = "") -> int:
-    """The last policy, that of a number, or with `best` the one whose self-edits taught most about held-out tasks."""
+def chosen_policy(directory: str, which: str = "") -> Row:
+    """The last policy of the rounds, that of a number or of a head, or with `best` the one that taught most.
+
+    What taught most is measured on held-out tasks.
+    """
     journal = Journal(Store(directory))
-    versions = [row["version"] for row in journal.rows("policies")]
-    if not versions:
+    heads = lineage(journal)
+    if MAIN not in heads:
         raise UserError(f"{directory}: no policy has been trained here yet")
-    if not which:
-        return max(versions)
     if which == "best":
-        measured = summarize(journal)
-        arms = {version: measured.get(f"after round {version}") for version in versions}
-        held_out = {version: arm.accuracy for version, arm in arms.items() if arm and not arm.void}
-        if not held_out:
-            raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
-        return max(held_out, key=lambda version: held_out[version])
-    if which not in map(str, versions):
-        raise UserError(f"--policy {which!r}: give best, or one of {', '.join(map(str, sorted(versions)))}")
-    return int(which)
+        return _best(directory, journal, heads[MAIN])
+    newest = {head: rows[-1] for head, rows in heads.items()}
+    known = {str(row.version): row for rows in heads.values() for row in rows} | newest
+    if (which or MAIN) not in known:
+        numbers = sorted({row.version for rows in heads.values() for row in rows})
+        raise UserError(f"--policy {which!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
+    return known[which or MAIN]
+
+
+def _best(directory: str, journal: Journal, rows: Sequence[Row]) -> Row:
+    measured = summarize(journal)
+    arms = [(row, measured.get(f"after round {row.version}")) for row in rows]
+    held_out = [(arm.accuracy, row) for row, arm in arms if arm and not arm.void]
+    if not held_out:
+        raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
+    return max(held_out, key=lambda found: found[0])[1]
 
 
 def _self_edit(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from seal_ray.model.loading import ModelSpec
 from seal_ray.plan.measure import Observed, rates_of
 from seal_ray.plan.predict import Basis
 from seal_ray.plan.work import Seen
-from seal_ray.types import DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
+from seal_ray.types import BASE, DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
 from seal_ray.workers.cluster import _threads
 from seal_ray.workers.ray_connection import connect
 from seal_ray.workers.sampler import EngineSpec, Sampler
@@ -139,14 +139,14 @@ class _Probe:
         s = self.config.sampling
         seed = derive_seed("probe", self.config.run.seed, task.id, index)
         prompt, stop = self.domain.prompt(task), self.domain.sample_stop
-        return SampleRequest(0, prompt, seed, s.temperature, s.top_p, s.max_tokens, stop, self.domain.schema)
+        return SampleRequest(BASE, prompt, seed, s.temperature, s.top_p, s.max_tokens, stop, self.domain.schema)
 
     def _trial(self, name: str, index: int, trained: bool) -> Trial:
         task, recipe = self.usable[-1 - index % len(self.usable)]  # the last ones were sampled for different tasks
         seed = derive_seed("probe", name)
         settings = self.config.trial
-        questions = tuple(self.domain.questions(task))
-        return Trial(task.id, 0, recipe if trained else None, seed, questions, settings.answer_tokens, self.domain.stop)
+        questions, tokens = tuple(self.domain.questions(task)), settings.answer_tokens
+        return Trial(task.id, BASE, recipe if trained else None, seed, questions, tokens, self.domain.stop)
 
     def seen(self) -> Seen:
         return Seen(tuple((text, tokens) for _, text, tokens in self.completions))

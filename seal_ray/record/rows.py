@@ -176,6 +176,8 @@ class PolicyRow(Row):
     last_loss: float | None = None
     compression_error: float | None = None
     seconds: float = 0.0
+    adapter: str = ""
+    """The hash that its adapter is kept under."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class LearntRow(Row):
     sequence: int = 0
     step: int = 0
     rank: int = 0
+    adapter: str = ""
+    """The hash that its adapter is kept under; empty where nothing was learnt yet."""
 
 
 @dataclass(frozen=True)

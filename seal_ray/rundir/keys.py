@@ -8,11 +8,12 @@ the names it was begun with, so that what an older version wrote down is found a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from seal_ray.record.schema import SCHEMA
 from seal_ray.rundir.identity import Identity
-from seal_ray.types import FinetuneSpec, Prompt, SampleRequest, Task, Trial, content_key
+from seal_ray.types import BASE, FinetuneSpec, Policy, Prompt, SampleRequest, Task, Trial, content_key, content_of
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,6 @@ class Names:
     """What writes self-edits: the base, or another model behind an endpoint, and the engine it runs in."""
     since: int = SCHEMA
     """The schema that the run was begun with."""
-    policies: dict[int, str] = field(default_factory=dict)
-    """The names of the policies met so far, by their version."""
 
     @classmethod
     def of(cls, identity: Identity, since: int = SCHEMA) -> Names:
@@ -36,36 +35,43 @@ class Names:
         elsewhere = [settings["sampling"][name] for name in ("endpoint", "endpoint_model")]
         return cls(model, content_key("writer", model, identity.decided, *elsewhere), since)
 
-    def self_edit(self, request: SampleRequest) -> str:
-        if self.since == 1:
-            return content_key("self-edit", request.policy, request.prompt, request.seed)
-        return content_key("self-edit", self.writer, self.policy(request.policy), replace(request, policy=0))
+    @property
+    def base(self) -> Policy:
+        """The policy that a run begins with."""
+        return Policy(self.model)
 
-    def trial(self, trial: Trial, tasks: Sequence[Task]) -> str:
+    def self_edit(self, request: SampleRequest, policy: Policy) -> str:
+        if self.since == 1:
+            return content_key("self-edit", policy.version, request.prompt, request.seed)
+        return content_key("self-edit", self.writer, policy.name, _of_policy(0, request))
+
+    def trial(self, trial: Trial, policy: Policy, tasks: Sequence[Task]) -> str:
         """The answers that count as right belong to it: they decide the reward."""
         if self.since == 1:
-            return trial.key
+            return content_key("trial", _of_policy(policy.version, trial))
         right = [[question.answer for question in task.questions] for task in tasks]
-        return content_key("trial", self.model, self.policy(trial.policy), replace(trial, policy=0), right)
+        return content_key("trial", self.model, policy.name, _of_policy(0, trial), right)
 
     def questions(self, endpoint: str, model: str, task_id: str, prompt: Prompt) -> str:
         """What a model wrote as questions for a passage that had none."""
         by = () if self.since == 1 or endpoint else (self.writer,)
         return content_key("questions", endpoint, model, task_id, prompt, *by)
 
-    def next_policy(self, version: int, parent: int, finetune: FinetuneSpec, max_rank: int) -> str:
+    def next_policy(self, version: int, parent: Policy, finetune: FinetuneSpec, max_rank: int) -> str:
         """A policy by what it is made from."""
         if self.since == 1:
             return str(version)
-        return content_key("policy", self.policy(parent), finetune, max_rank)
+        return content_key("policy", parent.name, replace(finetune, base=BASE), max_rank)
 
-    def grown_policy(self, version: int, parent: int, **step: object) -> str:
+    def grown_policy(self, version: int, parent: Policy, **step: object) -> str:
         """A policy that has learnt one more passage."""
-        return str(version) if self.since == 1 else content_key("grown", self.policy(parent), step)
+        return str(version) if self.since == 1 else content_key("grown", parent.name, step)
 
     def planned(self, stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str) -> str:
         """A trial's place in the run, and which trial it is."""
         return content_key(stage, arm, task_id, index, replicate, *(() if self.since == 1 else (trial,)))
 
-    def policy(self, version: int) -> str:
-        return self.policies.get(version) or (self.model if version == 0 else str(version))
+
+def _of_policy(version: int, asked: Trial | SampleRequest) -> dict[str, Any]:
+    """Its content as it is hashed: without the adapter, which has a name of its own, and with a policy's version."""
+    return {**{name: part for name, part in content_of(asked).items() if name != "base"}, "policy": version}

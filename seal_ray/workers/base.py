@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from seal_ray.config import IN_PROCESS, Config
-from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
+from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.rebalance import Allocation, Span
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ class Cluster(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
-        """Every worker works under this version from now on; an engine of its own is checked with the probe."""
+    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+        """From now on every worker can start from each of these, besides the base, and from no others.
+
+        Work under those that stay goes on meanwhile. An engine of its own kind is checked with the probe.
+        """
 
     async def sample(self, request: SampleRequest) -> Completion:
         """One self-edit; refused where its prompt cannot be answered."""
@@ -42,11 +45,11 @@ class Cluster(Protocol):
         ...
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
-        """Only train; the adapter comes back over the policy's."""
+        """Only train; what was trained comes back, without the adapter below it."""
         ...
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
-        """Train the next policy."""
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+        """Train an adapter on top of a policy's."""
         ...
 
     def rebalance(self) -> Allocation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +16,8 @@ from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import (
+    BASE,
+    AdapterRef,
     Completion,
     Failure,
     FinetuneSpec,
@@ -27,6 +29,7 @@ from seal_ray.types import (
 )
 from seal_ray.workers.alike import Alike
 from seal_ray.workers.data_parallel import update_together
+from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Pool
@@ -87,8 +90,8 @@ class RayCluster:
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._workers, self._engine, self._on_span = workers, engine, on_span
         self._patience = Patience(config.sampling.patience, "sampling.patience")
-        self._served: ray.ObjectRef[Adapter | None] = ray.put(None)
-        """The adapter of the policy before, once there is another."""
+        self._held: dict[AdapterRef, ray.ObjectRef[Adapter]] = {}
+        self._probes: dict[AdapterRef, Probe] = {}
         self._spans: list[Span] = []
         """Since the split was last looked at."""
 
@@ -103,22 +106,32 @@ class RayCluster:
         await self.samplers.close()
         await self.trainers.close()
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
-        """Every worker, and each that joins later, works under this version from now on.
+    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+        """Every worker, and each that joins later, can start from each of these from now on.
 
         An engine that loads adapters its own way is held to the bank's log-probabilities of the probe.
         """
-        shared = ray.put(adapter)
-        await self.trainers.broadcast("set_policy", version, shared)
-        by_vllm = adapter is not None and self._engine.name == "vllm"
-        asked = (probe, self._engine.context, self._served)
-        with _needed("the check of the policy"):
-            checked = await self.trainers.call("probe", *asked) if by_vllm else None
-        for reading in await self.samplers.broadcast("set_policy", version, shared, checked):
-            if reading:
+        before, self._held = (
+            self._held,
+            {ref: self._held.get(ref) or ray.put(adapter) for ref, adapter in adapters.items()},
+        )
+        if self._engine.name == "vllm":
+            await self._probe(probe, before)
+        await self.trainers.broadcast("hold", *self._held.values())
+        for readings in await self.samplers.broadcast("hold", self._probes, *self._held.values()):
+            for reading in readings:
                 untold = reading.step and reading.stepped is None
                 logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
-        self._served = shared
+
+    async def _probe(self, probe: Prompt, before: Mapping[AdapterRef, ray.ObjectRef[Adapter]]) -> None:
+        """Have the bank score the probe under what is new, and under what that comes in place of."""
+        gone = next((ref for ref in before if ref not in self._held), BASE)
+        self._probes = {ref: checked for ref, checked in self._probes.items() if ref in self._held}
+        if new := [ref for ref in self._held if ref not in self._probes]:
+            await self.trainers.broadcast("hold", *{**before, **self._held}.values())
+        with _needed("the check of the policy"):
+            for ref in new:
+                self._probes[ref] = await self.trainers.call("probe", probe, ref, gone, self._engine.context)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """An endpoint that is away is waited for here, where it can be said."""
@@ -143,30 +156,30 @@ class RayCluster:
         whole = trial.recipe is not None and trial.recipe.lora is None
         if whole or not self._engine.trial_adapters:
             return await self._timed("trial", self.trainers, "run_trial", trial)
-        outcome, adapter = await self.train_adapter(trial)
+        outcome, adapter = await self._timed("trial", self.trainers, "train_to_answer", trial)
         if outcome.failure:
-            return outcome
+            return outcome  # type: ignore[no-any-return]
         answers: Sequence[Completion] = await self._timed("ask", self.samplers, "answer", adapter, trial)
         if refused := next((answer.refused for answer in answers if answer.refused), ""):
             return replace(outcome, failure=Failure("data", refused))
         return replace(outcome, answers=tuple(answer.text for answer in answers))
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
-        """Only train; the adapter comes back over the policy's."""
+        """Only train; what was trained comes back, without the adapter below it."""
         try:
             outcome, adapter = await self._timed("trial", self.trainers, "train_adapter", trial)
         except Poisoned as error:
             return _set_aside(trial, error), None
         return outcome, adapter
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
-        """Train the next policy, on several trainers where the batches are large enough for that."""
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+        """Train an adapter on top of a policy's, on several trainers where the batches are large enough for that."""
         start = time.time()
         with _needed("the update"):
             parts = await self._parts(finetune)
-            shared = await update_together(self.trainers, parts, finetune, max_rank) if parts > 1 else None
+            shared = await update_together(self.trainers, parts, finetune) if parts > 1 else None
             if shared is None:
-                return await self._timed("update", self.trainers, "update", finetune, max_rank)
+                return await self._timed("update", self.trainers, "update", finetune)
         self._on_span(Span("update", shared.worker, start, time.time()))
         return shared
 

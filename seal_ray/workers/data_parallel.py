@@ -28,11 +28,11 @@ class _NobodyLeft(Exception):
     """Every trainer of an update was lost."""
 
 
-async def update_together(pool: Pool, most: int, finetune: FinetuneSpec, max_rank: int) -> UpdateResult | None:
+async def update_together(pool: Pool, most: int, finetune: FinetuneSpec) -> UpdateResult | None:
     """Train on the trainers that are up, at most so many; None when all were lost, and nothing is left of it."""
     async with pool.held(most) as members:
         try:
-            return await ReplicaGroup(pool, members).update(finetune, max_rank)
+            return await ReplicaGroup(pool, members).update(finetune)
         except _NobodyLeft:
             logger.warning("update: every trainer was lost; it begins again")
             return None
@@ -44,7 +44,7 @@ class ReplicaGroup:
         self._losses: list[float] = []
         self._steps = 0
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
         while (joined := await self._all("join_update", finetune)) is None:
             continue
         self._steps = joined[0]
@@ -57,9 +57,7 @@ class ReplicaGroup:
                     continue
             else:
                 first = self._members[0]
-                finished = await self._gather(
-                    [(first, "finish_update", first.handle.finish_update.remote(max_rank, *gradients))]
-                )
+                finished = await self._gather([(first, "finish_update", first.handle.finish_update.remote(*gradients))])
                 if finished is not None:
                     return replace(finished[0], losses=tuple(self._losses))
             step, gradients = await self._regroup(), []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
+from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
 from seal_ray.workers.base import OnSpan
 from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.rebalance import Allocation, Span
@@ -47,9 +47,9 @@ class InProcessCluster:
     def gone(self) -> str:
         return ""
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Prompt) -> None:
-        await self._trainer.set_policy(version, adapter)
-        await self._sampler.set_policy(version, adapter)
+    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+        await self._trainer.hold(*adapters.values())
+        await self._sampler.hold({}, *adapters.values())
 
     async def sample(self, request: SampleRequest) -> Completion:
         asked = self._patience.until_answered(lambda: self._sampler.sample(request))
@@ -65,8 +65,8 @@ class InProcessCluster:
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         return await self._timed("trial", self._trainer.train_adapter(trial))
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
-        return await self._timed("update", self._trainer.update(finetune, max_rank))
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+        return await self._timed("update", self._trainer.update(finetune))
 
     def rebalance(self) -> Allocation:
         return Allocation(1, 1)

@@ -6,23 +6,23 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.config import Config
+from seal_ray.config import SEQUENCES_AT_ONCE, Config
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import local_copy
 from seal_ray.plain import kept, one_line
-from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
+from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import Probe, Reading, check
 from seal_ray.workers.engines.vllm import rank_limit
 from seal_ray.workers.pulse import Beating, on_its_own_thread
 
 if TYPE_CHECKING:
-    from seal_ray.bank import Adapter
+    from seal_ray.adapters.lora import Adapter
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class EngineSpec:
     max_rank: int
     """The largest adapter a run will load: policies add up, unless they are compressed."""
     context: int = 0
+    policies: int = 1
+    """How many adapters of policies it serves at once."""
     trial_adapters: int = 0
     endpoint: str = ""
     endpoint_model: str = ""
@@ -70,6 +72,7 @@ class EngineSpec:
             name,
             rank,
             sampling.context,
+            max(1, min(config.continual.sequences, SEQUENCES_AT_ONCE)),
             config.workers.slots if by_vllm else 0,
             sampling.endpoint,
             sampling.endpoint_model,
@@ -86,21 +89,22 @@ class Sampler(Beating):
     def __init__(self, model: ModelSpec, engine: EngineSpec) -> None:
         self._model, self._spec = model, engine
         self._name = f"sampler-{os.getpid()}"
-        self._version = 0
+        self._held: frozenset[AdapterRef] = frozenset()
 
     async def setup(self) -> None:
         self._engine = await _build(self._model, self._spec, self.feel)
 
-    async def set_policy(self, version: int, adapter: Adapter | None, probe: Probe | None = None) -> Reading | None:
-        """Called between rounds; requests in flight are finished first. With a probe, what it was found to serve."""
-        await self._engine.set_policy(version, adapter)
-        reading = await check(self._engine, version, probe, _TOLERANCE[self._model.dtype]) if probe else None
-        self._version = version
-        return reading
+    async def hold(self, probes: Mapping[AdapterRef, Probe], *adapters: Adapter) -> list[Reading]:
+        """Serve these from now on, and no others; those that are new and have a probe are found to be what they are."""
+        new = [adapter.ref for adapter in adapters if adapter.ref not in self._held]
+        await self._engine.hold(*adapters)
+        self._held = frozenset(adapter.ref for adapter in adapters)
+        tolerance = _TOLERANCE[self._model.dtype]
+        return [await check(self._engine, ref, probes[ref], tolerance) for ref in new if ref in probes]
 
     async def sample(self, request: SampleRequest) -> Completion:
-        if request.policy not in (0, self._version):
-            raise RuntimeError(f"a request for policy {request.policy} reached a sampler that holds {self._version}")
+        if request.base.key and request.base not in self._held:
+            raise RuntimeError(f"a request under adapter {request.base.key} reached a sampler that does not hold it")
         try:
             completion = await self._engine.sample(request)
         except DataError as error:
@@ -150,6 +154,7 @@ async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]
             ),
             max_lora_rank=spec.max_rank,
             max_model_len=spec.context or None,
+            policies=spec.policies,
             adapters=spec.trial_adapters,
         )
     if spec.name == "endpoint":

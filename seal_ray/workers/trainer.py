@@ -7,11 +7,12 @@ import itertools
 import os
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.types import DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
+from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.errors import WorkerLost
@@ -22,17 +23,14 @@ if TYPE_CHECKING:
     from seal_ray.bank.replica import Replica
 
 _PROBE_TOKENS = 256
-_POLICY, _BEFORE = "policy", "policy before"
-"""Keys of adapters in the bank."""
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """The next policy's whole adapter, and how its training went."""
+    """What an update trained on top of a policy, and how that went."""
 
     adapter: Adapter
     losses: tuple[float, ...]
-    compression_error: float
     worker: str
     warnings: tuple[str, ...] = ()
 
@@ -43,11 +41,11 @@ class Trainer(Beating):
     def __init__(self, model: ModelSpec, slots: int, max_tokens_per_microbatch: int) -> None:
         self._spec, self._slots, self._max_tokens = model, slots, max_tokens_per_microbatch
         self._name = f"trainer-{os.getpid()}"
-        self._version = 0
         self._waiting: dict[str, asyncio.Future[JobResult]] = {}
         self._numbers = itertools.count()
         self._inbox: deque[Job] = deque()
-        self._policy: Adapter | None = None
+        self._held: dict[str, Adapter] = {}
+        """What trials may start from, by the adapters' keys, which are the bank's too."""
         self._driving: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()
         self._turn = asyncio.Lock()
@@ -71,13 +69,20 @@ class Trainer(Beating):
             max_length=self._spec.max_length,
         )
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
-        """Called between stages, when no trial is under way."""
-        if adapter:
-            self._bank.load(_POLICY, adapter)
-        elif self._policy:
-            self._bank.drop(_POLICY)
-        self._version, self._policy = version, adapter
+    async def hold(self, *adapters: Adapter) -> None:
+        """Trials start from these, or from the base, from now on; one that is at work under another still ends."""
+        wanted = {adapter.ref.key: adapter for adapter in adapters}
+        async with self._turn:
+            for key, adapter in wanted.items():
+                if key not in self._bank.residents:
+                    await asyncio.to_thread(self._bank.load, key, adapter)
+            self._held = wanted
+            self._drop_unused(self._inbox)
+
+    def _drop_unused(self, waiting: Iterable[Job] = ()) -> None:
+        kept = {*self._held, *self._bank.in_use(), *(job.base for job in waiting)}
+        for key in self._bank.residents.keys() - kept:
+            self._bank.drop(key)
 
     async def run_trial(self, trial: Trial) -> Outcome:
         """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
@@ -92,12 +97,13 @@ class Trainer(Beating):
         from seal_ray.workers.full_finetune import finetune_all_weights, merge, too_large
 
         assert trial.recipe
+        self._check(trial.base)
         start = time.time()
         async with self._alone:
             texts = [self._text(example) for example in trial.recipe.examples]
             self.feel(model := await asyncio.to_thread(load_model, self._spec))
-            if trial.policy and self._policy:
-                merge(model, self._policy)
+            if trial.base.key:
+                merge(model, self._held[trial.base.key])
             optim, length = trial.recipe.optim, self._bank.max_length
             try:
                 losses = await asyncio.to_thread(finetune_all_weights, model, texts, optim, trial.seed, length)
@@ -118,8 +124,7 @@ class Trainer(Beating):
         )
 
     async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
-        if trial.policy not in (0, self._version):
-            raise RuntimeError(f"trial for policy {trial.policy} reached a trainer that holds {self._version}")
+        self._check(trial.base)
         start = time.time()
         try:
             job = self._job(trial, keep_adapter)
@@ -146,18 +151,23 @@ class Trainer(Beating):
         )
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
-        """Only train; the adapter comes back, over the policy's, for the questions to be asked elsewhere."""
-        from seal_ray.adapters.merge import stack
-
-        under = self._policy if trial.policy else None
+        """Only train; what was trained comes back, without what lies below it."""
         if trial.recipe is None:
-            return Outcome(trial.key, worker=self._name), under
+            return Outcome(trial.key, worker=self._name), None
         outcome, adapter = await self._attempt(replace(trial, questions=()), keep_adapter=True)
-        outcome = replace(outcome, key=trial.key)
-        return outcome, stack(under, adapter) if under and adapter else adapter
+        return replace(outcome, key=trial.key), adapter
 
-    async def probe(self, prompt: Prompt, context: int = 0, before: Adapter | None = None) -> Probe:
-        """A text's log-probabilities with the policy, the one before, and none. Called between stages.
+    async def train_to_answer(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        """Only train; the adapter comes back with what lies below it, for the questions to be asked elsewhere."""
+        from seal_ray.adapters.consolidate import Stack
+
+        self._check(trial.base)
+        under = self._held.get(trial.base.key)
+        outcome, adapter = await self.train_adapter(trial)
+        return outcome, Stack().consolidate(under, adapter).adapter
+
+    async def probe(self, prompt: Prompt, adapter: AdapterRef, before: AdapterRef, context: int = 0) -> Probe:
+        """A text's log-probabilities with an adapter, with the one before it, and with none.
 
         No more of the text is taken than an engine with this context can score; 0: the model's own.
         """
@@ -166,21 +176,19 @@ class Trainer(Beating):
         longest = min(_PROBE_TOKENS, (context or self._bank.positions) - 1)
         ids = tuple(render_prompt(self._tokenizer, prompt)[:longest])
         text = TokenText.of((), ids)
-        if before:
-            self._bank.load(_BEFORE, before)
-        bases = (self._under, _BEFORE if before else "", "")
-        found = [self._bank.log_probs([text], base)[0] for base in bases]
-        if before:
-            self._bank.drop(_BEFORE)
+        async with self._turn:
+            bases = [ref.key for ref in (adapter, before, BASE)]
+            found = await asyncio.to_thread(lambda: [self._bank.log_probs([text], base)[0] for base in bases])
         return Probe(ids, *found)
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
-        """Train one adapter over the current policy's, and return both as one."""
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+        """Train one adapter on top of a policy's."""
+        self._check(finetune.base)
         result = await self._run(self._update_job(finetune))
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
-        return replace(self._updated(result.adapter, result.losses, max_rank), warnings=result.warnings)
+        return UpdateResult(result.adapter, result.losses, self._name, result.warnings)
 
     async def batch_tokens(self, finetune: FinetuneSpec) -> int:
         """The usual number of tokens in a batch of an update."""
@@ -194,6 +202,7 @@ class Trainer(Beating):
         """Begin an update that is shared with other trainers; how many steps it has."""
         from seal_ray.bank.replica import Replica
 
+        self._check(finetune.base)
         self._replica = Replica(self._bank, self._update_job(finetune))
         return self._replica.steps
 
@@ -207,11 +216,11 @@ class Trainer(Beating):
             except OutOfMemory as error:
                 raise WorkerLost(str(error)) from None
 
-    async def finish_update(self, max_rank: int, *gradients: Any) -> UpdateResult:
+    async def finish_update(self, *gradients: Any) -> UpdateResult:
         """Take the last step of a shared update; the losses are for the caller to add."""
         adapter = await self.in_update("finish", *gradients)
         assert self._replica
-        return replace(self._updated(adapter, (), max_rank), warnings=self._replica.warnings)
+        return UpdateResult(adapter, (), self._name, self._replica.warnings)
 
     def _update_job(self, finetune: FinetuneSpec) -> Job:
         from seal_ray.bank import Job
@@ -227,16 +236,9 @@ class Trainer(Beating):
             anchor_examples=held,
             kl_coef=finetune.kl_coef,
             objective=objective_of(finetune.objective),
-            base=self._under,
+            base=finetune.base.key,
             keep_adapter=True,
         )
-
-    def _updated(self, adapter: Adapter, losses: tuple[float, ...], max_rank: int) -> UpdateResult:
-        from seal_ray.adapters.consolidate import Stack
-
-        found = Stack(max_rank).consolidate(self._policy, adapter)
-        assert found.adapter
-        return UpdateResult(found.adapter, losses, found.error, self._name)
 
     def _job(self, trial: Trial, keep_adapter: bool) -> Job:
         from seal_ray.bank import Job
@@ -253,15 +255,14 @@ class Trainer(Beating):
             max_new_tokens=trial.max_answer_tokens,
             stop=trial.stop,
             statements=tuple(self._text(statement) for statement in trial.statements),
-            base=self._under if trial.policy else "",
+            base=trial.base.key,
             keep_adapter=keep_adapter,
             **training,
         )
 
-    @property
-    def _under(self) -> str:
-        """The bank's key of the policy's adapter; the base's where it has none."""
-        return _POLICY if self._policy else ""
+    def _check(self, base: AdapterRef) -> None:
+        if base.key and base.key not in self._held:
+            raise RuntimeError(f"work on top of adapter {base.key} reached a trainer that does not hold it")
 
     def _text(self, example: Example) -> TokenText:
         from seal_ray.bank import TokenText
@@ -296,4 +297,6 @@ class Trainer(Beating):
         """The bank is touched by this thread alone."""
         while self._inbox:
             self._bank.submit(self._inbox.popleft())
-        return self._bank.step()
+        ended = self._bank.step()
+        self._drop_unused()
+        return ended

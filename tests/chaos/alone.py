@@ -141,7 +141,7 @@ FAULTS: dict[str, Fault] = {
     "killed while flushing": _killed(r"/journal/", 16),
     "killed while claiming": _killed(r"^/[^/]*$", 4),
     "killed while merging": _merging,
-    "killed while saving a policy": _killed(r"/policies/", 5),
+    "killed while saving a policy": _killed(r"/adapters/", 4),
     "killed between deciding and entering": _between,
     "full disk": _full,
     "slow disk": _slow,

@@ -27,7 +27,7 @@ from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.types import Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
+from seal_ray.types import BASE, Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Pool
@@ -161,7 +161,7 @@ def by_width(widths: Sequence[int], seconds: float, waves: int, slots: int = 2) 
 async def bare_cost(cluster: SyntheticCluster, calls: int = 2000, at_once: int = 100) -> float:
     """Processor time of one call of a worker with nothing around it: what Ray itself takes, here and now."""
     task, domain = Synthetic().tasks("train", 1, 0)[0], Synthetic()
-    trial = Trial(task.id, 0, domain.recipe(task, "What follows. " * 16, 0), 0, domain.questions(task))
+    trial = Trial(task.id, BASE, domain.recipe(task, "What follows. " * 16, 0), 0, domain.questions(task))
     async with cluster.trainers.held(1) as (worker,):
         cpu = time.process_time()
         for _ in range(calls // at_once):

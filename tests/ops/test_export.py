@@ -79,7 +79,7 @@ def test_the_snippet_on_the_model_card_runs_in_a_folder_that_export_made(
 def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path) -> None:
     measured = summarize(Journal(Store(str(finished))))
     best = max((1, 2), key=lambda version: measured[f"after round {version}"].accuracy)
-    assert export.chosen_policy(str(finished), "best") == best
+    assert export.chosen_policy(str(finished), "best").version == best
     assert export.export_adapter(str(finished), str(tmp_path / "first"), "1") == 1
     assert "policy after round 1" in (tmp_path / "first" / "README.md").read_text()
     with pytest.raises(UserError, match="--policy '7': give best, or one of 1, 2"):
@@ -91,7 +91,7 @@ def test_a_policy_of_which_every_trial_failed_is_not_the_best_one(
 ) -> None:
     void, poor = Interval(math.nan, math.nan, math.nan, 4, failed=1.0), Interval(0.1, 0.0, 0.2, 4)
     monkeypatch.setattr(export, "summarize", lambda _: {"after round 1": void, "after round 2": poor})
-    assert export.chosen_policy(str(finished), "best") == 2
+    assert export.chosen_policy(str(finished), "best").version == 2
     monkeypatch.setattr(export, "summarize", lambda _: {"after round 1": void, "after round 2": void})
     with pytest.raises(UserError, match="no policy was measured"):
         export.chosen_policy(str(finished), "best")

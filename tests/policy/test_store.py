@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.events import Events
-from seal_ray.policy.store import Policies, load_policy
+from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
+from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PolicyRow
 from seal_ray.record.storage import Store
-from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, SelfEdit
+from seal_ray.types import AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
+from seal_ray.workers.base import Cluster
 from seal_ray.workers.trainer import UpdateResult
 from tests.runs import small_run
 
@@ -31,21 +35,92 @@ class RecordsFinetune:
 
     finetune: FinetuneSpec
 
-    async def update(self, finetune: FinetuneSpec, max_rank: int) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
         self.finetune = finetune
-        return UpdateResult(ADAPTER, (2.0, 1.0), 0.0, "")
+        return UpdateResult(ADAPTER, (2.0, 1.0), "")
 
-    async def set_policy(self, *served: Any) -> None:
-        self.served = served
+    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+        self.held = dict(adapters)
 
 
-def test_the_next_policy_is_trained_kept_and_served(tmp_path: Path) -> None:
-    config, store, cluster = small_run(tmp_path), Store(str(tmp_path)), RecordsFinetune()
-    policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, probe="write:")  # type: ignore[arg-type]
-    finetune = FinetuneSpec((Example("notes", "write:"),), LoraSpec(), OptimSpec(), seed=1)
-    assert asyncio.run(policies.next(finetune, kept=1)) == 1
-    assert cluster.finetune == finetune
-    assert cluster.served[0] == 1
-    assert load_policy(store, 1).tensors.keys() == ADAPTER.tensors.keys()
+FINETUNE = FinetuneSpec((Example("notes", "write:"),), LoraSpec(), OptimSpec(), seed=1)
+
+
+def opened(folder: Path, cluster: RecordsFinetune, *more: str) -> tuple[Policies, Journal]:
+    store = Store(str(folder))
+    journal = Journal(store)
+    config, workers = small_run(folder, *more), cast(Cluster, cluster)
+    return Policies(config, store, journal, Events(journal), workers, "write:"), journal
+
+
+def test_the_next_policy_is_trained_kept_and_held_by_the_workers(tmp_path: Path) -> None:
+    policies, journal = opened(tmp_path, cluster := RecordsFinetune())
+    policy = asyncio.run(policies.next(policies.base, FINETUNE, kept=1))
+    assert (policy.version, policy.adapter) == (1, ADAPTER.ref)
+    assert cluster.finetune == FINETUNE
+    assert list(cluster.held) == [ADAPTER.ref]
     (row,) = journal.read(PolicyRow)
     assert (row.version, row.parent, row.kept, row.first_loss, row.last_loss) == (1, 0, 1, 2.0, 1.0)
+    assert adapter_of(Store(str(tmp_path)), row).ref == ADAPTER.ref
+
+
+def test_a_policy_is_trained_on_top_of_its_parents_adapter_and_holds_both(tmp_path: Path) -> None:
+    policies, journal = opened(tmp_path, cluster := RecordsFinetune())
+
+    async def two_rounds() -> Policy:
+        first = await policies.next(await policies.begin(), FINETUNE, kept=1)
+        return await policies.next(first, replace(FINETUNE, seed=2), kept=1)
+
+    second = asyncio.run(two_rounds())
+    assert cluster.finetune.base == ADAPTER.ref
+    assert cluster.held[second.adapter].rank == 2
+    assert [row.version for row in lineage(journal)[MAIN]] == [1, 2]
+
+
+def test_heads_move_beside_each_other_and_workers_hold_what_all_of_them_stand_on(tmp_path: Path) -> None:
+    policies, journal = opened(tmp_path, cluster := RecordsFinetune())
+
+    async def nothing() -> None:
+        return None
+
+    async def learns(scale: float) -> Adapter:
+        return replace(ADAPTER, alpha=scale)
+
+    async def two_sequences() -> None:
+        start = await policies.next(await policies.begin(), FINETUNE, kept=1)
+        heads = [await policies.move(sequence_head(n), start) for n in (0, 1)]
+        one = await policies.grow(heads[0], 2, lambda: learns(2.0), 0, 1, "a")
+        assert set(cluster.held) == {start.adapter, one.adapter}
+        other = await policies.grow(heads[1], 4, lambda: learns(3.0), 1, 1, "b")
+        assert set(cluster.held) == {start.adapter, one.adapter, other.adapter}
+        same = await policies.grow(other, 5, nothing, 1, 2, "c")
+        assert same.adapter == other.adapter
+        assert same.name != other.name
+        await policies.end(sequence_head(0))
+        assert set(cluster.held) == {start.adapter, other.adapter}
+
+    asyncio.run(two_sequences())
+    past = {head: [row.version for row in rows] for head, rows in lineage(journal).items()}
+    assert past == {MAIN: [1], "sequence 0": [1, 2], "sequence 1": [1, 4, 5]}
+
+
+def test_what_is_on_record_is_not_trained_again_and_its_adapter_is_found_by_its_content(tmp_path: Path) -> None:
+    policies, journal = opened(tmp_path, RecordsFinetune())
+    first = asyncio.run(policies.next(policies.base, FINETUNE, kept=1))
+    journal.flush()
+    policies, _ = opened(tmp_path, cluster := RecordsFinetune())
+    assert asyncio.run(policies.next(policies.base, FINETUNE, kept=1)) == first
+    assert not hasattr(cluster, "finetune")
+    assert list(cluster.held) == [ADAPTER.ref]
+
+
+def test_an_adapter_is_called_by_its_content_whatever_wrote_it(tmp_path: Path) -> None:
+    ADAPTER.save(tmp_path)
+    assert Adapter.load(tmp_path).ref == ADAPTER.ref
+    others = [
+        replace(ADAPTER, alpha=2.0),
+        replace(ADAPTER, targets=("v_proj",)),
+        replace(ADAPTER, tensors={name: 2 * tensor for name, tensor in ADAPTER.tensors.items()}),
+        replace(ADAPTER, tensors={name: tensor.astype(np.float64) for name, tensor in ADAPTER.tensors.items()}),
+    ]
+    assert len({adapter.ref for adapter in [ADAPTER, *others]}) == 5

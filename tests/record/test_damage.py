@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import random
@@ -17,10 +19,11 @@ import pytest
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.cli.app import main
 from seal_ray.domains.registry import load_domain
-from seal_ray.policy.store import load_policy, save_policy
+from seal_ray.policy import adapters
+from seal_ray.policy.lineage import adapter_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.repair import repair
-from seal_ray.record.rows import TABLES, OutcomeRow
+from seal_ray.record.rows import TABLES, OutcomeRow, PolicyRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import claimed
@@ -234,38 +237,55 @@ def test_a_damaged_policy_is_named_and_repair_has_it_trained_again(
     tmp_path: Path, name: str, harm: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, journal = Store(str(tmp_path)), journal_in(tmp_path)
-    for number in (1, 2):
-        save_policy(store, number, adapter())
-        journal.append("policies", {"key": str(number), "version": number})
+    first, second = (adapters.put(store, adapter(value)) for value in (1.0, 2.0))
+    for number, ref in enumerate((first, second), start=1):
+        journal.record(PolicyRow(str(number), version=number, rank=2, adapter=ref.key))
     journal.flush()
-    harm(tmp_path / "policies/0002" / name)
-    with pytest.raises(Damaged, match=rf"policies/0002.* is damaged .*`seal-ray repair {tmp_path}`"):
-        load_policy(store, 2)
+    where = f"adapters/{second.key}"
+    harm(tmp_path / where / name)
+    with pytest.raises(Damaged, match=rf"{where}.* is damaged .*`seal-ray repair {tmp_path}`"):
+        adapters.get(store, second)
     assert "policy 2" in repaired(tmp_path, capsys)
     assert [row["version"] for row in journal_in(tmp_path).rows("policies")] == [1]
-    assert load_policy(store, 1).rank == 2
-    assert not store.walk("policies/0002")
-    assert store.walk("damaged/policies/0002")
+    assert adapters.get(store, first).rank == 2
+    assert not store.walk(where)
+    assert store.walk(f"damaged/{where}")
+
+
+def test_an_adapter_that_is_whole_and_another_than_it_is_called_is_damaged(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    ref = adapters.put(store, adapter(1.0))
+    adapter(2.0).save(tmp_path / adapters.folder_of(ref))
+    with pytest.raises(Damaged, match="its content is not what it is called by"):
+        adapters.get(store, ref)
 
 
 @pytest.mark.parametrize("harm", [lambda data: b"", lambda data: data[:-100]], ids=["emptied", "cut"])
-def test_a_policy_of_the_first_version_has_no_checksums_and_is_refused_where_it_cannot_be_read(
+def test_a_policy_that_is_kept_by_its_number_is_read_and_refused_where_it_cannot_be(
     tmp_path: Path, harm: Callable[[bytes], bytes]
 ) -> None:
-    adapter().save(tmp_path / "policies/0001")
-    assert load_policy(Store(str(tmp_path)), 1).rank == 2
+    store, row = Store(str(tmp_path)), PolicyRow("1", version=1, rank=2)
     path = tmp_path / "policies/0001/adapter_model.safetensors"
+    adapter().save(path.parent)
+    assert adapter_of(store, row).rank == 2
+    checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    (path.parent / "checksums.json").write_text(json.dumps(checksums))
+    assert adapter_of(store, row).rank == 2
+    (path.parent / "checksums.json").write_text(json.dumps({path.name: "another"}))
+    with pytest.raises(Damaged, match="its checksum differs"):
+        adapter_of(store, row)
+    (path.parent / "checksums.json").unlink()
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(Damaged):
-        load_policy(Store(str(tmp_path)), 1)
+        adapter_of(store, row)
 
 
 @pytest.mark.parametrize("harm", [np.nan, np.inf])
 def test_a_policy_with_a_number_that_is_not_finite_is_neither_written_nor_read(tmp_path: Path, harm: float) -> None:
     store, broken = Store(str(tmp_path)), adapter(harm)
     with pytest.raises(UserError, match="holds numbers that are not finite"):
-        save_policy(store, 1, broken)
-    assert not store.walk("policies")
-    broken.save(tmp_path / "policies/0001")
+        adapters.put(store, broken)
+    assert not store.walk("adapters")
+    broken.save(tmp_path / adapters.folder_of(broken.ref))
     with pytest.raises(UserError, match="holds numbers that are not finite"):
-        load_policy(store, 1)
+        adapters.get(store, broken.ref)

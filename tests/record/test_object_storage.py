@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.policy.store import load_policy, save_policy
+from seal_ray.policy import adapters
 from seal_ray.record import lease as leases
 from seal_ray.record import manifest as manifests
 from seal_ray.record.lease import Lease, Lost
@@ -70,8 +70,7 @@ def test_a_journal_on_object_storage_holds_what_one_in_a_folder_holds(bucket: st
         keys(journal_in(bucket))
     repair(store)
     assert len(keys(journal_in(bucket))) == 19
-    save_policy(store, 1, adapter())
-    assert load_policy(store, 1).rank == 2
+    assert adapters.get(store, adapters.put(store, adapter())).rank == 2
 
 
 def test_of_two_journals_that_write_without_any_lock_one_is_told_and_nothing_is_overwritten(place: str) -> None:

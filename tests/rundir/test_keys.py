@@ -14,52 +14,66 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.rundir.identity import identify
 from seal_ray.rundir.keys import Names
-from seal_ray.types import Example, FinetuneSpec, LoraSpec, OptimSpec, Question, Recipe, SampleRequest, Trial
+from seal_ray.types import (
+    AdapterRef,
+    Example,
+    FinetuneSpec,
+    LoraSpec,
+    OptimSpec,
+    Policy,
+    Question,
+    Recipe,
+    SampleRequest,
+    Trial,
+)
 from tests.policy.test_store import RecordsFinetune
 from tests.runs import small_run
 
-REQUEST = SampleRequest(1, "write:", seed=5)
-TRIAL = Trial("t", 1, Recipe((Example("a fact"),)), 7, ("who?",))
+REQUEST = SampleRequest(AdapterRef("a"), "write:", seed=5)
+TRIAL = Trial("t", AdapterRef("a"), Recipe((Example("a fact"),)), 7, ("who?",))
 FINETUNE = FinetuneSpec((Example("notes", "write:"),), LoraSpec(), OptimSpec(), seed=1)
+P, Q = Policy("p", 1, AdapterRef("a")), Policy("q", 1, AdapterRef("a"))
 TASK = MicroWorld().tasks("train", 1, 1)[0]
 
 
 def test_a_self_edit_is_named_by_all_that_its_text_depends_on() -> None:
-    names = Names("m", "w", policies={1: "p"})
+    names = Names("m", "w")
     others = [
-        names.self_edit(replace(REQUEST, temperature=0.5)),
-        names.self_edit(replace(REQUEST, top_p=0.5)),
-        names.self_edit(replace(REQUEST, max_tokens=7)),
-        names.self_edit(replace(REQUEST, prompt="write!")),
-        names.self_edit(replace(REQUEST, stop=("\n",))),
-        Names("m", "another engine", policies={1: "p"}).self_edit(REQUEST),
-        Names("m", "w", policies={1: "q"}).self_edit(REQUEST),
+        names.self_edit(replace(REQUEST, temperature=0.5), P),
+        names.self_edit(replace(REQUEST, top_p=0.5), P),
+        names.self_edit(replace(REQUEST, max_tokens=7), P),
+        names.self_edit(replace(REQUEST, prompt="write!"), P),
+        names.self_edit(replace(REQUEST, stop=("\n",)), P),
+        Names("m", "another engine").self_edit(REQUEST, P),
+        names.self_edit(REQUEST, Q),
     ]
-    assert len({names.self_edit(REQUEST), *others}) == len(others) + 1
-    assert Names("m", "w", policies={2: "p"}).self_edit(replace(REQUEST, policy=2)) == names.self_edit(REQUEST)
+    assert len({names.self_edit(REQUEST, P), *others}) == len(others) + 1
+    elsewhere = replace(REQUEST, base=AdapterRef("b"))
+    assert names.self_edit(elsewhere, replace(P, version=2)) == names.self_edit(REQUEST, P)
 
 
 def test_a_trial_is_named_by_its_policys_content_its_model_and_the_right_answers() -> None:
-    names = Names("m", "w", policies={1: "p"})
+    names = Names("m", "w")
     corrected = replace(TASK, questions=tuple(Question(q.prompt, "another") for q in TASK.questions))
     others = [
-        names.trial(TRIAL, [corrected]),
-        names.trial(replace(TRIAL, seed=8), [TASK]),
-        Names("n", "w", policies={1: "p"}).trial(TRIAL, [TASK]),
-        Names("m", "w", policies={1: "q"}).trial(TRIAL, [TASK]),
+        names.trial(TRIAL, P, [corrected]),
+        names.trial(replace(TRIAL, seed=8), P, [TASK]),
+        Names("n", "w").trial(TRIAL, P, [TASK]),
+        names.trial(TRIAL, Q, [TASK]),
     ]
-    assert len({names.trial(TRIAL, [TASK]), *others}) == len(others) + 1
-    assert Names("m", "v", policies={3: "p"}).trial(replace(TRIAL, policy=3), [TASK]) == names.trial(TRIAL, [TASK])
+    assert len({names.trial(TRIAL, P, [TASK]), *others}) == len(others) + 1
+    elsewhere = replace(TRIAL, base=AdapterRef("b"))
+    assert Names("m", "v").trial(elsewhere, replace(P, version=3), [TASK]) == names.trial(TRIAL, P, [TASK])
 
 
 def test_a_policy_is_named_by_what_it_was_made_from() -> None:
     names = Names("m")
-    first = names.next_policy(1, 0, FINETUNE, 0)
+    first = names.next_policy(1, names.base, FINETUNE, 0)
     others = [
-        names.next_policy(1, 0, replace(FINETUNE, seed=2), 0),
-        names.next_policy(1, 0, FINETUNE, 8),
-        Names("n").next_policy(1, 0, FINETUNE, 0),
-        Names("m", policies={1: first}).next_policy(2, 1, FINETUNE, 0),
+        names.next_policy(1, names.base, replace(FINETUNE, seed=2), 0),
+        names.next_policy(1, names.base, FINETUNE, 8),
+        Names("n").next_policy(1, Names("n").base, FINETUNE, 0),
+        names.next_policy(2, Policy(first, 1), FINETUNE, 0),
     ]
     assert len({first, *others}) == len(others) + 1
 
@@ -86,7 +100,7 @@ def test_a_policy_on_record_that_was_taught_something_else_is_trained_again(tmp_
 
     def next_policy(text: str) -> None:
         policies = Policies(config, store, journal := Journal(store), Events(journal), cluster, "write:")  # type: ignore[arg-type]
-        asyncio.run(policies.next(replace(FINETUNE, examples=(Example(text, "write:"),)), kept=1))
+        asyncio.run(policies.next(policies.base, replace(FINETUNE, examples=(Example(text, "write:"),)), kept=1))
 
     next_policy("notes")
     first = cluster.finetune

@@ -12,7 +12,7 @@ import pytest
 from seal_ray.config import Update
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.loop.run import run
-from seal_ray.policy.store import load_policy
+from seal_ray.policy.lineage import MAIN, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.record.storage import Store
@@ -98,7 +98,8 @@ def test_a_whole_run_by_dpo_trains_another_policy_than_by_sft_from_the_same_tria
     assert policy.first_loss == pytest.approx(np.log(2))  # nothing is preferred before the first step
     assert policy.last_loss is not None
     assert policy.last_loss < np.log(2)
-    sft, dpo = (load_policy(Store(str(tmp_path / name)), 1) for name in ("sft", "dpo"))
+    stores = [Store(str(tmp_path / name)) for name in ("sft", "dpo")]
+    sft, dpo = (adapter_of(store, lineage(Journal(store))[MAIN][0]) for store in stores)
     assert any(not np.array_equal(sft.tensors[name], dpo.tensors[name]) for name in sft.tensors)
 
 

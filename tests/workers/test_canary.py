@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from seal_ray.types import Completion, SampleRequest
+from seal_ray.types import AdapterRef, Completion, SampleRequest
 from seal_ray.workers.engines.canary import CanaryError, Probe, Reading, check
 
 COUNT = 200
@@ -17,6 +17,7 @@ RANDOM = np.random.default_rng(0)
 BASE = list(-3 + RANDOM.normal(0, 1, COUNT))
 PULL = RANDOM.normal(0, 1, COUNT)
 NOISE = RANDOM.normal(0, 1, COUNT)
+ADAPTER = AdapterRef("5ea1")
 STEP = RANDOM.normal(0, 1, COUNT)
 
 
@@ -31,10 +32,10 @@ class Told:
     async def sample(self, request: SampleRequest) -> Completion:
         raise NotImplementedError
 
-    async def set_policy(self, version: int, adapter: object) -> None:
+    async def hold(self, *adapters: object) -> None:
         raise NotImplementedError
 
-    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+    async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
         return self.scores
 
     async def close(self) -> None:
@@ -45,23 +46,23 @@ def read(
     got: Sequence[float], expected: Sequence[float], before: Sequence[float] = BASE, tolerance: float = 0.05
 ) -> Reading:
     told, *bank = (tuple(float(value) for value in values) for values in (got, expected, before, BASE))
-    return asyncio.run(check(Told(told), 3, Probe(tuple(range(COUNT + 1)), *bank), tolerance))
+    return asyncio.run(check(Told(told), ADAPTER, Probe(tuple(range(COUNT + 1)), *bank), tolerance))
 
 
 def test_equal_numbers_pass_and_say_how_much_the_policy_does() -> None:
     policy = list(BASE + 0.5 * PULL)
     reading = read(policy, policy)
-    assert (reading.version, reading.difference) == (3, 0.0)
+    assert (reading.adapter, reading.difference) == (ADAPTER, 0.0)
     assert reading.effect == pytest.approx(0.5 * float(np.abs(PULL).mean()))
     assert reading.arrived == pytest.approx(1.0)
 
 
-def test_a_mismatch_names_both_numbers_and_the_version() -> None:
+def test_a_mismatch_names_both_numbers_and_the_adapter() -> None:
     policy = list(BASE + PULL)
     with pytest.raises(CanaryError) as caught:
         read(BASE, policy)
     message = str(caught.value)
-    assert "policy 3" in message
+    assert "adapter 5ea1" in message
     assert f"{np.mean(BASE):.4f} there, {np.mean(policy):.4f} in the bank" in message
     assert "the adapter does nothing there" in message
 
@@ -70,7 +71,7 @@ def test_a_mismatch_names_both_numbers_and_the_version() -> None:
 def test_an_adapter_that_does_nothing_is_seen_through_rounding_as_large_as_its_effect(effect: float) -> None:
     policy, rounding = BASE + effect * PULL, 0.04 * NOISE
     assert read(list(policy + rounding), list(policy)).difference < 0.05
-    with pytest.raises(CanaryError, match="policy 3"):
+    with pytest.raises(CanaryError, match="adapter 5ea1"):
         read(list(BASE + rounding), list(policy))
 
 

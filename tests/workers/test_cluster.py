@@ -11,14 +11,26 @@ import pytest
 
 from seal_ray.endpoints.openai_client import EndpointError
 from seal_ray.endpoints.patience import Patience
-from seal_ray.types import Completion, Example, FinetuneSpec, LoraSpec, OptimSpec, SampleRequest, Trial, UserError
+from seal_ray.types import (
+    BASE,
+    AdapterRef,
+    Completion,
+    Example,
+    FinetuneSpec,
+    LoraSpec,
+    OptimSpec,
+    SampleRequest,
+    Trial,
+    UserError,
+)
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.engines.canary import Reading
 from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import small_run
 
-TRIAL = Trial("a task", 0, None, 0, ("Is it?",), 4, (), ())
+ADAPTER = AdapterRef("an adapter")
+TRIAL = Trial("a task", BASE, None, 0, ("Is it?",), 4, (), ())
 FINETUNE = FinetuneSpec((Example("a note"),), LoraSpec(), OptimSpec(), 7)
 
 
@@ -41,13 +53,14 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
     monkeypatch.setattr("seal_ray.workers.cluster.ray.put", lambda value: value)
     cluster, config = object.__new__(RayCluster), small_run(tmp_path)
     cluster.trainers = cluster.samplers = cast(Any, Deadly())
-    cluster._engine, cluster._workers, cluster._served = EngineSpec.of(config), config.workers, cast(Any, None)
+    cluster._engine, cluster._workers = EngineSpec.of(config), config.workers
+    cluster._held, cluster._probes = {}, {}
     cluster._patience = Patience(0, "sampling.patience")
     return cluster
 
 
 def test_a_self_edit_or_a_trial_or_a_passage_that_kills_its_workers_is_set_aside(cluster: RayCluster) -> None:
-    assert asyncio.run(cluster.sample(SampleRequest(0, "Write.", 1))).refused.startswith(
+    assert asyncio.run(cluster.sample(SampleRequest(BASE, "Write.", 1))).refused.startswith(
         "set aside: its worker was lost"
     )
     assert asyncio.run(cluster.ask(["What is asked of it?"], 8)) == [""]
@@ -75,7 +88,7 @@ def test_a_self_edit_waits_for_an_endpoint_that_is_away(cluster: RayCluster) -> 
     cluster.samplers = cast(Any, Away())
     cluster._spans, cluster._on_span = [], lambda span: None
     cluster._patience = Patience(1000, "sampling.patience", between_tries=0.0)
-    assert asyncio.run(cluster.sample(SampleRequest(0, "Write.", 1))).text == "a note"
+    assert asyncio.run(cluster.sample(SampleRequest(BASE, "Write.", 1))).text == "a note"
 
 
 class Served(Deadly):
@@ -88,7 +101,7 @@ class Served(Deadly):
         return None
 
     async def broadcast(self, method: str, *args: Any) -> list[Any]:
-        return [Reading(2, 0.001, 0.5, 1.0, 0.2, 0.9), None, Reading(2, 0.001, 0.5, 1.0, 0.0002, None)]
+        return [[Reading(ADAPTER, 0.001, 0.5, 1.0, 0.2, 0.9)], [], [Reading(ADAPTER, 0.001, 0.5, 1.0, 0.0002, None)]]
 
 
 def test_every_reading_of_the_canary_is_logged_and_one_that_cannot_tell_is_a_warning(
@@ -96,7 +109,7 @@ def test_every_reading_of_the_canary_is_logged_and_one_that_cannot_tell_is_a_war
 ) -> None:
     cluster.trainers = cluster.samplers = cast(Any, Served())
     with caplog.at_level(logging.INFO, "seal_ray.workers.cluster"):
-        asyncio.run(cluster.set_policy(2, cast(Any, object()), "A text."))
+        asyncio.run(cluster.hold({ADAPTER: cast(Any, object())}, "A text."))
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     told, untold = caplog.messages
     assert told.endswith("of its effect of 0.5000 100% arrived, of its step of 0.2000 90%")
@@ -105,11 +118,11 @@ def test_every_reading_of_the_canary_is_logged_and_one_that_cannot_tell_is_a_war
 
 def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
     with pytest.raises(UserError, match=r"the update cannot be done: its worker was lost 5 times.*same command") as one:
-        asyncio.run(cluster.update(FINETUNE, 0))
+        asyncio.run(cluster.update(FINETUNE))
     assert "\n" not in str(one.value)
 
 
 def test_a_probe_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
     cluster._engine = EngineSpec("vllm", 16)
     with pytest.raises(UserError, match=r"the check of the policy cannot be done: .*probe is too much"):
-        asyncio.run(cluster.set_policy(1, cast(Any, object()), "A text."))
+        asyncio.run(cluster.hold({ADAPTER: cast(Any, object())}, "A text."))

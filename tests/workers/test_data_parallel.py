@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 def with_three_trainers(config: Config, use: Callable[[RayCluster], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         async with RayCluster(config, on_span=lambda span: None) as cluster:
-            await cluster.set_policy(0, None, "")
+            await cluster.hold({}, "")
             await asyncio.gather(*(cluster.trainers.call("batch_tokens", FINETUNE) for _ in range(6)))
             async with asyncio.timeout(600):
                 while cluster.trainers.workers < 3:
@@ -79,17 +80,18 @@ async def doom(cluster: RayCluster, steps: int, count: int, how: int = signal.SI
 
 def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over_a_policy(config: Config) -> None:
     async def use(cluster: RayCluster) -> None:
-        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        alone = await cluster.trainers.call("update", FINETUNE)
         for most in (2, 3):
-            shared = await update_together(cluster.trainers, most, FINETUNE, 0)
+            shared = await update_together(cluster.trainers, most, FINETUNE)
             assert shared
             assert_equal(shared, alone)
-        await cluster.set_policy(1, alone.adapter, "")
-        alone = await cluster.trainers.call("update", FINETUNE, 24)
-        shared = await cluster.update(FINETUNE, 24)
-        assert shared.adapter.rank == alone.adapter.rank == 24
-        assert shared.compression_error == pytest.approx(alone.compression_error, abs=1e-6)
-        np.testing.assert_allclose(shared.losses, alone.losses, rtol=0, atol=1e-8)
+        policy = alone.adapter
+        await cluster.hold({policy.ref: policy}, "")
+        on_top = replace(FINETUNE, base=policy.ref)
+        alone = await cluster.trainers.call("update", on_top)
+        shared = await cluster.update(on_top)
+        assert_equal(shared, alone)
+        assert shared.losses[0] < 0.9 * (await cluster.update(FINETUNE)).losses[0], "the policy lay below it"
 
     with_three_trainers(config, use)
 
@@ -99,10 +101,10 @@ def test_a_trainer_killed_or_hung_in_the_middle_of_an_update_has_its_step_done_a
     how: int, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def use(cluster: RayCluster) -> None:
-        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        alone = await cluster.trainers.call("update", FINETUNE)
         with caplog.at_level(logging.WARNING):
             await doom(cluster, 4, 1, how)
-            shared = await update_together(cluster.trainers, 3, FINETUNE, 0)
+            shared = await update_together(cluster.trainers, 3, FINETUNE)
         assert "a trainer was lost; step" in caplog.text
         assert "of 18 is done again by the 2 left" in caplog.text
         assert shared
@@ -113,10 +115,10 @@ def test_a_trainer_killed_or_hung_in_the_middle_of_an_update_has_its_step_done_a
 
 def test_an_update_whose_every_trainer_is_killed_begins_again(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     async def use(cluster: RayCluster) -> None:
-        alone = await cluster.trainers.call("update", FINETUNE, 0)
+        alone = await cluster.trainers.call("update", FINETUNE)
         with caplog.at_level(logging.WARNING):
             await doom(cluster, 4, 3)
-            shared = await cluster.update(FINETUNE, 0)
+            shared = await cluster.update(FINETUNE)
         assert "every trainer was lost; it begins again" in caplog.text
         assert_equal(shared, alone)
 

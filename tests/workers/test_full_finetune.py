@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, get_scheduler
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.optim import batch_order
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import DataError, Example, LoraSpec, OptimSpec, Recipe, Trial
+from seal_ray.types import BASE, DataError, Example, LoraSpec, OptimSpec, Recipe, Trial
 from seal_ray.workers.full_finetune import finetune_all_weights, merge, too_large
 from seal_ray.workers.trainer import Trainer
 from tests.bank.small import make_model, make_texts, make_tokenizer
@@ -128,7 +128,7 @@ def test_a_trainer_asks_the_copy_and_leaves_its_own_base_alone(folder: Path) -> 
     spec = ModelSpec(str(folder), None, "float32", 3 * CONTEXT)
     fact, question = "The heron eats figs.", "The heron eats"
     recipe = Recipe((Example(fact),), None, OptimSpec(lr=3e-3, epochs=40))
-    trial = Trial("t", 0, recipe, 1, (question,), 6)
+    trial = Trial("t", BASE, recipe, 1, (question,), 6)
 
     async def main() -> Any:
         trainer = Trainer(spec, 2, 0)

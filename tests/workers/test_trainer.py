@@ -12,17 +12,17 @@ import torch
 from transformers import AutoTokenizer
 
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import Example, LoraSpec, OptimSpec, Recipe, Trial
+from seal_ray.types import BASE, Example, LoraSpec, OptimSpec, Outcome, Recipe, Trial
 from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.trainer import Trainer
-from tests.workers.tiny import Reference, write_model
+from tests.workers.tiny import Reference, write_adapter, write_model
 
 
 def test_a_trial_that_does_not_fit_in_memory_earns_no_reward_here_and_goes_to_another_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe((Example("a text"),), LoraSpec(2, 2.0, ("q_proj",)), OptimSpec())
-    trial = Trial("task", 0, recipe, 1, ("a question",), 4)
+    trial = Trial("task", BASE, recipe, 1, ("a question",), 4)
 
     async def run_trial() -> None:
         trainer = Trainer(ModelSpec(str(write_model(tmp_path)), None, "float32", 64), 2, 0)
@@ -43,7 +43,7 @@ def test_a_statement_is_as_likely_as_the_words_of_its_answer_whatever_the_model_
 ) -> None:
     folder = write_model(tmp_path)
     statement = Example("a heron", "Who eats?\n", whole=False)
-    trial = Trial("task", 0, None, 0, (), statements=(statement,))
+    trial = Trial("task", BASE, None, 0, (), statements=(statement,))
 
     async def run_trial() -> float:
         trainer = Trainer(ModelSpec(str(folder), None, "float32", 8), 1, 0)
@@ -60,3 +60,33 @@ def test_a_key_says_that_a_reply_is_not_whole_and_is_what_it_was_before_that_cou
     recipe = Recipe((Example("Ada lives in Rome.", "Who lives where?"),))
     assert recipe.key == "f3e2315ca32ebcdc6716c132"
     assert replace(recipe, examples=(replace(recipe.examples[0], whole=False),)).key != recipe.key
+
+
+def test_a_trial_ends_under_the_adapter_it_began_with_while_others_come_and_go(tmp_path: Path) -> None:
+    """Nothing is waited for: adapters change between two steps of what is under way."""
+    spec = ModelSpec(str(write_model(tmp_path)), None, "float32", 64)
+    below, another = write_adapter(1), write_adapter(2)
+    recipe = Recipe((Example("The heron eats figs."),), LoraSpec(2, 2.0, ("q_proj",)), OptimSpec(epochs=40))
+    trial = Trial("task", below.ref, recipe, 1, ("Who eats?",), 8)
+
+    async def tried(change: bool) -> Outcome:
+        trainer = Trainer(spec, 2, 0)
+        await trainer.setup()
+        await trainer.hold(below)
+        under_way = asyncio.create_task(trainer.run_trial(trial))
+        while not trainer._bank.in_use():
+            await asyncio.sleep(0)
+        if change:
+            await trainer.hold(another)
+            assert not under_way.done()
+            assert trainer._bank.residents.keys() == {below.ref.key, another.ref.key}
+            with pytest.raises(RuntimeError, match="a trainer that does not hold it"):
+                await trainer.run_trial(trial)
+            await trainer.run_trial(replace(trial, base=another.ref))
+        outcome = await under_way
+        assert trainer._bank.residents.keys() == {(another if change else below).ref.key}
+        return outcome
+
+    alone, beside = asyncio.run(tried(False)), asyncio.run(tried(True))
+    assert beside.answers == alone.answers
+    assert (beside.first_loss, beside.last_loss) == pytest.approx((alone.first_loss, alone.last_loss), abs=1e-5)

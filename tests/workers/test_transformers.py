@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from seal_ray.adapters.lora import Adapter
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import Completion, DataError, SampleRequest
+from seal_ray.types import BASE, AdapterRef, Completion, DataError, SampleRequest
 from seal_ray.workers.engines.transformers import TransformersEngine, fitting
 from tests.workers.tiny import CONTEXT, write_adapter, write_model
 
@@ -27,9 +28,9 @@ class Engines:
         spec = ModelSpec(str(folder), None, "float32", CONTEXT)
         self.three = [self.runner.run(TransformersEngine.start(spec)) for _ in range(3)]
 
-    def serve(self, version: int, seed: int) -> None:
+    def serve(self, *adapters: Adapter) -> None:
         for engine in self.three:
-            self.runner.run(engine.set_policy(version, write_adapter(seed)))
+            self.runner.run(engine.hold(*adapters))
 
     def sample(self, requests: Sequence[SampleRequest], *engines: TransformersEngine) -> list[Completion]:
         """Dealt out in turn, all at once."""
@@ -48,28 +49,31 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     made.runner.close()
 
 
-def ask(policy: int, seed: int, **rest: Any) -> SampleRequest:
-    return SampleRequest(policy, PASSAGE[: 30 + seed], seed, **{"max_tokens": 24, **rest})
+ONE, OTHER = write_adapter(1), write_adapter(2)
+
+
+def ask(base: AdapterRef, seed: int, **rest: Any) -> SampleRequest:
+    return SampleRequest(base, PASSAGE[: 30 + seed], seed, **{"max_tokens": 24, **rest})
 
 
 def test_one_engine_and_three_write_the_same_texts(engines: Engines) -> None:
-    engines.serve(1, 1)
-    requests = [ask(1, seed) for seed in range(12)]
+    engines.serve(ONE)
+    requests = [ask(ONE.ref, seed) for seed in range(12)]
     by_one = engines.sample(requests, engines.three[0])
     assert engines.sample(requests, *engines.three) == by_one
     assert engines.sample(requests[::-1], *engines.three)[::-1] == by_one
     assert len({completion.text for completion in by_one}) == 12
-    engines.serve(2, 2)
-    assert engines.sample([replace(request, policy=2) for request in requests], *engines.three) != by_one
+    engines.serve(OTHER)
+    assert engines.sample([replace(request, base=OTHER.ref) for request in requests], *engines.three) != by_one
 
 
 def test_the_base_is_there_beside_whatever_policy_is_served(engines: Engines) -> None:
     engine = engines.three[0]
-    of_base = [ask(0, seed) for seed in range(4)]
-    engines.runner.run(engine.set_policy(0, None))
+    of_base = [ask(BASE, seed) for seed in range(4)]
+    engines.runner.run(engine.hold())
     base = engines.sample(of_base, engine)
-    engines.serve(1, 1)
-    of_policy = [ask(1, seed) for seed in range(4)]
+    engines.serve(ONE)
+    of_policy = [ask(ONE.ref, seed) for seed in range(4)]
     policy = engines.sample(of_policy, engine)
     assert not {c.text for c in policy} & {c.text for c in base}
     mixed = [request for pair in zip(of_base, of_policy, strict=True) for request in pair]
@@ -79,7 +83,7 @@ def test_the_base_is_there_beside_whatever_policy_is_served(engines: Engines) ->
 
 def test_a_prompt_longer_than_the_context_is_a_data_failure(engines: Engines) -> None:
     with pytest.raises(DataError, match=f"{CONTEXT} tokens and the model's context {CONTEXT}"):
-        engines.sample([ask(0, 1, max_tokens=5), SampleRequest(0, "x" * CONTEXT, 1)], engines.three[0])
+        engines.sample([ask(BASE, 1, max_tokens=5), SampleRequest(BASE, "x" * CONTEXT, 1)], engines.three[0])
 
 
 @pytest.mark.parametrize(

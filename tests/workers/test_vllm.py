@@ -16,7 +16,7 @@ import pytest
 from benchmarks import samples
 from seal_ray.adapters.lora import Adapter
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import Completion, DataError, SampleRequest, Trial, UserError
+from seal_ray.types import BASE, AdapterRef, Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines import vllm as vllm_module
 from seal_ray.workers.engines.canary import CanaryError, Probe, check
 from seal_ray.workers.engines.vllm import VllmEngine, engine_options, rank_limit
@@ -41,15 +41,18 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.runner = asyncio.Runner()
         self.spec = ModelSpec(str(folder), None, "float32", CONTEXT)
-        start = VllmEngine.start(self.spec, max_lora_rank=LIMIT, max_model_len=CONTEXT, adapters=3)
+        start = VllmEngine.start(self.spec, max_lora_rank=LIMIT, max_model_len=CONTEXT, policies=2, adapters=3)
         self.engine: VllmEngine = self.runner.run(start)
         self.reference = Reference(folder)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
 
-    def serve(self, version: int, adapter: Adapter | None) -> None:
-        self.run(self.engine.set_policy(version, adapter))
+    def serve(self, *adapters: Adapter | None) -> AdapterRef:
+        """Hold these; the name of the last one."""
+        held = [adapter for adapter in adapters if adapter]
+        self.run(self.engine.hold(*held))
+        return held[-1].ref if held else BASE
 
     def sample(self, *requests: SampleRequest) -> list[Completion]:
         async def all_at_once() -> list[Completion]:
@@ -66,8 +69,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.runner.close()
 
 
-def ask(policy: int = 0, seed: int = 1, prompt: str = PASSAGE, **rest: Any) -> SampleRequest:
-    return SampleRequest(policy, prompt, seed, **{"max_tokens": 40, **rest})
+ONE, OTHER, THIRD = (write_adapter(seed) for seed in (1, 2, 3))
+
+
+def ask(base: AdapterRef = BASE, seed: int = 1, prompt: str = PASSAGE, **rest: Any) -> SampleRequest:
+    return SampleRequest(base, prompt, seed, **{"max_tokens": 40, **rest})
 
 
 def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_before(
@@ -75,17 +81,16 @@ def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_bef
 ) -> None:
     texts: dict[int, Completion] = {}
     served_as: list[tuple[str, int]] = []
-    for version, adapter in enumerate([None, write_adapter(1), write_adapter(2), write_adapter(1), None]):
-        served.serve(version, adapter)
-        if served.engine._policy:
-            served_as.append((served.engine._policy.lora_name, served.engine._policy.lora_int_id))
-        greedy, sampled, again = served.sample(ask(version, temperature=0.0), ask(version), ask(version))
+    for version, adapter in enumerate([None, ONE, OTHER, ONE, None]):
+        base = served.serve(adapter)
+        served_as += [(lora.lora_name, lora.lora_int_id) for lora in served.engine._loaded.values()]
+        greedy, sampled, again = served.sample(ask(base, temperature=0.0), ask(base), ask(base))
         ids = served.engine._tokenizer(PASSAGE).input_ids
         expected = served.reference.greedy(ids, adapter, tmp_path / str(version), 40)
         assert greedy.text == served.engine._tokenizer.decode(expected, skip_special_tokens=True)
         assert sampled == again
         wanted = served.reference.log_probs(PROBE, adapter, tmp_path / str(version))
-        assert served.run(served.engine.log_probs(PROBE)) == pytest.approx(wanted, abs=1e-4)
+        assert served.run(served.engine.log_probs(PROBE, base)) == pytest.approx(wanted, abs=1e-4)
         texts[version] = sampled
     assert texts[0] == texts[4]
     assert texts[1] == texts[3]
@@ -99,38 +104,48 @@ def test_each_loaded_policy_scores_as_peft_says_and_keeps_nothing_of_the_one_bef
 def test_prompts_share_their_prefix_within_a_policy_and_never_across_two(served: Served) -> None:
     ids = served.engine._tokenizer(PASSAGE).input_ids
     reused = []
-    for version in (1, 2):
-        served.serve(version, write_adapter(1))
+    for adapter in (ONE, OTHER, ONE):
+        lora = served.engine._loaded[served.serve(adapter)]
         for _ in range(2):
-            output = served.run(served.engine._generate(ids, served.engine._policy, max_tokens=1))
+            output = served.run(served.engine._generate(ids, lora, max_tokens=1))
             reused.append(output.num_cached_tokens)
-    assert reused == [0, 128, 0, 128]
+    assert reused == [0, 128, 0, 128, 0, 128]
 
 
-def test_requests_in_flight_end_under_the_policy_they_began_with(served: Served) -> None:
-    served.serve(1, write_adapter(1))
-    requests = [ask(1, seed, max_tokens=60) for seed in range(6)]
+def test_several_policies_are_served_beside_each_other_as_each_alone(served: Served) -> None:
+    one, other = (served.sample(ask(served.serve(adapter)))[0] for adapter in (ONE, OTHER))
+    served.serve(ONE, OTHER)
+    beside = served.sample(ask(ONE.ref), ask(), ask(OTHER.ref), ask(ONE.ref))
+    assert [beside[0], beside[2], beside[3]] == [one, other, one]
+    assert len({text.text for text in beside}) == 3
+
+
+def test_requests_in_flight_end_under_the_policy_they_began_with_while_others_come_and_go(served: Served) -> None:
+    served.serve(ONE)
+    requests = [ask(ONE.ref, seed, max_tokens=60) for seed in range(6)]
     before = served.sample(*requests)
+    under_another = [replace(request, base=OTHER.ref) for request in requests]
 
     async def change_midway() -> tuple[list[Completion], list[Completion]]:
         flying = [asyncio.create_task(served.engine.sample(request)) for request in requests]
-        while not served.engine._busy:
+        while served.engine._in_flight[ONE.ref] < 6:
             await asyncio.sleep(0)
-        change = asyncio.create_task(served.engine.set_policy(2, write_adapter(2)))
-        while served.engine._open.is_set():
-            await asyncio.sleep(0)
-        late = [asyncio.create_task(served.engine.sample(replace(request, policy=2))) for request in requests]
-        await change
+        await served.engine.hold(OTHER)
+        assert not any(each.done() for each in flying), "none of them was waited for"
+        late = [asyncio.create_task(served.engine.sample(request)) for request in under_another]
         return list(await asyncio.gather(*flying)), list(await asyncio.gather(*late))
 
     during, after = served.run(change_midway())
     assert during == before
-    assert after == served.sample(*(replace(request, policy=2) for request in requests))
+    assert after == served.sample(*under_another)
     assert after != before
+    assert list(served.engine._loaded) == [OTHER.ref], "what nothing is under any more has been let go of"
+    with pytest.raises(RuntimeError, match="is not held here"):
+        served.sample(requests[0])
 
 
 def test_a_text_is_the_same_alone_and_beside_others(served: Served) -> None:
-    served.serve(0, None)
+    served.serve()
     requests = [ask(seed=seed, prompt=PASSAGE + "#" * seed) for seed in range(4)]
     alone = [served.sample(request)[0] for request in requests]
     # More prompt tokens than one step holds, so some wait and none may be cut in two.
@@ -141,7 +156,7 @@ def test_a_text_is_the_same_alone_and_beside_others(served: Served) -> None:
 
 
 def test_a_schema_is_enforced(served: Served) -> None:
-    served.serve(0, None)
+    served.serve()
     schema = {
         "type": "object",
         "properties": {"rotate": {"type": "boolean"}, "epochs": {"enum": [1, 2, 3]}},
@@ -163,7 +178,7 @@ def test_a_schema_is_enforced(served: Served) -> None:
 
 
 def test_a_text_ends_before_its_stop(served: Served) -> None:
-    served.serve(0, None)
+    served.serve()
     (whole,) = served.sample(ask())
     mark = whole.text[10:12]
     (cut,) = served.sample(ask(stop=(mark, "never written")))
@@ -174,7 +189,7 @@ def test_a_text_ends_before_its_stop(served: Served) -> None:
 
 
 def test_a_prompt_longer_than_the_context_is_a_data_failure(served: Served) -> None:
-    served.serve(0, None)
+    served.serve()
     with pytest.raises(DataError, match=f"{CONTEXT + 3} tokens and the engine's context {CONTEXT}"):
         served.sample(ask(prompt="x" * (CONTEXT + 3)))
     (short,) = served.sample(ask(prompt="x" * (CONTEXT - 5)))
@@ -186,14 +201,8 @@ def test_what_vllm_refuses_is_a_data_failure_with_its_reason(served: Served) -> 
         served.sample(ask(temperature=3.0))
 
 
-def test_a_request_for_another_policy_than_the_one_served_is_refused(served: Served) -> None:
-    served.serve(3, None)
-    with pytest.raises(RuntimeError, match="policy 2 is asked for, and policy 3 is served"):
-        served.sample(ask(2))
-
-
 def test_trial_questions_are_answered_by_many_adapters_at_once(served: Served, tmp_path: Path) -> None:
-    served.serve(1, write_adapter(1))
+    served.serve(ONE)
     adapters = [None, *(write_adapter(seed, rank=2 + seed % 3) for seed in range(10, 16))]
     prompts = ["question : where ? answer :", PASSAGE]
 
@@ -212,7 +221,7 @@ def test_trial_questions_are_answered_by_many_adapters_at_once(served: Served, t
 def test_a_question_longer_than_the_context_is_refused_with_its_length(served: Served) -> None:
     sampler = Sampler(served.spec, EngineSpec("vllm", LIMIT))
     sampler._engine = served.engine
-    asked = Trial("t", 0, None, 0, ("short", "x" * (CONTEXT + 3)))
+    asked = Trial("t", BASE, None, 0, ("short", "x" * (CONTEXT + 3)))
     (refused,) = served.run(sampler.answer(write_adapter(1), asked))
     assert refused.refused == f"the prompt has {CONTEXT + 3} tokens and the engine's context {CONTEXT}"
     (answered,) = served.run(sampler.answer(write_adapter(1), replace(asked, questions=("short",))))
@@ -236,13 +245,13 @@ def test_the_bench_of_samples_times_both_engines_on_the_same_requests(served: Se
 
 
 def test_one_gpu_is_divided_as_the_workers_ask_and_several_hold_one_model(served: Served) -> None:
-    def options(gpus: float, adapters: int = 0, on_cpu: bool = False) -> dict[str, Any]:
+    def options(gpus: float, adapters: int = 1, on_cpu: bool = False) -> dict[str, Any]:
         return engine_options(replace(served.spec, gpus=gpus), CONTEXT, LIMIT, adapters, on_cpu)
 
     shares = [options(gpus)["gpu_memory_utilization"] for gpus in (0.5, 0.25, 1, 2)]
     assert shares == pytest.approx([0.45, 0.225, 0.9, 0.9])
     assert [options(gpus)["tensor_parallel_size"] for gpus in (0, 0.5, 1, 2)] == [1, 1, 1, 2]
-    assert [(o["max_loras"], o["max_cpu_loras"]) for o in (options(1), options(1, 16))] == [(1, 1), (17, 17)]
+    assert [(o["max_loras"], o["max_cpu_loras"]) for o in (options(1), options(1, 16))] == [(1, 2), (16, 17)]
     on_gpu, on_cpu = options(1), options(0, on_cpu=True)
     assert on_gpu["enable_prefix_caching"]
     assert on_cpu["enable_prefix_caching"]
@@ -253,16 +262,14 @@ def test_one_gpu_is_divided_as_the_workers_ask_and_several_hold_one_model(served
 
 def test_an_adapter_above_the_rank_limit_is_refused_in_time(served: Served) -> None:
     with pytest.raises(UserError, match="rank 9 is above this engine's limit of 8"):
-        served.serve(1, write_adapter(1, rank=9))
+        served.serve(write_adapter(1, rank=9))
     assert [rank_limit(rank) for rank in (1, 8, 9, 321)] == [8, 8, 16, 512]
     with pytest.raises(UserError, match="up to rank 512"):
         rank_limit(513)
 
 
 def test_the_canary_passes_the_policy_it_was_given(served: Served, tmp_path: Path) -> None:
-    adapter = write_adapter(1)
-    served.serve(1, adapter)
-    reading = canary(served, adapter, tmp_path)
+    reading = canary(served, served.serve(ONE), ONE, tmp_path)
     assert reading.difference < 1e-5
     assert reading.effect > 0.1
     assert reading.arrived == pytest.approx(1.0, abs=1e-3)
@@ -270,29 +277,29 @@ def test_the_canary_passes_the_policy_it_was_given(served: Served, tmp_path: Pat
 
 @pytest.mark.parametrize("size", [0.4, 2e-4])
 def test_the_canary_catches_a_zeroed_adapter(served: Served, tmp_path: Path, size: float) -> None:
-    served.serve(1, write_adapter(1, size=0.0))
-    with pytest.raises(CanaryError, match="policy 1 is not what vllm serves"):
-        canary(served, write_adapter(1, size=size), tmp_path)
+    base = served.serve(write_adapter(1, size=0.0))
+    with pytest.raises(CanaryError, match=f"adapter {base.key} is not what vllm serves"):
+        canary(served, base, write_adapter(1, size=size), tmp_path)
 
 
 def test_the_canary_catches_an_adapter_of_the_wrong_rank(served: Served, tmp_path: Path) -> None:
     trained = write_adapter(1, rank=4)
     half = {name: t[:2] if "lora_A" in name else t[:, :2].copy() for name, t in trained.tensors.items()}
-    served.serve(1, Adapter(2, trained.scale * 2, trained.targets, half))
+    base = served.serve(Adapter(2, trained.scale * 2, trained.targets, half))
     with pytest.raises(CanaryError, match="tolerance"):
-        canary(served, trained, tmp_path)
+        canary(served, base, trained, tmp_path)
 
 
 def test_the_canary_catches_an_adapter_for_other_modules(served: Served, tmp_path: Path) -> None:
     trained = write_adapter(1, targets=("q_proj",))
     moved = {name.replace("q_proj", "o_proj"): tensor for name, tensor in trained.tensors.items()}
-    served.serve(1, Adapter(trained.rank, trained.alpha, ("o_proj",), moved))
+    base = served.serve(Adapter(trained.rank, trained.alpha, ("o_proj",), moved))
     with pytest.raises(CanaryError, match="tolerance"):
-        canary(served, trained, tmp_path)
+        canary(served, base, trained, tmp_path)
     beyond = {name.replace("layers", "blocks"): tensor for name, tensor in trained.tensors.items()}
-    served.serve(1, Adapter(trained.rank, trained.alpha, trained.targets, beyond))
+    base = served.serve(Adapter(trained.rank, trained.alpha, trained.targets, beyond))
     with pytest.raises(CanaryError, match="the adapter does nothing there"):
-        canary(served, trained, tmp_path)
+        canary(served, base, trained, tmp_path)
 
 
 def test_the_canary_catches_the_policy_before_after_a_step_smaller_than_what_rounding_may_do(
@@ -300,19 +307,18 @@ def test_the_canary_catches_the_policy_before_after_a_step_smaller_than_what_rou
 ) -> None:
     first = write_adapter(1)
     second = replace(first, alpha=first.alpha * 1.0002)
-    served.serve(1, second)
-    reading = canary(served, second, tmp_path, first)
+    reading = canary(served, served.serve(second), second, tmp_path, first)
     assert 0 < reading.step < TOLERANCE
     assert reading.stepped == pytest.approx(1.0, abs=0.3)
-    served.serve(2, first)
+    base = served.serve(first)
     with pytest.raises(CanaryError, match="still scores as the policy before does"):
-        canary(served, second, tmp_path, first)
+        canary(served, base, second, tmp_path, first)
 
 
-def canary(served: Served, trained: Adapter, scratch: Path, before: Adapter | None = None) -> Any:
+def canary(served: Served, held: AdapterRef, trained: Adapter, scratch: Path, before: Adapter | None = None) -> Any:
     adapters = {"expected": trained, "before": before, "base": None}
     scores = {name: tuple(served.reference.log_probs(PROBE, each, scratch)) for name, each in adapters.items()}
-    return served.run(check(served.engine, 1, Probe(tuple(PROBE), **scores), TOLERANCE))
+    return served.run(check(served.engine, held, Probe(tuple(PROBE), **scores), TOLERANCE))
 
 
 def test_a_model_vllm_does_not_know_is_said_before_anything_starts(served: Served, tmp_path: Path) -> None:
@@ -337,11 +343,11 @@ def test_a_vllm_that_is_not_installed_is_named_with_what_installs_it(
 
 def test_a_killed_engine_process_is_a_lost_worker(served: Served) -> None:
     """The last test of the file: it ends the engine."""
-    served.serve(0, None)
+    served.serve()
 
     async def kill_midway() -> Completion:
         flying = asyncio.create_task(served.engine.sample(ask(max_tokens=100)))
-        while not served.engine._busy:
+        while not served.engine._llm.output_processor.has_unfinished_requests():
             await asyncio.sleep(0)
         for process in multiprocessing.active_children():
             process.kill()

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from seal_ray.types import Completion, SampleRequest
+from seal_ray.types import AdapterRef, Completion, SampleRequest
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
 
 
 class Engine(Protocol):
-    """Writes completions under one policy version at a time. All calls come from one event loop."""
+    """Writes completions under the policies it holds. All calls come from one event loop."""
 
     name: str
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """One completion of the policy served, or of the untouched base, which is policy 0 and always there.
+        """One completion of a policy that is held, or of the untouched base, which always is.
 
         Many calls are in flight at once; the engine batches them as it can.
         The text depends on the request alone, whatever runs beside it. `DataError` when the request
@@ -25,15 +25,15 @@ class Engine(Protocol):
         """
         ...
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
-        """Serve this version from now on: the untouched base, or the base plus one adapter.
+    async def hold(self, *adapters: Adapter) -> None:
+        """Serve these from now on, and no others; requests in flight are finished, whatever they are under.
 
-        Requests in flight are finished first; nothing computed under the old version is reused.
+        Nothing computed under one adapter is reused under another.
         """
         ...
 
-    async def log_probs(self, ids: Sequence[int]) -> list[float]:
-        """Log-probability of each token after the first, under the policy: what the canary compares."""
+    async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
+        """Log-probability of each token after the first, under an adapter that is held: what the canary compares."""
         ...
 
     async def close(self) -> None: ...

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seal_ray.types import AdapterRef
 from seal_ray.workers.engines.base import Engine
 
 _CERTAIN = 8.0
@@ -29,9 +30,9 @@ class Probe:
 
     ids: tuple[int, ...]
     expected: tuple[float, ...]
-    """Under the policy that is to be served."""
+    """Under the adapter that is to be served."""
     before: tuple[float, ...]
-    """Under the policy before it."""
+    """Under the one before it."""
     base: tuple[float, ...]
     """Under the untouched base."""
 
@@ -40,7 +41,7 @@ class Probe:
 class Reading:
     """What one check measured, in nats per token."""
 
-    version: int
+    adapter: AdapterRef
     difference: float
     """Mean absolute difference between the engine and the bank."""
     effect: float
@@ -54,27 +55,27 @@ class Reading:
 
     def __str__(self) -> str:
         return (
-            f"policy {self.version} is served: {self.difference:.4f} nats a token from the bank; of its effect of "
+            f"adapter {self.adapter.key} is served: {self.difference:.4f} nats a token from the bank; of its effect of "
             f"{self.effect:.4f} {_share(self.arrived)} arrived, of its step of {self.step:.4f} {_share(self.stepped)}"
         )
 
 
-async def check(engine: Engine, version: int, probe: Probe, tolerance: float) -> Reading:
+async def check(engine: Engine, adapter: AdapterRef, probe: Probe, tolerance: float) -> Reading:
     """Compare the engine's log-probabilities of a probe text with the bank's; `CanaryError` on a mismatch.
 
     `tolerance` is the mean difference per token that rounding may cause. An effect smaller than that is still
     checked: over a whole probe, rounding averages out and a missing adapter does not.
     """
-    got = await engine.log_probs(probe.ids)
+    got = await engine.log_probs(probe.ids, adapter)
     due = len(probe.ids) - 1
     if not len(got) == len(probe.expected) == len(probe.before) == len(probe.base) == due:
         raise CanaryError(
-            f"policy {version}: {engine.name} gave {len(got)} log-probabilities for the probe, the bank "
+            f"adapter {adapter.key}: {engine.name} gave {len(got)} log-probabilities for the probe, the bank "
             f"{len(probe.expected)}, {len(probe.before)} and {len(probe.base)}, and {due} were due"
         )
     arrived, stepped = (_share_of_way(got, start, probe.expected, tolerance) for start in (probe.base, probe.before))
     effect, step = (_mean_gap(probe.expected, start) for start in (probe.base, probe.before))
-    reading = Reading(version, _mean_gap(got, probe.expected), effect, arrived, step, stepped)
+    reading = Reading(adapter, _mean_gap(got, probe.expected), effect, arrived, step, stepped)
     # Written so that a NaN fails.
     if not (reading.difference <= tolerance and all(s is None or 0.5 < s < 1.5 for s in (arrived, stepped))):
         raise CanaryError(_explain(engine.name, reading, got, probe, tolerance))
@@ -104,9 +105,9 @@ def _explain(engine: str, reading: Reading, got: Sequence[float], probe: Probe, 
     if reading.effect > tolerance and _mean_gap(got, probe.base) <= tolerance:
         hint = " The engine scores as the untouched base does: the adapter does nothing there."
     return (
-        f"policy {reading.version} is not what {engine} serves: mean log-probability of the probe {_mean(got):.4f} "
-        f"there, {_mean(probe.expected):.4f} in the bank (base {_mean(probe.base):.4f}); mean difference "
-        f"{reading.difference:.4f}, tolerance {tolerance:g}; share of the adapter's effect that arrived: "
+        f"adapter {reading.adapter.key} is not what {engine} serves: mean log-probability of the probe "
+        f"{_mean(got):.4f} there, {_mean(probe.expected):.4f} in the bank (base {_mean(probe.base):.4f}); mean "
+        f"difference {reading.difference:.4f}, tolerance {tolerance:g}; share of the adapter's effect that arrived: "
         f"{_share(reading.arrived)}, of its step from the policy before: {_share(reading.stepped)}.{hint}"
     )
 

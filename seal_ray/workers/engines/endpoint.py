@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.endpoints.openai_client import ChatClient, NoSuchPath, Reply
-from seal_ray.types import Completion, Message, Prompt, SampleRequest, UserError
+from seal_ray.types import AdapterRef, Completion, Message, Prompt, SampleRequest, UserError
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
@@ -39,10 +39,10 @@ class EndpointEngine:
         reply = await self._reply(request.prompt, params)
         return Completion(reply.text, reply.completion_tokens, reply.finish_reason == "stop")
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
+    async def hold(self, *adapters: Adapter) -> None:
         """Nothing to do: the model behind the endpoint stays as it is."""
 
-    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+    async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
         raise UserError("an endpoint gives no log-probabilities of a prompt; there is no policy there to check")
 
     async def close(self) -> None:

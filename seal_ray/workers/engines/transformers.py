@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.types import Completion, DataError, SampleRequest, derive_seed
+from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
 
 if TYPE_CHECKING:
-    from seal_ray.bank import Adapter, Bank, SampleSpec
+    from seal_ray.adapters.lora import Adapter
+    from seal_ray.bank import Bank, SampleSpec
 
 _BATCH = 64
 _GATHER_SECONDS = 0.02  # how long the first request waits for company
-_POLICY = "policy"
-"""The bank's key of the adapter."""
 _TRIES = 4
 """For a text that is to satisfy a schema."""
 
@@ -30,10 +29,11 @@ class TransformersEngine:
 
     def __init__(self, bank: Bank, tokenizer: Any) -> None:
         self._bank, self._tokenizer = bank, tokenizer
-        self._policy: Adapter | None = None
-        self._waiting: list[tuple[bool, SampleSpec, asyncio.Future[Completion]]] = []
+        self._held: frozenset[str] = frozenset()
+        """What is served, by the adapters' keys, which are the bank's too."""
+        self._waiting: list[tuple[SampleSpec, asyncio.Future[Completion]]] = []
         self._sampling: asyncio.Task[None] | None = None
-        self._idle = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def start(cls, spec: ModelSpec, feel: Callable[[Any], None] = lambda model: None) -> TransformersEngine:
@@ -64,27 +64,34 @@ class TransformersEngine:
         if room < 1:
             raise DataError(f"the prompt has {len(prompt)} tokens and the model's context {self._bank.positions}")
         spec = SampleSpec(
-            prompt, request.seed, request.temperature, request.top_p, min(request.max_tokens, room), request.stop
+            prompt,
+            request.seed,
+            request.temperature,
+            request.top_p,
+            min(request.max_tokens, room),
+            request.stop,
+            base=request.base.key,
         )
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request.policy == 0, spec, future))
+        self._waiting.append((spec, future))
         if self._sampling is None or self._sampling.done():
             self._sampling = asyncio.create_task(self._drain())
         return await future
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
-        async with self._idle:
-            if adapter:
-                self._bank.load(_POLICY, adapter)
-            elif self._policy:
-                self._bank.drop(_POLICY)
-            self._policy = adapter
+    async def hold(self, *adapters: Adapter) -> None:
+        wanted = {adapter.ref.key: adapter for adapter in adapters}
+        async with self._turn:
+            for key, adapter in wanted.items():
+                if key not in self._bank.residents:
+                    await asyncio.to_thread(self._bank.load, key, adapter)
+            self._held = frozenset(wanted)
+            self._drop_unused()
 
-    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+    async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
         from seal_ray.bank import TokenText
 
-        async with self._idle:
-            return list(self._bank.log_probs([TokenText.of((), ids)], self._under)[0])
+        async with self._turn:
+            return list(self._bank.log_probs([TokenText.of((), ids)], adapter.key)[0])
 
     async def close(self) -> None:
         if self._sampling:
@@ -94,21 +101,22 @@ class TransformersEngine:
         await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            async with self._idle:
-                specs = [replace(spec, base="" if of_base else self._under) for of_base, spec, _ in batch]
+            async with self._turn:
                 try:
-                    texts = await asyncio.to_thread(self._bank.sample, specs)
+                    texts = await asyncio.to_thread(self._bank.sample, [spec for spec, _ in batch])
                 except Exception as error:
-                    for *_, future in batch:
+                    for _, future in batch:
                         future.set_exception(error)
                     continue
-            for (*_, future), text in zip(batch, texts, strict=True):
+                finally:
+                    self._drop_unused()
+            for (_, future), text in zip(batch, texts, strict=True):
                 future.set_result(Completion(text.text, len(text.ids), text.finished))
 
-    @property
-    def _under(self) -> str:
-        """The bank's key of the policy's adapter; the base's where it has none."""
-        return _POLICY if self._policy else ""
+    def _drop_unused(self) -> None:
+        """Let go of what is no longer served, once nothing that waits was asked under it."""
+        for key in self._bank.residents.keys() - self._held - {spec.base for spec, _ in self._waiting}:
+            self._bank.drop(key)
 
 
 def fitting(text: str, schema: dict[str, Any]) -> str | None:

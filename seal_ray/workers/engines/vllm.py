@@ -1,7 +1,7 @@
 """Sampling with vLLM: continuous batching, shared prefixes, and policies loaded as adapters while it runs.
 
-The base model's weights are read once. A policy version is a LoRA adapter under a name and number that are never
-used again; before a change, requests in flight are finished and the prefix cache is emptied.
+The base model's weights are read once. An adapter is loaded under a name and number that are never used again, so
+nothing that is cached under one is reused under another, and one is loaded while requests under others are in flight.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import multiprocessing
 import os
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_tokenizer
-from seal_ray.types import Completion, DataError, Prompt, SampleRequest, UserError
+from seal_ray.types import AdapterRef, Completion, DataError, Prompt, SampleRequest, UserError
 from seal_ray.workers.engines.guard import end_with_me
 from seal_ray.workers.engines.text import render_prompt
 from seal_ray.workers.errors import WorkerLost
@@ -44,7 +45,7 @@ def rank_limit(rank: int) -> int:
 
 
 class VllmEngine:
-    """One vLLM engine. `adapters` are the trial adapters it can serve at once, beside the policy's own."""
+    """One vLLM engine, which serves so many policies at once, and so many trials' adapters beside them."""
 
     name = "vllm"
 
@@ -54,24 +55,25 @@ class VllmEngine:
         *,
         max_lora_rank: int,
         max_model_len: int | None = None,
+        policies: int = 1,
         adapters: int = 0,
     ) -> None:
         self._rank_limit = rank_limit(max_lora_rank)
         _prepare(spec)
         self._tokenizer = load_tokenizer(spec)
         before = multiprocessing.active_children()
-        self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, adapters)
+        self._llm, self.max_model_len = _start(spec, max_model_len, self._rank_limit, policies + adapters)
         started = [child.pid for child in multiprocessing.active_children() if child not in before]
         self._guard = end_with_me([pid for pid in started if pid])
         self._folder = tempfile.TemporaryDirectory(prefix="seal-ray-adapters-")
         self._numbers = itertools.count(1)
-        self._version: int | None = 0
-        self._policy: Any = None
-        self._switch = asyncio.Lock()
-        self._open, self._idle = asyncio.Event(), asyncio.Event()
-        self._open.set()
-        self._idle.set()
-        self._busy = 0
+        self._loaded: dict[AdapterRef, Any] = {}
+        """What policies are served from, and those before them that requests in flight still need."""
+        self._held: frozenset[AdapterRef] = frozenset()
+        self._in_flight: Counter[AdapterRef] = Counter()
+        self._freed = asyncio.Condition()
+        self._places = policies + 1
+        """With one for a policy that is no longer held, and that a late request is still under."""
         self._slots = asyncio.Semaphore(adapters)
 
     @classmethod
@@ -86,33 +88,29 @@ class VllmEngine:
             from vllm.sampling_params import StructuredOutputsParams
 
             params["structured_outputs"] = StructuredOutputsParams(json=request.schema)
-        async with self._in_flight():
-            if request.policy not in (0, self._version):
-                raise RuntimeError(f"policy {request.policy} is asked for, and policy {self._version} is served")
-            return await self._complete(
-                ids, request.max_tokens, request.stop, self._policy if request.policy else None, **params
-            )
+        async with self._under(request.base) as lora:
+            return await self._complete(ids, request.max_tokens, request.stop, lora, **params)
 
-    async def set_policy(self, version: int, adapter: Adapter | None) -> None:
-        async with self._switch:
-            self._open.clear()
-            try:
-                await self._idle.wait()
-                old, self._policy, self._version = self._policy, None, None
-                if old is not None:
-                    await self._llm.remove_lora(old.lora_int_id)
-                if not await self._llm.reset_prefix_cache():
-                    raise RuntimeError("vLLM did not empty its prefix cache; the old policy's entries may be in it")
-                self._policy = await self._load(adapter, f"policy-{version}") if adapter else None
-                self._version = version
-            finally:
-                self._open.set()
+    async def hold(self, *adapters: Adapter) -> None:
+        async with self._freed:
+            self._held = frozenset(adapter.ref for adapter in adapters)
+            await self._unload_unused()
+            for adapter in adapters:
+                if adapter.ref not in self._loaded:
+                    await self._freed.wait_for(lambda: len(self._loaded) < self._places)
+                    self._loaded[adapter.ref] = await self._load(adapter, "policy")
 
-    async def log_probs(self, ids: Sequence[int]) -> list[float]:
+    async def _unload_unused(self) -> None:
+        for ref in self._loaded.keys() - self._held:
+            if not self._in_flight[ref]:
+                await self._llm.remove_lora(self._loaded.pop(ref).lora_int_id)
+                self._freed.notify_all()
+
+    async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
         if len(ids) >= self.max_model_len:
             raise DataError(f"the text has {len(ids)} tokens and the engine's context {self.max_model_len}")
-        async with self._in_flight():
-            output = await self._generate(list(ids), self._policy, max_tokens=1, temperature=0.0, prompt_logprobs=0)
+        async with self._under(adapter) as lora:
+            output = await self._generate(list(ids), lora, max_tokens=1, temperature=0.0, prompt_logprobs=0)
         return [row[token].logprob for token, row in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
 
     async def answers(
@@ -123,7 +121,7 @@ class VllmEngine:
         As many calls as `adapters` run at once; further ones wait, so no adapter is evicted while it is in use.
         """
         rendered = [self._rendered(prompt) for prompt in prompts]
-        async with self._slots, self._in_flight():
+        async with self._slots:
             lora = await self._load(adapter, "trial") if adapter else None
             try:
                 return list(
@@ -134,6 +132,11 @@ class VllmEngine:
             finally:
                 if lora is not None:
                     await self._llm.remove_lora(lora.lora_int_id)
+
+    async def empty_cache(self) -> None:
+        """Forget the prefixes of earlier prompts."""
+        if not await self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not empty its prefix cache, which requests in flight still use")
 
     async def close(self) -> None:
         llm, self._llm = self._llm, None
@@ -150,18 +153,21 @@ class VllmEngine:
         return ids
 
     @asynccontextmanager
-    async def _in_flight(self) -> AsyncIterator[None]:
-        """A request waits for a policy change to end, and the next change waits for it."""
-        while not self._open.is_set():
-            await self._open.wait()
-        self._busy += 1
-        self._idle.clear()
+    async def _under(self, adapter: AdapterRef) -> AsyncIterator[Any]:
+        """What vLLM knows a policy's adapter by, for as long as a request needs it; None is the base."""
+        if not adapter.key:
+            yield None
+            return
+        if adapter not in self._held:
+            raise RuntimeError(f"adapter {adapter.key} is asked for, and is not held here")
+        self._in_flight[adapter] += 1
         try:
-            yield
+            yield self._loaded[adapter]
         finally:
-            self._busy -= 1
-            if not self._busy:
-                self._idle.set()
+            self._in_flight[adapter] -= 1
+            if adapter not in self._held:
+                async with self._freed:
+                    await self._unload_unused()
 
     async def _load(self, adapter: Adapter, name: str) -> Any:
         """An adapter in vLLM's memory, under a name and number never used before."""
@@ -253,8 +259,8 @@ def engine_options(
         "enable_prefix_caching": True,
         "enable_lora": True,
         "max_lora_rank": rank,
-        "max_loras": adapters + 1,  # the policy's own beside them
-        "max_cpu_loras": adapters + 1,
+        "max_loras": adapters,
+        "max_cpu_loras": adapters + 1,  # one that is no longer held, and that a late request is still under
         "disable_log_stats": True,
     }
     if on_cpu:

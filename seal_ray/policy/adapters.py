@@ -1,0 +1,73 @@
+"""Adapters in a run's directory, each a standard PEFT folder that is called by the hash of its content."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from seal_ray.adapters.lora import CONFIG_FILE, WEIGHTS_FILE, Adapter
+from seal_ray.record.manifest import damage
+from seal_ray.record.segments import Damaged, checksum
+from seal_ray.record.storage import Store
+from seal_ray.types import AdapterRef, UserError
+
+_FILES = (WEIGHTS_FILE, CONFIG_FILE)
+
+
+def folder_of(ref: AdapterRef) -> str:
+    return f"adapters/{ref.key}"
+
+
+def put(store: Store, adapter: Adapter) -> AdapterRef:
+    """Keep an adapter; what it is called by is the proof that it was kept whole."""
+    adapter.check("adapter")
+    with tempfile.TemporaryDirectory() as folder:
+        adapter.save(folder)
+        for name in _FILES:
+            store.write(f"{folder_of(adapter.ref)}/{name}", (Path(folder) / name).read_bytes())
+    return adapter.ref
+
+
+def get(store: Store, ref: AdapterRef) -> Adapter:
+    """An adapter as it was kept; `Damaged`, naming the command that sets it aside, when it is not."""
+    where = folder_of(ref)
+    adapter = _load(store, where)
+    if adapter.ref != ref:
+        raise damage(store, where, "its content is not what it is called by")
+    return adapter
+
+
+def get_numbered(store: Store, version: int) -> Adapter:
+    """A policy as 0.1.0 kept it, by its version; with checksums beside it, where that wrote any."""
+    where = numbered_folder(version)
+    known = f"{where}/checksums.json"
+    try:
+        wanted = json.loads(store.read(known)) if store.exists(known) else {}
+        wrong = [name for name, sum_ in wanted.items() if checksum(store.read(f"{where}/{name}")) != sum_]
+    except FileNotFoundError:
+        raise damage(store, where, "a file is missing") from None
+    except (ValueError, AttributeError) as error:
+        raise damage(store, known, str(error)) from None
+    if wrong:
+        raise damage(store, f"{where}/{wrong[0]}", "its checksum differs")
+    return _load(store, where)
+
+
+def numbered_folder(version: int) -> str:
+    return f"policies/{version:04d}"
+
+
+def _load(store: Store, where: str) -> Adapter:
+    try:
+        files = {name: store.read(f"{where}/{name}") for name in _FILES}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            return Adapter.load(folder)
+    except FileNotFoundError:
+        raise damage(store, where, "a file is missing") from None
+    except Damaged:
+        raise
+    except (UserError, ValueError, KeyError, AttributeError) as error:
+        raise damage(store, where, str(error)) from None
