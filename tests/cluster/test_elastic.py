@@ -37,17 +37,17 @@ def test_a_run_starts_on_no_worker_node_grows_to_three_finishes_and_leaves_none(
         gate.allow(0)  # the run waits for its last node, however quick it would be without
         more = ("--workers.cpus", "1", "--workers.address", address, *gate.arguments)
         process = start(folder, *TINY, *more, python=forking_python)
-        nodes_seen: set[str] = set()
+        at_once = {0}  # one that a busy machine keeps from answering in time is replaced, so that more are seen in all
 
         def seen_or_ended(nodes: int) -> bool:
-            nodes_seen.update(worker_nodes())
-            return len(nodes_seen) >= nodes or process.poll() is not None
+            at_once.add(len(worker_nodes()))
+            return max(at_once) >= nodes or process.poll() is not None
 
         assert reached(lambda: seen_or_ended(3), 600)
         gate.open()
         assert reached(lambda: seen_or_ended(1 << 30), 600)
         assert process.returncode == 0, folder.with_suffix(".log").read_text()
-        assert len(nodes_seen) == 3  # one for the sampler, two for the trainers
+        assert max(at_once) == 3  # one for the sampler, two for the trainers
         assert reached(lambda: worker_nodes() == set(), 600)
     assert not processes_naming(f":{port}")
     assert results(folder)["policies"].keys() == {1}
