@@ -1,7 +1,7 @@
-"""Slots refilled as they finish against waves in lock-step, on trials with the recorded numbers of texts.
+"""Continuous batching, slots refilled as they finish, against static batches, on trials with recorded numbers of texts.
 
-Waves are done in two ways. In the usual one, a batch of a fixed shape, every slot is computed until the longest trial
-of its wave is done. In the other, finished slots idle, and a pass has only the rows of those that go on: the bank
+Static batches are done in two ways. In the usual one, of a fixed shape, every slot is computed until the longest trial
+of its batch is done. In the other, finished slots idle, and a pass has only the rows of those that go on: the bank
 without refilling.
 
 python -m benchmarks.continuous_batching --lengths rank_iter0.json
@@ -41,18 +41,18 @@ def jobs(work: Workload, count: int, vocabulary: int, epochs: int) -> list[Job]:
     return [Job(f"{n}", tuple(map(text, edit)), LORA, optim, seed=n) for n, edit in enumerate(chosen)]
 
 
-def waves(every: Sequence[Job], slots: int) -> list[Sequence[Job]]:
+def static_batches(every: Sequence[Job], slots: int) -> list[Sequence[Job]]:
     """As many at a time as there are slots; the next ones start when the last of these is done."""
     return [every[at : at + slots] for at in range(0, len(every), slots)]
 
 
-def going_on(wave: Sequence[Job]) -> list[Job]:
-    """The same wave with its finished slots still computed: each trial begins its texts again until the longest ends.
+def padded(batch: Sequence[Job]) -> list[Job]:
+    """A static batch with its finished slots still computed: each trial begins its texts again until the longest ends.
 
     Each step takes one text, as in the published settings.
     """
-    longest = max(len(job.texts or ()) for job in wave)
-    return [replace(job, texts=tuple(islice(cycle(job.texts or ()), longest))) for job in wave]
+    longest = max(len(job.texts or ()) for job in batch)
+    return [replace(job, texts=tuple(islice(cycle(job.texts or ()), longest))) for job in batch]
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,24 @@ class Went:
 
 
 def went(bank: Bank, parts: Iterable[Sequence[Job]]) -> Went:
-    """Run jobs, a part at a time; one part alone is refilled."""
+    """Run jobs, a part at a time; within a part, slots are refilled as they finish."""
     with counted_passes(bank) as passes:
         started, processor = time.perf_counter(), time.process_time()
         steps = sum(result.steps for result in done(bank, parts))
         return Went(time.perf_counter() - started, time.process_time() - processor, len(passes), steps)
 
 
-REFILLED, IDLE, GOING_ON = "refilled", "waves that let finished slots idle", "waves that go on computing them"
+CONTINUOUS = "continuous"
+IDLE, PADDED = "static batches that let finished slots idle", "static batches that go on computing them"
 
 
 def measured(bank: Bank, every: Sequence[Job], pairs: int) -> dict[str, list[Went]]:
-    """All three in turn, so often."""
-    in_waves = waves(every, bank.slots)
+    """All three in turn, `pairs` times."""
+    batches = static_batches(every, bank.slots)
     ways: dict[str, Sequence[Sequence[Job]]] = {
-        REFILLED: [every],
-        IDLE: in_waves,
-        GOING_ON: [going_on(wave) for wave in in_waves],
+        CONTINUOUS: [every],
+        IDLE: batches,
+        PADDED: [padded(batch) for batch in batches],
     }
     went(bank, [every[:2]])
     found: dict[str, list[Went]] = {name: [] for name in ways}
@@ -96,18 +97,18 @@ def measured(bank: Bank, every: Sequence[Job], pairs: int) -> dict[str, list[Wen
 
 
 def table(found: dict[str, list[Went]], trials: int, slots: int) -> str:
-    """Medians; `×` is how much longer than refilled, the median of the pairs, by the clock and by processor time."""
-    useful = found[REFILLED][0].steps
-    lines = [f"{'':36}{'trials/s':>9}{'×':>6}{'× (processor)':>15}{'passes':>8}{'slots in use':>14}"]
+    """Medians; `×` is how much longer than continuous batching, by the clock and by processor time."""
+    useful = found[CONTINUOUS][0].steps
+    lines = [f"{'':44}{'trials/s':>9}{'×':>6}{'× (processor)':>15}{'passes':>8}{'slots in use':>14}"]
 
     def middle(of: Callable[[Went], float], name: str) -> float:
-        pairs = zip(found[name], found[REFILLED], strict=True)
-        return median(of(this) / of(refilled) for this, refilled in pairs)
+        pairs = zip(found[name], found[CONTINUOUS], strict=True)
+        return median(of(this) / of(continuous) for this, continuous in pairs)
 
     for name, rows in found.items():
         seconds = median(row.seconds for row in rows)
         lines.append(
-            f"{name:36}{trials / seconds:9.3g}{middle(lambda row: row.seconds, name):6.2f}"
+            f"{name:44}{trials / seconds:9.3g}{middle(lambda row: row.seconds, name):6.2f}"
             f"{middle(lambda row: row.processor, name):15.2f}{rows[0].passes:8}"
             f"{useful / (slots * rows[0].passes):14.0%}"
         )

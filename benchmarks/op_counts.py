@@ -65,17 +65,17 @@ def counted_passes(bank: Bank) -> Iterator[list[int]]:
         hook.remove()
 
 
-def done(bank: Bank, waves: Iterable[Sequence[Job]]) -> Iterator[JobResult]:
-    """Run jobs, a wave at a time; in one wave slots are refilled as they finish. A bench with a failed trial ends."""
-    for wave in waves:
-        for result in bank.run(wave):
+def done(bank: Bank, parts: Iterable[Sequence[Job]]) -> Iterator[JobResult]:
+    """Run jobs, a part at a time; within a part, slots are refilled as they finish. A failed trial ends the bench."""
+    for part in parts:
+        for result in bank.run(part):
             if result.failure:
                 raise RuntimeError(f"a trial of the bench failed: {result.key}: {result.failure.reason}")
             yield result
 
 
-def count(bank: Bank, waves: Sequence[Sequence[Job]]) -> Work:
-    """Do jobs in waves, and count what it took."""
+def count(bank: Bank, parts: Sequence[Sequence[Job]]) -> Work:
+    """Run jobs, a part at a time, and count what it took."""
     with counted_passes(bank) as passes, Counted() as counted:
-        tokens = sum(result.tokens for result in done(bank, waves))
+        tokens = sum(result.tokens for result in done(bank, parts))
     return Work(counted.flops, counted.products, sum(counted.calls.values()), len(passes), tokens, sum(passes))

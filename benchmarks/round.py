@@ -18,6 +18,7 @@ from seal_ray.intervals import joined, length
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Progress
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.report import charts
 from seal_ray.report.timeline import Span, Timeline, timeline
@@ -62,12 +63,12 @@ def bench_round(config: str, overrides: Sequence[str], progress: Progress, overl
     """Do one round of a config in a directory that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         run(load(config, [*ROUND, *overrides, "--run.dir", f"{folder}/run"], overlays), progress)
-        rows = list(Journal(Store(f"{folder}/run")).rows("spans"))
-    return of_spans([(row["what"], row["worker"] or "", row["start"], row["end"]) for row in rows])
+        rows = list(Journal(Store(f"{folder}/run")).read(SpanRow))
+    return of_spans([(row.what, row.worker, row.start, row.end) for row in rows])
 
 
 def of_spans(spans: Iterable[Span]) -> Round:
-    """What the spans of a run say of its first round, which ends with its update."""
+    """What the spans of a run say about its first round, which ends with its update."""
     spans = list(spans)
     until = min((end for what, _, _, end in spans if what == "update"), default=None)
     if until is None:

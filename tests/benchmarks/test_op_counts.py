@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.continuous_batching import going_on, jobs, waves, went
+from benchmarks.continuous_batching import jobs, padded, static_batches, went
 from benchmarks.models import numbers_tokenizer, random_model
 from benchmarks.op_counts import Work, count
 from benchmarks.workload import drawn, recorded
@@ -17,7 +17,7 @@ from tests.shared import SHARED, needs_shared
 
 SLOTS, TRIALS = 8, 32
 BUDGET = Work(flops=2_309_730_304, products=3_000, kernels=39_000, passes=38, tokens=13_696, computed=13_696)
-"""For all trials, asking none. Lower a number when the work has become less; raise one only with a reason."""
+"""For all trials, without questions. Lower a number when the work has become less; raise one only with a reason."""
 
 
 def bank(slots: int = SLOTS) -> Bank:
@@ -34,16 +34,17 @@ def test_the_work_of_trials_stays_within_its_budget() -> None:
     assert found.flops > 0.95 * BUDGET.flops, "less work than the budget says: lower the budget"
 
 
-def test_refilled_slots_take_fewer_passes_than_waves_in_lock_step() -> None:
+def test_continuous_batching_takes_fewer_passes_than_static_batches() -> None:
     every = jobs(drawn(), TRIALS, 64, epochs=1)
-    waved, refilled = count(bank(), waves(every, SLOTS)), count(bank(), [every])
-    assert waved.tokens == refilled.tokens
-    assert waved.passes > 1.8 * refilled.passes
+    static, continuous = count(bank(), static_batches(every, SLOTS)), count(bank(), [every])
+    assert static.tokens == continuous.tokens
+    assert static.passes > 1.8 * continuous.passes
 
 
-def test_waves_that_go_on_compute_every_slot_until_the_longest_trial_is_done() -> None:
+def test_a_padded_batch_computes_every_slot_until_the_longest_trial_is_done() -> None:
     every = jobs(drawn(), TRIALS, 64, epochs=1)
-    idle, computing = (went(bank(), parts) for parts in (waves(every, SLOTS), map(going_on, waves(every, SLOTS))))
+    batches = static_batches(every, SLOTS)
+    idle, computing = (went(bank(), parts) for parts in (batches, map(padded, batches)))
     assert idle.steps == sum(len(job.texts or ()) for job in every)
     assert computing.passes == idle.passes
     assert computing.steps == SLOTS * idle.passes
