@@ -1,14 +1,14 @@
 """A domain of one's own: names that stand for numbers, learnt from notes and recalled with the text out of sight.
-seal-ray run CONFIG --domain.name own_domain:Nicknames      # with this file beside CONFIG
-"""
+seal-ray run CONFIG --domain.name own_domain:Nicknames      # with this file beside CONFIG"""
 
-from pydantic import BaseModel
+from dataclasses import dataclass
 
 from seal_ray import Baseline, Example, Grade, LoraSpec, OptimSpec, Question, Recipe, Task
 
 
 class Nicknames:
-    class Options(BaseModel):
+    @dataclass(frozen=True)
+    class Options:
         names: tuple[str, ...] = ("Ash", "Birch", "Cedar", "Dogwood", "Elm", "Fir")
 
     name, schema, stop, sample_stop = "nicknames", None, ("\n",), ("\n\n",)

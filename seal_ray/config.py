@@ -2,7 +2,7 @@
 
     config = load("jobs/microworld.toml", ["--run.seed", "2"])
 
-A file may extend another (`extends = "other.toml"`), and overlays may be laid on it: see `seal_ray.layers`. Relative
+A file may extend another (`extends = "other.toml"`), and overlays may be laid on it: see `seal_ray.reading`. Relative
 paths in a file start at the folder of the file that says them, those of overrides where the command is given.
 
 Unknown keys are refused with the nearest known one named. What a run resolved to is written beside its
@@ -11,20 +11,16 @@ journal, and a later run in that directory must resolve to the same.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Annotated, Any, ClassVar, Literal
 
 from seal_ray import plugins
-from seal_ray.layers import EXTENDS, file_layers, merged, said_by
+from seal_ray.reading import EXTENDS, Misfit, Wrong, as_tree, file_layers, merged, overriding, put, said_by, typed
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at
-from seal_ray.types import LoraSpec, OptimSpec, UserError
+from seal_ray.types import Bounds, LoraSpec, OptimSpec, UserError
 
 _TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
 """No run is larger; a number beyond these is a slip of the hand, which would otherwise end in hours or in memory."""
@@ -32,23 +28,26 @@ SEQUENCES_AT_ONCE = 8
 """Of passages that are learnt continually: each needs its own policy in every worker's memory."""
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+class Section:
+    __pydantic_config__: ClassVar = {"extra": "forbid", "coerce_numbers_to_str": True, "allow_inf_nan": False}
+    """What may be given for it, in TOML or on a command line. Made in Python, it is held to that when a run begins."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Run(Section):
     dir: str = ""
     """Where the run lives: a path, from where the command is given, or `s3://`, `gs://`. Empty: `runs/NAME-SEED`."""
-    name: str = Field("run", pattern=r"^\w[\w .,+=@-]{0,99}$")
+    name: Annotated[str, Bounds(pattern=r"^\w[\w .,+=@-]{0,99}$")] = "run"
     """What the run is called; part of its directory's name where no directory is given."""
     seed: int = 1
     """Of everything that is drawn: tasks, self-edits, trials, updates."""
-    rounds: int = Field(2, ge=0, le=10_000)
+    rounds: Annotated[int, Bounds(ge=0, le=10_000)] = 2
     """Rounds of sample, try, select, update. 0 only evaluates."""
     observers: tuple[str, ...] = ()
     """Who else is told what happens: `jsonl`, `tensorboard`, or your own as `package.module:Thing`."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Model(Section):
     path: str
     """A Hugging Face model: hub name, local folder, or a folder in object storage (`s3://`, `gs://`), which every node
@@ -57,18 +56,19 @@ class Model(Section):
     """Branch, tag or commit of a hub model; a run keeps to the commit it began with."""
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
     """Precision of the base. Adapters and their optimiser are kept in float32, or float64."""
-    max_length: int = Field(2048, ge=8, le=_TOKENS)
+    max_length: Annotated[int, Bounds(ge=8, le=_TOKENS)] = 2048
     """Longest training text in tokens; longer ones are cut, and said so."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class DomainSection(Section):
     name: str
     """`microworld`, `knowledge`, `arc`, `arcworld`, or your own as `package.module:Thing`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
     """The domain's own settings, such as the files it reads; `--dry-run` shows all of them with their defaults."""
-    train: int = Field(32, ge=0, le=_TASKS)
+    train: Annotated[int, Bounds(ge=0, le=_TASKS)] = 32
     """Training tasks per round; 0 takes all."""
-    test: int = Field(32, ge=0, le=_TASKS)
+    test: Annotated[int, Bounds(ge=0, le=_TASKS)] = 32
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
     """Draw new training tasks each round, in place of the same ones again."""
@@ -76,18 +76,19 @@ class DomainSection(Section):
     """Leave out training tasks that are wholly solved when asked without any training: every self-edit earns there."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Sampling(Section):
     engine: str = "auto"
     """`auto`, `vllm`, `transformers` or `endpoint`."""
-    per_task: int = Field(5, ge=1, le=_REPEATS)
+    per_task: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 5
     """Self-edits written for each training task."""
-    temperature: float = Field(1.0, ge=0, le=100)
+    temperature: Annotated[float, Bounds(ge=0, le=100)] = 1.0
     """Of the sampling of self-edits; 0 always takes the likeliest token."""
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: Annotated[float, Bounds(gt=0, le=1)] = 1.0
     """Sample only among the likeliest tokens that together have this probability."""
-    max_tokens: int = Field(1024, ge=1, le=_TOKENS)
+    max_tokens: Annotated[int, Bounds(ge=1, le=_TOKENS)] = 1024
     """Longest self-edit; a longer one is cut off and used as far as it goes."""
-    context: int = Field(0, ge=0, le=_TOKENS)
+    context: Annotated[int, Bounds(ge=0, le=_TOKENS)] = 0
     """Tokens of prompt and completion that vLLM makes room for; 0 takes the model's own limit."""
     endpoint: str = ""
     """Base URL of an OpenAI-compatible server, for `engine = "endpoint"`."""
@@ -95,12 +96,13 @@ class Sampling(Section):
     """The model's name at that server."""
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key."""
-    timeout: float = Field(600.0, gt=0)
+    timeout: Annotated[float, Bounds(gt=0)] = 600.0
     """Seconds that the endpoint has for one request."""
-    patience: float = Field(1800.0, ge=0)
+    patience: Annotated[float, Bounds(ge=0)] = 1800.0
     """Seconds that the endpoint may be away before the run ends; the same command continues it."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Questions(Section):
     """Who writes questions for passages that came without any: a server, or without one the base model itself."""
 
@@ -110,42 +112,34 @@ class Questions(Section):
     """The model's name at that server."""
     key_env: str = ""
     """Environment variable that holds its key; empty for a server that asks for none."""
-    patience: float = Field(1800.0, ge=0)
+    patience: Annotated[float, Bounds(ge=0)] = 1800.0
     """Seconds that the server may be away before the run ends; the same command continues it."""
 
 
-class _Training(Section):
-    @model_validator(mode="before")
-    @classmethod
-    def _one_target(cls, tree: Any) -> Any:
-        """One target may be given as itself, as in PEFT: `targets = "all-linear"`."""
-        lora = tree.get("lora") if isinstance(tree, dict) else None
-        if isinstance(lora, dict) and isinstance(lora.get("targets"), str):
-            return {**tree, "lora": {**lora, "targets": [lora["targets"]]}}
-        return tree
-
-
-class TrialSection(_Training):
+@dataclass(frozen=True, kw_only=True)
+class TrialSection(Section):
     lora: LoraSpec = LoraSpec()
     optim: OptimSpec = OptimSpec()
-    seeds: int = Field(3, ge=1, le=_REPEATS)
+    seeds: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 3
     """Trials of each self-edit: a seed is a noisy judge."""
     start: Literal["policy", "base"] = "policy"
     """What a trial's adapter is trained on: the current policy, as in the paper, or the untouched base."""
-    answer_tokens: int = Field(64, ge=1, le=_TOKENS)
+    answer_tokens: Annotated[int, Bounds(ge=1, le=_TOKENS)] = 64
     """Longest answer to a question."""
     eval_engine: Literal["bank", "vllm"] = "bank"
     """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Selection(Section):
     rule: str = "best"
     """`best`, `positive`, `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
-    race: int = Field(0, ge=0, le=_REPEATS * _REPEATS)
+    race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
 
 
-class Update(_Training):
+@dataclass(frozen=True, kw_only=True)
+class Update(Section):
     lora: LoraSpec = LoraSpec(
         rank=64,
         alpha=128.0,
@@ -155,21 +149,22 @@ class Update(_Training):
     rule: str = "sft"
     """`sft` (ReST-EM: learn to write what was kept), `dpo` (prefer it to the worst of the same task), or your own as
     `package.module:Thing`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
     """The rule's own settings, such as the `beta` of `dpo`."""
-    kl_coef: float = Field(0.0, ge=0, le=1e6)
+    kl_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""
-    max_rank: int = Field(0, ge=0, le=65_536)
+    max_rank: Annotated[int, Bounds(ge=0, le=65_536)] = 0
     """Compress the policy's summed adapters to this rank after each round, error reported; 0 never does."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Section):
     baselines: tuple[str, ...] = ("base", "passage only")
     """What every round is shown beside, by the domain's names; `untrained self-edits` comes with any samples."""
-    samples: int = Field(1, ge=0, le=_REPEATS)
+    samples: Annotated[int, Bounds(ge=0, le=_REPEATS)] = 1
     """Self-edits sampled per held-out task."""
-    seeds: int = Field(1, ge=1, le=_REPEATS)
+    seeds: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 1
     """Trials of each of them."""
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
@@ -178,61 +173,63 @@ class Evaluation(Section):
     full_finetune: bool = False
     """With `joint`: train all weights, in place of an adapter. Takes 16 bytes a weight, and the activations."""
 
-    @model_validator(mode="after")
-    def _full_goes_together(self) -> Self:
+    def __post_init__(self) -> None:
         if self.full_finetune and not self.joint:
             raise ValueError("full_finetune trains all weights on all texts at once; set joint = true too")
-        return self
 
 
+@dataclass(frozen=True, kw_only=True)
 class Continual(Section):
     """Passages that arrive one after another, each learnt on top of all before; measured after the last round."""
 
-    sequences: int = Field(0, ge=0, le=_REPEATS)
+    sequences: Annotated[int, Bounds(ge=0, le=_REPEATS)] = 0
     """Orders of passages to go through; 0: none."""
-    passages: int = Field(8, ge=1, le=_REPEATS)
+    passages: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 8
     """Held-out passages in each."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Grading(Section):
     name: str = "domain"
     """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, `likelihood` (of held-out statements, no questions
     asked), or your own as `package.module:Thing`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
     """The grader's own settings, such as a judge's endpoint."""
 
 
 IN_PROCESS = "in-process"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Workers(Section):
     address: str = ""
     """Ray cluster to join; empty: `RAY_ADDRESS`, the one this process runs in, or a new one here. `in-process`: no Ray,
     one trainer and one sampler in the driver's own process, where a debugger stops in a trial."""
-    trainers: int = Field(1, ge=1, le=_WORKERS)
+    trainers: Annotated[int, Bounds(ge=1, le=_WORKERS)] = 1
     """Workers that hold the base and try self-edits: the most that are used, they come and go with the cluster."""
-    samplers: int = Field(1, ge=1, le=_WORKERS)
+    samplers: Annotated[int, Bounds(ge=1, le=_WORKERS)] = 1
     """Workers that write self-edits, likewise."""
-    slots: int = Field(16, ge=1, le=4096)
+    slots: Annotated[int, Bounds(ge=1, le=4096)] = 16
     """Adapters one trainer works on at a time; fewer where memory is short."""
-    tokens_in_flight: int = Field(524_288, ge=1, le=100 * _TOKENS)
+    tokens_in_flight: Annotated[int, Bounds(ge=1, le=100 * _TOKENS)] = 524_288
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     allocation: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
-    max_tokens_per_microbatch: int = Field(0, ge=0, le=_TOKENS)
+    max_tokens_per_microbatch: Annotated[int, Bounds(ge=0, le=_TOKENS)] = 0
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
-    min_tokens_per_replica: int = Field(8192, ge=1, le=100 * _TOKENS)
+    min_tokens_per_replica: Annotated[int, Bounds(ge=1, le=100 * _TOKENS)] = 8192
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
-    cpus: float = Field(1, ge=0, le=1024)
+    cpus: Annotated[float, Bounds(ge=0, le=1024)] = 1
     """CPUs each worker asks Ray for; its threads follow."""
-    gpus_per_trainer: float = Field(0, ge=0, le=64)
+    gpus_per_trainer: Annotated[float, Bounds(ge=0, le=64)] = 0
     """GPUs each trainer asks Ray for; a fraction shares one."""
-    gpus_per_sampler: float = Field(0, ge=0, le=64)
+    gpus_per_sampler: Annotated[float, Bounds(ge=0, le=64)] = 0
     """GPUs each sampler asks Ray for; several hold one large model together."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Config(Section):
     """A whole run."""
 
@@ -249,17 +246,11 @@ class Config(Section):
     grading: Grading = Grading()
     workers: Workers = Workers()
 
-    @model_validator(mode="after")
-    def _in_process_the_bank_asks(self) -> Self:
+    def __post_init__(self) -> None:
         if self.workers.address == IN_PROCESS and self.trial.eval_engine == "vllm":
             raise ValueError('workers.address = "in-process" needs trial.eval_engine = "bank"')
-        return self
-
-    @model_validator(mode="after")
-    def _continual_is_on_the_policy(self) -> Self:
         if self.continual.sequences and self.trial.start == "base":
             raise ValueError('continual learns each passage on top of those before; it needs trial.start = "policy"')
-        return self
 
     @property
     def dir(self) -> str:
@@ -267,7 +258,8 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
-        tree = self.model_dump(mode="json", exclude={"workers": True, "run": {"dir", "observers"}})
+        tree = as_tree(self)
+        del tree["workers"], tree["run"]["dir"], tree["run"]["observers"]
         for section in ("sampling", "questions"):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}
         return tree
@@ -284,17 +276,15 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
     for overlay in overlays:
         layers += file_layers(overlay)
     plugins.beside(layer.folder for layer in reversed(layers))
-    given = list(_pairs(overrides))
-    if any(keys == [EXTENDS] for keys, _ in given):
-        raise UserError(f"--{EXTENDS}: a file extends another; on the command line, lay one on it with --overlay FILE")
-    paths = paths_under([*(layer.tree for layer in layers), *(_put({}, keys, value) for keys, value in given)])
+    given = list(overriding(overrides))
+    paths = paths_under([*(layer.tree for layer in layers), *(put({}, keys, value) for keys, value in given)])
     for layer in layers:
         anchor(layer.tree, paths, layer.folder)
     tree = merged(layer.tree for layer in layers)
     for keys, value in given:
-        own = _put({}, keys, value)
+        own = put({}, keys, value)
         anchor(own, paths, Path.cwd())
-        _put(tree, keys, at(own, keys))
+        put(tree, keys, at(own, keys))
     return _parse(tree, lambda keys: said_by(layers, keys))
 
 
@@ -305,10 +295,16 @@ def parse(tree: dict[str, Any], where: str) -> Config:
 
 def _parse(tree: dict[str, Any], where: Callable[[Sequence[Any]], str]) -> Config:
     try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        wrong: list[dict[str, Any]] = [dict(item) for item in error.errors()]
-        raise UserError("; ".join(f"{where(item['loc'])}: {_explain(item)}" for item in wrong)) from None
+        return typed(Config, tree)
+    except Misfit as error:
+        raise UserError("; ".join(f"{where(wrong.keys)}: {_explain(wrong)}" for wrong in error.wrong)) from None
+
+
+def _explain(wrong: Wrong) -> str:
+    path = ".".join(map(str, wrong.keys))
+    if wrong.unknown and (new := renamed(path)):
+        return f"{path!r} is called {new!r} now"
+    return wrong.explained(Config, also=() if len(wrong.keys) > 1 else (EXTENDS,))
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -316,65 +312,6 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     keys = sorted(before.keys() | after.keys())
     return [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys if before.get(k) != after.get(k)]
-
-
-def _explain(item: dict[str, Any]) -> str:
-    path = ".".join(str(part) for part in item["loc"])
-    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        if new := renamed(path):
-            return f"{path!r} is called {new!r} now"
-        known = _known_keys(item["loc"][:-1])
-        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
-        whole = ".".join([*path.split(".")[:-1], *near])
-        hint = f"did you mean {whole!r}?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key {path!r}; {hint}"
-    if item["type"] == "missing":
-        return f"{path!r} is missing"
-    return f"{path!r}: {item['msg'][:1].lower()}{item['msg'][1:]} (got {item['input']!r})"
-
-
-def _known_keys(path: Sequence[Any]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        model = _fields(model).get(str(part), None)
-        model = getattr(model, "annotation", model)
-    return sorted([*_fields(model), *([] if path else [EXTENDS])])
-
-
-def _fields(model: Any) -> dict[str, Any]:
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return dict(model.model_fields)
-    return {field.name: field.type for field in fields(model)} if is_dataclass(model) else {}
-
-
-def _pairs(overrides: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
-    rest = list(overrides)
-    while rest:
-        flag = rest.pop(0)
-        if not flag.startswith("--") or flag == "--":
-            raise UserError(f"unexpected argument {flag!r}; settings are given as --section.key value")
-        name, equals, inline = flag[2:].partition("=")
-        if not equals and not rest:
-            raise UserError(f"{flag} needs a value, as in {flag} VALUE")
-        yield name.replace("-", "_").split("."), _value(inline if equals else rest.pop(0))
-
-
-def _value(text: str) -> Any:
-    """Numbers, booleans, null and lists as JSON writes them; anything else is a string."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    section = tree
-    for key in keys[:-1]:
-        section = section.setdefault(key, {})
-        if not isinstance(section, dict):
-            raise UserError(f"--{'.'.join(keys)}: {key!r} is a value, not a section")
-    section[keys[-1]] = value
-    return tree
 
 
 def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,11 @@ import difflib
 import importlib
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from seal_ray.reading import Misfit, typed
 from seal_ray.types import UserError
 
 _BESIDE: list[str] = []
@@ -38,6 +40,17 @@ def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}, or your own as package.module:Thing"
     raise UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def options(setting: str, kind: Any, given: Mapping[str, Any]) -> Any:
+    """An instance of the `Options` of such a thing, made of what a config gives for it."""
+    try:
+        return typed(kind, dict(given))
+    except Misfit as error:
+        wrong = error.wrong[0]
+        where = ".".join([setting, *map(str, wrong.keys)])
+        known = [each.name for each in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)
+        raise UserError(f"{where}: {wrong.said.lower()} (known: {', '.join(known)})") from None
 
 
 def _import(kind: str, path: str) -> Any:

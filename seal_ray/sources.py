@@ -1,6 +1,7 @@
 """Which settings name files: their paths are the config's own, and what lies there is part of what a run is.
 
-class Options(BaseModel):
+@dataclass(frozen=True)
+class Options:
     train: SourcePath      # a file or folder that decides results: its content belongs to the run
     cache: WrittenPath     # a file that is written to: it belongs to nobody
     retries: Practical[int]  # how the work is done, not what comes of it: no part of what a run is
@@ -9,11 +10,9 @@ class Options(BaseModel):
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from seal_ray.model.hub import DATASET
 from seal_ray.types import UserError
@@ -40,10 +39,14 @@ Practical = Annotated[T, PRACTICAL]
 
 
 def marked(options: Any, *marks: Mark) -> Iterator[str]:
-    """Names of the fields of an Options model, or of one's instance, that carry one of these marks."""
-    model = options if isinstance(options, type) else type(options)
-    if issubclass(model, BaseModel):
-        yield from (name for name, field in model.model_fields.items() if any(mark in field.metadata for mark in marks))
+    """Names of the fields of an Options class, or of one's instance, that carry one of these marks."""
+    kind = options if isinstance(options, type) else type(options)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        said = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    else:  # a user's own may be a pydantic model
+        said = {name: field.metadata for name, field in getattr(kind, "model_fields", {}).items()}
+    yield from (name for name, metadata in said.items() if any(mark in metadata for mark in marks))
 
 
 def source_paths(options: Any) -> dict[str, str]:

@@ -127,9 +127,19 @@ class Bounds:
     le: float | None = None
     lt: float | None = None
     min_length: int | None = None
+    pattern: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {**handler(source), **{name: bound for name, bound in vars(self).items() if bound is not None}}
+
+
+class OneOrMore:
+    """Marks a tuple of texts for which a config may give one text as itself."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        function = {"type": "no-info", "function": lambda given: [given] if isinstance(given, str) else given}
+        return {"type": "function-before", "function": function, "schema": handler(source)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,10 @@ class LoraSpec:
     """Inner width of the two matrices."""
     alpha: Annotated[float, Bounds(gt=0, le=1e6)] = 64.0
     """What the adapter adds is multiplied by alpha / rank."""
-    targets: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1)] = ("q_proj", "v_proj")
+    targets: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1), OneOrMore] = (
+        "q_proj",
+        "v_proj",
+    )
     """Names of linear modules, matched at the end of a module's path as PEFT does; `all-linear`: all but the head."""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Gate:
 
 
 class Gated(MicroWorld):
+    @dataclass(frozen=True, kw_only=True)
     class Options(MicroWorld.Options):
         gate: str
 

@@ -11,7 +11,7 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.config import load
-from seal_ray.layers import DEPTH
+from seal_ray.reading import DEPTH
 from seal_ray.types import UserError
 
 ROOT = Path(__file__).parents[1]

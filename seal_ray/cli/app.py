@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -58,10 +59,11 @@ def run(
     if dry_run:
         from seal_ray.domains.registry import spelled_out
         from seal_ray.loop.preflight import check, look
+        from seal_ray.reading import json_text
 
         check(tree)
-        lives = tree.run.model_copy(update={"dir": tree.dir})
-        print(spelled_out(tree.model_copy(update={"run": lives})).model_dump_json(indent=2), flush=True)
+        lives = replace(tree, run=replace(tree.run, dir=tree.dir))
+        print(json_text(spelled_out(lives)), flush=True)
         look(tree)
         return
     _run(tree, quiet, as_json, force)

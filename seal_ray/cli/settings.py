@@ -15,9 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
-
 from seal_ray.config import Config
 
 
@@ -49,34 +46,28 @@ def _groups(section: Any, default: Any, prefix: str) -> Iterator[Group]:
     sentences, settings, below = _sentences(section), [], []
     for name, kind, value in _fields(section, default):
         key = f"{prefix}.{name}" if prefix else name
-        if _is_section(kind):
+        if dataclasses.is_dataclass(kind):
             below.append((kind, value, key))
         else:
             settings.append(Setting(key, _type_name(kind), _toml(value), sentences.get(name, "")))
     if settings:
         yield Group(prefix, _own_sentence(section), tuple(settings))
     for kind, value, key in below:
-        yield from _groups(kind, None if value is PydanticUndefined else value, key)
+        yield from _groups(kind, None if value is dataclasses.MISSING else value, key)
 
 
 def _fields(section: Any, default: Any) -> Iterator[tuple[str, Any, Any]]:
     """Name, type and default of each field; `default` is what the section above sets this one to."""
     hints = get_type_hints(section)
-    if issubclass(section, BaseModel):
-        for name, field in section.model_fields.items():
-            yield name, hints[name], field.default if default is None else getattr(default, name)
-    else:
-        for each in dataclasses.fields(section):
-            yield each.name, hints[each.name], each.default if default is None else getattr(default, each.name)
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+    for each in dataclasses.fields(section):
+        made = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+        yield each.name, hints[each.name], made if default is None else getattr(default, each.name)
 
 
 def _own_sentence(section: type) -> str:
-    """A class's docstring, and not that of the class it is made from."""
-    return " ".join((section.__dict__.get("__doc__") or "").split())
+    """A class's docstring, and not the signature that stands there where it has none."""
+    own = section.__dict__.get("__doc__") or ""
+    return "" if own.startswith(f"{section.__name__}(") else " ".join(own.split())
 
 
 def _sentences(section: type) -> dict[str, str]:
@@ -105,7 +96,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _toml(value: Any) -> str:
-    if value is PydanticUndefined or value is dataclasses.MISSING:
+    if value is dataclasses.MISSING:
         return ""
     return "none" if value is None else json.dumps(list(value) if isinstance(value, tuple) else value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from seal_ray.layers import file_layers
+from seal_ray.reading import file_layers
 from seal_ray.types import UserError
 
 _PACKAGE = Path(__file__).parents[1]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ValidationError
 
 from seal_ray import grading, plugins
 from seal_ray.domains.base import Domain
+from seal_ray.reading import as_tree
 from seal_ray.sources import READS, WRITES, Mark, at, marked
 from seal_ray.types import UserError
 
@@ -28,8 +28,8 @@ LIKELIHOOD = "likelihood"
 """A name instead of a grader's: the reward is how likely the task's held-out statements have become."""
 
 
-def option_models(domain: str, grader: str) -> dict[str, type[BaseModel]]:
-    """The models of the options in the sections `domain` and `grading`, where the thing that is named there has one."""
+def option_kinds(domain: str, grader: str) -> dict[str, type]:
+    """The classes of the options in the sections `domain` and `grading`, where what is named there has one."""
     named = {"domain": plugins.find("domain.name", domain, DOMAINS)}
     if grader not in ("domain", LIKELIHOOD):
         named["grading"] = plugins.find("grading.name", grader, grading.GRADERS)
@@ -38,10 +38,10 @@ def option_models(domain: str, grader: str) -> dict[str, type[BaseModel]]:
 
 def path_settings(domain: str, grader: str, *marks: Mark) -> list[str]:
     """The settings of a domain and a grader that are paths, as `section.options.name`; all, or those of these marks."""
-    models = option_models(domain, grader).items()
+    kinds = option_kinds(domain, grader).items()
     return [
         f"{section}.options.{name}"
-        for section, options in models
+        for section, options in kinds
         for name in marked(options, *(marks or (READS, WRITES)))
     ]
 
@@ -59,30 +59,21 @@ def paths_under(trees: Sequence[dict[str, Any]]) -> list[str]:
 def spelled_out(config: Config) -> Config:
     """The config with the options of its domain and grader whole, safe from defaults that change."""
     more = {}
-    for section, model in option_models(config.domain.name, config.grading.name).items():
+    for section, kind in option_kinds(config.domain.name, config.grading.name).items():
         held = getattr(config, section)
-        whole = _options(section, model, held.options).model_dump(mode="json")
-        more[section] = held.model_copy(update={"options": whole})
-    return config.model_copy(update=more)
+        whole = as_tree(plugins.options(f"{section}.options", kind, held.options))
+        more[section] = replace(held, options=whole)
+    return replace(config, **more)
 
 
 def load_domain(config: Config) -> Domain:
     """The domain of that name, with the options and trial settings of the config."""
     section = config.domain
     domain = plugins.find("domain.name", section.name, DOMAINS)
-    options = _options("domain", domain.Options, section.options)
+    options = plugins.options("domain.options", domain.Options, section.options)
     more = {}
     if config.grading.name not in ("domain", LIKELIHOOD):
         if "grader" not in inspect.signature(domain).parameters:
             raise UserError(f"grading.name {config.grading.name!r}: the domain {section.name!r} grades in its own way")
         more["grader"] = grading.load(config.grading.name, config.grading.options)
     return domain(options, config.trial.lora, config.trial.optim, **more)  # type: ignore[no-any-return]
-
-
-def _options(section: str, model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
-    try:
-        return model(**given)
-    except ValidationError as error:
-        item = error.errors()[0]
-        where = ".".join([f"{section}.options", *map(str, item["loc"])])
-        raise UserError(f"{where}: {item['msg'].lower()} (known: {', '.join(model.model_fields)})") from None

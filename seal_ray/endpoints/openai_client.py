@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from seal_ray.endpoints.patience import EndpointError
 from seal_ray.plain import decoded, kept, one_line
 from seal_ray.types import DataError, Message, UserError, derive_seed
 
@@ -23,10 +24,6 @@ REFUSED = {400, 413, 422}
 LONGEST_WAIT = 60.0
 LONGEST_BODY = 8 << 20
 """Bytes of a reply; a completion of the longest kind takes a fiftieth of that."""
-
-
-class EndpointError(ConnectionError):
-    """The server could not be reached, or gave no usable reply to anything, in all tries. An infrastructure failure."""
 
 
 class NoSuchPath(UserError):

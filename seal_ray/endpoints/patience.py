@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from seal_ray.endpoints.openai_client import EndpointError
 from seal_ray.types import DataError, UserError
 
 logger = logging.getLogger(__name__)
@@ -18,6 +17,10 @@ SECONDS = 1800.0
 """How long a server may be away, where nothing else is said."""
 _BETWEEN_TRIES = 5.0
 _BETWEEN_LINES = 60.0
+
+
+class EndpointError(ConnectionError):
+    """The server could not be reached, or gave no usable reply to anything, in all tries. An infrastructure failure."""
 
 
 class Patience:

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pydantic import ValidationError
-
 from seal_ray import plugins
 from seal_ray.grading.base import Grader, Item
 from seal_ray.types import Ask, UserError
@@ -27,18 +25,13 @@ GRADERS = {
 def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
     """The grader of that name, or a user's own as `package.module:Thing`.
 
-    A grader that has an `Options` model is made from it, any other from keyword arguments.
+    A grader that has an `Options` class is made from one, any other from keyword arguments.
     """
     thing = plugins.find("grading.name", name, GRADERS)
-    options = dict(options or {})
     try:
         if hasattr(thing, "Options"):
-            return thing(thing.Options(**options))  # type: ignore[no-any-return]
-        return thing(**options)  # type: ignore[no-any-return]
-    except ValidationError as error:
-        item = error.errors()[0]
-        where = ".".join(["grading.options", *map(str, item["loc"])])
-        raise UserError(f"{where}: {item['msg'].lower()} (known: {', '.join(thing.Options.model_fields)})") from None
+            return thing(plugins.options("grading.options", thing.Options, options or {}))  # type: ignore[no-any-return]
+        return thing(**options or {})  # type: ignore[no-any-return]
     except TypeError as error:
         raise UserError(f"grading.options do not fit grader {name!r}: {error}") from None
 

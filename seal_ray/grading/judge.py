@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from seal_ray.endpoints import patience
 from seal_ray.endpoints.openai_client import ChatClient
@@ -14,7 +13,7 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
 from seal_ray.sources import Practical, WrittenPath
-from seal_ray.types import Ask, Message, Prompt, UserError, content_key
+from seal_ray.types import Ask, Bounds, Message, Prompt, UserError, content_key
 
 
 class Judge:
@@ -25,28 +24,27 @@ class Judge:
     is raised once every other verdict is in the cache.
     """
 
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         base_url: str
         """Up to and with `/v1`."""
         model: str
         key_env: Practical[str] = ""
         """Environment variable that holds the key; empty for a server that asks for none."""
-        concurrency: Practical[int] = Field(16, ge=1)
-        timeout: Practical[float] = Field(60.0, gt=0)
-        retries: Practical[int] = Field(6, ge=0)
-        backoff: Practical[float] = Field(1.0, gt=0)
+        concurrency: Practical[Annotated[int, Bounds(ge=1)]] = 16
+        timeout: Practical[Annotated[float, Bounds(gt=0)]] = 60.0
+        retries: Practical[Annotated[int, Bounds(ge=0)]] = 6
+        backoff: Practical[Annotated[float, Bounds(gt=0)]] = 1.0
         """Seconds before the first retry; doubled each time, with jitter."""
-        patience: Practical[float] = Field(patience.SECONDS, ge=0)
+        patience: Practical[Annotated[float, Bounds(ge=0)]] = patience.SECONDS
         """Seconds that the endpoint may be away before the run ends; the same command continues it."""
         cache: WrittenPath = ""
         """A JSONL file of verdicts, kept across runs."""
-        params: dict[str, Any] = {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS}
+        params: dict[str, Any] = field(default_factory=lambda: {"temperature": 0, "max_tokens": MAX_REPLY_TOKENS})
         """What else goes into each request."""
-        prompt_price: Practical[float] = Field(0.0, ge=0)
+        prompt_price: Practical[Annotated[float, Bounds(ge=0)]] = 0.0
         """Price of a million prompt tokens, for the cost that is reported."""
-        completion_price: Practical[float] = Field(0.0, ge=0)
+        completion_price: Practical[Annotated[float, Bounds(ge=0)]] = 0.0
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -109,9 +107,8 @@ class Judge:
 class LocalJudge:
     """The same question put to the run's own base model, through its samplers."""
 
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         chat: bool = True
         """False for a base model, which continues plain text."""
 

@@ -11,10 +11,9 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from seal_ray.grading.base import Item
 from seal_ray.grading.features import features
@@ -38,9 +37,8 @@ class _Linear:
 class Offline:
     """Deterministic: the same answer gets the same probability, everywhere."""
 
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         weights: SourcePath = str(WEIGHTS)
         """A file written by `python -m seal_ray.grading.fit`."""
 

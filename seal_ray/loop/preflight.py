@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seal_ray import plugins
-from seal_ray.config import Config
+from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual
@@ -19,6 +19,7 @@ from seal_ray.model import hub
 from seal_ray.model.architecture import check_targets
 from seal_ray.model.locate import on_hub, resolve
 from seal_ray.observe.observers import OBSERVERS
+from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
@@ -51,6 +52,7 @@ class Ready:
 
 def prepare(config: Config) -> Ready:
     """Look at everything. A run that was begun before keeps to the commits it found then."""
+    config = parse(as_tree(config), "the config")  # one that was made in Python has not been held to any bounds
     _sources(config)
     rule, update_rule, _ = check(config)
     config = pinned(config, directory.begun(config.dir))
@@ -90,7 +92,7 @@ def look(config: Config) -> None:
 
 def _sources(config: Config) -> list[str]:
     """What the settings that name sources say, all of which is there."""
-    tree, found = config.model_dump(), []
+    tree, found = as_tree(config), []
     for setting in path_settings(config.domain.name, config.grading.name, READS):
         found.append(str(at(tree, setting.split(".")) or ""))
         must_exist(setting, found[-1])
@@ -125,18 +127,20 @@ def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
 def pinned(config: Config, before: Recorded | None = None) -> Config:
     """The config with the commits that its names on the hub stand for: those of the run's beginning, or today's."""
     known = before.identity.contents if before else {}
-    tree, model = config.model_dump(), config.model
+    model = config.model
     if on_hub(model.path):
         same = before and before.config.model == model
         kept = before.commit if before and same else ""
-        tree["model"]["revision"] = kept or hub.commit(model.path, model.revision, "model.path")
+        revision = kept or hub.commit(model.path, model.revision, "model.path")
+        config = replace(config, model=replace(model, revision=revision))
     for setting in path_settings(config.domain.name, config.grading.name, READS):
-        *section, name = setting.split(".")
-        options = at(tree, section)
-        source = options.get(name, "")
+        section, _, name = setting.split(".")
+        held = getattr(config, section)
+        source = held.options.get(name, "")
         if isinstance(source, str) and source.startswith(hub.DATASET):
-            options[name] = _kept(source, known.get(setting, "")) or hub.pinned_dataset(source, setting)
-    return Config.model_validate(tree)
+            taken = _kept(source, known.get(setting, "")) or hub.pinned_dataset(source, setting)
+            config = replace(config, **{section: replace(held, options={**held.options, name: taken})})
+    return config
 
 
 def _kept(source: str, known: str) -> str | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from seal_ray.config import Questions
 from seal_ray.domains.base import NeedsQuestions
-from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.endpoints.patience import Patience
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.record.rows import QuestionRow, prompt_text
@@ -64,6 +63,7 @@ async def with_questions(session: Session, tasks: Sequence[Task]) -> Sequence[Ta
 
 async def _asked_elsewhere(settings: Questions, prompt: Prompt) -> str:
     """What the server writes; nothing where it refuses this passage."""
+    from seal_ray.endpoints.openai_client import ChatClient  # only this way of asking needs httpx
     from seal_ray.workers.engines.endpoint import EndpointEngine
 
     async with ChatClient(settings.endpoint, settings.endpoint_model, settings.key_env) as client:

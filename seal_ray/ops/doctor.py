@@ -16,7 +16,7 @@ import sys
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from typing import Any
@@ -258,7 +258,7 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     engine = "vllm" if config.sampling.engine == "vllm" else "transformers"
 
     def need(slots: int) -> int:
-        fewer = config.model_copy(update={"workers": workers.model_copy(update={"slots": slots})})
+        fewer = replace(config, workers=replace(workers, slots=slots))
         planned = plan_memory(fewer, shape, work, engine, 0.0)
         if workers.gpus_per_trainer:
             return planned.training

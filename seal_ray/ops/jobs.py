@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,7 @@ def lasting(config: Config) -> Config:
     """A job's working directory is a copy that goes when the job ends, so relative run directories are under home."""
     if "://" in config.dir:
         return config
-    run = config.run.model_copy(update={"dir": str(Path.home() / config.dir)})
-    return config.model_copy(update={"run": run})
+    return replace(config, run=replace(config.run, dir=str(Path.home() / config.dir)))
 
 
 def _log() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seal_ray.config import Config, difference, parse
 from seal_ray.domains.registry import spelled_out
+from seal_ray.reading import as_tree
 from seal_ray.record.manifest import FOLDER
 from seal_ray.record.schema import SCHEMA, brought_up, checked
 from seal_ray.record.storage import Store
@@ -69,9 +70,8 @@ def recorded_config(directory: str) -> Config:
     found = recorded(Store(directory))
     if found is None:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
-    run = found.config.run.model_copy(update={"dir": directory})
-    model = found.config.model.model_copy(update={"revision": found.commit} if found.commit else {})
-    return found.config.model_copy(update={"run": run, "model": model})
+    model = replace(found.config.model, revision=found.commit or found.config.model.revision)
+    return replace(found.config, run=replace(found.config.run, dir=directory), model=model)
 
 
 def begun(directory: str) -> Recorded | None:
@@ -142,6 +142,6 @@ def _settle(store: Store, config: Config, identity: Identity) -> Claim:
         return Claim(found.run, found.since)
     claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
     tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
-    tree |= {"identity": identity.tree(), "config": spelled_out(config).model_dump(mode="json")}
+    tree |= {"identity": identity.tree(), "config": as_tree(spelled_out(config))}
     store.write(CONFIG, json.dumps(tree, indent=2).encode())
     return claim

@@ -13,7 +13,7 @@ from typing import Any
 
 from seal_ray.config import Config, difference
 from seal_ray.domains.base import Domain
-from seal_ray.domains.registry import option_models, spelled_out
+from seal_ray.domains.registry import option_kinds, spelled_out
 from seal_ray.model import fingerprint
 from seal_ray.model import locate as models
 from seal_ray.model.hub import DATASET
@@ -56,7 +56,7 @@ def settings_of(config: Config) -> dict[str, Any]:
     """The settings that decide results, options with their defaults. What lies behind a path stands for the path."""
     tree = spelled_out(config).identity()
     del tree["model"]["path"], tree["model"]["revision"]
-    for section, options in option_models(config.domain.name, config.grading.name).items():
+    for section, options in option_kinds(config.domain.name, config.grading.name).items():
         for name in marked(options, READS, WRITES, PRACTICAL):
             del tree[section]["options"][name]
     return tree

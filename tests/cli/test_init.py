@@ -12,6 +12,7 @@ import pytest
 from seal_ray.cli import shipped
 from seal_ray.cli.app import main
 from seal_ray.config import load
+from seal_ray.reading import json_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,8 +26,8 @@ def init(*arguments: str) -> None:
 def test_every_job_that_is_written_resolves_to_what_it_is_where_it_ships(job: str, tmp_path: Path) -> None:
     init(job, str(tmp_path / "mine"))
     there, here = load(tmp_path / "mine" / f"{job}.toml"), load(ROOT / "jobs" / f"{job}.toml")
-    moved = here.model_dump_json().replace(f"{ROOT}/jobs", f"{tmp_path}/mine")
-    assert json.loads(there.model_dump_json()) == json.loads(moved)
+    moved = json_text(here).replace(f"{ROOT}/jobs", f"{tmp_path}/mine")
+    assert json.loads(json_text(there)) == json.loads(moved)
 
 
 def test_what_is_written_can_begin_at_once_and_takes_ones_own_data_in_one_edit(

@@ -5,9 +5,9 @@ import json
 import random
 
 import pytest
-from pydantic import ValidationError
 
 from seal_ray.domains.microworld import BASE, MicroWorld, describe, grammar, world
+from seal_ray.plugins import options
 from seal_ray.types import DataError, UserError
 
 DOMAIN = MicroWorld()
@@ -61,9 +61,17 @@ def test_more_tasks_than_there_are_people_for_is_the_users_mistake():
         DOMAIN.tasks("test", 1000, seed=1)
 
 
-def test_unknown_options_are_refused():
-    with pytest.raises(ValidationError):
-        MicroWorld.Options(direction="forward")
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"direction": ["forward"]}, r"domain.options.direction: extra inputs are not permitted \(known: directions\)"),
+        ({"directions": []}, r"domain.options.directions: tuple should have at least 1 item"),
+        ({"directions": ["sideways"]}, r"domain.options.directions.0: input should be 'forward' or 'reversed'"),
+    ],
+)
+def test_unknown_options_are_refused(given, complaint):
+    with pytest.raises(UserError, match=complaint):
+        options("domain.options", MicroWorld.Options, given)
 
 
 @pytest.mark.parametrize("style", world.STYLES)

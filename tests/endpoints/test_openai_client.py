@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seal_ray.endpoints.openai_client import LONGEST_BODY, ChatClient, EndpointError, Reply, _retry_after
+from seal_ray.endpoints.openai_client import LONGEST_BODY, ChatClient, Reply, _retry_after
+from seal_ray.endpoints.patience import EndpointError
 from seal_ray.types import DataError, Message, UserError
 from tests.servers import Answer, ScriptedServer, ok, serving
 

@@ -8,8 +8,7 @@ import logging
 
 import pytest
 
-from seal_ray.endpoints.openai_client import EndpointError
-from seal_ray.endpoints.patience import Patience
+from seal_ray.endpoints.patience import EndpointError, Patience
 from seal_ray.types import DataError, UserError
 
 GONE = EndpointError("http://here/v1: no answer (ConnectError), in all 4 tries")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal_ray.config import Config, parse
+from seal_ray.reading import as_tree
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
@@ -43,7 +44,7 @@ class FakeRun:
         self.config: Config = parse(tree, "the test")
 
     def write_config(self) -> None:
-        tree = {"identity": self.config.identity(), "config": self.config.model_dump(mode="json")}
+        tree = {"identity": self.config.identity(), "config": as_tree(self.config)}
         Store(self.url).write("config.json", json.dumps(tree).encode())
 
     def evaluate(self, arm: str, level: float, policy: int = 0, ended: float = 1.0) -> None:

@@ -10,6 +10,7 @@ import pytest
 from seal_ray.config import load
 from seal_ray.domains.arcworld import ArcWorld, world
 from seal_ray.domains.arcworld.domain import FIXED
+from seal_ray.reading import as_tree
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
@@ -26,7 +27,7 @@ def grids(tmp_path: Path) -> str:
     """A run of three held-out puzzles: the first is solved, the second not, the third has no valid decision."""
     url = str(tmp_path)
     config = load(CONFIG.parent / "arc_small.toml", ["--run.dir", url, "--domain.test", "3", "--run.rounds", "0"])
-    tree = {"identity": config.identity(), "config": config.model_dump(mode="json")}
+    tree = {"identity": config.identity(), "config": as_tree(config)}
     Store(url).write("config.json", json.dumps(tree).encode())
     journal, domain = Journal(Store(url)), ArcWorld()
     for i, task in enumerate(domain.tasks("test", 3, config.run.seed)):

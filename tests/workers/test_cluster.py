@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from seal_ray.endpoints.openai_client import EndpointError
-from seal_ray.endpoints.patience import Patience
+from seal_ray.endpoints.patience import EndpointError, Patience
 from seal_ray.types import (
     BASE,
     AdapterRef,

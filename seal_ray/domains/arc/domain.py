@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any
 
 from seal_ray.domains.arc import edit as edits
 from seal_ray.domains.arc.edit import Edit, Extra
@@ -20,6 +18,7 @@ from seal_ray.domains.arc.views import attempts, describe, views
 from seal_ray.domains.base import Baseline, Picture, Split
 from seal_ray.sources import SourcePath
 from seal_ray.types import (
+    Bounds,
     DataError,
     Example,
     Grade,
@@ -64,10 +63,9 @@ class Arc:
     stop: tuple[str, ...] = ("#",)
     sample_stop: tuple[str, ...] = ()
 
-    class Options(BaseModel):
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         """What a config may set under the domain; unknown keys are refused."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
         train: SourcePath
         """Tasks for the rounds: a challenges file, or a folder with one file a task."""
@@ -81,10 +79,10 @@ class Arc:
         """File with the system message that asks for a self-edit, in place of our wording."""
         decide: tuple[Extra, ...] = ()
         """Further choices given to the policy."""
-        max_examples: int = Field(250, ge=1)
-        max_text: int = Field(8192, ge=1)
+        max_examples: Annotated[int, Bounds(ge=1)] = 250
+        max_text: Annotated[int, Bounds(ge=1)] = 8192
         """Longest puzzle to train on, in characters (about one token each); longer ones are left out."""
-        max_steps: int = Field(375, ge=1)
+        max_steps: Annotated[int, Bounds(ge=1)] = 375
         """A self-edit that would train for more steps has failed."""
 
     def __init__(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from seal_ray.domains.arcworld import decision, world
 from seal_ray.domains.arcworld.decision import Decision
@@ -34,10 +32,9 @@ class ArcWorld:
     stop: tuple[str, ...] = ()
     sample_stop: tuple[str, ...] = ()
 
-    class Options(BaseModel):
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         """The grid world has nothing to set; unknown keys are refused."""
-
-        model_config = ConfigDict(extra="forbid", frozen=True)
 
     def __init__(self, options: Options | None = None, lora: LoraSpec = LORA, optim: OptimSpec = OPTIM) -> None:
         self.options = options or self.Options()

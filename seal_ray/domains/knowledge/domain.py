@@ -9,9 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
 from seal_ray import grading
 from seal_ray.domains.base import Baseline, Split
@@ -24,6 +22,7 @@ from seal_ray.grading import Grader, Item
 from seal_ray.published import read_record
 from seal_ray.sources import SourcePath
 from seal_ray.types import (
+    Bounds,
     DataError,
     Example,
     Grade,
@@ -56,14 +55,13 @@ class KnowledgeTask(Task):
 class Knowledge:
     """Tasks from one source split in two, or from a source for each split."""
 
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         train: SourcePath
         """A file, a folder, or `hf:NAME#SPLIT`."""
         test: SourcePath = ""
         """The same for held-out passages; without it, part of `train` is held out."""
-        test_fraction: float = Field(0.2, ge=0, le=1)
+        test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.2
         split_seed: int = 0
         """Decides which passages are held out, whatever the run's seed."""
         shuffle: bool = True
@@ -73,7 +71,7 @@ class Knowledge:
         )
         template: SourcePath = ""
         """A file with a prompt of your own, with `{title}` and `{context}`; `style` still says how it is cut."""
-        question: str = Field("Topic: {title}\n{question}", pattern=r"\{question\}")
+        question: Annotated[str, Bounds(pattern=r"\{question\}")] = "Topic: {title}\n{question}"
         """How a question is put, closed book."""
         split_newlines: bool = True
         """Every line of a self-edit is a training text of its own."""

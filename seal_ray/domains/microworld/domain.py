@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any
 
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld import world
@@ -15,6 +14,7 @@ from seal_ray.domains.microworld.describe import describe_text
 from seal_ray.domains.microworld.grammar import NOTES, Direction
 from seal_ray.domains.microworld.world import MicroTask
 from seal_ray.types import (
+    Bounds,
     DataError,
     Example,
     Grade,
@@ -43,12 +43,11 @@ class MicroWorld:
     to read the answer off its context.
     """
 
-    class Options(BaseModel):
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
         """What a config may set under the domain; unknown keys are refused."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
-        directions: tuple[Direction, ...] = Field(("forward", "reversed"), min_length=1)
+        directions: Annotated[tuple[Direction, ...], Bounds(min_length=1)] = ("forward", "reversed")
         """Which way the questions ask: both, or one of the two."""
 
     name = "microworld"
