@@ -252,7 +252,7 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
     simulate
         Tasks with the recorded noise: true gain kept with 5 candidates and 15 trials, and with 16 and 48.
     """
-    from seal_ray.selection.racing import replay, simulations
+    from seal_ray.selection.race_trials import replay, simulations
 
     if bool(records) == simulate:
         raise UserError("give either --records FILE or --simulate")

@@ -23,7 +23,7 @@ from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
-from seal_ray.selection.rules import RULES, Rule
+from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
@@ -65,7 +65,7 @@ def prepare(config: Config) -> Ready:
 
 def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
-    rule, update_rule = find_rule(config), find_update_rule(config.update)
+    rule, update_rule = find_rule(config.selection.rule), find_update_rule(config.update)
     for name in config.run.observers:
         plugins.find("run.observers", name, OBSERVERS)
     resolve(config.model.path)
@@ -104,18 +104,6 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
     return held_out, draw(config, domain, 1) if config.run.rounds else ()
-
-
-def find_rule(config: Config) -> Rule:
-    """The rule of that name; a plain function of one's own counts as one that needs rewards."""
-    found = plugins.find("selection.rule", config.selection.rule, RULES)
-    if isinstance(found, Rule):
-        return found
-    if not callable(found):
-        raise UserError(
-            f"selection.rule {config.selection.rule!r}: neither a Rule nor a function of candidates and seed"
-        )
-    return Rule(found)
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:

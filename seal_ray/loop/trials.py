@@ -31,9 +31,10 @@ from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.rundir.keys import Names
-from seal_ray.selection.racing import Race, RaceConfig
+from seal_ray.selection.racing import scheduler_of
 from seal_ray.selection.reliability import Prior
 from seal_ray.selection.rules import Candidate, judged
+from seal_ray.selection.scheduling import Proposal, Scheduler
 from seal_ray.types import (
     DataError,
     Example,
@@ -89,36 +90,48 @@ class TrialRunner:
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
+        prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
         race, seeds = self._config.selection.race, self._config.trial.seeds
+        schedulers = [scheduler_of(per_task, seeds, race, prior) for _ in tasks]
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:
             self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
-            self._events.emit(StageBegan(f"{stage}: trials", len(tasks) * (race or per_task * seeds)))
-        prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
+            self._events.emit(StageBegan(f"{stage}: trials", sum(each.budget for each in schedulers)))
 
-        async def tried(task: Task) -> Sequence[Candidate]:
-            if not (race and with_rewards):
-                return await _all(candidate(task, index) for index in range(per_task))
-            edits = await _all(self._sample(task, index, stage) for index in range(per_task))
-            return await self._race(task, edits, stage, Race(per_task, RaceConfig(budget=race), prior))
-
-        async def candidate(task: Task, index: int) -> Candidate:
-            edit = await self._sample(task, index, stage)
+        async def one_task(task: Task, scheduler: Scheduler) -> list[Candidate]:
             if not with_rewards:
-                return Candidate(edit, problem=await self._problem(task, edit))
-            place = Place(stage, "self-edits", task.id, index)
-            return candidate_of(edit, await _all(self._try_edit(task, edit, place, k) for k in range(seeds)))
+                return list(await _all(self._untried(task, index, stage) for index in range(per_task)))
+            untrained, candidates = await _all([self._untrained(task), self._tried(task, stage, scheduler)])
+            return judged(candidates, untrained.reward, prior, raced=not scheduler.even)
 
-        async def one_task(task: Task) -> list[Candidate]:
-            if not with_rewards:
-                return list(await tried(task))
-            untrained, candidates = await _all([self._untrained(task), tried(task)])
-            return judged(candidates, untrained.reward, prior, raced=bool(race))
-
-        found = await _all(one_task(task) for task in tasks)
+        found = await _all(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         # What failed says nothing of how self-edits differ, nor of how seeds do.
         self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
+
+    async def _tried(self, task: Task, stage: str, scheduler: Scheduler) -> list[Candidate]:
+        """Sample a task's self-edits and do the trials that are proposed, each as soon as its self-edit is written."""
+        indices = range(self._config.sampling.per_task)
+        writing = [asyncio.ensure_future(self._sample(task, index, stage)) for index in indices]
+        tried: list[dict[int, TrialSummary]] = [{} for _ in writing]
+
+        async def one(proposal: Proposal) -> None:
+            index, replicate = proposal
+            place = Place(stage, "self-edits", task.id, index)
+            known = tried[index][replicate] = await self._try_edit(task, await writing[index], place, replicate)
+            scheduler.tell(proposal, None if known.problem else known.reward)
+
+        async def all_proposed() -> None:
+            while batch := scheduler.ask():
+                await _all(map(one, batch))
+
+        *edits, _ = await _all([*writing, all_proposed()])
+        if spared := scheduler.budget - sum(map(len, tried)):
+            self._events.emit(Advanced(f"{stage}: trials", by=spared))
+        return [
+            candidate_of(edit, [known for _, known in sorted(found.items())])
+            for edit, found in zip(edits, tried, strict=True)
+        ]
 
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
         """Those that are not wholly solved where a trial starts, asked without any training."""
@@ -130,23 +143,6 @@ class TrialRunner:
         """What a task scores where a trial starts, asked without any training."""
         trial = self._trial(task, None, 0, self._domain.questions(task))
         return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
-
-    async def _race(self, task: Task, edits: Sequence[SelfEdit], stage: str, race: Race) -> list[Candidate]:
-        """Try where a result can change the choice, until none can."""
-        tried: list[dict[int, TrialSummary]] = [{} for _ in edits]
-
-        async def one(index: int, seed_index: int) -> None:
-            place = Place(stage, "self-edits", task.id, index)
-            known = tried[index][seed_index] = await self._try_edit(task, edits[index], place, seed_index)
-            race.record(index, seed_index, None if known.problem else known.reward)
-
-        while batch := race.next():
-            await _all(one(index, seed_index) for index, seed_index in batch)
-        self._events.emit(Advanced(f"{stage}: trials", by=race.config.budget - race.trials))
-        return [
-            candidate_of(edit, [known for _, known in sorted(found.items())])
-            for edit, found in zip(edits, tried, strict=True)
-        ]
 
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
         """What this policy's self-edits teach about held-out tasks."""
@@ -274,13 +270,14 @@ class TrialRunner:
             self._events.emit(Advanced(f"{stage}: self-edits"))
         return filled(edit, written)
 
-    async def _problem(self, task: Task, edit: SelfEdit) -> str:
-        """Why a self-edit cannot be tried, when it cannot."""
+    async def _untried(self, task: Task, index: int, stage: str) -> Candidate:
+        """A self-edit that is only written, and why it could not be tried, when it could not."""
+        edit = await self._sample(task, index, stage)
         try:
             await self._recipe(task, edit, self._trial_seed(task, 0))
-            return ""
         except DataError as error:
-            return str(error)
+            return Candidate(edit, problem=str(error))
+        return Candidate(edit)
 
     async def _recipe(self, task: Task, edit: SelfEdit, seed: int) -> Recipe:
         """Parsed beside the event loop: a long text must not keep the workers waiting."""

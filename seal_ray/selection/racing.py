@@ -6,21 +6,18 @@ that is fixed when the round starts (`Prior.estimate` over the rounds before) th
 worker and on a hundred, and a resumed race the same as one that was never interrupted.
 
 Every candidate is tried once. Then, as long as the rest of the race could still add `worth` to the reward that is
-kept, the next seed goes where it can change the choice. `replay` and `simulate` measure what that saves.
+kept, the next seed goes where it can change the choice. `race_trials` measures what that saves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from seal_ray.published.read import Passage, read_record
-from seal_ray.selection.reliability import Array, Belief, Prior, first_best, overshoot, reliability
-from seal_ray.types import UserError
+from seal_ray.selection.reliability import Array, Belief, Prior, first_best, overshoot
+from seal_ray.selection.scheduling import FixedSeeds, Proposal, Scheduler
 
 OPTIMISM = 2.0
 """Standard deviations by which a candidate's open seeds are hoped to lift it; all from 1 to 3 do equally well."""
@@ -39,7 +36,9 @@ class RaceConfig:
 
 
 class Race:
-    """The race of one task's candidates. Ask `next`, try all it gives, `record` each, until it gives nothing."""
+    """The race of one task's candidates, a `Scheduler`."""
+
+    even = False
 
     def __init__(self, candidates: int, config: RaceConfig | None = None, prior: Prior | None = None) -> None:
         self.config, self.prior = config or RaceConfig(), prior or Prior()
@@ -48,28 +47,30 @@ class Race:
             raise ValueError(f"a race of {candidates} candidates cannot be run with {self.config}")
         self._rewards_CS = np.full((candidates, seeds), np.nan)
         self._failed_C = np.zeros(candidates, dtype=bool)
-        self._waiting = [(c, 0) for c in range(min(candidates, self.config.budget))]
+        self.budget = self.config.budget
+        self._waiting = [Proposal(c, 0) for c in range(min(candidates, self.budget))]
         self.trials = 0
         """Results recorded so far."""
 
-    def next(self) -> list[tuple[int, int]]:
-        """The (candidate, seed index) pairs that still want a result before the next decision; [] ends the race."""
+    def ask(self) -> list[Proposal]:
+        """The trials that still want a result before the next decision; [] ends the race."""
         if not self._waiting:
             self._waiting = self._decide()
         return list(self._waiting)
 
-    def record(self, candidate: int, seed_index: int, reward: float | None) -> None:
+    def tell(self, proposal: Proposal, reward: float | None) -> None:
         """The reward of one trial that was handed out; None is a failed edit, which leaves the race."""
-        if (candidate, seed_index) not in self._waiting:
-            raise ValueError(f"candidate {candidate}, seed {seed_index} was not handed out or is already recorded")
+        what = f"candidate {proposal.candidate}, seed {proposal.replicate}"
+        if proposal not in self._waiting:
+            raise ValueError(f"{what} was not handed out or is already recorded")
         if reward is not None and not math.isfinite(reward):
-            raise ValueError(f"candidate {candidate}, seed {seed_index}: cannot race with a reward of {reward}")
-        self._waiting.remove((candidate, seed_index))
+            raise ValueError(f"{what}: cannot race with a reward of {reward}")
+        self._waiting.remove(proposal)
         self.trials += 1
         if reward is None:
-            self._failed_C[candidate] = True
+            self._failed_C[proposal.candidate] = True
         else:
-            self._rewards_CS[candidate, seed_index] = reward
+            self._rewards_CS[proposal] = reward
 
     def best(self) -> int | None:
         """The tried candidate of greatest expected reward, the first of equals; None when every one has failed."""
@@ -90,9 +91,9 @@ class Race:
         apart_CS = np.where(seen_CS, self._rewards_CS - (sum_C / np.maximum(n_C, 1))[:, None], 0.0)
         return n_C, sum_C, float((apart_CS**2).sum())
 
-    def _decide(self) -> list[tuple[int, int]]:
+    def _decide(self) -> list[Proposal]:
         n_C, sum_C, within = self._tally()
-        chosen: list[tuple[int, int]] = []
+        chosen: list[Proposal] = []
         while len(chosen) < self.config.batch:
             left = self.config.budget - self.trials - len(chosen)
             room_C = np.where(self._failed_C, 0.0, np.minimum(left, self._rewards_CS.shape[1] - n_C))
@@ -103,12 +104,17 @@ class Race:
             if _promise(belief, leader, gap_C, room_C, left) < self.config.worth:
                 break
             pick = _choice(belief, gap_C, room_C)
-            chosen.append((pick, int(n_C[pick])))
+            chosen.append(Proposal(pick, int(n_C[pick])))
             # The rest of the batch is chosen as if this trial had come out as expected.
             n_C, sum_C = n_C.copy(), sum_C.copy()
             n_C[pick] += 1
             sum_C[pick] += belief.true_C[pick]
         return chosen
+
+
+def scheduler_of(candidates: int, seeds: int, race: int, prior: Prior) -> Scheduler:
+    """A race of so many trials; without any, all seeds of every candidate."""
+    return Race(candidates, RaceConfig(race), prior) if race else FixedSeeds(candidates, seeds)
 
 
 def _promise(belief: Belief, leader: int, gap_C: Array, room_C: Array, left: int) -> float:
@@ -131,169 +137,3 @@ def _choice(belief: Belief, gap_C: Array, room_C: Array) -> int:
     else:
         value_C = overshoot(gap_C, belief.moves(np.ones_like(room_C)))
     return first_best(np.where(room_C > 0, value_C, -np.inf))
-
-
-def recorded_rewards(path: str | Path) -> list[Array]:
-    """The rewards of a recorded round, candidate by seed for each passage that has something to choose and repeat."""
-    tasks = [_rewards_CS(passage) for passage in read_record(path).passages]
-    tasks = [rewards_CS for rewards_CS in tasks if min(rewards_CS.shape) > 1]
-    if len(tasks) < 2:
-        raise UserError(f"{path}: no race to replay; it takes two passages with two self-edits of two seeds each")
-    return tasks
-
-
-def _rewards_CS(passage: Passage) -> Array:
-    rewards: list[list[float]] = []
-    for completion in passage.completions:
-        verdicts: dict[int, list[bool]] = {}
-        for row in completion.verdicts:
-            verdicts.setdefault(row.rep, []).append(row.adapter_correct)
-        if verdicts:
-            rewards.append([float(np.mean(verdicts[rep])) for rep in sorted(verdicts)])
-    seeds = min(map(len, rewards), default=0)
-    return np.array([row[:seeds] for row in rewards], dtype=float).reshape(len(rewards), seeds)
-
-
-def replay(path: str | Path, worth: float = RaceConfig.worth, orders: int = 40, seed: int = 0) -> dict[str, float]:
-    """What racing would have tried of a recorded round's trials, and what it would have given up: `replay_rewards`."""
-    return replay_rewards(recorded_rewards(path), worth, orders, seed)
-
-
-def replay_rewards(
-    tasks: Sequence[Array], worth: float = RaceConfig.worth, orders: int = 40, seed: int = 0
-) -> dict[str, float]:
-    """Race recorded rewards, candidate by seed, for the mean of all their seeds.
-
-    `regret` is how many points the picked candidate's mean reward lies below the best one's. A seed's place in a record
-    says nothing, so all is averaged over random orders of each candidate's seeds. No task is raced with a prior
-    that has seen it: each half of the tasks lends noise and spread to the other. `halving_*` is plain successive
-    halving on the same orders: each next seed for the best 60 %.
-    """
-    priors = [Prior.estimate([task.tolist() for task in tasks[1 - half :: 2]]) for half in (0, 1)]
-    rng = np.random.default_rng(seed)
-    raced_TO, halved_TO = np.zeros((len(tasks), orders)), np.zeros((len(tasks), orders))
-    trials, halving_trials = 0, 0
-    for index, rewards_CS in enumerate(tasks):
-        config = RaceConfig(rewards_CS.size, rewards_CS.shape[1], worth)
-        mean_C = rewards_CS.mean(1)
-        for order in range(orders):
-            shuffled_CS = rng.permuted(rewards_CS, axis=1)
-            race = _run(shuffled_CS, config, priors[index % 2])
-            raced_TO[index, order] = mean_C.max() - mean_C[race.best() or 0]
-            trials += race.trials
-            pick, spent = _halving(shuffled_CS)
-            halved_TO[index, order] = mean_C.max() - mean_C[pick]
-            halving_trials += spent
-    return {
-        "tasks": len(tasks),
-        "trials_recorded": float(np.mean([task.size for task in tasks])),
-        "trials_per_task": trials / raced_TO.size,
-        "regret": 100 * float(raced_TO.mean()),
-        "regret_error": 100 * float(raced_TO.mean(1).std(ddof=1)) / len(tasks) ** 0.5,
-        "picked_best": float((raced_TO < 1e-9).mean()),
-        "halving_trials_per_task": halving_trials / raced_TO.size,
-        "halving_regret": 100 * float(halved_TO.mean()),
-        "reliability": reliability([task.tolist() for task in tasks]) or 0.0,
-        "spread": 100 * float(np.mean([prior.spread for prior in priors])),
-        "noise": 100 * float(np.mean([prior.noise for prior in priors])),
-    }
-
-
-def _run(rewards_CS: Array, config: RaceConfig, prior: Prior) -> Race:
-    race = Race(len(rewards_CS), config, prior)
-    while trials := race.next():
-        for candidate, seed_index in trials:
-            race.record(candidate, seed_index, float(rewards_CS[candidate, seed_index]))
-    return race
-
-
-def _halving(rewards_CS: Array) -> tuple[int, int]:
-    """Pick and trials of successive halving."""
-    alive, spent = list(range(len(rewards_CS))), len(rewards_CS)
-    for seeds in range(1, rewards_CS.shape[1]):
-        alive = sorted(alive, key=lambda c: -rewards_CS[c, :seeds].mean())[: math.ceil(0.6 * len(alive))]
-        spent += len(alive)
-    return max(alive, key=lambda c: rewards_CS[c].mean()), spent
-
-
-@dataclass(frozen=True)
-class Nature:
-    """Simulated tasks: three to five questions, each as hard as it is, and self-edits that help each a bit or not.
-
-    All standard deviations in log-odds of an answer being right. The defaults have the recorded noise: about 16 points
-    between seeds, 8 and more between self-edits; the mean of three seeds keeps 6.4 points with 5 candidates and
-    9.8 with 16.
-    """
-
-    mean: float = -0.55
-    task: float = 0.6
-    question: float = 2.0
-    edit: float = 0.3
-    edit_on_question: float = 1.04
-
-    def draw(self, rng: np.random.Generator, tasks: int, candidates: int, seeds: int) -> tuple[Array, Array]:
-        """True rewards, task by candidate, and measured ones, task by candidate by seed."""
-        asked_TQ = np.arange(5) < rng.choice([3, 4, 5, 5], size=(tasks, 1))
-        question_TQ = self.mean + self.task * rng.normal(size=(tasks, 1)) + self.question * rng.normal(size=(tasks, 5))
-        helps_TC1 = self.edit * rng.normal(size=(tasks, candidates, 1))
-        helps_TCQ = helps_TC1 + self.edit_on_question * rng.normal(size=(tasks, candidates, 5))
-        right_TCQ = asked_TQ[:, None] / (1 + np.exp(-question_TQ[:, None] - helps_TCQ))
-        asked_T = asked_TQ.sum(1)
-        verdict_TCSQ = rng.random((tasks, candidates, seeds, 5)) < right_TCQ[:, :, None]
-        return right_TCQ.sum(2) / asked_T[:, None], verdict_TCSQ.sum(3) / asked_T[:, None, None]
-
-
-def simulate(
-    candidates: int = 5,
-    budget: int = 15,
-    tasks: int = 1000,
-    worth: float = 0.0,
-    batch: int = 1,
-    seed: int = 0,
-    nature: Nature | None = None,
-) -> dict[str, float]:
-    """Race simulated tasks whose true rewards are known; all gains in points of true reward over a random candidate.
-
-    The prior comes from fifty other tasks with three seeds each, as from the round before. `uniform_gain` is an even
-    split of the budget, on the same tasks.
-    """
-    nature, rng = nature or Nature(), np.random.default_rng(seed)
-    measured = nature.draw(rng, 50, candidates, 3)[1]
-    prior = Prior.estimate(measured.tolist())
-    uniform, raced, ceiling, trials = [], [], [], []
-    for _ in range(tasks):
-        (true_C,), (rewards_CS,) = nature.draw(rng, 1, candidates, budget)
-        race = _run(rewards_CS, RaceConfig(budget, None, worth, batch), prior)
-        even = int(np.argmax(rewards_CS[:, : budget // candidates].mean(1)))
-        raced.append(true_C[race.best() or 0] - true_C.mean())
-        uniform.append(true_C[even] - true_C.mean())
-        ceiling.append(true_C.max() - true_C.mean())
-        trials.append(race.trials)
-    return {
-        "candidates": candidates,
-        "budget": budget,
-        "tasks": tasks,
-        "trials_per_task": float(np.mean(trials)),
-        "gain": 100 * float(np.mean(raced)),
-        "uniform_gain": 100 * float(np.mean(uniform)),
-        "difference_error": 100 * float(np.std(np.subtract(raced, uniform), ddof=1)) / tasks**0.5,
-        "best_possible_gain": 100 * float(np.mean(ceiling)),
-        "spread": 100 * prior.spread,
-        "noise": 100 * prior.noise,
-        "reliability": reliability(measured.tolist()) or 0.0,
-    }
-
-
-def simulations(tasks: int = 1000) -> dict[str, float]:
-    """`simulate` at the two sizes of a round, the paper's and a wide one: `gain_CANDIDATES_TRIALS` and so on.
-
-    `reliability` is that of the mean of three seeds of each of five candidates.
-    """
-    found: dict[str, float] = {}
-    for candidates, budget in ((5, 15), (16, 48)):
-        result = simulate(candidates, budget, tasks)
-        size = f"{candidates}_{budget}"
-        found |= {f"{name}_{size}": result[name] for name in ("gain", "uniform_gain", "best_possible_gain")}
-        found[f"error_{size}"] = result["difference_error"]
-        found.setdefault("reliability", result["reliability"])
-    return {"tasks": tasks, **found}

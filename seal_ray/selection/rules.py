@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from seal_ray import plugins
 from seal_ray.selection.reliability import Belief, Prior
-from seal_ray.types import SelfEdit
+from seal_ray.types import SelfEdit, UserError
 
 SURE = 0.9
 """How probable it has to be that a self-edit beats what its task scores without training, for it to be learnt from."""
@@ -107,9 +108,14 @@ RULES = {
 }
 
 
-def needs_rewards(name: str) -> bool:
-    """Whether the rule of that name tries what it chooses among; one of a user's own does."""
-    return name not in RULES or RULES[name].needs_rewards
+def find_rule(name: str) -> Rule:
+    """The rule of that name; a plain function of one's own counts as one that needs rewards."""
+    found = plugins.find("selection.rule", name, RULES)
+    if isinstance(found, Rule):
+        return found
+    if not callable(found):
+        raise UserError(f"selection.rule {name!r}: neither a Rule nor a function of candidates and seed")
+    return Rule(found)
 
 
 def why_none(candidates: Sequence[Candidate]) -> str:

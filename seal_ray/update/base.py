@@ -8,7 +8,7 @@ from typing import Protocol
 
 from seal_ray import plugins
 from seal_ray.config import Config, Update
-from seal_ray.selection.rules import Candidate, needs_rewards
+from seal_ray.selection.rules import Candidate, find_rule
 from seal_ray.types import Example, FinetuneSpec, Task, UserError
 
 UPDATE_RULES = {"sft": "seal_ray.update.sft:Sft", "dpo": "seal_ray.update.dpo:Dpo"}
@@ -51,7 +51,7 @@ def find_update_rule(settings: Update) -> UpdateRule:
 
 def tries_self_edits(config: Config) -> bool:
     """Whether the rounds of a run try what was written, for the sake of either rule."""
-    return needs_rewards(config.selection.rule) or find_update_rule(config.update).needs_rewards
+    return find_rule(config.selection.rule).needs_rewards or find_update_rule(config.update).needs_rewards
 
 
 def anchors(tasks: Sequence[Task], settings: Update) -> tuple[Example, ...]:

@@ -11,7 +11,8 @@ import pytest
 
 from seal_ray import Candidate, Config, Item, Journal, Store, load, plugins, run
 from seal_ray.domains.registry import load_domain
-from seal_ray.loop.preflight import find_rule, look
+from seal_ray.loop.preflight import look
+from seal_ray.selection.rules import find_rule
 from seal_ray.types import SelfEdit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -75,7 +76,7 @@ def test_ones_own_domain_tells_right_answers_from_wrong(config: Path) -> None:
 def test_ones_own_rule_keeps_the_two_shortest_that_taught(config: Path) -> None:
     texts = ("long enough", "short", "mid size", "no")
     found = [Candidate(SelfEdit("t", i, 0, "", text, i), better=float(text != "no")) for i, text in enumerate(texts)]
-    kept = find_rule(load(config)).choose(found, 1)
+    kept = find_rule(load(config).selection.rule).choose(found, 1)
     assert [candidate.edit.completion for candidate in kept] == ["short", "mid size"]
 
 

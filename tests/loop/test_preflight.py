@@ -14,14 +14,14 @@ import pytest
 from seal_ray import config as configs
 from seal_ray.config import Config
 from seal_ray.domains.registry import load_domain
-from seal_ray.loop.preflight import find_rule, look, pinned, prepare
+from seal_ray.loop.preflight import look, pinned, prepare
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import claimed, recorded, recorded_config
 from seal_ray.rundir.identity import identify
-from seal_ray.selection.rules import Candidate
+from seal_ray.selection.rules import Candidate, find_rule
 from seal_ray.types import UserError
 
 ASKED = [{"question": "Which?", "answer": "That one."}]
@@ -105,7 +105,7 @@ def test_passages_without_questions_need_the_key_of_whoever_is_to_write_them(tmp
 
 
 def test_a_plain_function_is_a_rule(tmp_path: Path) -> None:
-    rule = find_rule(written(tmp_path, "--selection.rule", "tests.loop.test_preflight:first_of_each"))
+    rule = find_rule(written(tmp_path, "--selection.rule", "tests.loop.test_preflight:first_of_each").selection.rule)
     assert rule.choose is first_of_each
     assert rule.needs_rewards
 

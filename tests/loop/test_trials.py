@@ -197,6 +197,38 @@ def test_self_edits_that_earn_what_their_task_scores_untrained_have_taught_nothi
     assert not any(candidate.taught for candidate in every)
 
 
+class WritesOnWhenOneIsTried(OneFatalPrompt):
+    """Workers that write a task's second self-edit only when a trial of its first has begun."""
+
+    def __init__(self) -> None:
+        super().__init__(fatal=None)
+        self._written, self._begun = 0, asyncio.Event()
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self._written += 1
+        if self._written > 1:
+            await self._begun.wait()
+        return Completion(f"note {request.seed}", 2, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        if trial.recipe:
+            self._begun.set()
+        return await super().run_trial(trial)
+
+
+@pytest.mark.parametrize("race", ["0", "6"], ids=["fixed seeds", "race"])
+def test_a_trial_begins_when_its_self_edit_is_written_whatever_becomes_of_the_others(tmp_path: Path, race: str) -> None:
+    config = small_run(tmp_path, "--selection.race", race)
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    cluster = cast(RayCluster, WritesOnWhenOneIsTried())
+    runner = TrialRunner(config, domain, cluster, journal, Events(journal))
+    tasks = domain.tasks("train", 1, seed=1)
+
+    found = asyncio.run(asyncio.wait_for(runner.explore(1, tasks, with_rewards=True), 60))
+
+    assert [len(candidate.rewards) > 0 for candidate in found[tasks[0].id]] == [True] * 3
+
+
 class ClosesUnderWay(OneFatalPrompt):
     """Workers whose pool is closed while a trial is under way, as where a run is told to stop."""
 

@@ -7,8 +7,10 @@ import random
 import numpy as np
 import pytest
 
-from seal_ray.selection.racing import Nature, Race, RaceConfig, recorded_rewards, replay_rewards, simulate, simulations
+from seal_ray.selection.race_trials import Nature, recorded_rewards, replay_rewards, simulate, simulations
+from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Belief, Prior, reliability
+from seal_ray.selection.scheduling import Proposal
 from seal_ray.types import UserError
 from tests.shared import SHARED, needs_shared
 
@@ -22,12 +24,12 @@ def rewards(candidates: int, seeds: int, seed: int = 0) -> np.ndarray:
 def run(race: Race, rewards_CS: np.ndarray, shuffle: random.Random | None = None) -> list[tuple[int, int]]:
     """Every trial in the order it was handed out."""
     handed = []
-    while trials := race.next():
+    while trials := race.ask():
         handed += trials
         if shuffle:
             shuffle.shuffle(trials)
         for candidate, seed in trials:
-            race.record(candidate, seed, float(rewards_CS[candidate, seed]))
+            race.tell(Proposal(candidate, seed), float(rewards_CS[candidate, seed]))
     return handed
 
 
@@ -106,18 +108,18 @@ def test_the_order_of_arrival_changes_nothing(config: RaceConfig) -> None:
 
 def test_a_race_waits_for_the_whole_batch_and_hands_out_what_is_missing_again() -> None:
     race = Race(4)
-    assert race.next() == [(0, 0), (1, 0), (2, 0), (3, 0)]
-    race.record(2, 0, 0.5)
-    assert race.next() == [(0, 0), (1, 0), (3, 0)]
+    assert race.ask() == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    race.tell(Proposal(2, 0), 0.5)
+    assert race.ask() == [(0, 0), (1, 0), (3, 0)]
 
 
 def test_a_race_that_is_told_old_results_goes_on_as_if_never_interrupted() -> None:
     rewards_CS = rewards(5, 15)
     handed = run(Race(5), rewards_CS)
     resumed, known = Race(5), set(handed[:9])
-    while known and (trials := resumed.next()):
+    while known and (trials := resumed.ask()):
         for candidate, seed in known & set(trials):
-            resumed.record(candidate, seed, float(rewards_CS[candidate, seed]))
+            resumed.tell(Proposal(candidate, seed), float(rewards_CS[candidate, seed]))
             known.remove((candidate, seed))
     assert handed[:9] + run(resumed, rewards_CS) == handed
 
@@ -142,9 +144,9 @@ def test_more_seeds_go_to_candidates_that_may_be_best() -> None:
 
 def test_a_failed_edit_leaves_the_race_and_is_never_kept() -> None:
     race = Race(3)
-    race.record(0, 0, None)
-    race.record(1, 0, 0.0)
-    race.record(2, 0, 0.1)
+    race.tell(Proposal(0, 0), None)
+    race.tell(Proposal(1, 0), 0.0)
+    race.tell(Proposal(2, 0), 0.1)
     rewards_CS = np.array([[1.0] * 15, [0.0] * 15, [0.1] * 15])
     assert all(candidate for candidate, _ in run(race, rewards_CS))
     assert race.best() == 2
@@ -156,18 +158,18 @@ def test_a_failed_edit_leaves_the_race_and_is_never_kept() -> None:
 def test_a_candidate_that_fails_on_a_later_seed_is_out_with_all_its_rewards() -> None:
     race = Race(2, RaceConfig(10, None, 0.0))
     for candidate, reward in ((0, 0.9), (1, 0.8)):
-        race.record(candidate, 0, reward)
-    (again,) = race.next()
-    race.record(*again, None)
-    assert race.next() == []
+        race.tell(Proposal(candidate, 0), reward)
+    (again,) = race.ask()
+    race.tell(again, None)
+    assert race.ask() == []
     assert race.best() == 1 - again[0]
 
 
 def test_when_every_edit_fails_nothing_is_kept() -> None:
     race = Race(2)
-    race.record(0, 0, None)
-    race.record(1, 0, None)
-    assert race.next() == []
+    race.tell(Proposal(0, 0), None)
+    race.tell(Proposal(1, 0), None)
+    assert race.ask() == []
     assert race.best() is None
 
 
@@ -202,12 +204,12 @@ def test_a_prior_without_variance_still_picks_and_ends(prior: Prior, kept: int) 
 def test_what_was_not_handed_out_or_is_no_number_is_refused() -> None:
     race = Race(2)
     with pytest.raises(ValueError, match="was not handed out"):
-        race.record(0, 1, 0.5)
+        race.tell(Proposal(0, 1), 0.5)
     with pytest.raises(ValueError, match="cannot race with a reward of nan"):
-        race.record(0, 0, math.nan)
-    race.record(0, 0, 0.5)
+        race.tell(Proposal(0, 0), math.nan)
+    race.tell(Proposal(0, 0), 0.5)
     with pytest.raises(ValueError, match="already recorded"):
-        race.record(0, 0, 0.5)
+        race.tell(Proposal(0, 0), 0.5)
     with pytest.raises(ValueError, match="a race of 0 candidates"):
         Race(0)
 

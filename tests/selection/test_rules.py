@@ -14,6 +14,7 @@ from seal_ray.loop.run import choose
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Belief, Prior
 from seal_ray.selection.rules import RULES, SURE, Candidate, best, judged, positive, random, usable
+from seal_ray.selection.scheduling import Proposal
 from seal_ray.types import SelfEdit, UserError
 
 
@@ -32,10 +33,10 @@ def test_rewards_no_higher_than_without_training_taught_nothing(raced: bool, flo
 def test_a_race_in_which_every_reward_is_zero_keeps_nothing() -> None:
     race = Race(16, RaceConfig(budget=48), Prior())
     rewards: list[list[float]] = [[] for _ in range(16)]
-    while batch := race.next():
+    while batch := race.ask():
         for candidate, seed in batch:
             rewards[candidate].append(0.0)
-            race.record(candidate, seed, 0.0)
+            race.tell(Proposal(candidate, seed), 0.0)
     found = judged(tried(rewards), untrained=0.0, prior=Prior(), raced=True)
     assert race.posterior()[0].min() > 0  # the level that the prior expects draws them up
     assert best(found, 0) == positive(found, 0) == []

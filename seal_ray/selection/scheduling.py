@@ -1,0 +1,52 @@
+"""Which trials of a task's self-edits are done: as many for each, or a race for those that can still change the choice.
+
+One scheduler belongs to one task. What it proposes is a function of the rewards that it was told and not of the order
+in which they came, so a run is the same on one worker and on a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Proposal(NamedTuple):
+    """One trial: a candidate self-edit by its place among its task's, and which of its seeds."""
+
+    candidate: int
+    replicate: int
+
+
+class Scheduler(Protocol):
+    """Ask, do all that it proposes, tell what came of each; again until it proposes nothing."""
+
+    budget: int
+    """Most trials that it proposes."""
+    even: bool
+    """Whether every candidate gets as many, so that the means of their rewards can be compared as they are."""
+
+    def ask(self) -> Sequence[Proposal]:
+        """The trials that want a result before anything else is decided; none when the task is done."""
+        ...
+
+    def tell(self, proposal: Proposal, reward: float | None) -> None:
+        """What came of a trial that was proposed; None: it failed, and so would the candidate's others."""
+        ...
+
+
+class FixedSeeds:
+    """Every candidate is tried with as many seeds, all of which may start at once."""
+
+    even = True
+
+    def __init__(self, candidates: int, seeds: int) -> None:
+        self.budget = candidates * seeds
+        self._open = dict.fromkeys(Proposal(c, k) for c in range(candidates) for k in range(seeds))
+
+    def ask(self) -> list[Proposal]:
+        return list(self._open)
+
+    def tell(self, proposal: Proposal, reward: float | None) -> None:
+        if proposal not in self._open:
+            raise ValueError(f"{proposal} was not proposed or is already told of")
+        del self._open[proposal]
