@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Per node; Ray refuses less than 75 MiB."""
+_TRIES = 5
 
 
 @contextmanager
@@ -75,6 +76,27 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def head_of(command: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """The head that a blocking `ray start` has brought up.
+
+    It is started again when it gives up: Ray allows its own processes half a minute, and a busy machine may not.
+    """
+    for _ in range(_TRIES):
+        with log.open("wb") as output:
+            head = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
+        if _is_up(head, log):
+            return head
+        end(head)
+        if "timed out during startup" not in log.read_text():
+            break
+    raise RuntimeError(f"the head did not start: {log.read_text()[-2000:]}")
+
+
+def _is_up(head: subprocess.Popen[bytes], log: Path) -> bool:
+    settled = reached(lambda: "Ray runtime started" in log.read_text() or head.poll() is not None, 600)
+    return settled and head.poll() is None
 
 
 def end(started: subprocess.Popen[bytes]) -> None:
@@ -148,13 +170,7 @@ class PrivateAutoscalingCluster(AutoscalingCluster):
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
             "RAY_enable_autoscaler_v2": "1",
         }
-        with log.open("wb") as output:
-            self._head = head = subprocess.Popen(
-                command, env=os.environ | env | (override_env or {}), stdout=output, stderr=subprocess.STDOUT
-            )
-        settled = reached(lambda: "Ray runtime started" in log.read_text() or head.poll() is not None, 600)
-        if not settled or head.poll() is not None:
-            raise RuntimeError(f"the head did not start: {log.read_text()[-2000:]}")
+        self._head = head_of(command, os.environ | env | (override_env or {}), log)
 
     def shutdown(self) -> None:
         """End the head and every process below it, and remove its folder."""

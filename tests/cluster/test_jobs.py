@@ -21,7 +21,7 @@ from ray._private.runtime_env.packaging import create_package
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from tests.chaos.cluster import TINY
-from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, reached
+from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, head_of, reached
 from tests.gated import Gate
 from tests.runs import SMALL, rows_on_disk
 
@@ -71,11 +71,7 @@ class Head:
             *(f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}"),
             f"--object-store-memory={OBJECT_STORE_BYTES}",
         ]
-        log = folder / "head.log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(command, env=self.env, stdout=output, stderr=subprocess.STDOUT)
-        started = reached(lambda: "Ray runtime started" in log.read_text(), 600)
-        assert started, log.read_text()
+        self._process = head_of(command, self.env, folder / "head.log")
 
     def make_token(self) -> str:
         subprocess.run(["bash", "-ec", TOKEN], env=self.env, check=True, capture_output=True, timeout=300)
