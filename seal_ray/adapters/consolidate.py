@@ -19,7 +19,7 @@ class Consolidated:
 
 
 class Consolidator(Protocol):
-    """From the policy as it is and what was trained on top of it to the policy as it will be."""
+    """Makes a policy's next adapter of its present one and what was trained on top of it."""
 
     def consolidate(self, head: Adapter | None, learned: Adapter | None) -> Consolidated: ...
 

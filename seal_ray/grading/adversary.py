@@ -43,7 +43,7 @@ class Lure:
 
 
 def lures(passages: Sequence[Passage], seed: int, times: int = 1) -> Iterator[Lure]:
-    """So many rows of each kind and length, on questions and passages drawn by the seed."""
+    """Rows of each kind and length, `times` of each, on questions and passages drawn by the seed."""
     for kind, make in KINDS.items():
         for length in LENGTHS:
             rng = random.Random(f"{seed} {kind} {length}")

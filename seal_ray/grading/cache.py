@@ -57,7 +57,7 @@ class VerdictCache:
         return len(self._known)
 
     def _append(self, path: Path) -> None:
-        """In one piece, on a line of its own whatever the last writer left behind."""
+        """Write in one piece, on a line of its own whatever the last writer left behind."""
         with path.open("ab+", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))

@@ -149,7 +149,7 @@ def _undotted(text: str) -> str:
 
 
 def _spelled_out(item: Item) -> str:
-    """The answer with the gold answer in place of its abbreviation, unless the question brings that."""
+    """The answer with the gold answer instead of its abbreviation, unless the question brings that."""
     short = "".join(word[0] for word in words(item.gold) if stem(word) not in LITTLE).upper()
     if len(short) < 2 or not short.isalpha() or short in item.question:
         return item.answer
@@ -183,7 +183,7 @@ def _overlap(case: _Case) -> dict[str, float]:
 
 
 def _least_part(case: _Case) -> float:
-    """Of a gold answer that lists several things, how much of the least matched one is there."""
+    """How much is there of the least matched thing that a gold answer lists."""
     parts = [[stem(word) for word in words(part)] for part in _PARTS.split(case.item.gold)]
     content = [[word for word in part if word not in LITTLE and word not in case.asked] for part in parts]
     shares = [_mean([best_match(word, case.content) for word in part]) for part in content if part]
@@ -219,7 +219,7 @@ def _sentences(case: _Case) -> dict[str, float]:
 
 
 def _order(case: _Case) -> dict[str, float]:
-    """What is said before the first gold word, and how far apart they stand."""
+    """What comes before the first gold word, and how far apart the gold words stand."""
     at = [next((n for n, said in enumerate(case.given) if match(w, said) >= FOUND), -1) for w in case.wanted]
     places = [place for place in at if place >= 0]
     first = min(places, default=len(case.given))

@@ -32,18 +32,18 @@ from seal_ray.published.read import read_record
 from seal_ray.types import UserError
 
 PENALTY = 10.0
-"""From 10 to 20 the agreement on passages left out is the same, on average over ways of folding; 40 is too much."""
+"""How strongly weights are held small: from 10 to 20 the agreement on passages left out is the same, 40 is too much."""
 FOLDS = 10
 LURES, LURES_ASKED = 40, 15
-"""Of each kind and length, to learn from and to be asked about."""
+"""How many of each kind and length there are to learn from, and to be tested on."""
 LURE_WEIGHT = 0.06
-"""Of all lures together beside all recorded answers, for what is right."""
+"""The weight of all lures together beside all recorded answers, for what is right."""
 LURE_COUNT = 1.0
-"""Of one lure beside one recorded answer, for what is an answer at all."""
+"""The weight of one lure beside one recorded answer, for what is an answer at all."""
 HOLDS = 0.3
 """Share of the gold answer from which on it is a question whether something is an answer at all."""
 STEEPER, STRICTER = 4.0, 2.0
-"""That is decided more sharply than it was learnt, and more strictly: what is surely an answer keeps its verdict."""
+"""How much more sharply and strictly that is decided than it was learnt: what is surely an answer keeps its verdict."""
 
 
 class Fitted:
@@ -137,7 +137,7 @@ class Data:
         return others, Table([lure.item for lure in others], self.rarity)
 
     def fit(self, left_out: Set[int] = frozenset()) -> Verdict:
-        """On all passages but some."""
+        """Fit on all passages but some."""
         in_N = ~np.isin(self.passage_N, list(left_out))
         lure_N = ~np.isin(self.lure_passage_N, list(left_out))
         real, lured = self.table[in_N], self.lure_table[lure_N]

@@ -1,4 +1,4 @@
-"""The question a judge model is asked, and what its reply comes to."""
+"""The prompt for a judge model, and the verdict that its reply means."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verdict(reply: str) -> bool:
 
 
 def judge_text(item: Item) -> str:
-    """What a judge is asked about an answer, whose bounds no answer can foresee."""
+    """The prompt about an answer, whose bounds no answer can foresee."""
     topic = f"Topic: {item.title}\n" if item.title else ""
     mark = content_key("answer to judge", item)
     answer = item.answer if len(item.answer) <= _LONGEST else f"{item.answer[:_LONGEST]} …"

@@ -21,7 +21,7 @@ _CAPITAL = re.compile(r"\b[A-Z]\w*")
 
 
 def bounded(item: Item) -> Item:
-    """As much of each text as is looked at."""
+    """An item with as much of each text as is looked at."""
     return replace(
         item,
         question=_start(item.question),
@@ -38,7 +38,7 @@ def _start(text: str) -> str:
 
 
 def texture(answer: str, given: Sequence[str], little: Set[str], rarity: Mapping[str, float]) -> dict[str, float]:
-    """What its words are like, whatever was asked: `given` are their stems, `little` the stems that carry no fact."""
+    """What an answer's words are like: `given` are their stems, `little` the stems that carry no fact."""
     count = max(1, len(given))
     longest = run = 0
     for word in given:
@@ -56,7 +56,7 @@ def texture(answer: str, given: Sequence[str], little: Set[str], rarity: Mapping
 
 
 def manner(found: Mapping[str, float], beside: int) -> dict[str, float]:
-    """From the verdict's features, and the number of words that neither gold answer nor question bring.
+    """Traits from the verdict's features, and the number of words that neither gold answer nor question bring.
 
     Heaps of words differ from answers by thresholds, not by degrees: an answer has some words of the question, some
     that carry no fact, and few marks, so what counts is how far it stays below or goes beyond.

@@ -47,7 +47,7 @@ def distance(value: float, others: Sequence[float]) -> float:
 
 
 def _log(value: float) -> float:
-    """Of numbers with hundreds of digits, too, which a float holds as infinite or as none at all."""
+    """The logarithm, also of numbers with hundreds of digits, which a float holds as infinite or as 0."""
     return math.log(min(max(value, sys.float_info.min), sys.float_info.max))
 
 

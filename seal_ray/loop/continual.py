@@ -1,4 +1,4 @@
-"""Continual self-edits: passages arrive one after another, each learnt on top of all before, and all are asked again.
+"""Continual self-edits: passages arrive one after another, each learnt on top of those before, and all are measured.
 
 After k passages the policy is the base plus one adapter, into which the adapters of k trials were stacked. How the
 accuracy on the first passages falls while others are learnt is forgetting, measured. Sequences know nothing of each

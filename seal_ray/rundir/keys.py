@@ -1,7 +1,7 @@
 """What the journal's rows are called: hashes of everything that what they hold depends on.
 
 A number says nothing: policy 1 of one run is not policy 1 of another. So a policy is called by what it was made from,
-a self-edit by who wrote it and how it was asked for, a trial by the policy below it and all that it does. A run keeps
+a self-edit by who wrote it and with which settings, a trial by the policy below it and all that it does. A run keeps
 the names it was begun with, so that what an older version wrote down is found again.
 """
 
@@ -21,7 +21,7 @@ class Names:
     """A run's way of naming things."""
 
     model: str = ""
-    """The base, and the precision it is trained and asked in."""
+    """The base, and the precision in which it is trained and queried."""
     writer: str = ""
     """What writes self-edits: the base, or another model behind an endpoint, and the engine it runs in."""
     since: int = SCHEMA

@@ -41,7 +41,7 @@ class Cluster(Protocol):
         ...
 
     async def run_trial(self, trial: Trial) -> Outcome:
-        """Train an adapter on a recipe and ask the questions, closed book."""
+        """Train an adapter on a recipe and answer the questions, closed book."""
         ...
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
@@ -62,7 +62,7 @@ class Cluster(Protocol):
 
 
 def open_cluster(config: Config, on_span: OnSpan) -> Cluster:
-    """The workers that a config asks for; nothing of Ray is imported for those in this process."""
+    """The workers that a config describes; nothing of Ray is imported for those in this process."""
     if config.workers.address == IN_PROCESS:
         from seal_ray.workers.in_process import InProcessCluster
 

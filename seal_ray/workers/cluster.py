@@ -93,7 +93,7 @@ class RayCluster:
         self._held: dict[AdapterRef, ray.ObjectRef[Adapter]] = {}
         self._probes: dict[AdapterRef, Probe] = {}
         self._spans: list[Span] = []
-        """Since the split was last looked at."""
+        """The calls since workers were last divided."""
 
     async def __aenter__(self) -> Self:
         pools = (self.trainers, self.samplers)
@@ -146,7 +146,7 @@ class RayCluster:
         return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
-        """One trial, trained in a bank and asked there, or asked through the samplers' engine."""
+        """One trial, trained in a bank and answered there or through the samplers' engine."""
         try:
             return await self._attempt(trial)
         except Poisoned as error:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class InProcessCluster:
-    """The same trainer and sampler as on a cluster, called directly. What takes a worker down ends the run."""
+    """The trainer and sampler of a cluster, called directly. What takes a worker down ends the run."""
 
     def __init__(self, config: Config, on_span: OnSpan) -> None:
         workers = config.workers

@@ -43,7 +43,7 @@ class Member:
     pace: Pace
     handle: Any = None
     node: str = ""
-    """Empty until the cluster has found a place for it."""
+    """The node it is on; empty until the cluster has found a place for it."""
     load: int = 0
     idle_since: float = field(default_factory=time.monotonic)
     at: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Member:
     """Why it was given up, once it was."""
 
     async def answer(self, kind: str, answer: Awaitable[Any]) -> Any:
-        """What a call that was made of it comes to; `WorkerLost` once it has been given up."""
+        """The result of a call that was made of it; `WorkerLost` once it has been given up."""
         start, answered = time.monotonic(), asyncio.ensure_future(_awaited(answer))
         self.at[kind] += 1
         try:
@@ -76,7 +76,7 @@ class Member:
 
 
 class Members:
-    """At most `size` of them are up or on their way."""
+    """The members of a pool, of which at most `size` are up or on their way."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Members:
         changed: Callable[[], None],
         broken: Callable[[BaseException], None],
     ) -> None:
-        """`wanted` says for how many there is work; `changed` hears of new places, `broken` of what no try mends."""
+        """`wanted` says for how many there is work; `changed` hears of new places, `broken` of what no try fixes."""
         self.name, self.size, self.stats = name, size, PoolStats()
         self.ready: list[Member] = []
         self.starting: dict[Member, asyncio.Task[None]] = {}
@@ -116,7 +116,7 @@ class Members:
         self.grow()  # a call may have come while it was being given up
 
     async def _start(self, member: Member) -> None:
-        """Bring one member up; a setup error that another try would not mend stops the pool."""
+        """Bring one member up; a setup error that another try would not fix stops the pool."""
         tries, reason = 0, ""
         while tries < _TRIES_TO_START:
             await self.shortage.pause()
@@ -158,7 +158,7 @@ class Members:
             await member.answer(state[0], getattr(member.handle, state[0]).remote(*state[1]))
 
     def _watch(self, member: Member, look: Callable[[], Awaitable[str]]) -> None:
-        """From now on it is looked at in this way, instead of as before."""
+        """Look at a member in this way from now on, instead of as before."""
         if before := self._watches.pop(member, None):
             before.cancel()
         self._watches[member] = asyncio.create_task(self._give_up_after(member, look))
@@ -203,7 +203,7 @@ class Members:
         self.grow()
 
     def resize(self, size: int) -> None:
-        """So many at most from now on. One too many ends what it holds, and goes."""
+        """Have at most `size` members from now on. One too many ends what it holds, and goes."""
         self.size = size
         surplus = len(self.ready) + len(self.starting) - size
         for task in list(self.starting.values())[: max(0, surplus)]:
@@ -230,7 +230,7 @@ class Members:
             self._end(member, "it is no longer needed")
 
     def stop_asking(self) -> None:
-        """Members that the cluster has yet to place are no longer asked for."""
+        """Give up members that the cluster has yet to place."""
         for member, task in self.starting.items():
             if not member.node:
                 task.cancel()
@@ -252,7 +252,7 @@ class Members:
 
 
 def draining_nodes() -> set[str]:
-    """Ids of nodes that announce their end; none while the cluster's head cannot be asked."""
+    """Ids of nodes that announce their end; none while the cluster's head does not answer."""
     try:
         return set(ray_state.get_draining_nodes())
     except RayError:
@@ -260,7 +260,7 @@ def draining_nodes() -> set[str]:
 
 
 def _started_on(handle: Any) -> str:
-    """The node on which an actor has a process; none before, nor while the cluster's head cannot be asked."""
+    """The node on which an actor has a process; none before, nor while the cluster's head does not answer."""
     try:
         found = ray_state.actor_table(handle._ray_actor_id.hex())
     except RayError:

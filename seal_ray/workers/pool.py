@@ -98,7 +98,7 @@ class Pool:
         return (await self.timed(method, *args))[0]
 
     async def timed(self, method: str, *args: Any) -> tuple[Any, float]:
-        """The same, with the time at which the worker that answered was given the call."""
+        """The answer to a call, with the time at which the worker that answered was given it."""
         with self._under_way(method, args, min(self._weigh(method, args), self.depth)) as call:
             self._attempt(call)
             return await call.answer
@@ -133,7 +133,7 @@ class Pool:
         return [result for result in results if not isinstance(result, BaseException)]
 
     def resize(self, size: int) -> None:
-        """So many actors at most from now on. One too many ends what it holds, and goes."""
+        """Have at most `size` actors from now on. One too many ends what it holds, and goes."""
         self.members.resize(size)
 
     def lose(self, worker: Member, error: BaseException) -> None:
@@ -163,7 +163,7 @@ class Pool:
                 call.answer.set_result(answer)
 
     async def _persist(self, call: _Call) -> tuple[Any, float]:
-        """On as many workers in turn as it takes."""
+        """Make a call on as many workers in turn as it takes."""
         lost = lost_alone = 0
         while True:
             alone = lost >= _ALONE_AFTER
@@ -191,7 +191,7 @@ class Pool:
 
     @asynccontextmanager
     async def held(self, most: int) -> AsyncIterator[list[Member]]:
-        """Up to so many members that are up, one at least, to be called by hand; none is given back meanwhile.
+        """Some members that are up, one at least, to be called by hand; none is given back meanwhile.
 
         One that turns out to be lost must be given to `lose`.
         """

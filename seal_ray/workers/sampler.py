@@ -114,7 +114,7 @@ class Sampler(Beating):
         return replace(completion, text=kept(completion.text), worker=self._name)
 
     async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[Completion, ...]:
-        """A trained trial's questions, asked here instead of in the bank."""
+        """Answers to a trained trial's questions, from this engine instead of the bank."""
         from seal_ray.workers.engines.vllm import VllmEngine
 
         assert isinstance(self._engine, VllmEngine)

@@ -1,4 +1,4 @@
-"""The actor that tries self-edits: a frozen base, and a bank that trains and asks many adapters on it at once."""
+"""The actor that tries self-edits: a frozen base, and a bank that trains and queries many adapters on it at once."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Trainer(Beating):
         self._driving: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()
         self._turn = asyncio.Lock()
-        """Whose turn it is at the bank: the trials', or the shared update's."""
+        """Held by whoever uses the bank: the trials, or the shared update."""
         self._replica: Replica | None = None
 
     async def setup(self) -> None:
-        """Load the base. Errors here are the user's to mend, or bugs; either stops the run."""
+        """Load the base. Errors here are the user's to fix, or bugs; either stops the run."""
         await asyncio.to_thread(self._load)
 
     def _load(self) -> None:
@@ -85,13 +85,13 @@ class Trainer(Beating):
             self._bank.drop(key)
 
     async def run_trial(self, trial: Trial) -> Outcome:
-        """Train, ask, and report; what is wrong with this trial's data alone is part of the report."""
+        """Train, answer, and report; what is wrong with this trial's data alone is part of the report."""
         if trial.recipe and trial.recipe.lora is None:
             return await self._attempt_whole(trial)
         return (await self._attempt(trial))[0]
 
     async def _attempt_whole(self, trial: Trial) -> Outcome:
-        """The same with all weights of a copy of the base, one trial at a time."""
+        """Run a trial that trains all weights of a copy of the base, one at a time."""
         from seal_ray.bank import Bank
         from seal_ray.bank.slots import is_out_of_memory
         from seal_ray.workers.full_finetune import finetune_all_weights, merge, too_large

@@ -157,6 +157,6 @@ def test_a_vllm_that_the_workers_lack_stops_a_run_that_asks_for_it_by_name(
 
 
 def test_policies_that_no_engine_could_hold_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="up to rank 512, and rank 600 is asked for; lower it"):
+    with pytest.raises(UserError, match="up to rank 512, and this run needs rank 600; lower it"):
         run(small_run(tmp_path / "run", *THROUGH_VLLM, "--update.lora.rank", "300", "--run.rounds", "2"), Silent())
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Is the policy that is served the policy that was trained? Asked once after each load.
+"""Is the policy that is served the policy that was trained? Checked once after each load.
 
 An adapter can go missing on its way into a sampling engine without any error: bound to no module, scaled by zero,
 cut to another rank, or the one before still in its place. The policy is then silently frozen. So a probe text is
@@ -34,7 +34,7 @@ class Probe:
     before: tuple[float, ...]
     """Under the one before it."""
     base: tuple[float, ...]
-    """Under the untouched base."""
+    """Log-probabilities under the untouched base."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EndpointEngine:
-    """Asks a server for every completion. The policy does not live there, so its versions change nothing.
+    """Has a server write every completion. The policy does not live there, so its versions change nothing.
 
     Seeds and schemas are passed on; whether the server honours them is its own affair.
     """
@@ -40,7 +40,7 @@ class EndpointEngine:
         return Completion(reply.text, reply.completion_tokens, reply.finish_reason == "stop")
 
     async def hold(self, *adapters: Adapter) -> None:
-        """Nothing to do: the model behind the endpoint stays as it is."""
+        """Do nothing: the model behind the endpoint stays as it is."""
 
     async def log_probs(self, ids: Sequence[int], adapter: AdapterRef) -> list[float]:
         raise UserError("an endpoint gives no log-probabilities of a prompt; there is no policy there to check")

@@ -1,4 +1,4 @@
-"""From the domains' words to a model's tokens: prompts, chats and training texts, by the model's own tokenizer."""
+"""Turns the domains' words into a model's tokens: prompts, chats and training texts, by the model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seal_ray.types import Chat, DataError, Example, Message, Prompt
 _MARK = "(reply)"
 
 TODAY = date(2024, 7, 26)
-"""What a chat template that asks for the date is told. Some write it into every prompt (Llama-3.2's does), and a run
+"""The date for a chat template that writes one. Some write it into every prompt (Llama-3.2's does), and a run
 must not depend on the day. Never changed: it is Llama's own date for when there is none."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BATCH = 64
 _GATHER_SECONDS = 0.02  # how long the first request waits for company
 _TRIES = 4
-"""For a text that is to satisfy a schema."""
+"""How often a text that is to satisfy a schema is drawn."""
 
 
 class TransformersEngine:
@@ -46,7 +46,7 @@ class TransformersEngine:
         return cls(Bank(model, tokenizer, slots=1), tokenizer)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """A text that is to satisfy a schema is drawn anew until it does; the last try is given as it is."""
+        """Draw a text that is to satisfy a schema again until it does; the last try is given as it is."""
         completion = await self._sample(request)
         if request.schema is None:
             return completion

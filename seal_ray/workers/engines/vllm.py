@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_tokenizer
+from seal_ray.plain import first_line
 from seal_ray.types import AdapterRef, Completion, DataError, Prompt, SampleRequest, UserError
 from seal_ray.workers.engines.guard import end_with_me
 from seal_ray.workers.engines.text import render_prompt
@@ -39,7 +40,7 @@ def rank_limit(rank: int) -> int:
         if rank <= limit:
             return limit
     raise UserError(
-        f"vLLM serves adapters up to rank {RANKS[-1]}, and rank {rank} is asked for; "
+        f"vLLM serves adapters up to rank {RANKS[-1]}, and this run needs rank {rank}; "
         'lower it (update.max_rank compresses the policy), or use sampling.engine = "transformers"'
     )
 
@@ -215,7 +216,7 @@ class VllmEngine:
         except EngineDeadError as error:
             raise WorkerLost("the vLLM engine behind this sampler died") from error
         except (ValueError, VLLMClientError) as error:
-            raise DataError(f"vLLM refuses this request: {_first_line(error)}") from error
+            raise DataError(f"vLLM refuses this request: {first_line(error)}") from error
         if output is None or not output.finished:
             raise WorkerLost("the vLLM engine behind this sampler gave no output")
         return output
@@ -285,8 +286,8 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int)
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise UserError(
-            f"vLLM is installed but cannot be imported ({_first_line(error)}); "
-            'install seal-ray[vllm] afresh, or use sampling.engine = "transformers"'
+            f"vLLM is installed but cannot be imported ({first_line(error)}); "
+            'install seal-ray[vllm] again, or use sampling.engine = "transformers"'
         ) from error
     options = engine_options(spec, max_model_len, rank, adapters, current_platform.is_cpu())
     try:
@@ -294,16 +295,10 @@ def _start(spec: ModelSpec, max_model_len: int | None, rank: int, adapters: int)
         model = config.model_config
         kind, _ = model.registry.resolve_model_cls(model.architectures, model)
     except (ValueError, OSError, VLLMClientError) as error:
-        raise UserError(f"vLLM cannot serve {spec.path!r}: {_first_line(error)}") from error
+        raise UserError(f"vLLM cannot serve {spec.path!r}: {first_line(error)}") from error
     if not supports_lora(kind):
         raise UserError(
             f"vLLM cannot serve adapters on {kind.__name__}, the architecture of {spec.path!r}; "
             'use sampling.engine = "transformers"'
         )
     return AsyncLLM.from_vllm_config(config, disable_log_stats=True), model.max_model_len
-
-
-def _first_line(error: Exception) -> str:
-    """The line of an error that says something; pydantic's first line only counts the errors."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]
