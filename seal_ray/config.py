@@ -40,7 +40,7 @@ class Run(Section):
     name: Annotated[str, Bounds(pattern=r"^\w[\w .,+=@-]{0,99}$")] = "run"
     """What the run is called; part of its directory's name where no directory is given."""
     seed: int = 1
-    """Of everything that is drawn: tasks, self-edits, trials, updates."""
+    """Seed of everything that is drawn: tasks, self-edits, trials, updates."""
     rounds: Annotated[int, Bounds(ge=0, le=10_000)] = 2
     """Rounds of sample, try, select, update. 0 only evaluates."""
     observers: tuple[str, ...] = ()
@@ -71,9 +71,9 @@ class DomainSection(Section):
     test: Annotated[int, Bounds(ge=0, le=_TASKS)] = 32
     """Held-out tasks; 0 takes all."""
     fresh: bool = False
-    """Draw new training tasks each round, in place of the same ones again."""
+    """Draw new training tasks each round, instead of the same ones again."""
     skip_solved: bool = False
-    """Leave out training tasks that are wholly solved when asked without any training: every self-edit earns there."""
+    """Leave out training tasks that are wholly solved without any training: every self-edit earns there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Sampling(Section):
     per_task: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 5
     """Self-edits written for each training task."""
     temperature: Annotated[float, Bounds(ge=0, le=100)] = 1.0
-    """Of the sampling of self-edits; 0 always takes the likeliest token."""
+    """Temperature of the sampling of self-edits; 0 always takes the likeliest token."""
     top_p: Annotated[float, Bounds(gt=0, le=1)] = 1.0
     """Sample only among the likeliest tokens that together have this probability."""
     max_tokens: Annotated[int, Bounds(ge=1, le=_TOKENS)] = 1024
@@ -111,7 +111,7 @@ class Questions(Section):
     endpoint_model: str = ""
     """The model's name at that server."""
     key_env: str = ""
-    """Environment variable that holds its key; empty for a server that asks for none."""
+    """Environment variable that holds its key; empty for a server that needs none."""
     patience: Annotated[float, Bounds(ge=0)] = 1800.0
     """Seconds that the server may be away before the run ends; the same command continues it."""
 
@@ -127,7 +127,7 @@ class TrialSection(Section):
     answer_tokens: Annotated[int, Bounds(ge=1, le=_TOKENS)] = 64
     """Longest answer to a question."""
     eval_engine: Literal["bank", "vllm"] = "bank"
-    """Who asks a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
+    """What answers a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +169,9 @@ class Evaluation(Section):
     every_round: bool = True
     """Measure the self-edits before the first round and after each one; or only after the last."""
     joint: bool = False
-    """Train one adapter on all held-out tasks at once (continued pretraining), in place of one for each."""
+    """Train one adapter on all held-out tasks at once (continued pretraining), instead of one for each."""
     full_finetune: bool = False
-    """With `joint`: train all weights, in place of an adapter. Takes 16 bytes a weight, and the activations."""
+    """With `joint`: train all weights instead of an adapter. Takes 16 bytes a weight, and the activations."""
 
     def __post_init__(self) -> None:
         if self.full_finetune and not self.joint:
@@ -185,14 +185,14 @@ class Continual(Section):
     sequences: Annotated[int, Bounds(ge=0, le=_REPEATS)] = 0
     """Orders of passages to go through; 0: none."""
     passages: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 8
-    """Held-out passages in each."""
+    """How many held-out passages each order has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grading(Section):
     name: str = "domain"
     """`domain` (its own default), `exact`, `f1`, `offline`, `judge`, `likelihood` (of held-out statements, no questions
-    asked), or your own as `package.module:Thing`."""
+    answered), or your own as `package.module:Thing`."""
     options: dict[str, Any] = field(default_factory=dict)
     """The grader's own settings, such as a judge's endpoint."""
 
@@ -215,18 +215,18 @@ class Workers(Section):
     """Tokens, of prompts and of what may be written, that one sampler holds at a time; more wait, or start another."""
     allocation: Literal["fixed", "auto"] = "fixed"
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
-    GPUs (or CPUs) are dealt out anew by how long either kind was busy."""
+    GPUs (or CPUs) are divided again by how long either kind was busy."""
     max_tokens_per_microbatch: Annotated[int, Bounds(ge=0, le=_TOKENS)] = 0
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
     min_tokens_per_replica: Annotated[int, Bounds(ge=1, le=100 * _TOKENS)] = 8192
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
     cpus: Annotated[float, Bounds(ge=0, le=1024)] = 1
-    """CPUs each worker asks Ray for; its threads follow."""
+    """CPUs that each worker takes; its threads follow."""
     gpus_per_trainer: Annotated[float, Bounds(ge=0, le=64)] = 0
-    """GPUs each trainer asks Ray for; a fraction shares one."""
+    """GPUs that each trainer takes; a fraction shares one."""
     gpus_per_sampler: Annotated[float, Bounds(ge=0, le=64)] = 0
-    """GPUs each sampler asks Ray for; several hold one large model together."""
+    """GPUs that each sampler takes; several hold one large model together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,12 +26,12 @@ def beside(folders: Iterable[str | Path]) -> None:
 
 
 def folders() -> tuple[str, ...]:
-    """Where a user's modules are looked for besides, for a process that goes on with the same config."""
+    """Further folders in which a user's modules are found, for a process that goes on with the same config."""
     return tuple(_BESIDE)
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    """The thing of that name. A known value written as `module:Thing` is imported only when it is asked for."""
+    """The thing of that name. A known value written as `module:Thing` is imported only when it is needed."""
     if name in known:
         thing = known[name]
         return _import(kind, thing) if isinstance(thing, str) else thing

@@ -47,12 +47,12 @@ Chat = tuple[Message, ...]
 Prompt = str | Chat
 
 Ask = Callable[[Sequence[Prompt], int], Awaitable[Sequence[str]]]
-"""Replies of a model to prompts, in order, greedily decoded, each of so many tokens at most."""
+"""Replies of a model to prompts, in order, greedily decoded, each of at most a number of tokens."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One closed-book question: what is asked, and the answer that counts as right."""
+    """One closed-book question, and the answer that counts as right."""
 
     prompt: Prompt
     answer: str
@@ -195,7 +195,7 @@ class Recipe:
 
     examples: tuple[Example, ...]
     lora: LoraSpec | None = LoraSpec()
-    """None trains all weights of a copy of the model."""
+    """The adapter that is trained; None trains all weights of a copy of the model."""
     optim: OptimSpec = OptimSpec()
 
     @property
@@ -231,7 +231,7 @@ class FinetuneSpec:
 
 @dataclass(frozen=True)
 class Trial:
-    """The unit of work: train a fresh adapter on a recipe, then ask the questions, closed book.
+    """The unit of work: train a fresh adapter on a recipe, then answer the questions, closed book.
 
     Its outcome depends on what is written here and on nothing else.
     """
@@ -271,7 +271,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to. Workers fill in the answers; the driver grades them."""
+    """What a trial resulted in. Workers fill in the answers; the driver grades them."""
 
     key: str
     answers: tuple[str, ...] = ()
@@ -312,7 +312,7 @@ class SampleRequest:
 
     @classmethod
     def greedy(cls, prompt: Prompt, max_tokens: int) -> Self:
-        """Ask the untouched base for its likeliest reply."""
+        """A request for the untouched base's likeliest reply."""
         return cls(BASE, prompt, seed=0, temperature=0.0, max_tokens=max_tokens)
 
 
@@ -329,7 +329,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Grade:
-    """A task's answers, judged: one verdict per question, and the reward they come to."""
+    """A task's answers, judged: one verdict per question, and the reward they make."""
 
     verdicts: tuple[float, ...]
     reward: float
@@ -340,7 +340,7 @@ class DataError(ValueError):
 
 
 class UserError(ValueError):
-    """Something the user can mend: one line that says what, where and what to do. Exit code 2."""
+    """Something the user can fix: one line that says what, where and what to do. Exit code 2."""
 
 
 def content_key(*parts: Any) -> str:
@@ -357,7 +357,7 @@ def content_of(value: Any) -> dict[str, Any]:
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=content_of)
-"""Made once: thousands of keys are."""
+"""The encoder of keys, made once, since there are thousands of them."""
 
 
 def derive_seed(*parts: Any) -> int:

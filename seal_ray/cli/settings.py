@@ -23,7 +23,7 @@ class Setting:
     key: str
     type: str
     default: str
-    """As TOML writes it; empty where there is none and the key must be given."""
+    """The default as TOML writes it; empty where there is none and the key must be given."""
     sentence: str
 
 
@@ -102,7 +102,7 @@ def _toml(value: Any) -> str:
 
 
 def as_text() -> str:
-    """For the terminal: a setting and its default on one line, what it does below."""
+    """The settings for the terminal: each with its default on one line, what it does below."""
     lines = []
     for group in groups():
         for each in group.settings:
@@ -112,7 +112,7 @@ def as_text() -> str:
 
 
 def as_markdown() -> str:
-    """For the documentation: a table for each section."""
+    """The settings for the documentation: a table for each section."""
     parts = [
         "# Configuration",
         "A run is one TOML file; every setting is also `--section.key value` on the command line. This page is made "

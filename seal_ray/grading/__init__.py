@@ -38,7 +38,7 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
 
 @asynccontextmanager
 async def at_work(grader: Any, ask: Ask) -> AsyncIterator[None]:
-    """A grader during a run: one that asks the run's own base gets the way to it, and connections are closed after."""
+    """A grader during a run: one that queries the run's own base is given it, and connections are closed after."""
     if hasattr(grader, "connect"):
         grader.connect(ask)
     try:

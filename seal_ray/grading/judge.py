@@ -17,10 +17,10 @@ from seal_ray.types import Ask, Bounds, Message, Prompt, UserError, content_key
 
 
 class Judge:
-    """Asks a model behind an OpenAI-compatible endpoint; requests run at once, up to a bound, and are retried.
+    """Queries a model behind an OpenAI-compatible endpoint; requests run at once, up to a bound, and are retried.
 
-    Equal answers are asked about once, also across runs when a cache file is given. An empty answer is a no
-    without asking. An endpoint that is away is waited for; when it stays away, or will not judge some answer, the error
+    Equal answers are judged once, also across runs when a cache file is given. An empty answer is a no
+    without one. An endpoint that is away is waited for; when it stays away, or will not judge some answer, the error
     is raised once every other verdict is in the cache.
     """
 
@@ -30,7 +30,7 @@ class Judge:
         """Up to and with `/v1`."""
         model: str
         key_env: Practical[str] = ""
-        """Environment variable that holds the key; empty for a server that asks for none."""
+        """Environment variable that holds the key; empty for a server that needs none."""
         concurrency: Practical[Annotated[int, Bounds(ge=1)]] = 16
         timeout: Practical[Annotated[float, Bounds(gt=0)]] = 60.0
         retries: Practical[Annotated[int, Bounds(ge=0)]] = 6
@@ -105,7 +105,7 @@ class Judge:
 
 
 class LocalJudge:
-    """The same question put to the run's own base model, through its samplers."""
+    """Puts the judge's prompt to the run's own base model, through its samplers."""
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
@@ -118,12 +118,12 @@ class LocalJudge:
         self._known: dict[Prompt, float] = {}
 
     def connect(self, ask: Ask) -> None:
-        """What it asks through; a run gives it its samplers once they are there."""
+        """Set what it queries; a run gives it its samplers once they are there."""
         self._ask = ask
 
     async def grade(self, items: Sequence[Item]) -> list[float]:
         if self._ask is None:
-            raise UserError('the grader "local judge" asks a run\'s samplers; outside of one, choose another')
+            raise UserError('the grader "local judge" queries a run\'s samplers; outside of one, choose another')
         prompts = [self._prompt(item) for item in items if item.answer.strip()]
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         for prompt, reply in zip(new, await self._ask(new, MAX_REPLY_TOKENS) if new else (), strict=True):

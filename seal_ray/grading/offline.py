@@ -52,14 +52,14 @@ class Offline:
             tiers = {float(tier): str(held).split() for tier, held in model["rarity"].items()}
             self._rarity = {word: tier for tier, held in tiers.items() for word in held} | {"": max(tiers)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{weights}: not a file of verdict weights ({error}); fit one anew") from None
+            raise UserError(f"{weights}: not a file of verdict weights ({error}); fit one again") from None
 
     def probability(self, item: Item) -> float:
         said, how = features(item, self._rarity)
         return self._said(said) * self._how(how)
 
     async def grade(self, items: Sequence[Item]) -> list[float]:
-        """Beside the event loop: the words are taken apart in Python, some milliseconds an answer."""
+        """Grade in a thread: the words are taken apart in Python, some milliseconds an answer."""
         return await asyncio.to_thread(
             lambda: [self.probability(item) if item.answer.strip() else 0.0 for item in items]
         )

@@ -1,4 +1,4 @@
-"""Samples self-edits and tries them, each exactly once, whatever was done before and whoever asks again.
+"""Samples self-edits and tries them, each exactly once, whatever was done before and whoever wants it again.
 
 Everything is looked up in the journal before it is done, and journalled when it is done. One coroutine follows
 one self-edit from request to reward, so a trainer starts on the first self-edits while others are being written.
@@ -134,13 +134,13 @@ class TrialRunner:
         ]
 
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
-        """Those that are not wholly solved where a trial starts, asked without any training."""
+        """The tasks that are not wholly solved where a trial starts, without any training."""
         self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
         found = await _all(self._untrained(task) for task in tasks)
         return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
 
     async def _untrained(self, task: Task) -> TrialSummary:
-        """What a task scores where a trial starts, asked without any training."""
+        """What a task scores where a trial starts, without any training."""
         trial = self._trial(task, None, 0, self._domain.questions(task))
         return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
 
@@ -180,7 +180,7 @@ class TrialRunner:
         return await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
-        """One self-edit of this policy as a trial that asks nothing; None when it cannot be used."""
+        """One self-edit of this policy as a trial without questions; None when it cannot be used."""
         edit, seed = await self._sample(task, 0, stage), self._trial_seed(task, 0)
         try:
             return self._trial(task, await self._recipe(task, edit, seed), seed, ())
@@ -189,7 +189,7 @@ class TrialRunner:
             return None
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
-        """Ask this policy as it is, closed book."""
+        """Measure this policy as it is, closed book."""
         trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)
         await _all(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials))
 
@@ -225,7 +225,7 @@ class TrialRunner:
         await _all(one(replicate) for replicate in range(seeds))
 
     async def _share_out(self, whole: Outcome, tasks: Sequence[Task], keys: Sequence[str]) -> None:
-        """One trial's answers, given back to the tasks that asked."""
+        """One trial's answers, given back to the tasks whose questions they answer."""
         if whole.failure:
             raise UserError(f"training on all texts at once failed: {whole.failure.reason}")
         answers = iter(whole.answers)
@@ -336,7 +336,7 @@ class TrialRunner:
 
     @property
     def _by_likelihood(self) -> bool:
-        """The reward that asks no questions: how likely the held-out statements have become."""
+        """The reward without questions: how likely the held-out statements have become."""
         return self._config.grading.name == LIKELIHOOD
 
     def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
@@ -344,7 +344,7 @@ class TrialRunner:
             task.id,
             self._start.adapter,
             recipe,
-            seed if recipe else 0,  # asking alone is deterministic: every seed of it is the same trial
+            seed if recipe else 0,  # answering without training is deterministic: every seed of it is the same trial
             () if self._by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
@@ -358,7 +358,7 @@ class TrialRunner:
         return statements
 
     def _trial_seed(self, task: Task, replicate: int) -> int:
-        """The same for every self-edit of a task, so that candidates are compared under the same draws."""
+        """A trial's seed, the same for every self-edit of a task, so that its candidates are compared alike."""
         return derive_seed("trial", self._config.run.seed, task.id, replicate)
 
     def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:

@@ -169,7 +169,7 @@ def test_the_local_judge_asks_each_answer_once_through_the_sampler() -> None:
     assert asyncio.run(local.grade(items("b", ""))) == [1.0, 0.0]
     assert len(asked) == 2
     assert isinstance(asked[0][0], Message)
-    with pytest.raises(UserError, match="asks a run's samplers"):
+    with pytest.raises(UserError, match="queries a run's samplers"):
         asyncio.run(grading.load("local judge", {"chat": False}).grade(items("a")))
 
 
