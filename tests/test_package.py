@@ -115,6 +115,12 @@ def test_the_version_and_the_authors_are_the_same_wherever_they_stand() -> None:
     assert f"- name: {project['authors'][0]['name']}" in citation
 
 
+def test_the_python_that_runs_these_tests_is_the_one_that_was_tried() -> None:
+    tried = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert f"Programming Language :: Python :: {sys.version_info.major}.{sys.version_info.minor}" in tried
+    assert "Operating System :: POSIX :: Linux" in tried
+
+
 def test_importing_the_package_imports_nothing_of_it_and_shows_every_public_name() -> None:
     code = (
         "import sys, seal_ray\n"
