@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import seal_ray
+from tests.runs import SMALL
 
 ROOT = Path(__file__).parents[1]
 NOT_SHIPPED = (".git", ".venv", ".*_cache", ".hypothesis", "runs", "build", "dist", "*.egg-info", "__pycache__")
@@ -70,14 +72,20 @@ def test_the_wheel_holds_the_package_and_its_jobs_and_nothing_else(wheel: Path) 
 def test_the_installed_wheel_begins_from_any_folder(installed: Path, tmp_path: Path) -> None:
     where = python(installed, tmp_path, "-c", "import seal_ray; print(seal_ray.__file__)").strip()
     assert where == str(installed / "seal_ray/__init__.py")
-    assert "--seed" in python(installed, tmp_path, "-m", "seal_ray", "demo", "--help")
     python(installed, tmp_path, "-m", "seal_ray", "init", "microworld", "mine")
     shown = python(
         installed, tmp_path, "-m", "seal_ray", "plan", "mine/microworld.toml", "--gpu", "h100", "--gpus", "1"
     )
     assert "GPU hours" in shown
-    demo = "from seal_ray.cli.demo import demo_config; print(demo_config(3, 'runs/demo').run.seed)"
-    assert python(installed, tmp_path, "-c", demo) == "3\n"
+
+
+def test_the_installed_wheel_runs_the_demo_in_any_folder(installed: Path, tmp_path: Path) -> None:
+    smaller = [*SMALL, "--run.rounds", "1", "--workers.address", "in-process"]
+    said = python(installed, tmp_path, "-m", "seal_ray", "demo", "--seed", "3", "--quiet", "--json", *smaller)
+    table = json.loads(said[: said.rindex("}") + 1])
+    assert list(table)[-2:] == ["after round 1", "control, after round 1"]
+    assert (tmp_path / "runs/demo-3/report.html").is_file()
+    assert (tmp_path / "runs/demo-3/control/config.json").is_file()
 
 
 TRAIN = """

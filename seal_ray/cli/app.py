@@ -136,7 +136,7 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
 
 @app.command
 def demo(
-    *,
+    *overrides: Overrides,
     seed: int = 1,
     dir: str = "",
     quiet: bool = False,
@@ -157,7 +157,7 @@ def demo(
 
     start_log(quiet)
     target = dir or f"runs/demo-{seed}"
-    summary = run_demo(seed, target, progress(quiet), progress(quiet))
+    summary = run_demo(seed, target, progress(quiet), progress(quiet), overrides)
     show(summary, as_json)
     say(f"report: {report_page(target)}")
     refuse_void(summary)

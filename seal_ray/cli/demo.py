@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seal_ray.cli import shipped
 from seal_ray.config import Config, load
 from seal_ray.loop.run import run
@@ -14,10 +16,12 @@ def demo_config(seed: int, directory: str, *more: str) -> Config:
     return load(shipped.folder() / "microworld.toml", ["--run.seed", str(seed), "--run.dir", directory, *more])
 
 
-def run_demo(seed: int, directory: str, progress: Progress, control: Progress) -> dict[str, Interval]:
+def run_demo(
+    seed: int, directory: str, progress: Progress, control: Progress, overrides: Sequence[str] = ()
+) -> dict[str, Interval]:
     """Both runs; the control, measured after its last round, comes last."""
-    found = run(demo_config(seed, directory), progress)
+    found = run(demo_config(seed, directory, *overrides), progress)
     last_only = ["--evaluation.baselines", "[]", "--evaluation.every_round", "false"]
     without_reward = ["--selection.rule", "random", "--run.name", "control", *last_only]
-    drawn = run(demo_config(seed, f"{directory}/control", *without_reward), control, beside=directory)
+    drawn = run(demo_config(seed, f"{directory}/control", *overrides, *without_reward), control, beside=directory)
     return found | {f"control, {arm}": measured for arm, measured in drawn.items()}
