@@ -25,7 +25,7 @@ from seal_ray.types import Bounds, LoraSpec, OptimSpec, UserError
 _TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
 """No run is larger; a number beyond these is a slip of the hand, which would otherwise end in hours or in memory."""
 SEQUENCES_AT_ONCE = 8
-"""Of passages that are learnt continually: each needs its own policy in every worker's memory."""
+"""How many continual sequences are learnt at once: each needs its own policy in every worker's memory."""
 
 
 class Section:

@@ -8,7 +8,7 @@ Stretch = tuple[float, float]
 
 
 def joined(stretches: Iterable[Stretch], gap: float = 0.0) -> list[Stretch]:
-    """In order of start, those with at most `gap` between them made one."""
+    """The intervals in order of start, with those that have at most `gap` between them made one."""
     whole: list[Stretch] = []
     for start, end in sorted(stretches):
         if whole and start <= whole[-1][1] + gap:
@@ -19,5 +19,5 @@ def joined(stretches: Iterable[Stretch], gap: float = 0.0) -> list[Stretch]:
 
 
 def length(stretches: Iterable[Stretch]) -> float:
-    """Of all together, however they overlap."""
+    """The total length of intervals, with overlaps counted once."""
     return sum((end - start for start, end in joined(stretches)), 0.0)

@@ -141,7 +141,7 @@ def _value(text: str) -> Any:
 
 
 def put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
-    """The same tree, with this value at this place of it."""
+    """A copy of a tree with this value at this place."""
     section = tree
     for key in keys[:-1]:
         section = section.setdefault(key, {})
@@ -251,7 +251,7 @@ def as_tree(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """For people to read."""
+    """A tree as JSON for people to read."""
     from pydantic_core import to_json
 
     return to_json(as_tree(value), indent=2).decode()

@@ -240,7 +240,7 @@ class Trial:
     base: AdapterRef
     """The adapter that lies under the trial's own."""
     recipe: Recipe | None
-    """None asks what lies below as it is, without training."""
+    """What is trained; None queries what lies below as it is."""
     seed: int
     questions: tuple[Prompt, ...]
     max_answer_tokens: int = 64
@@ -293,7 +293,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Ask a policy for one completion. Its text depends on what is written here and on nothing else."""
+    """A request for one completion of a policy. Its text depends on what is written here and on nothing else."""
 
     base: AdapterRef
     """The policy's adapter."""

@@ -82,7 +82,7 @@ class TrialRunner:
         self._rewards: list[Sequence[Sequence[float]]] = []
 
     def under(self, policy: Policy) -> TrialRunner:
-        """The same runner, which knows what this one knows, at work under this policy."""
+        """This runner at work under another policy; it knows what this one knows."""
         other = copy(self)
         other.policy = policy
         return other

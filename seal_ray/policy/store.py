@@ -49,7 +49,7 @@ class Policies:
         self._probe = probe
         self._heads: dict[str, Policy] = {}
         self._adapters: dict[AdapterRef, Adapter] = {}
-        """Those that the workers hold."""
+        """The adapters that the workers hold."""
         self._rows: dict[AdapterRef, Row] = {}
         """Where the adapters of policies met so far are on record."""
         self._moving = asyncio.Lock()

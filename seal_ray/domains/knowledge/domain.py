@@ -60,7 +60,7 @@ class Knowledge:
         train: SourcePath
         """A file, a folder, or `hf:NAME#SPLIT`."""
         test: SourcePath = ""
-        """The same for held-out passages; without it, part of `train` is held out."""
+        """A file, a folder or `hf:NAME#SPLIT` of held-out passages; without it, part of `train` is held out."""
         test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.2
         split_seed: int = 0
         """Decides which passages are held out, whatever the run's seed."""

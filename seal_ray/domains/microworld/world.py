@@ -94,7 +94,7 @@ def draw_facts(people: Sequence[Person], rng: random.Random) -> tuple[Fact, ...]
 
 
 def trios(people: Sequence[Person]) -> list[tuple[Person, ...]]:
-    """As many groups of three as fit, nobody twice, no first or last name shared within a group."""
+    """The people in groups of three, as many as fit, nobody twice, no first or last name shared within a group."""
     groups: list[list[Person]] = []
     for person in people:
         for group in groups:

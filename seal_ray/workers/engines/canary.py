@@ -30,9 +30,9 @@ class Probe:
 
     ids: tuple[int, ...]
     expected: tuple[float, ...]
-    """Under the adapter that is to be served."""
+    """Log-probabilities under the adapter that is to be served."""
     before: tuple[float, ...]
-    """Under the one before it."""
+    """Log-probabilities under the adapter before it."""
     base: tuple[float, ...]
     """Log-probabilities under the untouched base."""
 

@@ -74,7 +74,7 @@ class VllmEngine:
         self._in_flight: Counter[AdapterRef] = Counter()
         self._freed = asyncio.Condition()
         self._places = policies + 1
-        """With one for a policy that is no longer held, and that a late request is still under."""
+        """How many adapters fit, with one that is no longer held and that a late request is still under."""
         self._slots = asyncio.Semaphore(adapters)
 
     @classmethod
