@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -16,8 +17,9 @@ from typing import Any
 from seal_ray.reading import Misfit, typed
 from seal_ray.types import UserError
 
-_BESIDE: list[str] = []
-"""Folders of the configs that were read, whose modules may be named."""
+_VARIABLE = "SEAL_RAY_MODULES"
+_BESIDE: list[str] = [folder for folder in os.environ.get(_VARIABLE, "").split(os.pathsep) if folder]
+"""Folders of the configs that were read, here or by the process that this one works for, whose modules may be named."""
 
 
 def beside(folders: Iterable[str | Path]) -> None:
@@ -28,6 +30,11 @@ def beside(folders: Iterable[str | Path]) -> None:
 def folders() -> tuple[str, ...]:
     """Further folders in which a user's modules are found, for a process that goes on with the same config."""
     return tuple(_BESIDE)
+
+
+def environment() -> dict[str, str]:
+    """What is to be in the environment of processes that work for this one, so that they find the same modules."""
+    return {_VARIABLE: os.pathsep.join(_BESIDE)}
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:

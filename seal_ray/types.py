@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -205,10 +205,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ObjectiveSpec:
-    """What texts are trained to, by a name that the bank knows."""
+    """What texts are trained to, for whoever may not import torch."""
 
     name: str
-    beta: float = 0.0
+    """One that `seal_ray.bank.objectives` knows, or one's own as `package.module:Thing`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What it is made from."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from seal_ray import plugins
 from seal_ray.bank.loss import kl_and_grad, soft_losses_and_grad, token_losses, token_losses_and_grad
 from seal_ray.bank.rows import Labelled, Objective, Row
 from seal_ray.types import ObjectiveSpec
@@ -124,13 +125,14 @@ class DPO:
         return losses_L, grad_LV
 
 
+OBJECTIVES = {"dpo": DPO}
+
+
 def objective_of(spec: ObjectiveSpec | None) -> Objective:
-    """The objective of that name."""
+    """The objective of that name, one's own too, made from its options; their tokens where none is named."""
     if spec is None:
         return CrossEntropy()
-    if spec.name == "dpo":
-        return DPO(spec.beta)
-    raise ValueError(f"unknown objective {spec.name!r}; known: dpo")
+    return plugins.find("objective", spec.name, OBJECTIVES)(**spec.options)  # type: ignore[no-any-return]
 
 
 def loss_and_grad(

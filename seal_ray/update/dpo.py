@@ -31,6 +31,6 @@ class Dpo:
                 pairs += [example(best), example(worst)]
         if not pairs:
             raise UserError("update.rule 'dpo': no kept self-edit earned more than another of its task; sample more")
-        objective = ObjectiveSpec("dpo", self.beta)
+        objective = ObjectiveSpec("dpo", {"beta": self.beta})
         kept_near = anchors(found.tasks, settings)
         return FinetuneSpec(tuple(pairs), settings.lora, settings.optim, seed, kept_near, settings.kl_coef, objective)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import ray
 
+from seal_ray import plugins
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
@@ -244,4 +245,5 @@ def _tokens(method: str, args: tuple[Any, ...]) -> int:
 
 
 def _threads(cpus: float) -> dict[str, Any]:
-    return {"env_vars": {"OMP_NUM_THREADS": str(max(1, int(cpus))), "TOKENIZERS_PARALLELISM": "false"}}
+    threads = {"OMP_NUM_THREADS": str(max(1, int(cpus))), "TOKENIZERS_PARALLELISM": "false"}
+    return {"env_vars": threads | plugins.environment()}

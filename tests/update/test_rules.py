@@ -60,7 +60,7 @@ def test_the_policy_is_held_to_the_answers_of_all_the_rounds_questions_or_to_not
 def test_by_dpo_it_learns_to_prefer_what_was_kept_to_the_worst_usable_one_of_the_task() -> None:
     finetune = request(Update(rule="dpo", options={"beta": 0.3}), Found(FOUND, KEPT, TASKS))
     assert [example.completion for example in finetune.examples] == ["note 1", "note 3"]
-    assert finetune.objective == ObjectiveSpec("dpo", 0.3)
+    assert finetune.objective == ObjectiveSpec("dpo", {"beta": 0.3})
 
 
 def test_by_dpo_a_task_on_which_all_earned_the_same_teaches_nothing() -> None:
