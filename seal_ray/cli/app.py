@@ -287,7 +287,7 @@ def plan(
     from_
         The directory of an earlier run, whose journal says how long things take instead.
     calibrate
-        Measure for some seconds, on this machine, how long things take.
+        Measure on this machine, for a minute at most, how long things take.
     price_per_hour
         Of one GPU.
     gpus_per_node
@@ -304,9 +304,9 @@ def plan(
     hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
     found = predict(tree, hardware, _basis(tree, from_, calibrate))
     if as_json:
-        print(json.dumps(show.as_json(found, tree)))
+        print(json.dumps(show.as_json(found)))
     else:
-        show.print_plan(found, tree)
+        show.print_plan(found)
 
 
 @app.command
@@ -371,7 +371,9 @@ def _basis(config: Any, earlier: str, calibrate: bool) -> Any:
 
         return basis_from(earlier, config)
     if calibrate:
+        from seal_ray.observe.progress import progress, start_log
         from seal_ray.plan.probe import calibrate as measure
 
-        return measure(config)
+        start_log()
+        return measure(config, progress())
     return None

@@ -251,10 +251,10 @@ def _tasks(config: Config) -> Check:
 def _memory(config: Config, torch: dict[str, Any]) -> Check:
     """What a trainer needs for its slots, against the smallest GPU here, or this machine's memory for all workers."""
     from seal_ray.model.architecture import model_shape
+    from seal_ray.plan.course import Simulation
     from seal_ray.plan.memory import plan_memory
-    from seal_ray.plan.work import count_work
 
-    shape, work, workers = model_shape(config.model.path), count_work(config), config.workers
+    shape, work, workers = model_shape(config.model.path), Simulation(config).work(), config.workers
     engine = "vllm" if config.sampling.engine == "vllm" else "transformers"
 
     def need(slots: int) -> int:

@@ -8,15 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 
 from seal_ray.config import Config
 from seal_ray.intervals import joined
+from seal_ray.loop.place import SCREENING
 from seal_ray.plan.rates import Rates
-from seal_ray.plan.work import Seen
+from seal_ray.plan.standin import Seen
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
@@ -42,7 +43,7 @@ class Measured:
     rates: Rates
     seen: Seen
     trainer: tuple[Observed, ...]
-    """Work: training steps, tokens trained, batches asked, questions asked."""
+    """Work: training steps, tokens trained, steps of asking, tokens answered."""
     sampler: tuple[Observed, ...]
     """Work: steps of the longest texts, tokens sampled."""
 
@@ -53,30 +54,27 @@ def measure(directory: str, config: Config) -> Measured:
     spans = list(journal.rows("spans"))
     outcomes = [row for row in journal.rows("outcomes") if row["worker"]]
     edits = [row for row in journal.rows("self_edits") if row["worker"]]
-    planned = list(journal.rows("planned"))
     if not any(row["steps"] for row in outcomes) or not spans:
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
     cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
     time = Time(spans, cores)
-    trainer = tuple(trainer_stretches(spans, outcomes, list(journal.rows("policies")), time, config.workers.slots))
+    trainer = tuple(trainer_stretches(spans, outcomes, time, config.workers.slots, config.trial.answer_tokens))
     sampler = tuple(sampler_stretches(spans, edits, time))
-    rates = rates_of(trainer, sampler, config.trial.answer_tokens, _start(directory, spans), _handover(spans))
-    return Measured(rates, _seen(edits, planned, list(journal.rows("kept")), config), trainer, sampler)
+    rates = rates_of(trainer, sampler, _start(directory, spans), _handover(spans))
+    return Measured(rates, _seen(journal, edits), trainer, sampler)
 
 
-def rates_of(
-    trainer: Sequence[Observed], sampler: Sequence[Observed], answer: int, start: float, policy: float
-) -> Rates:
-    """The rates that explain what was observed. A question's prompt is counted in with the question."""
-    step, token, batch, row = fit(trainer)
+def rates_of(trainer: Sequence[Observed], sampler: Sequence[Observed], start: float, policy: float) -> Rates:
+    """The rates that explain what was observed. A question's prompt is counted in with its answer."""
+    step, token, ask_step, ask_row = fit(trainer)
     sample_step, sample_row = fit(sampler) if sampler else (0.0, 0.0)
-    warming = [o.seconds - predicted([step, token, batch, row], o) for o in trainer if o.first]
+    warming = [o.seconds - predicted([step, token, ask_step, ask_row], o) for o in trainer if o.first]
     return Rates(
         train_step=step,
         train_token=token,
         train_slot=0.0,
-        ask_step=batch / (answer + 1),
-        ask_row=row / answer,
+        ask_step=ask_step,
+        ask_row=ask_row,
         ask_token=0.0,
         sample_step=sample_step,
         sample_row=sample_row,
@@ -92,7 +90,9 @@ def predicted(rates: Sequence[float], observed: Observed) -> float:
 
 def fit(observed: Sequence[Observed]) -> list[float]:
     """Seconds per piece of each kind of work, none below zero, long stretches trusted in proportion to their length."""
-    usual = [o for o in observed if not o.first] or observed
+    usual = [o for o in observed if not o.first]
+    if len(usual) < len(observed[0].work):
+        usual = list(observed)
     seconds = np.array([o.seconds for o in usual])
     work = np.array([o.work for o in usual])
     weight = 1 / np.sqrt(np.maximum(seconds, 1e-3))
@@ -139,11 +139,7 @@ class Time:
 
 
 def trainer_stretches(
-    spans: Sequence[dict[str, Any]],
-    outcomes: Sequence[dict[str, Any]],
-    policies: Sequence[dict[str, Any]],
-    time: Time,
-    slots: int,
+    spans: Sequence[dict[str, Any]], outcomes: Sequence[dict[str, Any]], time: Time, slots: int, answer: int
 ) -> Iterator[Observed]:
     """Between one batch of results and the next, on each trainer."""
     for worker, own in _by_worker(span for span in spans if span["what"] == "trial").items():
@@ -155,7 +151,8 @@ def trainer_stretches(
             steps = sum(outcome["steps"] for outcome in trained) / side_by_side
             tokens = sum(outcome["tokens"] for outcome in trained)
             asked = sum(len(outcome["answers"] or ()) for outcome in batch)
-            yield Observed(time.work(start, end), (steps, tokens, -(-len(batch) // slots), asked), not number)
+            work = (steps, tokens, -(-len(batch) // slots) * (answer + 1), asked * answer)
+            yield Observed(time.work(start, end), work, not number)
 
 
 def sampler_stretches(
@@ -213,14 +210,21 @@ def _handover(spans: Sequence[dict[str, Any]]) -> float:
     return min(gaps, default=1.0)
 
 
-def _seen(
-    edits: Sequence[dict[str, Any]], planned: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]], config: Config
-) -> Seen:
+def _seen(journal: Journal, edits: Sequence[dict[str, Any]]) -> Seen:
+    planned = list(journal.rows("planned"))
     # The arms of self-edits: those of the rounds, of the untrained policy, and of the later ones.
     tried = [row for row in planned if row["recipe"] and row["arm"].startswith(("self-edits", "untrained", "after"))]
     twins = 1 - len({row["trial"] for row in tried}) / len(tried) if tried else 0.0
-    tasks = len({(row["stage"], row["task_id"]) for row in planned if row["stage"].startswith("round")})
-    stages = {row["stage"] for row in kept}
-    done = len({(r["stage"], r["task_id"]) for r in planned if r["stage"] in stages}) or tasks
-    texts = tuple((row["completion"], row["tokens"]) for row in edits)
-    return Seen(texts, twins, len(kept) / done if kept else None)
+    rewards = {row["key"]: row["reward"] or 0.0 for row in journal.rows("outcomes")}
+    alone = {row["task_id"]: rewards.get(row["trial"], 0.0) for row in planned if row["stage"] == SCREENING}
+    of_edit: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in tried:
+        if row["arm"] == "self-edits" and row["task_id"] in alone and row["trial"] in rewards:
+            of_edit[row["stage"], row["task_id"], row["index"]].append(rewards[row["trial"]])
+    taught = [fmean(own) > alone[task] for (_, task, _), own in of_edit.items()]
+    return Seen(
+        tuple((row["completion"], row["tokens"]) for row in edits),
+        twins,
+        fmean(taught) if taught else None,
+        fmean(reward == 1.0 for reward in alone.values()) if alone else 0.0,
+    )

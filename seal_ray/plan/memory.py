@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import Shape
+from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
-from seal_ray.plan.work import Work
+from seal_ray.plan.workers import BATCH
 
 TOKENS_PER_STEP = 16384
 """As in `seal_ray.bank.memory`."""
@@ -42,22 +43,17 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
     """`device` is one GPU's bytes, of which vLLM takes its share whatever the model; 0 when it is not known."""
     size, slots, lora = BYTES[config.model.dtype], config.workers.slots, config.trial.lora
     weights = shape.parameters * size
-    rank = config.update.max_rank or config.update.lora.rank * max(0, config.run.rounds)
-    policy = shape.adapter(config.update.lora) // config.update.lora.rank * rank * size
-    tries = [edit.tried for group in (*work.train, *work.test) for edit in group if edit.tried] + list(work.baselines)
-    step = max((job.tokens / job.steps for job in tries if job.steps), default=0.0)
-    one_step = max(slots * step, work.update.tokens / max(1, work.update.steps))
+    learnt = config.update.lora if config.run.rounds else config.trial.lora
+    policy = shape.adapter(learnt) // learnt.rank * work.rank * size
+    one_step = max(slots * work.step, work.update_step)
     tokens = min(one_step, config.workers.max_tokens_per_microbatch or TOKENS_PER_STEP)
-    rows = slots * max((job.rows for job in tries), default=0)
-    longest = max((job.prompt + job.answer for job in tries), default=0.0)
     trainer = {
         "base weights": weights,
         "policy": policy,
         "adapters and optimizer": slots * per_slot(config, shape),
         "activations": round(tokens * activation(shape, size, lora.rank, len(lora.targets))),
-        "keys and values": round(min(CACHE_TOKENS, rows * longest) * shape.cache_numbers * size),
+        "keys and values": round(min(CACHE_TOKENS, slots * work.rows * work.question) * shape.cache_numbers * size),
     }
-    sampled = [edit.prompt + config.sampling.max_tokens for group in (*work.train, *work.test) for edit in group]
     if engine == "endpoint":
         return Memory(trainer, {})
     sampler = {"base weights": weights, "policy": policy}
@@ -65,7 +61,7 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
         share = min(1.0, config.workers.gpus_per_sampler or 1.0)
         sampler["keys and values"] = max(0, round(VLLM_SHARE * share * device) - weights - policy)
     else:
-        held = min(CACHE_TOKENS, 64 * max(sampled, default=0.0))
+        held = min(CACHE_TOKENS, BATCH * work.text)
         sampler["keys and values"] = round(held * shape.cache_numbers * size)
     return Memory(trainer, sampler)
 

@@ -2,85 +2,112 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from seal_ray.plan.clock import Clock, Device
-from seal_ray.plan.workers import Call, Worker
+from seal_ray.plan.rates import Rates
+from seal_ray.plan.sizes import TextSize, TrialSize
+from seal_ray.plan.workers import Call, Device, Worker
 
 
 class Driver:
     """One process: what each finished call costs it, it pays one after the other."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self.clock, self.seconds = clock, seconds
-        self.free = self.busy = 0.0
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.free, self.busy = seconds, 0.0, 0.0
 
-    def then(self, call: Callable[[], None]) -> None:
-        self.free = max(self.free, self.clock.now) + self.seconds
+    def then(self, follow: Callable[..., None], *args: Any) -> None:
+        """Do this when the driver comes to it."""
+        loop = asyncio.get_running_loop()
+        self.free = max(self.free, loop.time()) + self.seconds
         self.busy += self.seconds
-        self.clock.at(self.free, call)
+        loop.call_at(self.free, follow, *args)
 
 
 class Pool:
-    """`devices` has one entry for each worker it may have at most, each holding up to `depth` calls."""
+    """`size` workers at most, each holding calls of up to `depth` weight; `device` says what one at a place runs on."""
 
     def __init__(
-        self, clock: Clock, driver: Driver, devices: list[Device], depth: int, start: float, make: Callable[..., Worker]
+        self,
+        name: str,
+        driver: Driver,
+        device: Callable[[int], Device],
+        make: Callable[..., Worker],
+        rates: Rates,
+        *,
+        size: int,
+        depth: int,
     ) -> None:
-        self.clock, self.driver, self.depth, self.start, self._make = clock, driver, depth, start, make
-        self.size = len(devices)
-        self.started = self.calls = self.repeated = 0
-        self._free_places = deque(enumerate(devices))
-        self._starting = self._outstanding = self._number = 0
+        self.name, self.size, self.depth = name, size, depth
+        self.started = self.repeated = 0
+        self._driver, self._device, self._make, self._rates = driver, device, make, rates
+        self._loop = asyncio.get_running_loop()
+        self._places: set[int] = set()
+        """Those of workers that are up, or will be."""
+        self._outstanding = self._number = 0
         self._waiting: deque[Call] = deque()
-        self._up: dict[Worker, tuple[int, Device]] = {}
+        self._up: dict[Worker, int] = {}
         self._by_load: list[tuple[int, int, Worker]] = []
         self._gone = 0.0
+
+    @property
+    def workers(self) -> int:
+        """How many are up."""
+        return len(self._up)
 
     @property
     def busy(self) -> float:
         """Seconds of work done by all workers so far."""
         for worker in self._up:
-            worker.settle()
+            worker.device.settle()
         return self._gone + sum(worker.busy for worker in self._up)
 
-    def call(self, job: Any, then: Callable[[], None]) -> None:
-        self.calls += 1
-        self._outstanding += 1
+    async def call(self, size: TrialSize | TextSize, weight: int = 1) -> tuple[str, float]:
+        """Have this done by some worker: which one it was, and since when it had it."""
+        call = Call(size, min(weight, self.depth), self._loop.create_future())
+        self._outstanding += call.weight
         self._grow()
-        self._waiting.append(Call(job, then))
+        self._waiting.append(call)
         self._hand_out()
+        return await call.done
+
+    def resize(self, size: int) -> None:
+        """So many at most from now on; those that are too many, and have nothing to do, go."""
+        self.size = size
+        for worker in [worker for worker in self._up if not worker.load][: max(0, len(self._places) - size)]:
+            self._places.remove(self._take_out(worker))
 
     def lose(self, places: range, replaced_after: float) -> int:
         """The workers at these places are gone, and come again on a new node; how many there were."""
-        lost = [worker for worker, (place, _) in self._up.items() if place in places]
+        lost = [worker for worker, place in self._up.items() if place in places]
         for worker in lost:
-            worker.stop()
-            self._gone += worker.busy
-            place = self._up.pop(worker)
-            worker.load = -1  # out of the running for calls
+            place = self._take_out(worker)
             self._waiting.extend(worker.calls)
             self.repeated += len(worker.calls)
-            self._starting += 1
-            self.clock.after(replaced_after + self.start, self._join, place)
-        if lost:
-            self._hand_out()
+            self._loop.call_later(replaced_after + self._rates.start, self._join, place)
+        self._hand_out()
         return len(lost)
 
-    def _grow(self) -> None:
-        wanted = min(self.size, -(-self._outstanding // self.depth))
-        while len(self._up) + self._starting < wanted:
-            self._starting += 1
-            self.started += 1
-            # Workers that are needed from the beginning start while the driver does; those that are needed later, then.
-            self.clock.after(self.start, self._join, self._free_places.popleft())
+    def _take_out(self, worker: Worker) -> int:
+        worker.stop()
+        self._gone += worker.busy
+        worker.load = -1  # out of the running for calls
+        return self._up.pop(worker)
 
-    def _join(self, place: tuple[int, Device]) -> None:
-        self._starting -= 1
-        worker = self._make(self.clock, place[1], self._done)
+    def _grow(self) -> None:
+        """Workers that are needed from the beginning start while the driver does; those that are needed later, then."""
+        free = (place for place in range(self.size) if place not in self._places)
+        while len(self._places) < min(self.size, -(-self._outstanding // self.depth)):
+            place = next(free)
+            self._places.add(place)
+            self.started += 1
+            self._loop.call_later(self._rates.start, self._join, place)
+
+    def _join(self, place: int) -> None:
+        worker = self._make(f"{self.name}-{place}", self._device(place), self._rates, self._done)
         self._up[worker] = place
         self._offer(worker)
         self._hand_out()
@@ -93,18 +120,26 @@ class Pool:
         """Each waiting call to the least busy worker."""
         while self._waiting and self._by_load:
             load, _, worker = self._by_load[0]
-            if load != worker.load or load >= self.depth:
-                heapq.heappop(self._by_load)
-                continue
+            if load == worker.load and load and load + self._waiting[0].weight > self.depth:
+                return
             heapq.heappop(self._by_load)
-            worker.load += 1
+            if load != worker.load:
+                continue
+            call = self._waiting.popleft()
+            worker.load += call.weight
             self._offer(worker)
-            worker.put(self._waiting.popleft())
+            call.since = self._loop.time()
+            worker.put(call)
 
     def _done(self, worker: Worker, call: Call) -> None:
-        self._outstanding -= 1
-        worker.load -= 1
+        self._outstanding -= call.weight
+        worker.load -= call.weight
         self._offer(worker)
-        self.driver.then(call.then)
+        self._driver.then(_answer, call, worker.name)
         if self._waiting:
-            self.clock.at(self.clock.now, self._hand_out)
+            self._loop.call_soon(self._hand_out)
+
+
+def _answer(call: Call, worker: str) -> None:
+    if not call.done.done():
+        call.done.set_result((worker, call.since))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from seal_ray.config import Config, difference
-from seal_ray.model.architecture import model_shape
+from seal_ray.model.architecture import Shape, model_shape
+from seal_ray.plan.cluster import Devices, Losses
+from seal_ray.plan.course import Course, Simulation
 from seal_ray.plan.measure import measure
 from seal_ray.plan.memory import Memory, plan_memory
 from seal_ray.plan.rates import Rates, gpu_named, published_assumptions, published_rates
-from seal_ray.plan.rounds import Course, Devices, Losses, simulate
-from seal_ray.plan.work import Edit, Seen, Work, count_work
+from seal_ray.plan.standin import Seen
 from seal_ray.types import UserError
-from seal_ray.update.base import tries_self_edits
 
 SIZES = ("run", "domain", "selection", "evaluation", "grading", "workers")
 """Sections in which a planned run may differ from the one it is measured by."""
+
+
+_ENOUGH = 25
+"""Tasks of a kind that show how much sampling there is for the training."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,6 @@ class Prediction:
     """The same run with its nodes being lost now and then."""
     cluster: Devices
     gpus: int
-    work: Work
     rates: Rates
     memory: Memory
     device_bytes: float
@@ -77,13 +79,13 @@ class Basis:
     """What the times come from, when not from published figures."""
 
     rates: Rates
-    seen: Seen
+    seen: Seen | None
+    """None where what was written was cut short, and says nothing of how long it would have been."""
     source: str
 
 
 def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> Prediction:
     """Simulate the run. `basis` holds measured rates; without one a GPU's published figures are used."""
-    notes: list[str] = []
     if hardware.gpu and not hardware.gpus:
         hardware = replace(hardware, gpus=planned_gpus(config) or 1)
     if not hardware.gpu and basis is None:
@@ -91,42 +93,44 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
             "how fast the hardware is must come from somewhere: give --gpu NAME and --gpus N, "
             "--from DIR (the journal of an earlier run), or --calibrate (a short measurement here)"
         )
-    shape, work, engine = (
-        model_shape(config.model.path),
-        count_work(config, basis.seen if basis else None),
-        _engine(config, hardware),
-    )
-    if basis:
-        rates = basis.rates
-        notes.append(basis.source)
-    else:
-        rates = published_rates(config, shape, gpu_named(hardware.gpu), engine, _context(work))
-        notes += published_assumptions(hardware.gpu, config)
-    if engine == "endpoint":
-        rates = replace(rates, sample_step=0.02, sample_row=0.0, sample_token=0.0)
-        notes.append("the endpoint writes 50 tokens a second for each of 256 requests at a time")
-    cluster = _cluster(config, hardware, work, rates, engine)
-    course = simulate(config, work, rates, cluster, engine)
+    shape, engine = model_shape(config.model.path), _engine(config, hardware)
+    simulation = Simulation(config, basis.seen if basis else None)
+    rates, notes = _rates(simulation, hardware, basis, shape, engine)
+    cluster = _cluster(simulation, hardware, rates, engine)
+    course = simulation.course(rates, cluster, engine)
     disturbed = None
     if hardware.hours_between_losses:
         losses = Losses(3600 * hardware.hours_between_losses, hardware.replaced_after, config.run.seed)
-        disturbed = simulate(config, work, rates, cluster, engine, losses)
+        disturbed = simulation.course(rates, cluster, engine, losses)
     bytes_ = gpu_named(hardware.gpu).memory * 1e9 if hardware.gpu else 0.0
-    if config.selection.race:
-        notes.append("every race spends its whole budget")
     return Prediction(
         course,
         disturbed,
         cluster,
         hardware.gpus,
-        work,
         rates,
-        plan_memory(config, shape, work, engine, bytes_),
+        plan_memory(config, shape, course.work, engine, bytes_),
         bytes_,
         bottleneck(course, cluster),
-        (*notes, *work.assumptions),
+        (*notes, *simulation.assumptions),
         hardware.price_per_hour,
     )
+
+
+def _rates(
+    simulation: Simulation, hardware: Hardware, basis: Basis | None, shape: Shape, engine: str
+) -> tuple[Rates, list[str]]:
+    """How long things take, and where that is from."""
+    config = simulation.config
+    if basis:
+        rates, notes = basis.rates, [basis.source]
+    else:
+        rates = published_rates(config, shape, gpu_named(hardware.gpu), engine, simulation.context())
+        notes = published_assumptions(hardware.gpu, config)
+    if engine == "endpoint":
+        rates = replace(rates, sample_step=0.02, sample_row=0.0, sample_token=0.0)
+        notes.append("the endpoint writes 50 tokens a second for each request, however many there are")
+    return rates, notes
 
 
 def basis_from(directory: str, config: Config) -> Basis:
@@ -163,26 +167,20 @@ def _engine(config: Config, hardware: Hardware) -> str:
     return "vllm" if hardware.gpus and (find_spec("vllm") or hardware.gpu) else "transformers"
 
 
-def _context(work: Work) -> float:
-    """The usual number of tokens before the next one, while sampling."""
-    edits = [edit for group in (*work.train, *work.test) for edit in group]
-    return sum(edit.prompt + edit.sampled / 2 for edit in edits) / max(1, len(edits))
-
-
-def _cluster(config: Config, hardware: Hardware, work: Work, rates: Rates, engine: str) -> Devices:
+def _cluster(simulation: Simulation, hardware: Hardware, rates: Rates, engine: str) -> Devices:
     """The config's own workers where they fill the GPUs; otherwise the split that the work asks for."""
-    workers, gpus = config.workers, hardware.gpus
+    workers, gpus = simulation.config.workers, hardware.gpus
     if not gpus:
         return Devices(workers.trainers, workers.samplers, cores=os.cpu_count() or 1)
     node = min(hardware.gpus_per_node, gpus)
-    if planned_gpus(config) == gpus and workers.gpus_per_trainer and workers.gpus_per_sampler:
+    if planned_gpus(simulation.config) == gpus and workers.gpus_per_trainer and workers.gpus_per_sampler:
         per = (max(1, int(1 / workers.gpus_per_trainer)), max(1, int(1 / workers.gpus_per_sampler)))
         return Devices(workers.trainers, workers.samplers, per, gpus_per_node=node)
     if engine == "endpoint":
         return Devices(gpus, 1, gpus_per_node=node)
     if gpus == 1:
         return Devices(1, 1, shared=True)
-    alone = simulate(config, work, rates, Devices(1, 1), engine)
+    alone = simulation.smaller(_ENOUGH).course(rates, Devices(1, 1), engine)
     share = alone.sampling / max(1e-9, alone.sampling + alone.training)
     samplers = min(gpus - 1, max(1, round(gpus * share)))
     return Devices(gpus - samplers, samplers, gpus_per_node=node)
@@ -190,15 +188,13 @@ def _cluster(config: Config, hardware: Hardware, work: Work, rates: Rates, engin
 
 def bottleneck(course: Course, cluster: Devices) -> str:
     """What a run waits for most, and what would help."""
-    whole = course.seconds
-    updates = sum(stage.seconds for stage in course.stages if stage.name.endswith("update"))
-    rounds = max(1e-9, sum(stage.seconds for stage in course.stages if not stage.name.endswith("update")))
-    trainers = sum(s.training for s in course.stages if not s.name.endswith("update")) / (rounds * cluster.trainers)
-    samplers = course.sampling / (rounds * cluster.samplers)
-    if updates > 0.5 * whole:
-        return f"the update: {updates / whole:.0%} of the time, on one trainer while all others wait"
-    if course.driver > 0.7 * rounds:
-        return f"the driver: busy {course.driver / rounds:.0%} of the time; larger trials would help"
+    beside = max(1e-9, course.seconds - course.updates)
+    trainers = (course.training - course.updates) / (beside * cluster.trainers)
+    samplers = course.sampling / (beside * cluster.samplers)
+    if course.updates > 0.5 * course.seconds:
+        return f"the update: {course.updates / course.seconds:.0%} of the time, in which the other workers wait"
+    if course.driver > 0.7 * beside:
+        return f"the driver: busy {course.driver / beside:.0%} of the time; larger trials would help"
     if max(trainers, samplers) < 0.5:
         return (
             f"too little work for so many workers: trainers are busy {trainers:.0%} and samplers {samplers:.0%} of the "
@@ -207,26 +203,3 @@ def bottleneck(course: Course, cluster: Devices) -> str:
     if trainers >= samplers:
         return f"the trials: trainers are busy {trainers:.0%} of the time, samplers {samplers:.0%}"
     return f"the sampling: samplers are busy {samplers:.0%} of the time, trainers {trainers:.0%}"
-
-
-def totals(work: Work, config: Config) -> dict[str, float]:
-    """Tokens that will be written, and trained on, in the whole run."""
-    train = [edit for group in work.train for edit in group]
-    test = [edit for group in work.test for edit in group]
-    rounds, race, per_task = config.run.rounds, config.selection.race, config.sampling.per_task
-    seeds = race / per_task if race else config.trial.seeds
-    updates = rounds * work.update.tokens
-    tried = rounds * seeds * _trained(train) if tries_self_edits(config) else 0.0
-    measured = work.together.tokens if work.together else _trained(test)
-    evaluations = rounds + 1 if config.evaluation.every_round else 1
-    return {
-        "tokens_sampled": rounds * sum(e.sampled for e in train) + evaluations * sum(e.sampled for e in test),
-        "tokens_trained": tried
-        + evaluations * config.evaluation.seeds * measured
-        + sum(job.tokens for job in work.baselines)
-        + updates,
-    }
-
-
-def _trained(edits: Sequence[Edit]) -> float:
-    return sum(edit.tried.tokens for edit in edits if edit.tried and not edit.twin)

@@ -1,171 +1,187 @@
 """A short measurement on this machine: real workers, a few self-edits and trials of the config itself.
 
 Workers of one thread are timed in seconds of their own processor time, so that whatever else this machine is doing
-meanwhile does not count.
+meanwhile does not count. It ends within a minute: what would take longer is measured in part, and said to be.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import cycle, islice
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import GetTimeoutError
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
+from seal_ray.events import Advanced, Events, Observer, StageBegan
 from seal_ray.model.loading import ModelSpec
-from seal_ray.plan.measure import Observed, rates_of
+from seal_ray.plan.ladder import Climbed, Ladder
+from seal_ray.plan.measure import rates_of
 from seal_ray.plan.predict import Basis
-from seal_ray.plan.work import Seen
-from seal_ray.types import BASE, DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError, derive_seed
+from seal_ray.plan.standin import Seen
+from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError, derive_seed
 from seal_ray.workers.cluster import _threads
+from seal_ray.workers.health import actor
 from seal_ray.workers.ray_connection import connect
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer
 
-_SAMPLED = (1, 8, 64)
-"""Sizes of the batches that are sampled."""
+logger = logging.getLogger(__name__)
+
+SECONDS = 60.0
+"""What a calibration may take."""
+_CLOSING = 5.0
+"""Of those, kept for what comes after the last measurement."""
+_SAMPLING = 0.4
+"""Share of the time that is left once workers are up."""
+_HANDOVER = 0.2
+"""Seconds that a new policy takes to reach all workers, which is not measured here."""
+_STAGE = f"calibrating (seconds, at most {SECONDS:.0f})"
 
 
-def calibrate(config: Config) -> Basis:
-    """Start this config's workers, as many as can work side by side, and time them for some seconds."""
-    began = time.monotonic()
-    connect(config)
-    probe = _Probe(config)
+def calibrate(config: Config, *observers: Observer) -> Basis:
+    """Start this config's workers, as many as can work side by side, and time them."""
+    bench = RayBench(time.monotonic() + SECONDS - _CLOSING, Events(observers=observers))
     try:
-        start = probe.set_up(began)
-        sampler = probe.sample()
-        trainer = probe.train()
+        connect(config)
+        bench.start(config)
+        return _measured(config, bench)
     finally:
-        probe.close()
-    rates = rates_of(trainer, sampler, config.trial.answer_tokens, start, 0.2)
-    return Basis(rates, probe.seen(), f"measured here with {len(probe.trainers)} trainers at once, in {probe.unit}")
+        bench.close()
 
 
-class _Probe:
-    def __init__(self, config: Config) -> None:
-        self.config, self.domain = config, load_domain(config)
-        workers = config.workers
-        side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
-        count = min(workers.trainers, side_by_side, 2)
-        trainer: Any = ray.remote(Trainer).options(
-            num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+def _measured(config: Config, bench: RayBench) -> Basis:
+    domain = load_domain(config)
+    split: Literal["train", "test"] = "train" if config.run.rounds else "test"
+    count = config.domain.train if config.run.rounds else config.domain.test
+    tasks: Sequence[Task] = domain.tasks(split, count or None, derive_seed("probe", config.run.seed))
+    ladder, start = Ladder(config, domain, tasks, bench), bench.elapsed
+    sampled = _some(ladder.sample(bench.now() + _SAMPLING * (bench.until - bench.now())), "a self-edit")
+    trained = _some(ladder.train(bench.until), "a trial")
+    rates = rates_of(trained.observed, sampled.observed, start, _HANDOVER)
+    notes = [f"measured here with {len(bench.trainers)} trainers at once, in {bench.unit}"]
+    if min(sampled.share, trained.share) < 1:
+        notes.append(
+            f"the model is slow here: self-edits were measured at {sampled.share:.2g} of their size and trials at "
+            f"{trained.share:.2g}; what whole ones take is extrapolated"
         )
-        sampler: Any = ray.remote(Sampler).options(
-            num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
-        )
-        self.by_processor = not workers.gpus_per_trainer and workers.cpus < 2
-        training = ModelSpec.of(config.model, workers.gpus_per_trainer)
-        sampling = replace(training, gpus=workers.gpus_per_sampler)
-        self.trainers = [
-            trainer.remote(training, workers.slots, workers.max_tokens_per_microbatch) for _ in range(count)
-        ]
-        self.sampler = sampler.remote(sampling, EngineSpec.of(config))
-        split: Literal["train", "test"] = "train" if config.run.rounds else "test"
-        asked = config.domain.train if config.run.rounds else config.domain.test
-        self.tasks: Sequence[Task] = self.domain.tasks(split, asked or None, derive_seed("probe", config.run.seed))
-        self.completions: list[tuple[Task, str, int]] = []
-        self.usable: list[tuple[Task, Recipe]] = []
+    whole = sampled.share == 1 or all(text.finished for _, text in ladder.completions)
+    seen = Seen(tuple((text.text, text.tokens) for _, text in ladder.completions)) if whole else None
+    return Basis(rates, seen, "; ".join(notes))
+
+
+def _some(found: Climbed, what: str) -> Climbed:
+    if not found.observed:
+        raise _too_slow(f"the smallest part of {what}")
+    return found
+
+
+def _too_slow(what: str) -> UserError:
+    return UserError(
+        f"--calibrate: {what} takes longer here than the {SECONDS:.0f} s that a calibration may; "
+        "give --from DIR (the journal of an earlier run), or --gpu NAME"
+    )
+
+
+class RayBench:
+    """Real workers, timed until a moment: what has not ended by then is given up."""
+
+    def __init__(self, until: float, events: Events) -> None:
+        self.until, self._events = until, events
+        self._began, self._told = time.monotonic(), 0
+        self.trainers: list[Any] = []
+        self._by_processor = False
+        events.emit(StageBegan(_STAGE, round(SECONDS)))
 
     @property
     def unit(self) -> str:
-        return "seconds of a core of its own" if self.by_processor else "seconds"
+        return "seconds of a core of its own" if self._by_processor else "seconds"
 
-    def set_up(self, began: float) -> float:
-        """Seconds until all workers are up."""
-        ray.get([worker.setup.remote() for worker in (*self.trainers, self.sampler)])
-        ray.get([worker.set_policy.remote(0, None) for worker in (*self.trainers, self.sampler)])
-        return time.monotonic() - began
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
 
-    def sample(self) -> list[Observed]:
-        observed = []
-        for count in _SAMPLED:
-            tasks = list(islice(cycle(self.tasks), count))
-            begun = self._now(self.sampler)
-            found = ray.get([self.sampler.sample.remote(self._request(task, i)) for i, task in enumerate(tasks)])
-            seconds = self._now(self.sampler) - begun
-            self.completions += [(task, one.text, one.tokens) for task, one in zip(tasks, found, strict=True)]
-            lengths = [one.tokens for one in found]
-            observed.append(Observed(seconds, (max(lengths) + 1, sum(lengths)), first=count == 1))
-        return observed
+    def now(self) -> float:
+        return time.monotonic()
 
-    def train(self) -> list[Observed]:
-        """Asking alone, and trials in a nearly empty and in a full bank, on all trainers side by side."""
-        slots, observed = self.config.workers.slots, []
-        self.usable = _recipes(self.domain, self.completions)
-        if not self.usable:
-            raise UserError("no self-edit that was sampled can be trained on; nothing to measure")
-        for number, (count, trained) in enumerate(((1, True), (1, False), (slots, False), (2, True), (slots, True))):
-            batches = [
-                [self._trial(f"{number} {place} {i}", i, trained) for i in range(count)]
-                for place in range(len(self.trainers))
-            ]
-            observed += self._timed(batches, number == 0)
-        return observed
+    def start(self, config: Config) -> None:
+        """Have workers up."""
+        workers = config.workers
+        side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
+        count = min(workers.trainers, side_by_side, 2)
+        own = {"num_cpus": workers.cpus, "runtime_env": _threads(workers.cpus)}
+        trainer = actor(Trainer, num_gpus=workers.gpus_per_trainer, **own)
+        sampler = actor(Sampler, num_gpus=workers.gpus_per_sampler, **own)
+        self._by_processor = not workers.gpus_per_trainer and workers.cpus < 2
+        training = ModelSpec.of(config.model, workers.gpus_per_trainer)
+        sampling = replace(training, gpus=workers.gpus_per_sampler)
+        slots, tokens = workers.slots, workers.max_tokens_per_microbatch
+        self.trainers = [trainer.remote(training, slots, tokens) for _ in range(count)]
+        self._sampler = sampler.remote(sampling, EngineSpec.of(config))
+        everyone = [*self.trainers, self._sampler]
+        logger.info("measuring: %d workers load the model", len(everyone))
+        if self._get([worker.setup.remote() for worker in everyone], self.until - self.now()) is None:
+            raise _too_slow("loading the model")
 
-    def _timed(self, batches: Sequence[Sequence[Trial]], first: bool) -> list[Observed]:
-        begun = [self._now(worker) for worker in self.trainers]
-        under_way = [
-            (worker, [worker.run_trial.remote(trial) for trial in batch])
-            for worker, batch in zip(self.trainers, batches, strict=True)
-        ]
-        # The trainers' batches are alike, and they end close together: one wait is fair to each.
-        observed = []
-        for (worker, references), start in zip(under_way, begun, strict=True):
-            outcomes: list[Outcome] = ray.get(references)
-            observed.append(Observed(self._now(worker) - start, self._work(outcomes), first))
-        return observed
+    def sample(self, requests: Sequence[SampleRequest], seconds: float) -> tuple[float, Sequence[Completion]] | None:
+        done = self._timed([(self._sampler, self._sampler.sample, requests)], seconds)
+        if done is None:
+            ray.kill(self._sampler)  # or it would go on with it beside the trainers
+            return None
+        return done[0]
 
-    def _now(self, worker: Any) -> float:
-        """On the clock that this worker is timed by."""
-        if not self.by_processor:
-            return time.monotonic()
-        return float(ray.get(worker.__ray_call__.remote(processor_seconds)))
-
-    def _work(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
-        slots = self.config.workers.slots
-        trained = [outcome for outcome in outcomes if outcome.steps]
-        steps = sum(outcome.steps for outcome in trained) / max(1, min(slots, len(trained)))
-        tokens = sum(outcome.tokens for outcome in trained)
-        return steps, tokens, math.ceil(len(outcomes) / slots), sum(len(outcome.answers) for outcome in outcomes)
-
-    def _request(self, task: Task, index: int) -> SampleRequest:
-        s = self.config.sampling
-        seed = derive_seed("probe", self.config.run.seed, task.id, index)
-        prompt, stop = self.domain.prompt(task), self.domain.sample_stop
-        return SampleRequest(BASE, prompt, seed, s.temperature, s.top_p, s.max_tokens, stop, self.domain.schema)
-
-    def _trial(self, name: str, index: int, trained: bool) -> Trial:
-        task, recipe = self.usable[-1 - index % len(self.usable)]  # the last ones were sampled for different tasks
-        seed = derive_seed("probe", name)
-        settings = self.config.trial
-        questions, tokens = tuple(self.domain.questions(task)), settings.answer_tokens
-        return Trial(task.id, BASE, recipe if trained else None, seed, questions, tokens, self.domain.stop)
-
-    def seen(self) -> Seen:
-        return Seen(tuple((text, tokens) for _, text, tokens in self.completions))
+    def run(self, trials: Sequence[Trial], seconds: float) -> list[tuple[float, list[Outcome]]] | None:
+        """On every trainer the same trials, each under a seed of its own: the batches are alike and end together."""
+        own = [[replace(trial, seed=trial.seed + place) for trial in trials] for place in range(len(self.trainers))]
+        return self._timed([(w, w.run_trial, mine) for w, mine in zip(self.trainers, own, strict=True)], seconds)
 
     def close(self) -> None:
-        for worker in (*self.trainers, self.sampler):
+        for worker in (*self.trainers, *([self._sampler] if self.trainers else [])):
             ray.kill(worker)
+        self._events.emit(Advanced(_STAGE, round(SECONDS) - self._told))
+        self._events.close()
+
+    def _timed(
+        self, calls: Sequence[tuple[Any, Any, Sequence[Any]]], seconds: float
+    ) -> list[tuple[float, list[Any]]] | None:
+        until = self.now() + seconds
+        begun = [self._clock(worker, seconds) for worker, _, _ in calls]
+        under_way = [[method.remote(argument) for argument in arguments] for _, method, arguments in calls]
+        found = []
+        for (worker, _, _), before, references in zip(calls, begun, under_way, strict=True):
+            results = self._get(references, until - self.now())
+            after = None if results is None else self._clock(worker, until - self.now())
+            if results is None or before is None or after is None:
+                return None
+            found.append((after - before, results))
+        return found
+
+    def _clock(self, worker: Any, seconds: float) -> float | None:
+        """On the clock that this worker is timed by."""
+        if not self._by_processor:
+            return time.monotonic()
+        found = self._get([worker.__ray_call__.remote(processor_seconds)], seconds)
+        return None if found is None else float(found[0])
+
+    def _get(self, references: Sequence[Any], seconds: float) -> list[Any] | None:
+        """What is answered in time; None when it is not."""
+        try:
+            found: list[Any] = ray.get(list(references), timeout=max(0.0, seconds))
+        except GetTimeoutError:
+            return None
+        finally:
+            passed = min(round(SECONDS), int(self.elapsed)) - self._told
+            if passed > 0:
+                self._told += passed
+                self._events.emit(Advanced(_STAGE, passed))
+        return found
 
 
 def processor_seconds(_: Any) -> float:
     """What the process of an actor has used so far."""
     return time.process_time()
-
-
-def _recipes(domain: Domain, completions: Sequence[tuple[Task, str, int]]) -> list[tuple[Task, Recipe]]:
-    found: list[tuple[Task, Recipe]] = []
-    for task, text, _ in completions:
-        try:
-            found.append((task, domain.recipe(task, text, 0)))
-        except DataError:
-            continue
-    return found

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from seal_ray.config import Config
 from seal_ray.plain import visible
-from seal_ray.plan.predict import Prediction, totals
+from seal_ray.plan.predict import Prediction
 
 
-def as_json(found: Prediction, config: Config) -> dict[str, Any]:
-    course, cluster = found.course, found.cluster
+def as_json(found: Prediction) -> dict[str, Any]:
+    course, cluster, work = found.course, found.cluster, found.course.work
     tree: dict[str, Any] = {
         "seconds": round(found.seconds, 1),
-        "stages": [{"stage": stage.name, "seconds": round(stage.seconds, 1)} for stage in course.stages],
+        "stages": [
+            {"stage": s.name, "pieces": s.pieces, "start": round(s.start, 1), "seconds": round(s.seconds, 1)}
+            for s in course.stages
+        ],
         "start_seconds": round(found.rates.start, 1),
-        "trials": course.trials,
-        "self_edits": course.samples,
-        **{name: round(value) for name, value in totals(found.work, config).items()},
+        "trials": work.trials,
+        "self_edits": work.texts,
+        "tokens_sampled": round(work.tokens_sampled),
+        "tokens_trained": round(work.tokens_trained),
         "busy_seconds": {"trainers": round(course.training, 1), "samplers": round(course.sampling, 1)},
         "workers": {
             "trainers": cluster.trainers,
@@ -45,31 +48,30 @@ def as_json(found: Prediction, config: Config) -> dict[str, Any]:
     return tree
 
 
-def print_plan(found: Prediction, config: Config) -> None:
+def print_plan(found: Prediction) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     course, console = found.course, Console(highlight=False)
-    table = Table("stage", "time", "trainers busy", "samplers busy")
+    busy = "of trainers and samplers: the share of their time that they are busy meanwhile"
+    table = Table("stage", "from", "time", "trainers", "samplers", show_edge=False, pad_edge=False, caption=busy)
     for stage in course.stages:
-        busy = (
-            _share(stage.training, stage.seconds * course.trainers),
-            _share(stage.sampling, stage.seconds * course.samplers),
-        )
-        table.add_row(escape(visible(stage.name)), _time(stage.seconds), *busy)
-    table.add_row("whole run", _time(found.seconds), "", "", style="bold")
+        training = _share(stage.training, stage.seconds * course.trainers)
+        sampling = _share(stage.sampling, stage.seconds * course.samplers)
+        table.add_row(escape(visible(stage.name)), _time(stage.start), _time(stage.seconds), training, sampling)
+    table.add_row("whole run", "", _time(found.seconds), "", "", style="bold")
     console.print(table)
-    for line in _facts(found, config):
+    for line in _facts(found):
         console.print(escape(visible(line)))
     console.print("taken for granted:", *(escape(visible(f"\n  {line}")) for line in found.assumptions))
 
 
-def _facts(found: Prediction, config: Config) -> list[str]:
-    course, cluster, sums = found.course, found.cluster, totals(found.work, config)
+def _facts(found: Prediction) -> list[str]:
+    course, cluster, work = found.course, found.cluster, found.course.work
     lines = [
-        f"work: {course.samples:,} self-edits of {sums['tokens_sampled']:,.0f} tokens, "
-        f"{course.trials:,} trials that train on {sums['tokens_trained']:,.0f} tokens",
+        f"work: {work.texts:,} texts of {work.tokens_sampled:,.0f} tokens, "
+        f"{work.trials:,} trials that train on {work.tokens_trained:,.0f} tokens",
         f"workers: {_count(cluster.trainers, 'trainer')} and {_count(cluster.samplers, 'sampler')}, "
         f"of which the queues ask for {course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
         f"bottleneck: {found.bottleneck}",

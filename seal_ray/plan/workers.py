@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from bisect import insort
 from collections import deque
@@ -9,45 +10,105 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seal_ray.plan.clock import Clock, Device, Machine
 from seal_ray.plan.rates import Rates
-from seal_ray.plan.work import Edit, Try
+from seal_ray.plan.sizes import TextSize, TrialSize
 
 BATCH, GATHER = 64, 0.02
 """Of the engine that samples in batches, as in `seal_ray.workers.engines.transformers`."""
-_DONE = 1e-6  # steps that rounding may leave
+_DONE, _NEAR = 1e-6, 1e-7  # steps, and seconds, that rounding may leave
 
 
 @dataclass(eq=False)
 class Call:
-    """Something asked of a pool, and what follows when it is done."""
+    """Something asked of a pool."""
 
-    job: Any
-    then: Callable[[], None]
-    lost: int = 0
+    size: Any
+    """A `TrialSize` or a `TextSize`."""
+    weight: int
+    """What it takes of what a worker may hold."""
+    done: asyncio.Future[tuple[str, float]]
+    """Which worker did it, and since when it had it."""
+    since: float = 0.0
 
 
-class Worker(Machine):
+class Device:
+    """A GPU, or a machine of so many cores, that those at work on it share evenly."""
+
+    def __init__(self, capacity: float) -> None:
+        self._capacity, self._loop = capacity, asyncio.get_running_loop()
+        self._left: dict[Worker, float] = {}
+        """Of each that is at work, the seconds it would take alone until something happens there."""
+        self._since, self._timer = 0.0, self._loop.call_soon(lambda: None)
+
+    def settle(self) -> None:
+        """Bring the work done up to now. To be called before anything about a worker changes."""
+        now = self._loop.time()
+        done, self._since = (now - self._since) * self._speed, now
+        for worker in self._left:
+            self._left[worker] -= done
+            worker.busy += done
+            worker.progress(done)
+
+    def look_at(self, *workers: Worker) -> None:
+        """To be called after anything about these workers has changed."""
+        for worker in workers:
+            pace = worker.pace()
+            if pace is None:
+                self._left.pop(worker, None)
+            else:
+                self._left[worker] = pace
+        self._timer.cancel()
+        if self._left:
+            self._timer = self._loop.call_later(min(self._left.values()) / self._speed, self._wake)
+
+    @property
+    def _speed(self) -> float:
+        return min(1.0, self._capacity / max(1, len(self._left)))
+
+    def _wake(self) -> None:
+        self.settle()
+        due = [worker for worker, left in self._left.items() if left <= _NEAR]
+        for worker in due:
+            worker.fire()
+        self.look_at(*due)
+
+
+class Worker:
     """Takes calls and says of each when it is done."""
 
-    def __init__(self, clock: Clock, device: Device, rates: Rates, done: Callable[[Worker, Call], None]) -> None:
-        super().__init__(clock, device)
-        self.rates, self.done = rates, done
+    def __init__(self, name: str, device: Device, rates: Rates, done: Callable[[Worker, Call], None]) -> None:
+        self.name, self.device, self.rates, self._say = name, device, rates, done
+        self.busy = 0.0
+        """Seconds of work done, each worth a second of a device of its own."""
         self.load = 0
         self.calls: dict[Call, None] = {}
 
     def put(self, call: Call) -> None:
-        self.settle()
+        self.device.settle()
         self.calls[call] = None
         self.take(call)
-        self.reschedule()
+        self.device.look_at(self)
 
-    def take(self, call: Call) -> None:
-        raise NotImplementedError
-
-    def finish(self, call: Call) -> None:
+    def done(self, call: Call) -> None:
         del self.calls[call]
-        self.done(self, call)
+        self._say(self, call)
+
+    def stop(self) -> None:
+        """This worker is gone."""
+        self.device.settle()
+        self.pace = lambda: None  # type: ignore[method-assign]
+        self.device.look_at(self)
+
+    def take(self, call: Call) -> None: ...
+
+    def pace(self) -> float | None:
+        """Seconds of work until something happens here; None when idle."""
+
+    def progress(self, seconds: float) -> None:
+        """So many seconds of work are done."""
+
+    def fire(self) -> None:
+        """What `pace` counted down to has come."""
 
 
 class Bank(Worker):
@@ -67,8 +128,8 @@ class Bank(Worker):
         self.left = 0.0
 
     def take(self, call: Call) -> None:
-        if call.job.steps:
-            insort(self.queue, call, key=lambda queued: -queued.job.steps)
+        if call.size.steps:
+            insort(self.queue, call, key=lambda queued: -queued.size.steps)
         else:
             self.waiting.append(call)
         self._next()
@@ -79,11 +140,11 @@ class Bank(Worker):
         while self.queue and len(self.running) < self.slots:
             call = self.queue.popleft()
             self.number += 1
-            heapq.heappush(self.running, (self.steps + call.job.steps, self.number, call))
-            self.tokens += call.job.tokens / call.job.steps
+            heapq.heappush(self.running, (self.steps + call.size.steps, self.number, call))
+            self.tokens += call.size.tokens / call.size.steps
         if len(self.waiting) >= self.slots or (self.waiting and not self.running):
             self.asked, self.waiting = self.waiting[: self.slots], self.waiting[self.slots :]
-            self.left = asking([call.job for call in self.asked], self.rates)
+            self.left = asking([call.size for call in self.asked], self.rates)
 
     @property
     def _step(self) -> float:
@@ -104,20 +165,21 @@ class Bank(Worker):
         if self.asked:
             asked, self.asked = self.asked, []
             for call in asked:
-                self.finish(call)
+                self.done(call)
         while self.running and self.running[0][0] <= self.steps + _DONE:
             _, _, call = heapq.heappop(self.running)
-            self.tokens -= call.job.tokens / call.job.steps
+            self.tokens -= call.size.tokens / call.size.steps
             self.waiting.append(call)
         self._next()
 
 
-def asking(tries: Sequence[Try], rates: Rates) -> float:
-    rows = sum(job.rows for job in tries)
+def asking(trials: Sequence[TrialSize], rates: Rates) -> float:
+    """Seconds of asking the questions of these trials together."""
+    rows = sum(trial.rows for trial in trials)
     if not rows:
         return 0.0
-    prompt = sum(job.rows * job.prompt for job in tries) / rows
-    return rates.asking(rows, prompt, max(job.answer for job in tries))
+    prompt = sum(trial.rows * trial.prompt for trial in trials) / rows
+    return rates.asking(rows, prompt, max(trial.answer for trial in trials))
 
 
 class Batches(Worker):
@@ -144,11 +206,11 @@ class Batches(Worker):
 
     def fire(self) -> None:
         done, self.batch = self.batch, [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
-        jobs: list[Edit] = [call.job for call in self.batch]
-        lengths, prompts = [job.sampled for job in jobs], [job.prompt for job in jobs]
-        self.left = self.rates.sampling(lengths, prompts, self.limit) if jobs else None
+        texts: list[TextSize] = [call.size for call in self.batch]
+        lengths, prompts = [text.tokens for text in texts], [text.prompt for text in texts]
+        self.left = self.rates.sampling(lengths, prompts, self.limit) if texts else None
         for call in done:
-            self.finish(call)
+            self.done(call)
 
 
 class Stream(Worker):
@@ -161,11 +223,11 @@ class Stream(Worker):
         self.steps, self.number = 0.0, 0
 
     def take(self, call: Call) -> None:
-        job, self.number = call.job, self.number + 1
-        rows, length, prompt = (1, job.sampled, job.prompt) if isinstance(job, Edit) else _asked(job)
+        size, self.number = call.size, self.number + 1
+        rows, length = (1, size.tokens) if isinstance(size, TextSize) else (size.rows, float(size.answer))
         self.rows += rows
         # Reading the prompts holds everyone up for as long as it takes: so many more steps for this one.
-        reading = rows * prompt * self.rates.sample_token / self._step
+        reading = rows * size.prompt * self.rates.sample_token / self._step
         heapq.heappush(self.running, (self.steps + length + reading, self.number, call))
 
     @property
@@ -181,9 +243,5 @@ class Stream(Worker):
     def fire(self) -> None:
         while self.running and self.running[0][0] <= self.steps + _DONE:
             _, _, call = heapq.heappop(self.running)
-            self.rows -= 1 if isinstance(call.job, Edit) else call.job.rows
-            self.finish(call)
-
-
-def _asked(job: Try) -> tuple[int, float, float]:
-    return job.rows, float(job.answer), job.prompt
+            self.rows -= 1 if isinstance(call.size, TextSize) else call.size.rows
+            self.done(call)

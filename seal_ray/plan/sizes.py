@@ -1,0 +1,100 @@
+"""How large a piece of work is, in the tokens and steps that its time follows from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from seal_ray.config import Config
+from seal_ray.model.architecture import model_folder
+from seal_ray.types import Example, FinetuneSpec, OptimSpec, Prompt, Trial
+
+REFERENCE = 4 / 3
+"""What a text costs that also goes forward once to be compared with, where learning alone is forward and back."""
+ALL_WEIGHTS = 1.5
+"""What a token costs that trains all weights, where one that trains an adapter costs 1."""
+
+
+@dataclass(frozen=True)
+class TrialSize:
+    """A trial: its training steps, the tokens over all of them, and the questions asked after."""
+
+    steps: int = 0
+    tokens: float = 0.0
+    rows: int = 0
+    prompt: float = 0.0
+    """Tokens of a question."""
+    answer: int = 0
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """A text that is written."""
+
+    prompt: float
+    tokens: float
+
+
+class Sizes:
+    """Measures with the model's own tokenizer, where that is here; each thing once."""
+
+    def __init__(self, config: Config) -> None:
+        self._longest = config.model.max_length
+        self._count, self.note = _counter(config)
+        self._prompts: dict[Prompt, float] = {}
+        self._texts: dict[int, tuple[Sequence[Example], list[float]]] = {}
+
+    def prompt(self, prompt: Prompt) -> float:
+        if prompt not in self._prompts:
+            self._prompts[prompt] = self._count(prompt)
+        return self._prompts[prompt]
+
+    def trial(self, trial: Trial) -> TrialSize:
+        steps, tokens = 0, 0.0
+        if recipe := trial.recipe:
+            steps, tokens = _training(self._lengths(recipe.examples), recipe.optim)
+            tokens *= 1.0 if recipe.lora else ALL_WEIGHTS
+        asked = self._lengths(trial.statements) or list(map(self.prompt, trial.questions))
+        answer = 0 if trial.statements else trial.max_answer_tokens
+        return TrialSize(steps, tokens, len(asked), fmean(asked or [0.0]), answer)
+
+    def update(self, finetune: FinetuneSpec) -> TrialSize:
+        """All of an update; what it is held near to, and what a preference is measured by, is read once more."""
+        steps, tokens = _training(self._lengths(finetune.examples), finetune.optim)
+        tokens *= REFERENCE if finetune.objective else 1.0
+        if near := finetune.anchor_examples:
+            beside = min(finetune.optim.batch_size, len(near)) * fmean(self._lengths(near))
+            tokens += steps * beside * REFERENCE
+        return TrialSize(steps, tokens)
+
+    def _lengths(self, examples: Sequence[Example]) -> list[float]:
+        """What is learnt of each; a text too long for the model is cut."""
+        if id(examples) not in self._texts:
+            found = [min(self._count(e.prompt) + self._count(e.completion), self._longest) for e in examples]
+            self._texts[id(examples)] = examples, found  # held on to, or another could come to have its place
+        return self._texts[id(examples)][1]
+
+
+def _training(lengths: Sequence[float], optim: OptimSpec) -> tuple[int, float]:
+    return optim.epochs * -(-len(lengths) // optim.batch_size), optim.epochs * sum(lengths)
+
+
+def _counter(config: Config) -> tuple[Callable[[Prompt], float], str]:
+    """Counts the tokens of a prompt; and what is to be said of how."""
+    folder = model_folder(config.model.path)
+    if folder and (folder / "tokenizer.json").is_file():
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return lambda prompt: float(len(tokenizer.encode(_text(prompt), add_special_tokens=False).ids)), ""
+    note = "the model's tokenizer is not here: tokens are counted as words, digits and marks"
+    return lambda prompt: float(len(_PIECES.findall(_text(prompt)))), note
+
+
+_PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
+
+
+def _text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
