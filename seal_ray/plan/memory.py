@@ -11,14 +11,14 @@ from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.workers import BATCH
 
 TOKENS_PER_STEP = 16384
-"""As in `seal_ray.bank.memory`."""
+"""The limit of `seal_ray.bank.memory`."""
 VLLM_SHARE = 0.9
-"""Of a GPU's memory, as in `seal_ray.workers.sampler`."""
+"""The share of a GPU's memory, as in `seal_ray.workers.sampler`."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """On one device, by what holds it."""
+    """The memory of one device, by what holds it."""
 
     trainer: dict[str, int]
     sampler: dict[str, int]

@@ -1,4 +1,4 @@
-"""From a config and hardware to what a run will take."""
+"""Predicts from a config and hardware what a run will take."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _settings(config: Config) -> dict[str, object]:
 
 
 def planned_gpus(config: Config) -> int:
-    """GPUs that a config's own workers ask for."""
+    """GPUs that a config's own workers take."""
     workers = config.workers
     return round(workers.trainers * workers.gpus_per_trainer + workers.samplers * workers.gpus_per_sampler)
 
@@ -168,7 +168,7 @@ def _engine(config: Config, hardware: Hardware) -> str:
 
 
 def _cluster(simulation: Simulation, hardware: Hardware, rates: Rates, engine: str) -> Devices:
-    """The config's own workers where they fill the GPUs; otherwise the split that the work asks for."""
+    """The config's own workers where they fill the GPUs; otherwise the division that the work needs."""
     workers, gpus = simulation.config.workers, hardware.gpus
     if not gpus:
         return Devices(workers.trainers, workers.samplers, cores=os.cpu_count() or 1)

@@ -13,7 +13,7 @@ from seal_ray.model.architecture import Shape
 from seal_ray.types import UserError
 
 CACHE_TOKENS = 65536
-"""Keys and values a bank holds at once while it asks; as in `seal_ray.bank.bank`."""
+"""Keys and values a bank holds at once while it answers; as in `seal_ray.bank.bank`."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class RayCluster:
                 logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
 
     async def _probe(self, probe: Prompt, before: Mapping[AdapterRef, ray.ObjectRef[Adapter]]) -> None:
-        """Have the bank score the probe under what is new, and under what that comes in place of."""
+        """Have the bank score the probe under what is new, and under what that replaces."""
         gone = next((ref for ref in before if ref not in self._held), BASE)
         self._probes = {ref: checked for ref, checked in self._probes.items() if ref in self._held}
         if new := [ref for ref in self._held if ref not in self._probes]:

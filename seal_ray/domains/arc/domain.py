@@ -74,9 +74,9 @@ class Arc:
         test_solutions: SourcePath = ""
         """May be left out for tasks that carry their outputs, and for tasks to be submitted unsolved."""
         message_template: SourcePath = ""
-        """File with the system message of a puzzle, in place of our wording; `{description}` in it is left empty."""
+        """File with the system message of a puzzle, instead of our wording; `{description}` in it is left empty."""
         edit_template: SourcePath = ""
-        """File with the system message that asks for a self-edit, in place of our wording."""
+        """File with the system message that asks for a self-edit, instead of our wording."""
         decide: tuple[Extra, ...] = ()
         """Further choices given to the policy."""
         max_examples: Annotated[int, Bounds(ge=1)] = 250
