@@ -118,7 +118,8 @@ class TrialRunner:
         async def one(proposal: Proposal) -> None:
             index, replicate = proposal
             place = Place(stage, "self-edits", task.id, index)
-            known = tried[index][replicate] = await self._try_edit(task, await writing[index], place, replicate)
+            edit = await asyncio.shield(writing[index])  # one that is cancelled must not cancel what others wait for
+            known = tried[index][replicate] = await self._try_edit(task, edit, place, replicate)
             scheduler.tell(proposal, None if known.problem else known.reward)
 
         async def all_proposed() -> None:

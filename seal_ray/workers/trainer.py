@@ -286,10 +286,12 @@ class Trainer(Beating):
                 async with self._turn:
                     results = await asyncio.to_thread(self._step)
                 for result in results:
-                    self._waiting.pop(result.key).set_result(result)
+                    if not (future := self._waiting.pop(result.key)).done():  # its caller may have been stopped
+                        future.set_result(result)
         except Exception as error:
             for future in self._waiting.values():
-                future.set_exception(error)
+                if not future.done():
+                    future.set_exception(error)
             self._waiting.clear()
             raise
 

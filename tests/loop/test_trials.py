@@ -262,3 +262,29 @@ def test_a_trial_that_nobody_waits_for_any_more_is_not_complained_of_when_the_ru
 
     asyncio.run(stopped())
     assert not complaints
+
+
+class FullDisk:
+    """Writes one self-edit, and is at the next ones for good; every trial ends in an error."""
+
+    def __init__(self) -> None:
+        self._written = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self._written += 1
+        if self._written > 1:
+            await asyncio.Event().wait()
+        return Completion("a note", 2, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        if trial.recipe is None:
+            await asyncio.Event().wait()
+        raise UserError("the disk is full")
+
+
+def test_an_error_of_a_trial_is_the_one_that_ends_the_round_though_others_wait_for_self_edits(tmp_path: Path) -> None:
+    config = small_run(tmp_path)
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    runner = TrialRunner(config, domain, cast(Any, FullDisk()), journal, Events(journal))
+    with pytest.raises(UserError, match="the disk is full"):
+        asyncio.run(runner.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))

@@ -122,3 +122,37 @@ def test_a_decision_is_drawn_anew_until_it_fits_and_not_for_ever() -> None:
     hopeless = Scripted(*"abcdefgh")
     assert asyncio.run(hopeless.sample(ask(1, 5, schema=DIGIT))).text == "d"
     assert asyncio.run(Scripted("no").sample(ask(1, 5))).text == "no"
+
+
+def test_who_asks_no_more_keeps_no_other_from_an_answer_and_the_engine_from_ending(engines: Engines) -> None:
+    engine = engines.three[0]
+
+    async def one_is_stopped() -> str:
+        stopped, other = (asyncio.create_task(engine.sample(ask(BASE, seed))) for seed in (1, 2))
+        while engine._waiting or not engine._sampling:
+            await asyncio.sleep(0)
+        stopped.cancel()
+        completion = await other
+        await engine.close()
+        return completion.text
+
+    assert engines.runner.run(one_is_stopped()) == engines.sample([ask(BASE, 2)], engine)[0].text
+
+
+def test_what_waits_is_sampled_under_the_adapter_it_asked_for_even_where_that_is_held_no_longer(
+    engines: Engines,
+) -> None:
+    engine = engines.three[0]
+    engines.serve(ONE)
+    expected = engines.sample([ask(ONE.ref, 1)], engine)
+
+    async def dropped_while_it_waits_its_turn() -> Completion:
+        async with engine._turn:
+            held = asyncio.create_task(engine.hold(OTHER))
+            late = asyncio.create_task(engine.sample(ask(ONE.ref, 1)))
+            while len(engine._turn._waiters or ()) < 2:  # the one that holds, and the one that samples
+                await asyncio.sleep(0)
+        await held
+        return await late
+
+    assert [engines.runner.run(dropped_while_it_waits_its_turn())] == expected

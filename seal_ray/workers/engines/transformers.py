@@ -100,18 +100,21 @@ class TransformersEngine:
     async def _drain(self) -> None:
         await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            async with self._turn:
+            async with self._turn:  # taken first: what waits keeps its adapter loaded until it is sampled
+                waiting = [each for each in self._waiting if not each[1].done()]  # who asked may have been stopped
+                batch, self._waiting = waiting[:_BATCH], waiting[_BATCH:]
                 try:
                     texts = await asyncio.to_thread(self._bank.sample, [spec for spec, _ in batch])
                 except Exception as error:
                     for _, future in batch:
-                        future.set_exception(error)
+                        if not future.done():
+                            future.set_exception(error)
                     continue
                 finally:
                     self._drop_unused()
             for (_, future), text in zip(batch, texts, strict=True):
-                future.set_result(Completion(text.text, len(text.ids), text.finished))
+                if not future.done():
+                    future.set_result(Completion(text.text, len(text.ids), text.finished))
 
     def _drop_unused(self) -> None:
         """Let go of what is no longer served, once nothing that waits was asked under it."""
