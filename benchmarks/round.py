@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from seal_ray.config import load
-from seal_ray.intervals import joined, length
+from seal_ray.intervals import merge, total_length
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Progress
 from seal_ray.record.journal import Journal
@@ -76,13 +76,13 @@ def of_spans(spans: Iterable[Span]) -> Round:
     spans = [(what, worker, start, min(end, until)) for what, worker, start, end in spans if start < until]
     began = min(start for _, _, start, _ in spans)
     by_stage = {name: [(s - began, e - began) for what, _, s, e in spans if what == name] for name in NAMES}
-    united = {name: joined(stretches) for name, stretches in by_stage.items() if stretches}
+    united = {name: merge(stretches) for name, stretches in by_stage.items() if stretches}
     stages = {}
     for name, stretches in united.items():
         others = [stretch for other, theirs in united.items() if other != name for stretch in theirs]
-        alone = length([*stretches, *others]) - length(others)
-        stages[name] = Stage(len(by_stage[name]), stretches[0][0], stretches[-1][1], length(stretches), alone)
-    busy = length(stretch for stretches in united.values() for stretch in stretches)
+        alone = total_length([*stretches, *others]) - total_length(others)
+        stages[name] = Stage(len(by_stage[name]), stretches[0][0], stretches[-1][1], total_length(stretches), alone)
+    busy = total_length(stretch for stretches in united.values() for stretch in stretches)
     picture = timeline(spans)
     assert picture is not None
     return Round(until - began, stages, until - began - busy, {x.worker: x.idle for x in picture.lanes}, picture)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-Stretch = tuple[float, float]
+Interval = tuple[float, float]
 
 
-def joined(stretches: Iterable[Stretch], gap: float = 0.0) -> list[Stretch]:
+def merge(intervals: Iterable[Interval], gap: float = 0.0) -> list[Interval]:
     """The intervals in order of start, with those that have at most `gap` between them made one."""
-    whole: list[Stretch] = []
-    for start, end in sorted(stretches):
+    whole: list[Interval] = []
+    for start, end in sorted(intervals):
         if whole and start <= whole[-1][1] + gap:
             whole[-1] = whole[-1][0], max(whole[-1][1], end)
         else:
@@ -18,6 +18,6 @@ def joined(stretches: Iterable[Stretch], gap: float = 0.0) -> list[Stretch]:
     return whole
 
 
-def length(stretches: Iterable[Stretch]) -> float:
+def total_length(intervals: Iterable[Interval]) -> float:
     """The total length of intervals, with overlaps counted once."""
-    return sum((end - start for start, end in joined(stretches)), 0.0)
+    return sum((end - start for start, end in merge(intervals)), 0.0)

@@ -209,6 +209,7 @@ class TrialRunner:
         if self._config.evaluation.full_finetune:
             recipe = replace(recipe, lora=None)
         asked = tuple(question for task in tasks for question in self._domain.questions(task))
+        of_recipe = recipe.key  # a hash of every text
 
         async def one(replicate: int) -> None:
             seed = derive_seed("together", self._config.run.seed, replicate)
@@ -216,7 +217,7 @@ class TrialRunner:
             name = self._names.trial(trial, self._start, tasks)
             keys = [content_key(name, task.id) for task in tasks]
             for task, key in zip(tasks, keys, strict=True):
-                self._plan(Place("evaluation", arm, task.id), replicate, key, seed, recipe.key)
+                self._plan(Place("evaluation", arm, task.id), replicate, key, seed, of_recipe)
             if not all(key in self._known for key in keys):
                 whole = await self._cluster.run_trial(trial)
                 self.warn(arm, whole)

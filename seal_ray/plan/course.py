@@ -11,7 +11,7 @@ from statistics import fmean
 
 from seal_ray.config import Config
 from seal_ray.events import Advanced, Event, Events, StageBegan
-from seal_ray.intervals import length
+from seal_ray.intervals import total_length
 from seal_ray.loop.place import Beside
 from seal_ray.loop.preflight import Ready, draw
 from seal_ray.loop.run import rounds
@@ -232,7 +232,7 @@ class _Watch:
             self._loop.time(),
             training,
             sampling,
-            length(self._updates),
+            total_length(self._updates),
             cluster.trainers.started,
             cluster.samplers.started,
             cluster.work,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from seal_ray.config import Config
-from seal_ray.intervals import joined
+from seal_ray.intervals import merge
 from seal_ray.loop.place import SCREENING
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
@@ -117,7 +117,7 @@ class Time:
 
     def __init__(self, spans: Sequence[dict[str, Any]], cores: int) -> None:
         self.busy = {
-            worker: joined((span["start"], span["end"]) for span in own) for worker, own in _by_worker(spans).items()
+            worker: merge((span["start"], span["end"]) for span in own) for worker, own in _by_worker(spans).items()
         }
         changes: Counter[float] = Counter()
         for periods in self.busy.values():

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from seal_ray.intervals import joined, length
+from seal_ray.intervals import merge, total_length
 
 KINDS = ("sample", "trial", "update")
 _RESOLUTION = 600  # the shortest gap that is drawn, as a share of the whole time
@@ -110,7 +110,7 @@ def _without_pauses(spans: Sequence[Span]) -> tuple[tuple[Pause, ...], list[Span
 
 def _lane(worker: str, kinds: dict[str, list[tuple[float, float]]], seconds: float) -> Lane:
     gap = seconds / _RESOLUTION
-    bars = [Bar(what, *stretch) for what, stretches in kinds.items() for stretch in joined(stretches, gap)]
+    bars = [Bar(what, *stretch) for what, stretches in kinds.items() for stretch in merge(stretches, gap)]
     shares = {what: sum(b.end - b.start for b in bars if b.what == what) / seconds for what in kinds}
-    busy = length((bar.start, bar.end) for bar in bars)
+    busy = total_length((bar.start, bar.end) for bar in bars)
     return Lane(worker, tuple(bars), shares, max(0.0, 1 - busy / seconds))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seal_ray.intervals import Stretch, length
+from seal_ray.intervals import Interval, total_length
 
 _WORTH = 0.9
 """Share of the time that a round may still take for a move to pay: a worker that moves loads its model again."""
@@ -33,11 +33,11 @@ class Allocation:
 
 def busy_seconds(spans: Iterable[Span], *kinds: str) -> float:
     """Summed over workers, the seconds in which they did at least one thing of these kinds."""
-    by_worker: defaultdict[str, list[Stretch]] = defaultdict(list)
+    by_worker: defaultdict[str, list[Interval]] = defaultdict(list)
     for span in spans:
         if span.what in kinds:
             by_worker[span.worker].append((span.start, span.end))
-    return sum(map(length, by_worker.values()), 0.0)
+    return sum(map(total_length, by_worker.values()), 0.0)
 
 
 def rebalanced(
