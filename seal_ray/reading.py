@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
+from seal_ray.plain import one_line
 from seal_ray.types import UserError
 
 T = TypeVar("T")
@@ -125,7 +126,7 @@ def overriding(arguments: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
         name, equals, inline = flag[2:].partition("=")
         if not equals and not rest:
             raise UserError(f"{flag} needs a value, as in {flag} VALUE")
-        if name == EXTENDS:
+        if name.partition(".")[0] == EXTENDS:
             raise UserError(
                 f"--{EXTENDS}: a file extends another; on the command line, lay one on it with --overlay FILE"
             )
@@ -161,6 +162,8 @@ class Wrong:
     given: Any = None
     unknown: bool = False
     missing: bool = False
+    apart: bool = False
+    """Whether it is a table whose values are each right, and do not go together."""
 
     def explained(self, kind: Any, also: Sequence[str] = ()) -> str:
         """What is wrong, with the nearest of the keys that `kind` knows there (and `also` these) for an unknown one."""
@@ -168,7 +171,8 @@ class Wrong:
         if self.missing:
             return f"{path!r} is missing"
         if not self.unknown:
-            return f"{path!r}: {self.said[:1].lower()}{self.said[1:]} (got {self.given!r})"
+            where, got = f"{path!r}: " if path else "", "" if self.apart else f" (got {one_line(repr(self.given))})"
+            return f"{where}{self.said[:1].lower()}{self.said[1:]}{got}"
         known = sorted([*_known(kind, self.keys[:-1]), *also])
         near = difflib.get_close_matches(str(self.keys[-1]), known, n=1)
         whole = ".".join([*path.split(".")[:-1], *near])
@@ -202,17 +206,18 @@ def typed(kind: type[T], tree: Any) -> T:
 
 @cache
 def _adapter(kind: Any) -> Any:
-    """Made once a class; a dataclass that says nothing of it knows no keys but its own."""
+    """Made once a class; a dataclass that says nothing of it takes no further keys and finite numbers only."""
     from pydantic import TypeAdapter, with_config
 
-    strict: Any = with_config(extra="forbid")
+    strict: Any = with_config(extra="forbid", allow_inf_nan=False)
     return TypeAdapter(strict(kind) if is_dataclass(kind) and not hasattr(kind, "__pydantic_config__") else kind)
 
 
 def _wrong(item: dict[str, Any]) -> Wrong:
     unknown = item["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-    said = "Extra inputs are not permitted" if unknown else item["msg"]
-    return Wrong(item["loc"], said, item["input"], unknown, item["type"] == "missing")
+    said = "Extra inputs are not permitted" if unknown else item["msg"].removeprefix("Value error, ")
+    apart = item["type"] == "value_error" and isinstance(item["input"], dict)
+    return Wrong(item["loc"], said, item["input"], unknown, item["type"] == "missing", apart)
 
 
 def _built(kind: Any, tree: Any, keys: tuple[Any, ...]) -> Any:
@@ -240,7 +245,7 @@ def as_tree(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
         content = {each.name: (hints[each.name], getattr(value, each.name)) for each in fields(value)}
-        return {name: float(held) if hint is float else as_tree(held) for name, (hint, held) in content.items()}
+        return {name: _as_float(held) if hint is float else as_tree(held) for name, (hint, held) in content.items()}
     if hasattr(value, "model_dump"):  # a user's own options may be a pydantic model
         return value.model_dump(mode="json")
     if isinstance(value, dict):
@@ -248,6 +253,14 @@ def as_tree(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_tree(below) for below in value]
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _as_float(value: Any) -> Any:
+    """A number; what is none stays as it is, for whoever reads the tree to refuse."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
 
 
 def json_text(value: Any) -> str:

@@ -157,3 +157,31 @@ def test_training_all_weights_goes_with_all_texts_together() -> None:
     with pytest.raises(UserError, match="set joint = true too"):
         load(CPT, ["--evaluation.joint", "false", "--evaluation.full_finetune", "true"])
     assert load(CPT, ["--evaluation.full_finetune", "true"]).evaluation.full_finetune
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["--workers.address", "in-process", "--trial.eval_engine", "vllm"],
+            'workers.address = "in-process" needs trial.eval_engine = "bank"',
+        ),
+        (
+            ["--evaluation.full_finetune", "true"],
+            "'evaluation': full_finetune trains all weights on all texts at once; set joint = true too",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_said_without_all_the_others(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    path = written(tmp_path, MINIMAL)
+    with pytest.raises(UserError) as error:
+        load(path, overrides)
+    assert str(error.value) == f"{path}: {said}"
+
+
+def test_of_a_value_that_is_wrong_no_more_is_shown_than_fits_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'run.seed'") as error:
+        load(written(tmp_path, MINIMAL), ["--run.seed", "9" * 5000])
+    assert len(str(error.value)) < 600

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from seal_ray import plugins, run
-from seal_ray.config import Config, DomainSection, Model, Run, parse
+from seal_ray.config import Config, DomainSection, Model, Run, Sampling, parse
 from seal_ray.reading import as_tree
 from seal_ray.sources import READS, SourcePath, marked
 from seal_ray.types import Bounds, UserError
@@ -39,6 +39,11 @@ def test_options_of_ones_own_are_a_dataclass_or_a_pydantic_model(kind: Any) -> N
         plugins.options("domain.options", kind, {"size": 0})
 
 
+def test_options_of_a_dataclass_that_says_nothing_of_it_are_finite() -> None:
+    with pytest.raises(UserError, match=r"options.size: input should be a finite number"):
+        plugins.options("domain.options", Plain, {"size": float("inf")})
+
+
 def microworld(**run_: Any) -> Config:
     return Config(run=Run(**run_), model=Model(path="microworld"), domain=DomainSection(name="microworld"))
 
@@ -52,3 +57,12 @@ def test_a_config_made_in_python_is_held_to_its_bounds_before_a_run_begins(tmp_p
     with pytest.raises(UserError, match=r"'run.rounds': input should be greater than or equal to 0"):
         run(microworld(rounds=-1, dir=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", ["hot", None, [1.0], 10**400])
+def test_what_is_no_number_in_a_config_made_in_python_is_refused_by_its_name(given: Any) -> None:
+    config = Config(
+        model=Model(path="microworld"), domain=DomainSection(name="microworld"), sampling=Sampling(temperature=given)
+    )
+    with pytest.raises(UserError, match=r"'sampling.temperature': input should be"):
+        run(config)
