@@ -36,7 +36,7 @@ class Adapter:
     @cached_property
     def ref(self) -> AdapterRef:
         """Its name: equal for equal content, on every machine."""
-        digest = hashlib.sha256(json.dumps([self.rank, self.alpha, sorted(self.targets)]).encode())
+        digest = hashlib.sha256(json.dumps([self.rank, float(self.alpha), sorted(self.targets)]).encode())
         for name, tensor in sorted(self.tensors.items()):
             digest.update(json.dumps([name, tensor.dtype.str, tensor.shape]).encode())
             digest.update(np.ascontiguousarray(tensor).data)

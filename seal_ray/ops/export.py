@@ -108,15 +108,17 @@ def chosen_policy(directory: str, which: str = "") -> Row:
     """
     journal = Journal(Store(directory))
     heads = lineage(journal)
-    if MAIN not in heads:
+    if not heads:
         raise UserError(f"{directory}: no policy has been trained here yet")
     if which == "best":
-        return _best(directory, journal, heads[MAIN])
+        return _best(directory, journal, heads.get(MAIN, ()))
     newest = {head: rows[-1] for head, rows in heads.items()}
     known = {str(row.version): row for rows in heads.values() for row in rows} | newest
     if (which or MAIN) not in known:
         numbers = sorted({row.version for rows in heads.values() for row in rows})
-        raise UserError(f"--policy {which!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
+        raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
+    if not known[which or MAIN].rank:
+        raise UserError(f"--policy {which!r}: nothing could be learnt there; it is still the untouched base")
     return known[which or MAIN]
 
 

@@ -19,6 +19,7 @@ from seal_ray.observe.progress import Silent
 from seal_ray.ops import export
 from seal_ray.published.import_record import import_record
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, summarize
 from seal_ray.types import UserError
@@ -84,6 +85,22 @@ def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path)
     assert "policy after round 1" in (tmp_path / "first" / "README.md").read_text()
     with pytest.raises(UserError, match="--policy '7': give best, or one of 1, 2"):
         export.chosen_policy(str(finished), "7")
+
+
+def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> None:
+    rows = [
+        LearntRow("a", "task", version=1, sequence=0, step=1),
+        LearntRow("b", "task", version=2, sequence=1, step=1, rank=4, adapter="kept"),
+    ]
+    journal = Journal(Store(str(tmp_path)))
+    for row in rows:
+        journal.on(row)
+    journal.flush()
+    assert export.chosen_policy(str(tmp_path), "sequence 1") == rows[1]
+    with pytest.raises(UserError, match="'sequence 0': nothing could be learnt there"):
+        export.chosen_policy(str(tmp_path), "sequence 0")
+    with pytest.raises(UserError, match="'main': give best, or one of 1, 2, sequence 0, sequence 1"):
+        export.chosen_policy(str(tmp_path))
 
 
 def test_a_policy_of_which_every_trial_failed_is_not_the_best_one(

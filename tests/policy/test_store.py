@@ -14,6 +14,7 @@ from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.events import Events
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
+from seal_ray.policy.repair import repair_policies
 from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PolicyRow
@@ -116,7 +117,7 @@ def test_what_is_on_record_is_not_trained_again_and_its_adapter_is_found_by_its_
 
 def test_an_adapter_is_called_by_its_content_whatever_wrote_it(tmp_path: Path) -> None:
     ADAPTER.save(tmp_path)
-    assert Adapter.load(tmp_path).ref == ADAPTER.ref
+    assert Adapter.load(tmp_path).ref == replace(ADAPTER, alpha=1).ref == ADAPTER.ref
     others = [
         replace(ADAPTER, alpha=2.0),
         replace(ADAPTER, targets=("v_proj",)),
@@ -124,3 +125,30 @@ def test_an_adapter_is_called_by_its_content_whatever_wrote_it(tmp_path: Path) -
         replace(ADAPTER, tensors={name: tensor.astype(np.float64) for name, tensor in ADAPTER.tensors.items()}),
     ]
     assert len({adapter.ref for adapter in [ADAPTER, *others]}) == 5
+
+
+def test_an_adapter_that_two_policies_point_to_is_set_aside_for_both_and_both_are_made_again(tmp_path: Path) -> None:
+    async def nothing() -> None:
+        return None
+
+    async def learns_nothing(policies: Policies) -> list[Policy]:
+        start = await policies.next(await policies.begin(), FINETUNE, kept=1)
+        head = await policies.move(sequence_head(0), start)
+        return [start, await policies.grow(head, 2, nothing, 0, 1, "a")]
+
+    policies, journal = opened(tmp_path, RecordsFinetune())
+    made = asyncio.run(learns_nothing(policies))
+    journal.flush()
+    store = Store(str(tmp_path))
+    weights = f"adapters/{ADAPTER.ref.key}/adapter_model.safetensors"
+    store.write(weights, store.read(weights)[:-1] + b"!")
+
+    said = repair_policies(store)
+    assert [line.split(":")[0] for line in said] == ["policy 1", "policy 2"]
+    assert all(f"damaged/{weights}" in line for line in said)
+    assert not lineage(Journal(store))
+    policies, journal = opened(tmp_path, cluster := RecordsFinetune())
+    assert asyncio.run(learns_nothing(policies)) == made
+    assert hasattr(cluster, "finetune")
+    journal.flush()
+    assert repair_policies(store) == []
