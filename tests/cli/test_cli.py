@@ -85,6 +85,8 @@ MISTAKES = {
         ["run", str(CONFIG), "--update.lora.targets", '["v_proj", "nowhere"]'],
         "update.lora.targets: no linear module of microworld is named 'nowhere'; known: down_proj, gate_proj",
     ),
+    "a demo told where one of its runs is": (["demo", "--run.dir", "{tmp}"], "give --dir, from which both have theirs"),
+    "a demo told the seed of one of its runs": (["demo", "--run.seed=5", "--seed", "6"], "--run.seed: the demo is two"),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
     "more than Ray has on this machine": (
