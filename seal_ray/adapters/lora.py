@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +12,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from seal_ray.plain import decoded, one_line
 from seal_ray.types import AdapterRef, UserError
 
 PREFIX = "base_model.model."
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_LARGEST = 1e300
+"""No adapter has an alpha like this; an integer may be larger than any float."""
 
 
 def tensor_names(module: str) -> tuple[str, str]:
@@ -82,7 +84,7 @@ class Adapter:
         """Read a PEFT folder; `UserError` when it is none, or uses what a plain LoRA does not have."""
         folder = Path(folder)
         try:
-            config = json.loads((folder / CONFIG_FILE).read_text())
+            config = decoded((folder / CONFIG_FILE).read_text())
             tensors = load_file(folder / WEIGHTS_FILE)
             rank, alpha, targets = config["r"], config["lora_alpha"], config["target_modules"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -91,11 +93,12 @@ class Adapter:
             raise UserError(f"{folder}: {CONFIG_FILE} is not a table of settings; give a PEFT adapter folder")
         odd = [name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(name)]
         odd += [name for name in tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-        if odd or isinstance(targets, str):
-            what = odd[0] if odd else f'target_modules "{targets}"'
+        if odd or not (isinstance(targets, list) and all(isinstance(target, str) for target in targets)):
+            what = odd[0] if odd else f"target_modules {one_line(repr(targets))}"
             raise UserError(f"{folder}: {what} is not supported; give a plain LoRA adapter with named target modules")
-        if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
-            raise UserError(f"{folder}: rank {rank!r} and alpha {alpha!r} are no adapter's; give a whole {CONFIG_FILE}")
+        if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and abs(alpha) < _LARGEST):
+            said = f"rank {one_line(repr(rank))} and alpha {one_line(repr(alpha))}"
+            raise UserError(f"{folder}: {said} are no adapter's; give a whole {CONFIG_FILE}")
         adapter = cls(rank, alpha, tuple(sorted(targets)), tensors)
         adapter.check(folder)
         return adapter

@@ -166,7 +166,17 @@ def test_an_adapter_for_another_base_is_refused():
         bank.load("elsewhere", adapter)
 
 
-@pytest.mark.parametrize(("change", "said"), [({"use_dora": True}, "use_dora"), ({"r": None}, None)])
+NO_PLAIN_LORA = [
+    ({"use_dora": True}, "use_dora"),
+    ({"r": None}, None),
+    ({"target_modules": "all-linear"}, "target_modules 'all-linear' is not supported"),
+    ({"target_modules": [1, "q_proj"]}, "target_modules .* is not supported"),
+    ({"target_modules": 1}, "target_modules 1 is not supported"),
+    ({"lora_alpha": 10**400}, "are no adapter's"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), NO_PLAIN_LORA)
 def test_a_folder_that_is_no_plain_lora_is_refused_with_the_reason(change, said, tmp_path):
     trained(LoraSpec(2, 8.0, ("q_proj",)), 1).adapter.save(tmp_path)
     path = tmp_path / "adapter_config.json"
