@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
 from seal_ray.events import StageBegan
+from seal_ray.loop.gathering import all_of
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.record.summary import CONTINUAL
 from seal_ray.types import Task, UserError, derive_seed
@@ -51,7 +52,7 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         async with places:
             await learn_in_turn(session, sequence, order)
 
-    await asyncio.gather(*map(one, range(sequences)))
+    await all_of(map(one, range(sequences)))
 
 
 async def learn_in_turn(session: Session, sequence: int, order: Sequence[Task]) -> None:

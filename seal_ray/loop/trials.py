@@ -18,6 +18,7 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
+from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import (
     SCREENING,
     Beside,
@@ -100,11 +101,11 @@ class TrialRunner:
 
         async def one_task(task: Task, scheduler: Scheduler) -> list[Candidate]:
             if not with_rewards:
-                return list(await _all(self._untried(task, index, stage) for index in range(per_task)))
-            untrained, candidates = await _all([self._untrained(task), self._tried(task, stage, scheduler)])
+                return list(await all_of(self._untried(task, index, stage) for index in range(per_task)))
+            untrained, candidates = await all_of([self._untrained(task), self._tried(task, stage, scheduler)])
             return judged(candidates, untrained.reward, prior, raced=not scheduler.even)
 
-        found = await _all(one_task(*each) for each in zip(tasks, schedulers, strict=True))
+        found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         # What failed says nothing of how self-edits differ, nor of how seeds do.
         self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
         return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
@@ -124,9 +125,9 @@ class TrialRunner:
 
         async def all_proposed() -> None:
             while batch := scheduler.ask():
-                await _all(map(one, batch))
+                await all_of(map(one, batch))
 
-        *edits, _ = await _all([*writing, all_proposed()])
+        *edits, _ = await all_of([*writing, all_proposed()])
         if spared := scheduler.budget - sum(map(len, tried)):
             self._events.emit(Advanced(f"{stage}: trials", by=spared))
         return [
@@ -137,7 +138,7 @@ class TrialRunner:
     async def unsolved(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks that are not wholly solved where a trial starts, without any training."""
         self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
-        found = await _all(self._untrained(task) for task in tasks)
+        found = await all_of(self._untrained(task) for task in tasks)
         return [task for task, alone in zip(tasks, found, strict=True) if alone.reward < 1.0]
 
     async def _untrained(self, task: Task) -> TrialSummary:
@@ -153,9 +154,9 @@ class TrialRunner:
         async def one(task: Task, index: int) -> None:
             edit = await self._sample(task, index, "evaluation")
             place = Place("evaluation", arm, task.id, index)
-            await _all(self._try_edit(task, edit, place, k) for k in range(seeds))
+            await all_of(self._try_edit(task, edit, place, k) for k in range(seeds))
 
-        await _all(one(task, index) for task in tasks for index in range(samples))
+        await all_of(one(task, index) for task in tasks for index in range(samples))
 
     async def measure_baseline(self, name: str, tasks: Sequence[Task]) -> None:
         """A baseline of the domain's on held-out tasks; tasks that have no such thing are left out."""
@@ -173,7 +174,7 @@ class TrialRunner:
                 raise UserError(f"evaluation.baselines: {name!r} {_ASKS}")
             await self._settle(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
 
-        await _all(one(task, replicate) for task in tasks for replicate in range(seeds))
+        await all_of(one(task, replicate) for task in tasks for replicate in range(seeds))
 
     async def try_text(self, stage: str, task: Task, text: str, index: int) -> TrialSummary:
         """What came of a self-edit that nobody wrote; it goes on record under its own text."""
@@ -192,7 +193,7 @@ class TrialRunner:
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
         """Measure this policy as it is, closed book."""
         trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)
-        await _all(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials))
+        await all_of(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials))
 
     async def measure_joint(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
@@ -203,7 +204,7 @@ class TrialRunner:
             raise UserError(f"evaluation.joint {_ASKS}")
         self._events.emit(StageBegan(f"evaluation: {arm}", seeds))
         indices = range(samples)
-        edits = await _all(_all(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
+        edits = await all_of(all_of(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
         texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
         recipe = self._domain.corpus(texts)
         if self._config.evaluation.full_finetune:
@@ -224,7 +225,7 @@ class TrialRunner:
                 await self._share_out(whole, tasks, keys)
             self._events.emit(Advanced(f"evaluation: {arm}"))
 
-        await _all(one(replicate) for replicate in range(seeds))
+        await all_of(one(replicate) for replicate in range(seeds))
 
     async def _share_out(self, whole: Outcome, tasks: Sequence[Task], keys: Sequence[str]) -> None:
         """One trial's answers, given back to the tasks whose questions they answer."""
@@ -385,15 +386,3 @@ def _looked_at(task: asyncio.Task[None]) -> None:
     """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
     if not task.cancelled():
         task.exception()
-
-
-async def _all(coroutines):  # type: ignore[no-untyped-def]
-    """Their results in order; when one fails, the others are cancelled and its error raised as it is."""
-    tasks = [asyncio.ensure_future(c) for c in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -53,16 +53,21 @@ def recorded(store: Store) -> Recorded | None:
     try:
         tree: Mapping[str, Any] = json.loads(store.read(CONFIG))
         schema, config = int(tree.get("schema", 1)), tree.get("config")
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where}: cannot be read as JSON, so whose run this is is not known") from None
     checked(schema, where)
     if config is None:
         raise UserError(f"{store.url}: holds an imported record, not a run of its own")
-    parsed = parse(brought_up(config, where), where)
-    # What the settings result in is worked out again: a setting that is new since then counts with its default.
-    said = tree["identity"] if schema > 1 else {}
-    identity = Identity(settings_of(parsed), said.get("contents", {}), said.get("decided", {}))
-    return Recorded(parsed, identity, tree.get("run", ""), int(tree.get("since", 1)), bool(said.get("contents")))
+    try:
+        parsed = parse(brought_up(config, where), where)
+        # What the settings result in is worked out again: a setting that is new since then counts with its default.
+        said = tree["identity"] if schema > 1 else {}
+        identity = Identity(settings_of(parsed), dict(said.get("contents", {})), dict(said.get("decided", {})))
+        return Recorded(parsed, identity, tree.get("run", ""), int(tree.get("since", 1)), bool(said.get("contents")))
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise UserError(f"{where}: is not as a run wrote it, so whose run this is is not known") from None
 
 
 def recorded_config(directory: str) -> Config:

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -265,3 +266,34 @@ def test_settings_of_other_names_are_refused_in_a_file_and_followed_in_a_directo
 def test_the_same_small_run_has_the_same_name_everywhere(tmp_path: Path) -> None:
     one, two = small_run(tmp_path / "one"), small_run(tmp_path / "two", "--workers.trainers", "2")
     assert identify(one, load_domain(one)).name == identify(two, load_domain(two)).name
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"config": 5},
+        {"config": {"run": 7}},
+        {"config": {"run": {"rounds": {}}}},
+        {"identity": None},
+        {"identity": {"contents": 3}},
+        {"since": "x"},
+        {"since": None},
+    ],
+    ids=str,
+)
+def test_a_config_file_that_no_run_wrote_is_one_line_that_names_it(tmp_path: Path, harm: dict[str, Any]) -> None:
+    config = small_run(tmp_path)
+    with claimed(Store(str(tmp_path)), config, identify(config, load_domain(config))):
+        pass
+    path = tmp_path / CONFIG
+    path.write_text(json.dumps({**json.loads(path.read_text()), **harm}))
+    with pytest.raises(UserError) as said:
+        recorded_config(str(tmp_path))
+    assert CONFIG in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+def test_a_config_file_nested_beyond_reason_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text('{"config": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        recorded_config(str(tmp_path))
