@@ -285,7 +285,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
         own = put({}, keys, value)
         anchor(own, paths, Path.cwd())
         put(tree, keys, at(own, keys))
-    return _parse(tree, lambda keys: said_by(layers, keys))
+    return _parse(tree, lambda keys: said_by(layers, keys, [override for override, _ in given]))
 
 
 def parse(tree: dict[str, Any], where: str) -> Config:

@@ -23,6 +23,7 @@ from seal_ray.types import UserError
 T = TypeVar("T")
 
 EXTENDS = "extends"
+COMMAND_LINE = "the command line"
 DEPTH = 8
 """Files that may extend one another in a row; more are a slip, and nobody could read them."""
 
@@ -72,12 +73,19 @@ def merged(trees: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def said_by(layers: Sequence[Layer], keys: Sequence[Any]) -> str:
-    """The last layer that has this place of the tree; the last layer of all where none has."""
+def said_by(layers: Sequence[Layer], keys: Sequence[Any], overrides: Iterable[Sequence[str]] = ()) -> str:
+    """Who said last what stands at this place of the tree: the command line, or a file; the last file where nobody did.
+
+    The overrides are the keys of what the command line sets.
+    """
+    place = list(keys)
+    given = [list(override) for override in overrides]
+    if any(override == place[: len(override)] for override in given):
+        return COMMAND_LINE
     for layer in reversed(layers):
         if _has(layer.tree, keys):
             return layer.where
-    return layers[-1].where
+    return COMMAND_LINE if any(place == override[: len(place)] for override in given) else layers[-1].where
 
 
 def _has(tree: Any, keys: Sequence[Any]) -> bool:

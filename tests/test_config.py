@@ -51,6 +51,26 @@ def test_what_a_config_does_not_know_is_refused_with_the_near_miss(
         load(path, overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["--run.sed", "1"], "the command line"),
+        (["--runn.seed", "1"], "the command line"),
+        (["--run.seed", "many"], "the command line"),
+        (["--trial.lora.targets", '[""]'], "the command line"),
+        (["--run.rounds", "1"], "{path}"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(
+    tmp_path: Path, overrides: list[str], where: str
+) -> None:
+    wrong = "" if where == "the command line" else "seed = 'none'\n"
+    path = written(tmp_path, MINIMAL + "[run]\n" + wrong)
+    with pytest.raises(UserError) as error:
+        load(path, overrides)
+    assert str(error.value).startswith(where.format(path=path) + ": ")
+
+
 NO_TRIAL_RUNS_WITH = [
     *(("--trial.lora.rank", value) for value in ("0", "-4", "1000000000")),
     *(("--trial.lora.alpha", value) for value in ("0", "NaN", "Infinity")),
@@ -178,7 +198,7 @@ def test_settings_that_do_not_go_together_are_said_without_all_the_others(
     path = written(tmp_path, MINIMAL)
     with pytest.raises(UserError) as error:
         load(path, overrides)
-    assert str(error.value) == f"{path}: {said}"
+    assert str(error.value).partition(": ")[2] == said
 
 
 def test_of_a_value_that_is_wrong_no_more_is_shown_than_fits_a_line(tmp_path: Path) -> None:
