@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from importlib.util import find_spec
 from typing import Any
 
-from seal_ray.config import Config
+from seal_ray.config import IN_PROCESS, Config
 from seal_ray.types import UserError
 
 TESTED = {"torch": "2.13", "transformers": "5.19", "ray": "2.60", "peft": "0.21", "safetensors": "0.8"}
@@ -129,7 +129,7 @@ def _gpus(torch: dict[str, Any], config: Config | None) -> Check:
     if wanted:
         advice = "fine on a head node; elsewhere install the driver, or set workers.gpus_per_trainer to 0"
         return Check(
-            "gpus", bool(config and config.workers.address), "none on this machine, and the config wants some", advice
+            "gpus", bool(config and _cluster_of(config)), "none on this machine, and the config wants some", advice
         )
     return Check("gpus", True, "none on this machine, and none wanted")
 
@@ -145,8 +145,16 @@ def _nvidia() -> tuple[str, list[str]]:
     return (rows[0][0], [name for _, name in rows]) if rows else ("", [])
 
 
+def _cluster_of(config: Config) -> str:
+    """The Ray cluster that the config names, if any."""
+    return "" if config.workers.address == IN_PROCESS else config.workers.address
+
+
 def _ray(config: Config | None) -> Check:
     """A cluster that is named, or found, must answer, with one Ray and one Python on all of its nodes."""
+    if config and config.workers.address == IN_PROCESS:
+        return Check("ray cluster", True, "none wanted: the workers live in the run's own process")
+
     import ray
 
     from seal_ray.workers.ray_connection import is_named, join
@@ -211,7 +219,7 @@ def _storage(config: Config) -> Check:
         if made and store.local and store.local.is_dir() and not any(store.local.iterdir()):
             store.local.rmdir()
     shared = "" if store.local is None else "on a cluster, every node that may run the driver must see this path"
-    advice = shared if same and config.workers.address else ("" if same else "choose another --run.dir")
+    advice = shared if same and _cluster_of(config) else ("" if same else "choose another --run.dir")
     if same and not kept:
         found = f"{config.dir} writes over what is there when told not to, so two drivers could not be told apart"
         return Check("run directory", False, found, "choose another --run.dir")
@@ -221,6 +229,7 @@ def _storage(config: Config) -> Check:
 
 def _model(config: Config) -> Check:
     from seal_ray.model.architecture import check_targets, model_folder
+    from seal_ray.plan.show import readable_bytes
 
     check_targets(config)
     folder = model_folder(config.model.path)
@@ -231,7 +240,7 @@ def _model(config: Config) -> Check:
     if not weights:
         return Check("model", False, f"{folder} has no *.safetensors", "download a revision with safetensors weights")
     size = sum(file.stat().st_size for file in weights)
-    return Check("model", True, f"{folder}, {size / 1e9:.2f} GB of safetensors")
+    return Check("model", True, f"{folder}, {readable_bytes(size)} of safetensors")
 
 
 def _tasks(config: Config) -> Check:

@@ -78,10 +78,11 @@ def _facts(found: Prediction) -> list[str]:
     ]
     for name, held in (("trainer", found.memory.trainer), ("sampler", found.memory.sampler)):
         if held:
-            parts = ", ".join(f"{what} {_bytes(size)}" for what, size in held.items())
-            lines.append(f"memory of a {name}: {_bytes(sum(held.values()))} ({parts})")
+            parts = ", ".join(f"{what} {readable_bytes(size)}" for what, size in held.items())
+            lines.append(f"memory of a {name}: {readable_bytes(sum(held.values()))} ({parts})")
     if found.device_bytes and not found.fits:
-        lines.append(f"that is more than the device's {_bytes(found.device_bytes)}: take fewer slots or a larger GPU")
+        room = readable_bytes(found.device_bytes)
+        lines.append(f"that is more than the device's {room}: take fewer slots or a larger GPU")
     if found.gpus:
         lines.append(f"GPU hours: {found.gpu_hours:.2f} ({found.gpus} GPUs for as long as the run lasts)")
     if found.price_per_hour is not None:
@@ -116,7 +117,8 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _bytes(size: float) -> str:
+def readable_bytes(size: float) -> str:
+    """A size in memory, in the unit that suits it."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 

@@ -45,6 +45,14 @@ def test_a_machine_that_can_run_the_micro_world_passes_every_check_and_nothing_i
     assert not (tmp_path / "run").exists()
 
 
+def test_a_config_without_ray_needs_no_cluster(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run", "--workers.address", "in-process")
+    assert [check.line for check in found.values() if not check.fine] == []
+    assert "own process" in found["ray cluster"].found
+    assert found["run directory"].advice == ""
+    assert found["model"].found.endswith("2.1 MB of safetensors")
+
+
 def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     (tmp_path / "empty").mkdir()
