@@ -47,7 +47,7 @@ def run(
     config
         A TOML file, such as jobs/microworld.toml.
     dry_run
-        Print what the config resolves to, look at all that it names, and start nothing.
+        Print what the config resolves to, look at all that it names but what is on the hub, and start nothing.
     force
         If the directory holds a run with another config, move that aside (it is never deleted).
     quiet
@@ -86,7 +86,7 @@ def init(job: str = "documents", dir: str = ".") -> None:
 
     config, *others = shipped.copy(job, Path(dir))
     beside = f" (beside it: {', '.join(other.name for other in others)})" if others else ""
-    say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says whether everything is there")
+    say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says what is missing")
 
 
 @app.command
@@ -118,8 +118,12 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     if oracle and others:
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
     every = (dir, *others)
-    for each in every:
-        recorded_config(each)  # refuses what is no run
+    seeds = [recorded_config(each).run.seed for each in every]
+    if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
+        raise UserError(
+            f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "
+            "which would count twice; give runs of different seeds, or one run at a time"
+        )
     summary = summarize(*(Journal(Store(each)) for each in every))
     if oracle:
         from seal_ray.loop.oracle import oracle as search

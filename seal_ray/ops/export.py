@@ -46,7 +46,7 @@ def export_adapter(directory: str, out: str, which: str = "") -> int:
     """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
     from seal_ray.model.loading import load_tokenizer
 
-    row, config = chosen_policy(directory, which), recorded_config(directory)
+    config, row = recorded_config(directory), chosen_policy(directory, which)
     base = config.model.path  # which need not be on this machine
     adapter_of(Store(directory), row).save(out, resolve(base) if base in SHIPPED else base)
     try:

@@ -14,6 +14,8 @@ from seal_ray.cli.app import main
 from seal_ray.ops.doctor import Check
 from tests.runs import CONFIG
 
+OLD_RUN = Path(__file__).parents[1] / "data" / "run-0.1.0"
+
 
 def seal_ray(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "seal_ray", *arguments], capture_output=True, text=True)
@@ -89,6 +91,8 @@ MISTAKES = {
     "a demo told the seed of one of its runs": (["demo", "--run.seed=5", "--seed", "6"], "--run.seed: the demo is two"),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
+    "runs of one seed taken together": (["eval", str(OLD_RUN), str(OLD_RUN)], "more than one of these runs has seed 1"),
+    "no run to export": (["export", "{tmp}", "--adapter", "{tmp}/out"], "no run is here"),
     "more than Ray has on this machine": (
         ["run", str(CONFIG), "--workers.cpus", "1024"],
         "a trainer needs 1024 CPUs (workers.cpus, workers.gpus_per_trainer), and this machine has",

@@ -34,7 +34,7 @@ def passages(source: str) -> Iterator[Passage]:
         return
     path = Path(source)
     if not path.exists():
-        raise UserError(f"{source}: no such file or folder; for a dataset of the Hugging Face hub write {HUB}{source}")
+        raise UserError(f"{source}: no such file or folder; for a dataset of the Hugging Face hub write {HUB}NAME")
     files = sorted(_files(path)) if path.is_dir() else [path]
     if not files:
         raise UserError(f"{source}: holds no file of a known form ({', '.join((*_READERS, *_TEXTS))})")
