@@ -144,7 +144,7 @@ class OneOrMore:
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """The shape of a trial's adapter, in PEFT's words. A config is held to the bounds."""
+    """The shape of an adapter, in PEFT's words. A config is held to the bounds."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -165,7 +165,7 @@ class LoraSpec:
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """How a trial's adapter is trained: AdamW, one pass over the shuffled texts per epoch. Bounds are a config's."""
+    """How an adapter is trained: AdamW, one pass over the shuffled texts per epoch. Bounds are a config's."""
 
     __pydantic_config__: ClassVar = _STRICT
 
