@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -102,3 +103,11 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
     CountingCluster.done.clear()
     return CountingCluster.done
+
+
+def pytest_configure() -> None:
+    """Signals that whoever started the suite has it ignore, as `nohup` does, would be ignored by the runs it tests."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
