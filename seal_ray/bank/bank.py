@@ -7,7 +7,7 @@ import math
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
@@ -91,6 +91,16 @@ class Bank:
         """Forget an adapter, for its memory; `RuntimeError` while a job starts from it."""
         self._refuse_in_use(key)
         self.patched.residents.drop(key)
+
+    def load_missing(self, adapters: Mapping[str, Adapter]) -> None:
+        """Load those of these that are not resident yet."""
+        for key in adapters.keys() - self.residents.keys():
+            self.load(key, adapters[key])
+
+    def drop_unused(self, kept: Collection[str]) -> None:
+        """Forget every adapter but these and those that a job starts from."""
+        for key in self.residents.keys() - {*kept, *self.in_use()}:
+            self.patched.residents.drop(key)
 
     def in_use(self) -> frozenset[str]:
         """Keys of the adapters that jobs in the bank, and trainings beside it, start from."""

@@ -20,7 +20,7 @@ from seal_ray.plan.standin import StandIn
 from seal_ray.plan.workers import Bank, Batches, Device, Stream, Worker
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, LoraSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.base import OnSpan
-from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, rebalanced
+from seal_ray.workers.rebalance import Allocation, Span, divided_again
 from seal_ray.workers.trainer import UpdateResult
 
 QUEUED_PER_SLOT = 2
@@ -190,14 +190,11 @@ class SimulatedCluster:
     def rebalance(self) -> Allocation:
         """As the real cluster does, from the same spans."""
         spans, self._spans = self._spans, []
-        now, workers = Allocation(self.trainers.size, self.samplers.size), self._config.workers
-        if workers.allocation == "fixed":
-            return now
-        by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler
-        each = (workers.gpus_per_trainer, workers.gpus_per_sampler) if by_gpu else (1.0, 1.0)
-        found = rebalanced(now, busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask"), *each)
-        self.trainers.resize(found.trainers)
-        self.samplers.resize(found.samplers)
+        now = Allocation(self.trainers.size, self.samplers.size)
+        found = divided_again(now, self._config.workers, spans)
+        if found != now:
+            self.trainers.resize(found.trainers)
+            self.samplers.resize(found.samplers)
         return found
 
     def lose_nodes(self, losses: Losses) -> None:

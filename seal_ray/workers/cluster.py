@@ -35,7 +35,7 @@ from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.ray_connection import Vitals, connect
-from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, rebalanced
+from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, divided_again
 from seal_ray.workers.room import Need, machines, refuse_what_never_fits, tell_of_lacks
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
@@ -195,14 +195,10 @@ class RayCluster:
     def rebalance(self) -> Allocation:
         """Between rounds: with `workers.allocation = "auto"`, divide the workers again by how long each was busy."""
         spans, self._spans = self._spans, []
-        now, workers = Allocation(self.trainers.size, self.samplers.size), self._workers
-        if workers.allocation == "fixed":
-            return now
-        training, sampling = busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask")
-        by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler
-        each = (workers.gpus_per_trainer, workers.gpus_per_sampler) if by_gpu else (1.0, 1.0)
-        allocation = rebalanced(now, training, sampling, *each)
+        now = Allocation(self.trainers.size, self.samplers.size)
+        allocation = divided_again(now, self._workers, spans)
         if allocation != now:
+            training, sampling = busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask")
             logger.info("%s from now on (%s busy for %.0f s and %.0f s)", allocation, now, training, sampling)
             self.trainers.resize(allocation.trainers)
             self.samplers.resize(allocation.samplers)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from seal_ray.config import Workers
 from seal_ray.intervals import Interval, total_length
 
 _WORTH = 0.9
@@ -38,6 +39,16 @@ def busy_seconds(spans: Iterable[Span], *kinds: str) -> float:
         if span.what in kinds:
             by_worker[span.worker].append((span.start, span.end))
     return sum(map(total_length, by_worker.values()), 0.0)
+
+
+def divided_again(now: Allocation, workers: Workers, spans: Iterable[Span]) -> Allocation:
+    """How a round's spans say that the workers are to be divided, where `workers.allocation` is "auto"."""
+    if workers.allocation == "fixed":
+        return now
+    by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler
+    each = (workers.gpus_per_trainer, workers.gpus_per_sampler) if by_gpu else (1.0, 1.0)
+    spans = list(spans)
+    return rebalanced(now, busy_seconds(spans, "trial"), busy_seconds(spans, "sample", "ask"), *each)
 
 
 def rebalanced(

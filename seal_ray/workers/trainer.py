@@ -7,7 +7,6 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +72,9 @@ class Trainer(Beating):
         """Trials start from these, or from the base, from now on; one that is at work under another still ends."""
         wanted = {adapter.ref.key: adapter for adapter in adapters}
         async with self._turn:
-            for key, adapter in wanted.items():
-                if key not in self._bank.residents:
-                    await asyncio.to_thread(self._bank.load, key, adapter)
+            await asyncio.to_thread(self._bank.load_missing, wanted)
             self._held = wanted
-            self._drop_unused(self._inbox)
-
-    def _drop_unused(self, waiting: Iterable[Job] = ()) -> None:
-        kept = {*self._held, *self._bank.in_use(), *(job.base for job in waiting)}
-        for key in self._bank.residents.keys() - kept:
-            self._bank.drop(key)
+            self._bank.drop_unused({*wanted, *(job.base for job in self._inbox)})
 
     async def run_trial(self, trial: Trial) -> Outcome:
         """Train, answer, and report; what is wrong with this trial's data alone is part of the report."""
@@ -300,5 +292,5 @@ class Trainer(Beating):
         while self._inbox:
             self._bank.submit(self._inbox.popleft())
         ended = self._bank.step()
-        self._drop_unused()
+        self._bank.drop_unused(self._held)
         return ended

@@ -81,9 +81,7 @@ class TransformersEngine:
     async def hold(self, *adapters: Adapter) -> None:
         wanted = {adapter.ref.key: adapter for adapter in adapters}
         async with self._turn:
-            for key, adapter in wanted.items():
-                if key not in self._bank.residents:
-                    await asyncio.to_thread(self._bank.load, key, adapter)
+            await asyncio.to_thread(self._bank.load_missing, wanted)
             self._held = frozenset(wanted)
             self._drop_unused()
 
@@ -118,8 +116,7 @@ class TransformersEngine:
 
     def _drop_unused(self) -> None:
         """Let go of what is no longer served, once nothing that waits was asked under it."""
-        for key in self._bank.residents.keys() - self._held - {spec.base for spec, _ in self._waiting}:
-            self._bank.drop(key)
+        self._bank.drop_unused({*self._held, *(spec.base for spec, _ in self._waiting)})
 
 
 def fitting(text: str, schema: dict[str, Any]) -> str | None:
