@@ -134,7 +134,7 @@ def test_answers_through_vllm_are_the_banks(survived: tuple[Path, OneDies], tmp_
             for row in Journal(Store(str(survived[0]))).rows(table):
                 journal.append(table, row)
         journal.flush()
-    shutil.copytree(survived[0] / "policies", tmp_path / "policies")
+    shutil.copytree(survived[0] / "adapters", tmp_path / "adapters")
     run(config, Silent())
     through_vllm, in_bank = (
         {row["key"]: row["answers"] for row in rows(f, "outcomes")} for f in (survived[0], tmp_path)
