@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 
 @dataclass(frozen=True)
@@ -352,10 +353,23 @@ def content_key(*parts: Any) -> str:
 
 def content_of(value: Any) -> dict[str, Any]:
     """A dataclass's fields; `asdict` would copy everything below them too, and every trial's key would pay for it."""
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"{type(value).__name__} has no content to make a key of")
-    content = ((each, getattr(value, each.name)) for each in fields(value))
-    return {each.name: part for each, part in content if not (each.metadata and part == each.default)}
+    content, kind = {}, cast(Hashable, type(value))
+    for name, left_out in _layout(kind):
+        part = getattr(value, name)
+        if left_out is _NOTHING or part != left_out:
+            content[name] = part
+    return content
+
+
+_NOTHING = object()
+
+
+@cache
+def _layout(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a class of which keys are made, each with the value at which it is no part of them."""
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} has no content to make a key of")
+    return tuple((each.name, each.default if each.metadata else _NOTHING) for each in fields(kind))
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=content_of)
