@@ -198,8 +198,9 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
         run(config, Silent())
     learnt = sum(1 for _ in Journal(Store(config.dir)).rows("continual"))
     assert learnt
+    begun = len(calls)  # 3, or 4: the other sequence may ask between the error and its own end
     run(config, Silent())
-    assert len(calls) == 3 + 4 - learnt, "what was learnt was not learnt again, what was under way was"
+    assert len(calls) == begun + 4 - learnt, "what was learnt was not learnt again, what was under way was"
     journal = Journal(Store(config.dir))
     steps = {row["version"]: (row["sequence"], row["step"], row["rank"]) for row in journal.rows("continual")}
     assert steps == {1: (0, 1, 8), 2: (0, 2, 16), 3: (1, 1, 8), 4: (1, 2, 16)}
