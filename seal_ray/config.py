@@ -116,8 +116,16 @@ class Questions(Section):
     """Seconds that the server may be away before the run ends; the same command continues it."""
 
 
+NO_PRESET = "none"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialSection(Section):
+    preset: str = NO_PRESET
+    """Settings that fit the model, below what is said here: `auto` for those measured with the model most like it, the
+    name of one in `seal_ray/settling/presets.toml`, or `none`."""
+    preset_leaves: tuple[str, ...] = ()
+    """Settings that the preset leaves as they are. What a file or the command line says is one of them anyhow."""
     lora: LoraSpec = LoraSpec()
     optim: OptimSpec = OptimSpec()
     seeds: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 3
@@ -285,7 +293,16 @@ def load(path: str | Path, overrides: Sequence[str] = (), overlays: Sequence[str
         own = put({}, keys, value)
         anchor(own, paths, Path.cwd())
         put(tree, keys, at(own, keys))
+    _note_what_is_said(tree)
     return _parse(tree, lambda keys: said_by(layers, keys, [override for override, _ in given]))
+
+
+def _note_what_is_said(tree: dict[str, Any]) -> None:
+    """For a preset, which goes below what is said: once it is a `Config`, a default looks like what was not."""
+    trial = tree.get("trial")
+    if isinstance(trial, dict) and trial.get("preset", NO_PRESET) != NO_PRESET:
+        said = {section: tree[section] for section in ("trial", "sampling") if section in tree}
+        trial["preset_leaves"] = [*trial.get("preset_leaves", ()), *(key for key, _ in _flatten(said))]
 
 
 def parse(tree: dict[str, Any], where: str) -> Config:

@@ -38,7 +38,7 @@ Practical = Annotated[T, PRACTICAL]
 """An option that decides how something is done and not what comes of it."""
 
 
-def marked(options: Any, *marks: Mark) -> Iterator[str]:
+def marked(options: Any, *marks: Any) -> Iterator[str]:
     """Names of the fields of an Options class, or of one's instance, that carry one of these marks."""
     kind = options if isinstance(options, type) else type(options)
     if is_dataclass(kind):

@@ -60,10 +60,14 @@ def run(
         from seal_ray.domains.registry import spelled_out
         from seal_ray.loop.preflight import check, look
         from seal_ray.reading import json_text
+        from seal_ray.settling import settle
 
         check(tree)
-        lives = replace(tree, run=replace(tree.run, dir=tree.dir))
+        found = settle(tree, ask_hub=False)
+        lives = replace(found.config, run=replace(tree.run, dir=tree.dir))
         print(json_text(spelled_out(lives)), flush=True)
+        for line in (*found.said, *([found.open] if found.open else ())):
+            say(line)
         look(tree)
         return
     _run(tree, quiet, as_json, force)
@@ -303,8 +307,9 @@ def plan(
     """
     from seal_ray import config as configs
     from seal_ray.plan import Hardware, predict, show
+    from seal_ray.settling import settle
 
-    tree = configs.load(config, overrides, overlay)
+    tree = settle(configs.load(config, overrides, overlay), ask_hub=False).config
     hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
     found = predict(tree, hardware, _basis(tree, from_, calibrate))
     if as_json:

@@ -12,6 +12,7 @@ from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
 from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
+from seal_ray.model.template import ByTemplate
 from seal_ray.sources import Practical, WrittenPath
 from seal_ray.types import Ask, Bounds, Message, Prompt, UserError, content_key
 
@@ -109,11 +110,11 @@ class LocalJudge:
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        chat: bool = True
-        """False for a base model, which continues plain text."""
+        chat: ByTemplate = "auto"
+        """False for a base model, which continues plain text; `auto`: if the model is an instruct model."""
 
     def __init__(self, options: Options | None = None, ask: Ask | None = None) -> None:
-        self._chat = (options or self.Options()).chat
+        self._chat = (options or self.Options()).chat is not False  # what is still to be settled chats
         self._ask = ask
         self._known: dict[Prompt, float] = {}
 

@@ -6,8 +6,9 @@ after may wait for machines; it does not wait to say that a file is not there.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from seal_ray import plugins
@@ -24,10 +25,13 @@ from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.rules import Rule, find_rule
+from seal_ray.settling import must_chat, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.types import Prompt, Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.workers.sampler import EngineSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Ready:
     """A run that can begin."""
 
     config: Config
-    """The config, with everything that it names on the hub at the commit that the run keeps."""
+    """The config, with everything that it names on the hub at the commit that the run keeps, and nothing left to the
+    model."""
     domain: Domain
     rule: Rule
     update_rule: UpdateRule
@@ -55,7 +60,10 @@ def prepare(config: Config) -> Ready:
     config = parse(as_tree(config), "the config")  # one that was made in Python has not been held to any bounds
     _sources(config)
     rule, update_rule, _ = check(config)
-    config = pinned(config, directory.begun(config.dir))
+    found = settle(pinned(config, directory.begun(config.dir)))
+    for line in found.said:
+        logger.info("%s", line)
+    config = found.config
     domain = load_domain(config)
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
@@ -84,10 +92,13 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
 def look(config: Config) -> None:
     """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong."""
     sources = _sources(config)
-    *_, domain = check(config)
+    check(config)
+    found = settle(config, ask_hub=False)
+    config = found.config
     if not any(source.startswith(hub.DATASET) for source in sources):
-        _tasks(config, domain)
-    directory.refuse_another(config)
+        _tasks(config, load_domain(config))
+    if not found.open:  # what is still to be settled cannot be compared
+        directory.refuse_another(config)
 
 
 def _sources(config: Config) -> list[str]:
@@ -103,7 +114,16 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     """The held-out tasks, and those of the first round when there is one."""
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
-    return held_out, draw(config, domain, 1) if config.run.rounds else ()
+    first = draw(config, domain, 1) if config.run.rounds else ()
+    must_chat(config, [prompt for task in held_out[:1] for prompt in _prompts(config, domain, task)])
+    return held_out, first
+
+
+def _prompts(config: Config, domain: Domain, task: Task) -> Iterator[Prompt]:
+    """What the base is shown of a task; an endpoint's model writes its self-edits itself."""
+    if EngineSpec.of(config).name != "endpoint":
+        yield domain.prompt(task)
+    yield from (question.prompt for question in task.questions)
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
@@ -117,8 +137,8 @@ def pinned(config: Config, before: Recorded | None = None) -> Config:
     known = before.identity.contents if before else {}
     model = config.model
     if on_hub(model.path):
-        same = before and before.config.model == model
-        kept = before.commit if before and same else ""
+        begun = before if before and before.config.model.path == model.path else None
+        kept = begun.commit if begun and model.revision in (None, begun.commit) else ""
         revision = kept or hub.commit(model.path, model.revision, "model.path")
         config = replace(config, model=replace(model, revision=revision))
     for setting in path_settings(config.domain.name, config.grading.name, READS):

@@ -52,6 +52,30 @@ def commit(name: str, revision: str | None, setting: str, kind: str = "model") -
         return found
 
 
+class NotOnThisMachine(UserError):
+    """What only the hub could tell, where it was not to be asked."""
+
+
+def small_file(name: str, revision: str | None, file: str, ask: bool = True) -> Path | None:
+    """A small file of a hub's model, from this machine's cache or fetched into it; None where it has no such file."""
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    cached = hub.try_to_load_from_cache(name, file, revision=revision)
+    if cached is not None:
+        return Path(cached) if isinstance(cached, str) else None  # the cache also knows what is not there
+    here = isinstance(hub.try_to_load_from_cache(name, "tokenizer_config.json", revision=revision), str)
+    if not ask and not here:
+        raise NotOnThisMachine(f"model.path {name!r} is not in this machine's cache, and the hub was not asked")
+    try:
+        return Path(hub.hf_hub_download(name, file, revision=revision, etag_timeout=_SECONDS)) if ask else None
+    except Exception as error:  # as above
+        missing = isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError)
+        if missing or here:
+            return None  # what comes with it is here, and it is not
+        raise UserError(f"model.path {name!r}: the hub does not give its {file}: {first_line(error)}") from None
+
+
 def dataset_parts(source: str) -> tuple[str, str | None, str]:
     """`hf:NAME@REVISION#SPLIT` as name, revision and split; the last two may be left out."""
     whole, _, split = source.removeprefix(DATASET).partition("#")

@@ -33,6 +33,13 @@ DROPPED: dict[str, Any] = {}
 """Settings that are gone, and the value under which they did what is done now without them."""
 
 
+OPTIONS_THEN: dict[tuple[str, str], dict[str, Any]] = {
+    ("domain", "knowledge"): {"chat": False, "question": "Topic: {title}\n{question}"},
+    ("grading", "local judge"): {"chat": True},
+}
+"""Options that have another default now, and what it was for runs that did not write them down: those of 0.1.0."""
+
+
 def checked(schema: int, where: str) -> int:
     """The number itself, unless only a newer version can know what it means."""
     if schema > SCHEMA:
@@ -76,6 +83,10 @@ def brought_up(config: dict[str, Any], where: str) -> dict[str, Any]:
         value = _taken(tree, old)
         if value is not None and value != neutral:
             raise UserError(f"{where}: {old} is {value!r}, and this version only does what {neutral!r} did")
+    for (section, name), then in OPTIONS_THEN.items():
+        held = tree.get(section, {})
+        if held.get("name") == name:
+            held["options"] = then | held.get("options", {})
     return tree
 
 

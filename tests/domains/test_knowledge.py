@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seal_ray.domains.knowledge.domain import MAX_COMPLETION, SYNTHETIC, Knowledge
+from seal_ray.domains.knowledge.domain import MAX_COMPLETION, PLAIN, SYNTHETIC, Knowledge
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.domains.knowledge.styles import STYLES
 from seal_ray.grading.base import F1, Exact
@@ -82,7 +82,7 @@ def test_entries_that_are_the_very_same_get_ids_of_their_own(tmp_path: Path) -> 
 def test_questions_are_asked_without_the_passage_in_sight(tmp_path: Path) -> None:
     domain = knowledge(tmp_path, test_fraction=0.0, shuffle=False)
     task = domain.tasks("train", 3, 0)[2]
-    assert domain.questions(task) == ("Topic: Stars\nHow old is star 2?",)
+    assert domain.questions(task) == ("Topic: Stars\nQuestion: How old is star 2?\nAnswer:",)
     chat = knowledge(tmp_path, test_fraction=0.0, shuffle=False, chat=True)
     task = chat.tasks("train", 3, 0)[2]
     assert chat.questions(task) == ((Message("user", "Topic: Stars\nHow old is star 2?"),),)
@@ -90,6 +90,15 @@ def test_questions_are_asked_without_the_passage_in_sight(tmp_path: Path) -> Non
     assert shown is not None
     assert shown.recipe is None
     assert "Star 2 is 2 years old." in shown.questions[0][-1].content  # type: ignore[union-attr]
+
+
+def test_the_paper_s_questions_have_no_cue_and_their_answers_no_end_of_their_own(tmp_path: Path) -> None:
+    cued = knowledge(tmp_path, test_fraction=0.0, chat=False)
+    plain = knowledge(tmp_path, test_fraction=0.0, chat=False, question=PLAIN)
+    chats = knowledge(tmp_path, test_fraction=0.0, chat=True)
+    assert (cued.stop, plain.stop, chats.stop) == (("\n",), (), ())
+    (question,) = plain.questions(plain.tasks("train", 1, 0)[0])
+    assert str(question).startswith("Topic: Stars\nHow old is star ")
 
 
 def test_a_self_edit_becomes_its_lines_and_the_passage_last(tmp_path: Path) -> None:
@@ -192,6 +201,9 @@ def test_self_edits_by_another_model_are_matched_by_their_passage(tmp_path: Path
 def test_statements_are_the_gold_answers_after_their_questions(tmp_path: Path) -> None:
     domain = knowledge(tmp_path, test_fraction=0.0, shuffle=False)
     (statement,) = domain.statements(domain.tasks("train", 1, 0)[0])
+    assert statement == Example(" 0 years", "Topic: Stars\nQuestion: How old is star 0?\nAnswer:", whole=False)
+    domain = knowledge(tmp_path, test_fraction=0.0, shuffle=False, question=PLAIN)
+    (statement,) = domain.statements(domain.tasks("train", 1, 0)[0])
     assert statement == Example("0 years", "Topic: Stars\nHow old is star 0?\n", whole=False)
 
 
@@ -226,8 +238,8 @@ def test_passages_without_questions_get_synthetic_ones_and_are_marked(tmp_path: 
     assert task.context == "First facts."
     assert task.family == SYNTHETIC
     assert [(q.prompt, q.answer) for q in task.questions] == [
-        ("Topic: a\nHow old is it?", "Old."),
-        ("Topic: a\nIs it big?", "Yes."),
+        ("Topic: a\nQuestion: How old is it?\nAnswer:", "Old."),
+        ("Topic: a\nQuestion: Is it big?\nAnswer:", "Yes."),
     ]
     assert task.id == bare[0].id
     assert domain.question_prompt(task) is None

@@ -143,8 +143,8 @@ def test_a_run_is_continued_from_any_folder(tmp_path: Path, monkeypatch: pytest.
 
 def begin(config: Config) -> str:
     """What a run does first: look at everything, claim the directory, write a row. Returns the run's name."""
-    store = Store(config.dir)
-    with claimed(store, config, prepare(config).identity) as claim:
+    store, ready = Store(config.dir), prepare(config)
+    with claimed(store, ready.config, ready.identity) as claim:
         journal = Journal(store, claim.run)
         journal.append("spans", {"key": "first"})
         journal.flush()
@@ -152,15 +152,17 @@ def begin(config: Config) -> str:
 
 
 class Hub:
-    """A hub with one model, whose branch can move on; what it was asked is counted."""
+    """A hub with one model, whose branch can move on, and its small files; what it was asked is counted."""
 
     def __init__(self) -> None:
-        self.commit, self.asked = FIRST, Counter[str]()
+        self.commit, self.asked, self.files = FIRST, Counter[str](), dict[str, str]()
         hub = self
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 hub.asked[self.path] += 1
+                if "/resolve/" in self.path:
+                    return self.give(self.path.rpartition("/")[2])
                 known = "org/model" in self.path
                 body = json.dumps({"id": "org/model", "sha": hub.commit} if known else {"error": "no such"}).encode()
                 self.send_response(200 if known else 404)
@@ -170,6 +172,20 @@ class Hub:
                     self.send_header("X-Error-Code", "RepoNotFound")
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_HEAD(self) -> None:
+                self.give(self.path.rpartition("/")[2])
+
+            def give(self, name: str) -> None:
+                body = hub.files.get(name, "").encode()
+                self.send_response(200 if body else 404)
+                headers = {"ETag": f'"{hash(body)}"', "X-Repo-Commit": hub.commit} if body else {}
+                for header, value in (headers or {"X-Error-Code": "EntryNotFound"}).items():
+                    self.send_header(header, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -185,6 +201,8 @@ def a_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     hub = Hub()
     threading.Thread(target=hub.server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     yield hub

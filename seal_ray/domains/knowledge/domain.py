@@ -19,6 +19,7 @@ from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import STYLES, Style, from_template
 from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
+from seal_ray.model.template import ByTemplate
 from seal_ray.published import read_record
 from seal_ray.sources import SourcePath
 from seal_ray.types import (
@@ -44,6 +45,10 @@ MAX_COMPLETION = 50_000
 MAX_LINES = 2_000
 """Each may become a text to train on, epoch after epoch; the longest completion has several tokens a line."""
 ANOTHER_MODEL = "self-edits by another model"
+PLAIN = "Topic: {title}\n{question}"
+"""How a question is put to a model that chats, and as the paper's jobs put it to one that does not."""
+CUED = "Topic: {title}\nQuestion: {question}\nAnswer:"
+"""How it is put to a base, which goes on with the answer and not with the question."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,18 @@ class Knowledge:
         )
         template: SourcePath = ""
         """A file with a prompt of your own, with `{title}` and `{context}`; `style` still says how it is cut."""
-        question: Annotated[str, Bounds(pattern=r"\{question\}")] = "Topic: {title}\n{question}"
-        """How a question is put, closed book."""
+        question: Annotated[str, Bounds(pattern=r"^$|\{question\}")] = ""
+        """How a question is put, closed book, with `{question}` and `{title}`. Empty: as the model takes it; one that
+        does not chat gets a cue to answer after, and its answer ends with the line."""
         split_newlines: bool = True
         """Every line of a self-edit is a training text of its own."""
-        chat: bool = False
-        """The model is a chat model: prompts are turns, rendered with its own template."""
+        chat: ByTemplate = "auto"
+        """Prompts are turns, rendered with the model's own chat template; `auto`: if it is an instruct model."""
         other_edits: SourcePath = ""
         """Recorded self-edits of another model on the held-out passages, for the baseline of that name."""
 
     name = "knowledge"
     schema: dict[str, Any] | None = None
-    stop: tuple[str, ...] = ()
     sample_stop: tuple[str, ...] = ()
 
     def __init__(
@@ -93,6 +98,10 @@ class Knowledge:
         grader: Grader | None = None,
     ) -> None:
         self.options = options
+        self._chat = options.chat is True  # what is still to be settled is no chat
+        self._cued = not (options.question or self._chat)
+        self._asked = options.question or (CUED if self._cued else PLAIN)
+        self.stop: tuple[str, ...] = ("\n",) if self._cued else ()
         self.lora = lora or LoraSpec()
         self.optim = optim or OptimSpec()
         self.grader: Grader = grader or grading.load("offline")
@@ -137,7 +146,7 @@ class Knowledge:
         return self._with_questions(task, passage.questions)
 
     def question_prompt(self, task: Task) -> Prompt | None:
-        return None if task.questions else question_prompt(task.title, task.context, self.options.chat)
+        return None if task.questions else question_prompt(task.title, task.context, self._chat)
 
     def with_questions(self, task: Task, completion: str) -> KnowledgeTask | None:
         try:
@@ -147,7 +156,7 @@ class Knowledge:
         return replace(self._with_questions(_known(task), questions), family=SYNTHETIC)
 
     def prompt(self, task: Task) -> Prompt:
-        return self.style.prompt(task.title, task.context, self.options.chat)
+        return self.style.prompt(task.title, task.context, self._chat)
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
         return self._recipe([*self._pieces(task, completion), _titled(task)])
@@ -186,10 +195,7 @@ class Knowledge:
 
     def statements(self, task: Task) -> tuple[Example, ...]:
         """Each gold answer, as what follows its question; not its end, which trials do not teach and would drown it."""
-        asked = ((q.prompt, q.answer) for q in task.questions)
-        return tuple(
-            Example(gold, f"{prompt}\n" if isinstance(prompt, str) else prompt, whole=False) for prompt, gold in asked
-        )
+        return tuple(self._statement(question.prompt, question.answer) for question in task.questions)
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         asked = zip(_known(task).asked, task.questions, answers, strict=True)
@@ -223,9 +229,14 @@ class Knowledge:
         asked = tuple(Question(self._question(task.title, text), gold) for text, gold in questions)
         return replace(task, questions=asked, asked=tuple(text for text, _ in questions))
 
+    def _statement(self, prompt: Prompt, gold: str) -> Example:
+        if isinstance(prompt, str) and self._cued:
+            return Example(f" {gold}", prompt, whole=False)
+        return Example(gold, f"{prompt}\n" if isinstance(prompt, str) else prompt, whole=False)
+
     def _question(self, title: str, question: str) -> Prompt:
-        text = self.options.question.replace("{title}", title).replace("{question}", question)
-        return (Message("user", text),) if self.options.chat else text
+        text = self._asked.replace("{title}", title).replace("{question}", question)
+        return (Message("user", text),) if self._chat else text
 
     def _in_sight(self, task: Task, question: Prompt) -> Prompt:
         if isinstance(question, str):
