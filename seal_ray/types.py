@@ -292,6 +292,8 @@ class Outcome:
     worker: str = ""
     warnings: tuple[str, ...] = ()
     """What the user is to be told of it; said and not kept."""
+    cut: tuple[bool, ...] = ()
+    """Whether each answer was cut off at its longest; empty where that is not known, or is how answers end there."""
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,7 @@ def _result(
         key=job.key,
         answers=tuple(answer.ids for answer in answers),
         answer_texts=tuple(answer.text for answer in answers),
+        answers_cut=tuple(not answer.finished for answer in answers),
         log_likelihoods=tuple(sum(values) / len(values) for values in scores),
         losses=trained.losses,
         steps=run.step,

@@ -82,6 +82,8 @@ class JobResult:
     adapter: Adapter | None = None
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
+    answers_cut: tuple[bool, ...] = ()
+    """Whether each answer was cut off at its longest, before it ended by itself."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import islice
 from statistics import fmean
 
 from seal_ray.config import Config
@@ -231,10 +232,11 @@ class TrialRunner:
         """One trial's answers, given back to the tasks whose questions they answer."""
         if whole.failure:
             raise UserError(f"training on all texts at once failed: {whole.failure.reason}")
-        answers = iter(whole.answers)
+        answers, cut = iter(whole.answers), iter(whole.cut)
         for task, key in zip(tasks, keys, strict=True):
-            mine = tuple(next(answers) for _ in self._domain.questions(task))
-            self._record(await self._graded(replace(whole, key=key, answers=mine), task))
+            mine = tuple(islice(answers, count := len(self._domain.questions(task))))
+            part = replace(whole, key=key, answers=mine, cut=tuple(islice(cut, count)))
+            self._record(await self._graded(part, task))
 
     def warn(self, what: str, outcome: Outcome) -> None:
         """Say it once, however many trials it is true of."""
@@ -374,6 +376,8 @@ class TrialRunner:
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
+            if getattr(self._domain, "fixed_answers", False):
+                outcome = replace(outcome, cut=())
             self._known[outcome.key] = trial_summary(outcome)
             self._events.emit(OutcomeRow.of(outcome))
 

@@ -9,7 +9,7 @@ from seal_ray.policy.lineage import MAIN, Row, lineage, sequence_head
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import cells, summarize
+from seal_ray.record.summary import cells, doubts, summarize
 from seal_ray.report.rounds import rounds
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.workers.engines.vllm import RANKS
@@ -45,8 +45,10 @@ def model_card(directory: str, row: Row, merged: bool) -> str:
         losses = f"{each.first_loss:.3f} | {each.last_loss:.3f}"
         lines.append(f"| {each.version} | {kept} | {each.steps} | {losses} | {each.rank} |")
     lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
-    for arm, m in summarize(journal).items():
+    for arm, m in (measured := summarize(journal)).items():
         lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
+    for line in doubts(measured):
+        lines += ["", escape(visible(line))]
     return "\n".join(lines) + "\n"
 
 

@@ -28,6 +28,8 @@ TESTED = {"torch": "2.13", "transformers": "5.19", "ray": "2.60", "peft": "0.21"
 """Versions that the tests ran with; others may do as well."""
 VLLM = "0.32"
 _SECONDS = 60.0
+_ASKED_ON_CPUS = 4e9
+"""Bytes of weights; a larger base is not asked anything on CPUs."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,37 @@ def examine(config: Config | None = None) -> Iterator[Check]:
     yield _guarded("ray", lambda: _ray(config))
     if config is None:
         return
+    yield from _of_run(config, torch)
+
+
+def _of_run(config: Config, torch: dict[str, Any]) -> Iterator[Check]:
+    """What this run needs."""
     yield _guarded("run directory", lambda: _storage(config))
+    config, said = _settled(config)
+    yield from said
     model = _guarded("model", lambda: _model(config))
     tasks = _guarded("tasks", lambda: _tasks(config))
     yield from (model, tasks)
     if model.fine and tasks.fine:  # what is wrong with them is no matter of memory
         yield _guarded("memory", lambda: _memory(config, torch))
+        yield from _answers(config, torch)
     if config.sampling.engine == "vllm":
         yield _guarded("vllm", _vllm)
     if config.sampling.engine == "endpoint":
         yield _guarded("endpoint", lambda: _endpoint(config))
+
+
+def _settled(config: Config) -> tuple[Config, list[Check]]:
+    """The config with nothing left to the model, as a run would begin it."""
+    from seal_ray.settling import settle
+
+    try:
+        found = settle(config, ask_hub=False)
+    except UserError as error:
+        of_model = str(error).startswith("model.path")  # which has a check of its own
+        return config, [] if of_model else [Check("settings", False, str(error))]
+    said = "; ".join((*found.said, *([found.open] if found.open else ())))
+    return found.config, [Check("settings", True, said)] if said else []
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -288,6 +311,28 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     found = f"{workers.slots} slots need {most / 1e9:.1f} GB of {room / 1e9:.1f} GB"
     fitting = bisect_right(range(1, workers.slots + 1), room, key=need)
     return Check("memory", True, found if fitting == workers.slots else f"{found}: some {fitting} will be used")
+
+
+def _answers(config: Config, torch: dict[str, Any]) -> Iterator[Check]:
+    """What the base answers about a passage in its prompt, where it is here and not too large to be asked."""
+    from seal_ray.model.architecture import model_folder
+    from seal_ray.ops import base_answers
+
+    folder = model_folder(config.model.path)
+    if folder is None or not base_answers.asks(config):
+        return
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    room = max((memory for _, memory in torch["gpus"]), default=_ASKED_ON_CPUS)
+    if size > room:
+        found = f"not asked: its weights are {size / 1e9:.1f} GB, too large for this machine to be asked in a moment"
+        yield Check("answers", True, found)
+        return
+
+    def check() -> Check:
+        asked = base_answers.ask(config)
+        return Check("answers", not (advice := base_answers.trouble(config, asked)), asked.line, advice or asked.hint)
+
+    yield _guarded("answers", check)
 
 
 def _vllm() -> Check:

@@ -146,6 +146,8 @@ class OutcomeRow(Row):
     answers: tuple[str, ...] = ()
     verdicts: tuple[float, ...] = ()
     log_likelihoods: tuple[float, ...] = ()
+    cut: tuple[bool, ...] = ()
+    """Whether each answer was cut off at its longest; older versions did not write it down."""
 
     @classmethod
     def of(cls, outcome: Outcome) -> Self:

@@ -22,6 +22,11 @@ CONTINUAL = "continual"
 """The stage in which passages arrive one after another."""
 
 _RESAMPLES = 2000
+_DOUBTFUL = 0.1
+_ADVICE = (
+    "Such a figure says how the model takes its prompts, more than what it knows: `seal-ray doctor CONFIG` asks the "
+    "base, domain.options.chat says how it is asked, and trial.answer_tokens how long it may answer."
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,22 @@ class Interval:
     """Share of the trials that failed. Each counts as 0, unless all did: then nothing was measured."""
     reason: str = ""
     """Why most of those failed."""
+    empty: float = 0.0
+    """Share of the answers that hold nothing."""
+    cut: float | None = None
+    """Share of those that were cut off at `trial.answer_tokens`; None where no record says so."""
 
     @property
     def void(self) -> bool:
         return self.failed == 1.0
+
+    @property
+    def doubt(self) -> str:
+        """What is to be said beside a figure of which more than a tenth of the answers are no answers."""
+        if self.empty + (self.cut or 0.0) <= _DOUBTFUL:
+            return ""
+        cut = f"{self.cut:.1%} cut off" if self.cut is not None else "of how many were cut off there is no record"
+        return f"{self.empty:.1%} of its answers are empty, {cut}"
 
 
 @dataclass
@@ -53,6 +70,18 @@ class Measured:
     """The rewards of each task's trials; 0 for a failed one."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why trials failed, and how many for each reason."""
+
+    answers: int = 0
+    empty: int = 0
+    noted: int = 0
+    """Answers of which it is on record whether they were cut off."""
+    cut: int = 0
+
+    def add_answers(self, answers: Sequence[str], cut: Sequence[bool]) -> None:
+        self.answers += len(answers)
+        self.empty += sum(not answer.strip() for answer in answers)
+        self.noted += len(cut)
+        self.cut += sum(cut)
 
     @property
     def of_task(self) -> dict[str, float]:
@@ -78,15 +107,17 @@ def synthetic(journal: Journal) -> set[str]:
 
 def measured(journal: Journal) -> dict[str, Measured]:
     """The trials of each arm of the evaluation that have ended."""
-    ended = {row.key: (row.reward or 0.0, row.failure, row.reason) for row in journal.read(OutcomeRow)}
+    planned = [row for row in journal.read(PlannedRow) if row.stage == "evaluation"]
+    wanted = {row.trial for row in planned}
+    ended = {row.key: row for row in journal.read(OutcomeRow) if row.key in wanted}
     found: dict[str, Measured] = defaultdict(Measured)
-    for row in journal.read(PlannedRow):
-        if row.stage == "evaluation" and row.trial in ended:
-            reward, failure, reason = ended[row.trial]
+    for row in planned:
+        if outcome := ended.get(row.trial):
             arm = found[row.arm]
-            arm.rewards[row.task_id].append(reward)
-            if failure:
-                arm.reasons[str(reason).removeprefix(f"{row.task_id}: ")] += 1
+            arm.rewards[row.task_id].append(outcome.reward or 0.0)
+            arm.add_answers(outcome.answers, outcome.cut)
+            if outcome.failure:
+                arm.reasons[str(outcome.reason).removeprefix(f"{row.task_id}: ")] += 1
     return dict(found)
 
 
@@ -97,7 +128,10 @@ def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
     failed = reasons.total() / sum(len(found) for part in parts for found in part.rewards.values())
     found = interval(rewards) if failed < 1 else Interval(math.nan, math.nan, math.nan, len(rewards))
     ((reason, _),) = reasons.most_common(1) or [("", 0)]
-    return replace(found, synthetic=with_written, failed=failed, reason=reason)
+    answers, noted = sum(part.answers for part in parts), sum(part.noted for part in parts)
+    empty = sum(part.empty for part in parts) / max(1, answers)
+    cut = sum(part.cut for part in parts) / noted if noted else None
+    return replace(found, synthetic=with_written, failed=failed, reason=reason, empty=empty, cut=cut)
 
 
 def refuse_void(summary: dict[str, Interval]) -> None:
@@ -175,7 +209,7 @@ def cells(m: Interval) -> tuple[str, str, str, str]:
     if m.void:
         return "failed", "–", tasks, "all"
     failed = f"{m.failed:.1%}" if m.failed else "none"
-    return f"{m.accuracy:.1%}", f"{m.low:.1%} – {m.high:.1%}", tasks, failed
+    return f"{m.accuracy:.1%}{' (!)' if m.doubt else ''}", f"{m.low:.1%} – {m.high:.1%}", tasks, failed
 
 
 def print_table(summary: dict[str, Interval]) -> None:
@@ -192,3 +226,11 @@ def print_table(summary: dict[str, Interval]) -> None:
         if m.failed and not m.void:
             share = f"{m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}"
             print(visible(f"{arm}: {share}"))
+    for line in doubts(summary):
+        print(visible(line))
+
+
+def doubts(summary: dict[str, Interval]) -> list[str]:
+    """A line for each arm whose figure is marked: few of its answers are any, so it says little of what was known."""
+    lines = [f"(!) {arm}: {m.doubt}" for arm, m in summary.items() if m.doubt]
+    return [*lines, _ADVICE] if lines else []

@@ -106,7 +106,8 @@ def _series(
 def _said(arm: Arm) -> str:
     m = arm.measured
     failed = f", {percent(m.failed)} of the trials failed" if m.failed else ""
-    return f"{arm.name}: {percent(m.accuracy)} ({percent(m.low)} to {percent(m.high)}, {m.n} tasks{failed})"
+    doubt = f", {m.doubt}" if m.doubt else ""
+    return f"{arm.name}: {percent(m.accuracy)} ({percent(m.low)} to {percent(m.high)}, {m.n} tasks{failed}{doubt})"
 
 
 def histogram(round_: Round) -> Markup:

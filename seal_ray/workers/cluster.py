@@ -163,7 +163,8 @@ class RayCluster:
         answers: Sequence[Completion] = await self._timed("ask", self.samplers, "answer", adapter, trial)
         if refused := next((answer.refused for answer in answers if answer.refused), ""):
             return replace(outcome, failure=Failure("data", refused))
-        return replace(outcome, answers=tuple(answer.text for answer in answers))
+        cut = tuple(not answer.finished for answer in answers)
+        return replace(outcome, answers=tuple(answer.text for answer in answers), cut=cut)
 
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         """Only train; what was trained comes back, without the adapter below it."""

@@ -131,6 +131,7 @@ class Trainer(Beating):
         return Outcome(
             trial.key,
             answers=result.answer_texts,
+            cut=result.answers_cut,
             log_likelihoods=result.log_likelihoods,
             failure=result.failure,
             first_loss=result.losses[0] if result.losses else None,

@@ -30,6 +30,8 @@ class ArcWorld:
     name = "arcworld"
     schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = ()
+    fixed_answers = True
+    """A grid has so many tokens and no end; an answer that is as long as it may be is whole."""
     sample_stop: tuple[str, ...] = ()
 
     @dataclass(frozen=True, kw_only=True)
