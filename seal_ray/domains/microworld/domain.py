@@ -53,6 +53,8 @@ class MicroWorld:
     name = "microworld"
     schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = (".", "\n")
+    fixed_answers = True
+    """No answer has more tokens than it may have; one of that length is whole."""
     sample_stop: tuple[str, ...] = ()
 
     def __init__(self, options: Options | None = None, lora: LoraSpec = LORA, optim: OptimSpec = OPTIM) -> None:
