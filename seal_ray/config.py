@@ -51,7 +51,8 @@ class Run(Section):
 class Model(Section):
     path: str
     """A Hugging Face model: hub name, local folder, or a folder in object storage (`s3://`, `gs://`), which every node
-    copies once; or the name of a base that ships with the package."""
+    copies once; a single GGUF file (`x.gguf`) here or there, which every node converts once; or the name of a base that
+    ships with the package."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; a run keeps to the commit it began with."""
     dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"

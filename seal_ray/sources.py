@@ -14,6 +14,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
+from seal_ray.model.gguf import is_gguf
 from seal_ray.model.hub import DATASET
 from seal_ray.types import UserError
 
@@ -77,8 +78,12 @@ def anchor(tree: dict[str, Any], settings: Sequence[str], base: Path) -> None:
         section = at(tree, sections)
         path = section.get(name) if isinstance(section, dict) else None
         # A model may also be a name: of the hub, or of a base that ships with the package.
-        if isinstance(path, str) and (name != "path" or path[:1] in (".", "~") or (base / path).is_dir()):
+        if isinstance(path, str) and (name != "path" or _is_local(path, base)):
             section[name] = _anchored(path, base)
+
+
+def _is_local(model: str, base: Path) -> bool:
+    return model[:1] in (".", "~") or is_gguf(model) or (base / model).is_dir()
 
 
 def _anchored(path: str, base: Path) -> str:

@@ -17,7 +17,7 @@ from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual
 from seal_ray.model import hub
-from seal_ray.model.architecture import check_targets
+from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
 from seal_ray.observe.observers import OBSERVERS
 from seal_ray.reading import as_tree
@@ -77,6 +77,7 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     for name in config.run.observers:
         plugins.find("run.observers", name, OBSERVERS)
     resolve(config.model.path)
+    check_kind(config.model.path)
     check_targets(config)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":

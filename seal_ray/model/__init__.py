@@ -1,1 +1,1 @@
-"""The base model: where it lies, what it is, and how it is loaded. Only `loading` imports torch."""
+"""The base model: where it lies, what it is, how it is loaded. Only `loading`, `conversion`, `sanity` import torch."""

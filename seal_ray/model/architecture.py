@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.model.locate import resolve
+from seal_ray.model.kinds import why_no_base
+from seal_ray.model.locate import local_copy, resolve
+from seal_ray.plain import first_line
 from seal_ray.types import ALL_LINEAR, LoraSpec, UserError
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def model_shape(path: str) -> Shape:
     """The shape of what `model.path` names, from the table, a folder or the hub's cache. Nothing is downloaded."""
     name = path.lower().rpartition("/")[2]
     known = max((key for key in TABLE if name.startswith(key)), key=len, default="")
-    if known and not Path(path).expanduser().is_dir():
+    if known and not Path(path).expanduser().exists():
         return TABLE[known]
     folder = model_folder(path)
     if folder is None:
@@ -105,17 +107,28 @@ def model_shape(path: str) -> Shape:
     return read_shape(folder / "config.json")
 
 
-def model_folder(path: str) -> Path | None:
-    """The folder of the model's files; None when they are not on this machine."""
+def model_folder(path: str, revision: str | None = None) -> Path | None:
+    """The folder of the model's files; None when they are not on this machine. A GGUF file's is made."""
     from huggingface_hub import try_to_load_from_cache
 
     if "://" in path:
         return None
     name = resolve(path)
-    if Path(name).is_dir():
-        return Path(name)
-    found = try_to_load_from_cache(name, "config.json")
+    if Path(name).exists():
+        return Path(local_copy(name))
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
+
+
+def check_kind(path: str) -> None:
+    """Refuse a model on this machine that does not continue text; of any other, its workers will say so."""
+    folder = model_folder(path)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {path!r}: its config.json cannot be read: {first_line(error)}") from None
+    if reason := why_no_base(config):
+        raise UserError(f"model.path {path!r}: {reason}")
 
 
 def check_targets(config: Config) -> None:

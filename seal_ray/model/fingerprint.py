@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from seal_ray.model import cache
 from seal_ray.types import UserError, content_key
 
 _LARGE = 1 << 24
@@ -57,7 +58,7 @@ def of_path(path: Path) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seal_ray" / "hashes"
+    return cache.home() / "hashes"
 
 
 def _remember(place: Path, found: str) -> None:

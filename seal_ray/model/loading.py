@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from seal_ray.model.kinds import why_no_base
 from seal_ray.model.locate import local_copy, resolve
 from seal_ray.plain import first_line
 from seal_ray.types import UserError
@@ -38,26 +41,37 @@ class ModelSpec:
 def load_tokenizer(spec: ModelSpec) -> Any:
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(local_copy(spec.path), revision=spec.revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.path {spec.path!r}: no tokenizer could be loaded: {first_line(error)}") from None
+    place = local_copy(spec.path)
+    with _said("tokenizer", spec):
+        return AutoTokenizer.from_pretrained(place, revision=spec.revision)
 
 
 def load_model(spec: ModelSpec) -> Any:
     """The frozen base on this worker's device, in evaluation mode."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
+    place = local_copy(spec.path)
+    with _said("model", spec):
+        config = AutoConfig.from_pretrained(place, revision=spec.revision)
+    if reason := why_no_base(config.to_dict()):
+        raise UserError(f"model.path {spec.path!r}: {reason}")
+    with _said("model", spec):
         model = AutoModelForCausalLM.from_pretrained(
-            local_copy(spec.path), revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
+            place, config=config, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
         )
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.path {spec.path!r}: no model could be loaded: {first_line(error)}") from None
     model.requires_grad_(False)
     if not torch.cuda.is_available():
         return model.eval()
     if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with
         torch.cuda.set_per_process_memory_fraction(spec.memory)
     return model.eval().to("cuda")
+
+
+@contextmanager
+def _said(what: str, spec: ModelSpec) -> Iterator[None]:
+    """What Transformers cannot load is the user's to set right."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {spec.path!r}: no {what} could be loaded: {first_line(error)}") from None

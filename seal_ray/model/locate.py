@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seal_ray.model import fingerprint
+from seal_ray.model import cache, fingerprint
+from seal_ray.model.gguf import checked, converted, is_gguf
 from seal_ray.plain import first_line
 from seal_ray.types import UserError, content_key
 
@@ -22,7 +20,7 @@ _KINDS = ("json", "safetensors", "txt", "model", "jinja")
 
 
 def resolve(path: str) -> str:
-    """A shipped base's folder, a checked local folder, or a hub name or a place in object storage as given."""
+    """A shipped base's folder, a checked local folder or GGUF file, or a name on the hub or in a storage as given."""
     if path in SHIPPED:
         return str(files("seal_ray.domains") / path / "base")
     if "://" in path:
@@ -31,10 +29,16 @@ def resolve(path: str) -> str:
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
+            if found := sorted(file.name for file in local.iterdir() if is_gguf(file.name)):
+                raise UserError(f"model.path {path!r} is a folder of GGUF files; name one: {local / found[0]}")
             raise UserError(f"model.path {path!r} is no model: the folder has no config.json")
         if not any(local.glob("*.safetensors")):
             raise UserError(f"model.path {path!r} has no *.safetensors weights; other formats are not loaded")
         return str(local.absolute())
+    if is_gguf(path) and local.is_file():
+        return str(checked(path, local.absolute()))
+    if is_gguf(path):
+        raise UserError(f"model.path {path!r}: no such file")
     if local.exists() or path.startswith(("/", "./", "../", "~")) or path.count("/") > 1:
         raise UserError(f"model.path {path!r} is neither a model folder nor a hub name (org/model)")
     return path
@@ -43,7 +47,7 @@ def resolve(path: str) -> str:
 def on_hub(path: str) -> bool:
     """Whether this is a name on the hub, and neither a folder here nor in object storage."""
     place = resolve(path)
-    return "://" not in place and not Path(place).is_dir()
+    return "://" not in place and not Path(place).exists()
 
 
 def contents(path: str, revision: str | None) -> dict[str, str]:
@@ -52,32 +56,32 @@ def contents(path: str, revision: str | None) -> dict[str, str]:
     if "://" in place:
         _, found = _stored(place)
         return {f"model.path: {info.base_name}": f"{info.size} bytes of {info.mtime_ns}" for info in found}
-    if not Path(place).is_dir():
+    if on_hub(path):
         return {"model.path": f"{place}@{revision or 'main'}"}
+    if is_gguf(place):
+        return {"model.path": fingerprint.of_file(Path(place))}
     loaded = {file.name: file for file in Path(place).iterdir() if file.suffix.removeprefix(".") in _KINDS}
     return {f"model.path: {name}": found for name, found in fingerprint.of_files(loaded).items()}
 
 
 def local_copy(path: str) -> str:
-    """The path of a model on this node; one in object storage is copied once, for all workers and later runs here."""
-    if "://" not in path:
-        return path
+    """The path of a model on this node, as a folder or a name on the hub.
+
+    One in object storage is copied, and one in a GGUF file converted, once for all workers and later runs here.
+    """
+    if "://" in path:
+        store, found = _stored(path)
+        key = content_key(path, [(info.base_name, info.size, info.mtime_ns) for info in found])
+        folder = cache.once(key, lambda part: _copy(store, found, part))
+        path = str(folder / found[0].base_name) if is_gguf(path) else str(folder)
+    return str(converted(path)) if is_gguf(path) else path
+
+
+def _copy(store: fs.FileSystem, found: list[fs.FileInfo], folder: Path) -> None:
     from pyarrow import fs
 
-    store, found = _stored(path)
-    key = content_key(path, [(info.base_name, info.size, info.mtime_ns) for info in found])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seal_ray" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            for info in found:
-                fs.copy_files(info.path, str(part / info.base_name), store, fs.LocalFileSystem())
-            part.rename(folder)
-    return str(folder)
+    for info in found:
+        fs.copy_files(info.path, str(folder / info.base_name), store, fs.LocalFileSystem())
 
 
 def _stored(url: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
@@ -86,9 +90,14 @@ def _stored(url: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
 
     try:
         store, root = fs.FileSystem.from_uri(url)
-        infos = store.get_file_info(fs.FileSelector(root))
+        one = is_gguf(url)
+        infos = [store.get_file_info(root)] if one else store.get_file_info(fs.FileSelector(root))
     except Exception as error:  # each storage raises its own
         raise UserError(f"model.path {url!r} cannot be read: {first_line(error)}") from None
+    if one:
+        if infos[0].type != fs.FileType.File:
+            raise UserError(f"model.path {url!r}: no such file")
+        return store, infos
     found = sorted((info for info in infos if info.extension in _KINDS), key=lambda info: info.base_name)
     names = [info.base_name for info in found]
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):

@@ -43,9 +43,7 @@ class Files:
     """The small files of a model, wherever it lies: in a folder, in object storage, or on the hub and in its cache."""
 
     def __init__(self, path: str, revision: str | None, ask_hub: bool = True) -> None:
-        self.place, self.revision, self.ask_hub = resolve(path), revision, ask_hub
-        if "://" in self.place:
-            self.place = local_copy(self.place)
+        self.place, self.revision, self.ask_hub = local_copy(resolve(path)), revision, ask_hub
 
     def text(self, name: str) -> str | None:
         """The text of a file; None where the model has none of that name."""

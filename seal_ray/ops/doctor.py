@@ -251,9 +251,10 @@ def _storage(config: Config) -> Check:
 
 
 def _model(config: Config) -> Check:
-    from seal_ray.model.architecture import check_targets, model_folder
+    from seal_ray.model.architecture import check_kind, check_targets, model_folder
     from seal_ray.plan.show import readable_bytes
 
+    check_kind(config.model.path)
     check_targets(config)
     folder = model_folder(config.model.path)
     if folder is None:

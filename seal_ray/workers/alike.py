@@ -29,9 +29,9 @@ class Footing:
 
 
 def footing(path: str) -> Footing:
-    """What this process computes with. A base that is no folder here goes by its name in the config."""
-    folder = Path(path)
-    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    """What this process computes with. A base that is neither folder nor file here goes by its name in the config."""
+    base = Path(path)
+    files = [file for file in (sorted(base.iterdir()) if base.is_dir() else [base]) if file.is_file()]
     return Footing(socket.gethostname(), versions(), {file.name: _outline(file) for file in files})
 
 
