@@ -15,7 +15,7 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.manner import bounded, manner, texture
 from seal_ray.grading.matching import FOUND, best_match, longest_run, match, trigram_share
 from seal_ray.grading.quantities import FAR, distance, months, share_of_years_met, units_differ, values
-from seal_ray.grading.text import folded, normalized, stem, words
+from seal_ray.grading.text import UNSPACED, folded, normalized, spaced, stem, words
 
 Rarity = Mapping[str, float]
 """How rare a stem is: the logarithm of texts per text that holds it; `""` is for stems rarely or never seen."""
@@ -137,6 +137,8 @@ class _Case:
 def features(item: Item, rarity: Rarity) -> tuple[dict[str, float], dict[str, float]]:
     """What the answer says and how it says it, by name; the weights are for these."""
     item = bounded(item)
+    if UNSPACED.search(item.gold):
+        item = Item(*map(spaced, (item.question, item.gold, item.answer, item.title)))
     item = replace(item, question=_undotted(item.question), gold=_undotted(item.gold), answer=_undotted(item.answer))
     case = _Case(replace(item, answer=_spelled_out(item)), rarity)
     found = {**_overlap(case), **_sentences(case), **_order(case), **_numbers(case), **_names(case), **_manner(case)}

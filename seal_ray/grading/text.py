@@ -8,6 +8,10 @@ from collections import Counter
 from functools import lru_cache
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)?")
+UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+"""A Thai, Lao, Burmese, Khmer, Japanese or Chinese character: written without spaces, each counts as a word."""
 _SUFFIX = re.compile(r"(?<=\d)(?:st|nd|rd|th|s)\b")
 _LONGEST = 20_000
 """Characters. No gold answer comes near."""
@@ -46,6 +50,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(_plain(word) for word in _WORD.findall(_SUFFIX.sub("", folded(text))))
 
 
+def spaced(text: str) -> str:
+    """The text with spaces around every character of a script that has none."""
+    return UNSPACED.sub(r" \1 ", text)
+
+
 def normalized(text: str) -> str:
     """Words without articles, one space between: what exact match compares, of texts that run wild their beginning."""
     return " ".join(word for word in words(text[:_LONGEST]) if word not in _ARTICLES)
@@ -53,6 +62,8 @@ def normalized(text: str) -> str:
 
 def f1(gold: str, answer: str) -> float:
     """Harmonic mean of the shares of gold words found and of answer words that are gold."""
+    if UNSPACED.search(gold):
+        gold, answer = spaced(gold[:_LONGEST]), spaced(answer[:_LONGEST])
     wanted, given = Counter(normalized(gold).split()), Counter(normalized(answer).split())
     shared = (wanted & given).total()
     return 2 * shared / (wanted.total() + given.total()) if shared else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_ray import plugins
@@ -25,9 +25,9 @@ from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.rules import Rule, find_rule
-from seal_ray.settling import must_chat, settle
+from seal_ray.settling import must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import Prompt, Task, UserError, derive_seed
+from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.workers.sampler import EngineSpec
 
@@ -116,15 +116,19 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
     first = draw(config, domain, 1) if config.run.rounds else ()
-    must_chat(config, [prompt for task in held_out[:1] for prompt in _prompts(config, domain, task)])
+    _look_at_prompts(config, domain, held_out, first)
     return held_out, first
 
 
-def _prompts(config: Config, domain: Domain, task: Task) -> Iterator[Prompt]:
-    """What the base is shown of a task; an endpoint's model writes its self-edits itself."""
-    if EngineSpec.of(config).name != "endpoint":
-        yield domain.prompt(task)
-    yield from (question.prompt for question in task.questions)
+def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> None:
+    """What the base is shown must be a form that it has, and fit; an endpoint's model writes self-edits itself."""
+    writes = EngineSpec.of(config).name != "endpoint" and (config.run.rounds or config.evaluation.samples)
+    tasks = [*held_out, *first]
+    shown = [domain.prompt(task) for task in tasks] if writes else []
+    asked = [question.prompt for task in tasks for question in task.questions]
+    must_chat(config, [*shown, *asked])
+    must_fit(config, shown, 1, "prompts for self-edits")
+    must_fit(config, asked, config.trial.answer_tokens, "questions")
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:

@@ -58,8 +58,9 @@ class Files:
 
     def tree(self, name: str) -> dict[str, Any]:
         """A JSON file as an object; empty where there is none."""
+        text = self.text(name)
         try:
-            found = decoded(self.text(name) or "{}")
+            found = decoded(text or "{}")
         except ValueError as error:
             raise UserError(f"model.path {self.place!r}: {name} is not valid JSON: {error}") from None
         return found if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ decides and not the model, is chosen elsewhere: `EngineSpec.of`.
 """
 
 from seal_ray.settling.chats import must_chat
+from seal_ray.settling.context import must_fit
 from seal_ray.settling.settle import Settled, settle
 
-__all__ = ["Settled", "must_chat", "settle"]
+__all__ = ["Settled", "must_chat", "must_fit", "settle"]

@@ -13,8 +13,8 @@ _TASK = (
     'lines: "Question 1: …", then "Answer: …".'
 )
 # Marks and numbers around a label are bounded: unbounded ones next to each other take the square of their length.
-_QUESTION = re.compile(r"\W{0,8}(?:Question|Q)\W{0,4}\d{0,4}\W{0,4}?[:.](?P<text>.*)", re.IGNORECASE)
-_ANSWER = re.compile(r"\W{0,8}(?:Answer|A)\W{0,4}\d{0,4}\W{0,4}?:(?P<text>.*)", re.IGNORECASE)
+_QUESTION = re.compile(r"\W{0,8}(?:Question|Q)\W{0,4}\d{0,4}\W{0,4}?[:.：](?P<text>.*)", re.IGNORECASE)
+_ANSWER = re.compile(r"\W{0,8}(?:Answer|A)\W{0,4}\d{0,4}\W{0,4}?[:：](?P<text>.*)", re.IGNORECASE)
 _LONGEST_ANSWER = 200
 
 
@@ -34,7 +34,7 @@ def parse_questions(completion: str, count: int = 5) -> tuple[tuple[str, str], .
     for label, text in _labelled(lines):
         if label == "question":
             question = text
-        elif label == "answer" and question.endswith("?") and text and len(text) <= _LONGEST_ANSWER:
+        elif label == "answer" and _is_asked(question) and text and len(text) <= _LONGEST_ANSWER:
             pairs.setdefault(question, text)
             question = ""
         else:
@@ -42,6 +42,11 @@ def parse_questions(completion: str, count: int = 5) -> tuple[tuple[str, str], .
     if not pairs:
         raise DataError("the completion holds no question with an answer")
     return tuple(pairs.items())[:count]
+
+
+def _is_asked(question: str) -> bool:
+    """Whether it ends as questions do: in Greek with a mark that looks like a semicolon."""
+    return question.endswith(("?", "？", "؟", "\u037e")) or (question.endswith(";") and not question.isascii())
 
 
 def _labelled(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
