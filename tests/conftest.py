@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis  # noqa: F401 - its plugin would import it at the very end, where Python 3.11 may fail to parse it
 import pytest
@@ -23,10 +24,12 @@ RAY_FIXTURES = {"_ray", "local_ray", "no_ray", "forking_python", "forked_workers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Ray by the fixtures it takes; a module that starts its own says so with `pytestmark`."""
+    """Mark what needs Ray or the real model by the fixtures it takes; a module that starts its own Ray says so itself."""
     for item in items:
         if RAY_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("ray")
+        if "real_model" in getattr(item, "fixturenames", ()):
+            item.add_marker("real")
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +96,16 @@ def no_ray() -> Iterator[None]:
     ray.shutdown()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The GGUF file of a real model, SmolLM2-135M-Instruct. Whoever takes it is marked `real`."""
+    from tests.real import place
+
+    if not place().is_file():
+        pytest.skip("the real model is not here: `make real-model` fetches it")
+    return place()
 
 
 @pytest.fixture
