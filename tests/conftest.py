@@ -24,7 +24,7 @@ RAY_FIXTURES = {"_ray", "local_ray", "no_ray", "forking_python", "forked_workers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Ray or the real model by the fixtures it takes; a module that starts its own Ray says so itself."""
+    """Mark what needs Ray or the real model by the fixtures it takes; a module that starts a Ray says so itself."""
     for item in items:
         if RAY_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("ray")
