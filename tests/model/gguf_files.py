@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
-WIDTH, INNER, LAYERS, HEADS, KV_HEADS, CONTEXT, EPSILON, THETA = 64, 128, 2, 4, 2, 256, 1e-5, 10_000.0
+WIDTH, INNER, LAYERS, HEADS, KV_HEADS, CONTEXT, EPSILON, THETA = 64, 128, 2, 4, 2, 1024, 1e-5, 10_000.0
 END, START = "<|im_end|>", "<|im_start|>"
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 MERGES = ["t h", "Ġ a"]
