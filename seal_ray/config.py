@@ -12,11 +12,12 @@ journal, and a later run in that directory must resolve to the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from seal_ray import plugins
+from seal_ray.model.precision import AUTO
 from seal_ray.reading import EXTENDS, Misfit, Wrong, as_tree, file_layers, merged, overriding, put, said_by, typed
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at
@@ -55,8 +56,9 @@ class Model(Section):
     ships with the package."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; a run keeps to the commit it began with."""
-    dtype: Literal["bfloat16", "float16", "float32", "float64"] = "bfloat16"
-    """Precision of the base. Adapters and their optimiser are kept in float32, or float64."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32", "float64"] = "auto"
+    """Precision of the base; adapters and their optimiser are kept in float32, or float64. `auto`: bfloat16 where the
+    machine of the first trainer multiplies it in hardware, else float32, and the run keeps to that."""
     max_length: Annotated[int, Bounds(ge=8, le=_TOKENS)] = 2048
     """Longest training text in tokens; longer ones are cut, and said so."""
 
@@ -264,6 +266,11 @@ class Config(Section):
     @property
     def dir(self) -> str:
         return self.run.dir or f"runs/{self.run.name}-{self.run.seed}"
+
+    def in_precision(self, dtype: str) -> Config:
+        """With this precision, where it leaves that to the machine."""
+        left: Any = {"dtype": dtype} if self.model.dtype == AUTO else {}
+        return replace(self, model=replace(self.model, **left))
 
     def identity(self) -> dict[str, Any]:
         """What decides a run's results. Where it lives and on how many workers is not part of it."""

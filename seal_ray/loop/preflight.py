@@ -19,6 +19,7 @@ from seal_ray.loop.continual import check_continual
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
+from seal_ray.model.precision import AUTO
 from seal_ray.observe.observers import OBSERVERS
 from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
@@ -29,6 +30,7 @@ from seal_ray.settling import must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
+from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.sampler import EngineSpec
 
 logger = logging.getLogger(__name__)
@@ -55,8 +57,11 @@ class Ready:
         return self.rule.needs_rewards or self.update_rule.needs_rewards
 
 
-def prepare(config: Config) -> Ready:
-    """Look at everything. A run that was begun before keeps to the commits it found then."""
+def prepare(config: Config, force: bool = False) -> Ready:
+    """Look at everything. A run that was begun before keeps to the commits and the precision it found then.
+
+    With `force`, another run in the directory is going to be moved aside.
+    """
     config = parse(as_tree(config), "the config")  # one that was made in Python has not been held to any bounds
     _sources(config)
     rule, update_rule, _ = check(config)
@@ -68,7 +73,21 @@ def prepare(config: Config) -> Ready:
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
+    config = _precise(config, domain, force)
     return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first)
+
+
+def _precise(config: Config, domain: Domain, force: bool) -> Config:
+    """The config with the precision that it leaves to the machine of the first trainer, which is asked once."""
+    if config.model.dtype != AUTO:
+        return config
+    if before := directory.living(config.dir):
+        same = config.in_precision(before.config.model.dtype)
+        if not force or not before.unlike(identify(same, domain)):  # another run is refused, whatever its precision
+            return same
+    found = of_first_trainer(config)
+    logger.info("model.dtype = %s: %s", found.dtype, found.reason)
+    return config.in_precision(found.dtype)
 
 
 def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:

@@ -32,7 +32,7 @@ def run(config: Config, *observers: Observer, force: bool = False, beside: str =
 
     What a run in the directory `beside` has done already is taken from there, where it is the very same.
     """
-    ready = prepare(config)  # what cannot work is refused before the directory is touched
+    ready = prepare(config, force)  # what cannot work is refused before the directory is touched
     with open_run(ready.config, ready.domain, ready.identity, observers, force, beside) as opened:
         opened.drive(lambda session: rounds(session, ready), probe=ready.domain.prompt(ready.held_out[0]))
         return summarize(opened.journal)

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from seal_ray.config import IN_PROCESS, Config
+from seal_ray.model.precision import AUTO
 from seal_ray.types import UserError
 
 TESTED = {"torch": "2.13", "transformers": "5.19", "ray": "2.60", "peft": "0.21", "safetensors": "0.8"}
@@ -65,6 +66,9 @@ def _of_run(config: Config, torch: dict[str, Any]) -> Iterator[Check]:
     yield _guarded("run directory", lambda: _storage(config))
     config, said = _settled(config)
     yield from said
+    if config.model.dtype == AUTO:
+        precision, config = _precision(config, torch)
+        yield precision
     model = _guarded("model", lambda: _model(config))
     tasks = _guarded("tasks", lambda: _tasks(config))
     yield from (model, tasks)
@@ -88,6 +92,20 @@ def _settled(config: Config) -> tuple[Config, list[Check]]:
         return config, [] if of_model else [Check("settings", False, str(error))]
     said = "; ".join((*found.said, *([found.open] if found.open else ())))
     return found.config, [Check("settings", True, said)] if said else []
+
+
+def _precision(config: Config, torch: dict[str, Any]) -> tuple[Check, Config]:
+    """In what a run would compute whose trainers are on machines like this one, or the run that is here does."""
+    from seal_ray.rundir.directory import living
+
+    if before := living(config.dir):
+        dtype, reason = before.config.model.dtype, "the run in this directory was begun with it"
+    elif "error" in torch:
+        dtype, reason = "float32", "torch does not say what this machine can do"
+    else:
+        dtype, reason = torch["precision"]["dtype"], torch["precision"]["reason"]
+    advice = "the machine of the first trainer decides" if _cluster_of(config) and not before else ""
+    return Check("precision", True, f"{dtype}: {reason}", advice), config.in_precision(dtype)
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -114,9 +132,11 @@ def _package(name: str, tested: str) -> Check:
 
 
 _ASK_TORCH = """
-import json, torch
+import dataclasses, json, torch
+from seal_ray.model.precision import of_this_process
 gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-print(json.dumps({"cuda": torch.version.cuda, "gpus": [[gpu.name, gpu.total_memory] for gpu in gpus]}))
+print(json.dumps({"cuda": torch.version.cuda, "gpus": [[gpu.name, gpu.total_memory] for gpu in gpus],
+                  "precision": dataclasses.asdict(of_this_process())}))
 """
 
 

@@ -82,6 +82,8 @@ class Basis:
     seen: Seen | None
     """None where what was written was cut short, and says nothing of how long it would have been."""
     source: str
+    dtype: str
+    """The precision that was measured."""
 
 
 def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> Prediction:
@@ -93,6 +95,7 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
             "how fast the hardware is must come from somewhere: give --gpu NAME and --gpus N, "
             "--from DIR (the journal of an earlier run), or --calibrate (a short measurement here)"
         )
+    config = config.in_precision(basis.dtype if basis else "bfloat16")  # which all GPUs of the table multiply
     shape, engine = model_shape(config.model.path), _engine(config, hardware)
     simulation = Simulation(config, basis.seen if basis else None)
     rates, notes = _rates(simulation, hardware, basis, shape, engine)
@@ -138,13 +141,13 @@ def basis_from(directory: str, config: Config) -> Basis:
     from seal_ray.rundir.directory import recorded_config
 
     earlier = recorded_config(directory)
-    lines = difference(_settings(earlier), _settings(config))
+    lines = difference(_settings(earlier), _settings(config.in_precision(earlier.model.dtype)))
     if lines:
         raise UserError(
             f"{directory}: ran with other settings ({'; '.join(lines)}); it cannot tell what this run takes"
         )
     measured = measure(directory, earlier)
-    return Basis(measured.rates, measured.seen, f"measured from the journal of {directory}")
+    return Basis(measured.rates, measured.seen, f"measured from the journal of {directory}", earlier.model.dtype)
 
 
 def _settings(config: Config) -> dict[str, object]:

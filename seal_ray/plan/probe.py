@@ -20,6 +20,7 @@ from seal_ray.config import Config
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Advanced, Events, Observer, StageBegan
 from seal_ray.model.loading import ModelSpec
+from seal_ray.model.precision import AUTO
 from seal_ray.plan.ladder import Climbed, Ladder
 from seal_ray.plan.measure import rates_of
 from seal_ray.plan.predict import Basis
@@ -27,6 +28,7 @@ from seal_ray.plan.standin import Seen
 from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError, derive_seed
 from seal_ray.workers.cluster import _threads
 from seal_ray.workers.health import actor
+from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.ray_connection import connect
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer
@@ -49,6 +51,8 @@ def calibrate(config: Config, *observers: Observer) -> Basis:
     bench = RayBench(time.monotonic() + SECONDS - _CLOSING, Events(observers=observers))
     try:
         connect(config)
+        if config.model.dtype == AUTO:
+            config = config.in_precision(of_first_trainer(config).dtype)
         bench.start(config)
         return _measured(config, bench)
     finally:
@@ -72,7 +76,7 @@ def _measured(config: Config, bench: RayBench) -> Basis:
         )
     whole = sampled.share == 1 or all(text.finished for _, text in ladder.completions)
     seen = Seen(tuple((text.text, text.tokens) for _, text in ladder.completions)) if whole else None
-    return Basis(rates, seen, "; ".join(notes))
+    return Basis(rates, seen, "; ".join(notes), config.model.dtype)
 
 
 def _some(found: Climbed, what: str) -> Climbed:

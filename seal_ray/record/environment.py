@@ -23,7 +23,8 @@ _PACKAGES = ("torch", "transformers", "peft", "safetensors", "ray", "vllm", "vll
 
 def environment() -> dict[str, str]:
     """Versions by name, and this machine's processor by its name and a hash of what it can do."""
-    return versions() | _processor()
+    name, flags = processor()
+    return versions() | {"processor": name} | ({"processor flags": content_key(sorted(flags))[:8]} if flags else {})
 
 
 def versions() -> dict[str, str]:
@@ -58,11 +59,11 @@ def _known(store: Store) -> list[dict[str, str]]:
     return found if isinstance(found, list) and all(isinstance(each, dict) for each in found) else []
 
 
-def _processor() -> dict[str, str]:
+def processor() -> tuple[str, list[str]]:
+    """The name of this machine's processor, and what it says that it can do."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return {"processor": platform.processor()}
+        return platform.processor(), []
     said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = said.get("flags", said.get("Features", ""))
-    return {"processor": said.get("model name", ""), "processor flags": content_key(sorted(flags.split()))[:8]}
+    return said.get("model name", ""), said.get("flags", said.get("Features", "")).split()

@@ -44,6 +44,11 @@ class Recorded:
         name, _, found = self.identity.contents.get("model.path", "").rpartition("@")
         return found if name else ""
 
+    def unlike(self, identity: Identity) -> list[str]:
+        """What makes that another run."""
+        mine = identity if self.whole else Identity(identity.settings, {}, {})
+        return differences(self.identity, mine)
+
 
 def recorded(store: Store) -> Recorded | None:
     """What `config.json` says about whose directory this is; None when there is none."""
@@ -116,9 +121,14 @@ def refuse_another(config: Config) -> None:
     """Refuse a directory that holds a run with other settings. What lies behind them is not looked at."""
     store = Store(config.dir)
     if has_rows(store) and (found := begun(config.dir)):
-        lines = difference(dict(found.identity.settings), settings_of(config))
+        lines = difference(dict(found.identity.settings), settings_of(config.in_precision(found.config.model.dtype)))
         if lines:
             raise UserError(f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}")
+
+
+def living(directory: str) -> Recorded | None:
+    """The run that a directory holds rows of."""
+    return begun(directory) if has_rows(Store(directory)) else None
 
 
 def has_rows(store: Store) -> bool:
@@ -135,8 +145,7 @@ def _wrong(store: Store, identity: Identity) -> str:
         return f"{error}; {_ADVICE}"
     if found is None:
         return f"{store.url}: holds a journal and no {CONFIG}, so whose it is is not known; {_ADVICE}"
-    mine = identity if found.whole else Identity(identity.settings, {}, {})
-    lines = differences(found.identity, mine)
+    lines = found.unlike(identity)
     return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
 
 

@@ -45,7 +45,7 @@ def written(folder: Path, *more: str, options: str = 'train = "passages.jsonl"')
     (folder / "passages.jsonl").write_text("\n".join(map(json.dumps, PASSAGES)))
     (folder / "prompt.txt").write_text("What follows from {context}?\n")
     sizes = "train = 1\ntest = 1"
-    model = '[model]\npath = "microworld"\n'
+    model = '[model]\npath = "microworld"\ndtype = "float32"\n'
     (folder / "run.toml").write_text(f'{model}[domain]\nname = "knowledge"\n{sizes}\n[domain.options]\n{options}\n')
     return configs.load(folder / "run.toml", ["--run.dir", str(folder / "run"), *more])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.config import load
+from seal_ray.model.precision import of_this_process
 from seal_ray.ops.doctor import Check, examine
 from tests.disks import mounted
 from tests.runs import CONFIG
@@ -51,6 +52,15 @@ def test_a_config_without_ray_needs_no_cluster(tmp_path: Path) -> None:
     assert "own process" in found["ray cluster"].found
     assert found["run directory"].advice == ""
     assert found["model"].found.endswith("2.1 MB of safetensors")
+
+
+def test_the_precision_that_this_machine_would_choose_is_told_and_counted_with(tmp_path: Path) -> None:
+    found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.dtype", "auto")
+    mine = of_this_process()
+    assert found["precision"].line == f"✓ precision: {mine.dtype}: {mine.reason}"
+    told = examined(tmp_path / "run", "--workers.address", "in-process", "--model.dtype", mine.dtype)
+    assert "precision" not in told
+    assert found["memory"].fine
 
 
 def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,12 @@ def test_more_gpus_do_the_same_trials_in_less_time() -> None:
         assert max(busy) <= each.seconds
 
 
+def test_a_precision_that_is_left_to_the_gpus_is_planned_as_they_choose_it() -> None:
+    small = ("--domain.train", "2", "--domain.test", "2", "--run.rounds", "0")
+    auto, said = (planned(1, *small, "--model.dtype", dtype) for dtype in ("auto", "bfloat16"))
+    assert (auto.seconds, auto.memory, auto.assumptions) == (said.seconds, said.memory, said.assumptions)
+
+
 def test_a_terminal_obeys_nothing_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     found = planned(1, "--domain.train", "2", "--domain.test", "2", "--run.rounds", "0")
     print_plan(replace(found, bottleneck="\x1b[2Jnone", assumptions=("a \x1b]0;title\x07b",)))

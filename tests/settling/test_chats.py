@@ -26,7 +26,7 @@ PASSAGES = [
 
 def config(folder: Path, base: Path | str, *more: str, options: str = "") -> Config:
     (folder / "passages.jsonl").write_text("\n".join(map(json.dumps, PASSAGES)))
-    tree = f'[model]\npath = "{base}"\n[domain]\nname = "knowledge"\ntrain = 1\ntest = 1\n'
+    tree = f'[model]\npath = "{base}"\ndtype = "float32"\n[domain]\nname = "knowledge"\ntrain = 1\ntest = 1\n'
     (folder / "run.toml").write_text(f'{tree}[domain.options]\ntrain = "passages.jsonl"\n{options}\n')
     return load(folder / "run.toml", ["--run.dir", str(folder / "run"), *more])
 
