@@ -107,6 +107,11 @@ def _cause(config: Config) -> str:
         return 'this looks like a base asked in chats, whose turns it cannot end; set domain.options.chat = "auto"'
     if not options.get("chat") and options.get("question"):
         return "this looks like a base without a cue to answer after; leave domain.options.question empty"
+    if options.get("chat"):
+        return (
+            "it is asked with its own template; ask for a few words in domain.options.question, raise "
+            "trial.answer_tokens, or take a larger model"
+        )
     return "it is asked as its files say, so this looks like a model that answers no questions; take another one"
 
 

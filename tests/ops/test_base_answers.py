@@ -68,6 +68,7 @@ def test_answers_that_are_answers_are_no_trouble_and_it_is_said_how_many_are_rig
 
 
 CAUSES = {
+    "an instruct model that talks on": ({}, "", "ask for a few words in domain.options.question"),
     "an instruct model without its template": (
         {"eos": "<|im_end|>"},
         "chat = false",
