@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
+from seal_ray.bank.draw import inverse_cdf
 from seal_ray.bank.job import SampleSpec
 from seal_ray.bank.layout import Groups, Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
@@ -206,21 +207,6 @@ def draws(seed: int, count: int, requests: Sequence[GenerateRequest]) -> np.ndar
     """A row's own uniform numbers, one per step, padded to the longest row's count."""
     uniform = np.random.Generator(np.random.Philox(key=seed)).random(count)
     return np.pad(uniform, (0, max(request.max_new_tokens for request in requests) - count))
-
-
-def inverse_cdf(logits_RV: Tensor, uniform_R1: Tensor, temperature_R1: Tensor, top_p_R1: Tensor) -> Tensor:
-    """The token where the cumulative probability, in the vocabulary's order, passes a uniform number.
-
-    Top-p keeps the smallest set of likeliest tokens that holds that much probability.
-    """
-    probs_RV = (logits_RV.double() / temperature_R1.clamp_min(1e-6)).softmax(-1)
-    if bool((top_p_R1 < 1).any()):
-        sorted_RV, order_RV = probs_RV.sort(dim=-1, descending=True, stable=True)
-        beyond_RV = sorted_RV.cumsum(-1) - sorted_RV >= top_p_R1
-        probs_RV = probs_RV.masked_fill(beyond_RV.gather(1, order_RV.argsort(-1)), 0.0)
-    total_RV = probs_RV.cumsum(-1)
-    found_R = torch.searchsorted(total_RV, uniform_R1 * total_RV[:, -1:], right=True)[:, 0]
-    return found_R.clamp_max(logits_RV.shape[1] - 1)
 
 
 def score(

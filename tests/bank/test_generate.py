@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from seal_ray.bank import Bank, Job, SampleSpec
-from seal_ray.bank.generate import inverse_cdf
+from seal_ray.bank.draw import inverse_cdf
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, CONFIGS, make_model, make_prompts, make_texts, make_tokenizer
 
@@ -97,6 +97,34 @@ def test_sampled_tokens_follow_the_softmax_at_their_temperature_and_top_p():
         counted_V = torch.bincount(tokens_R, minlength=12) / rows
         assert (counted_V - expected_V).abs().max() < 5 * (0.25 / rows) ** 0.5
         assert (counted_V[expected_V == 0] == 0).all()
+
+
+def sorted_whole(logits_RV, uniform_R1, temperature_R1, top_p_R1):
+    """Nucleus sampling as it is defined, every token sorted."""
+    probs_RV = (logits_RV.double() / temperature_R1).softmax(-1)
+    sorted_RV, order_RV = probs_RV.sort(dim=-1, descending=True, stable=True)
+    beyond_RV = (sorted_RV.cumsum(-1) - sorted_RV >= top_p_R1) & (top_p_R1 < 1)
+    total_RV = probs_RV.masked_fill(beyond_RV.gather(1, order_RV.argsort(-1)), 0.0).cumsum(-1)
+    return torch.searchsorted(total_RV, uniform_R1 * total_RV[:, -1:], right=True)[:, 0]
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 6.0, 30.0])
+def test_a_nucleus_looked_for_among_few_tokens_gives_the_draws_of_one_looked_for_among_all(spread):
+    draw = torch.Generator().manual_seed(7)
+    for dtype in (torch.float32, torch.bfloat16):  # so coarse that many tokens are equally likely, at the cut too
+        logits_RV = (torch.randn(300, 5000, generator=draw) * spread).to(dtype)
+        uniform_R1 = torch.rand(300, 1, generator=draw, dtype=torch.float64)
+        temperature_R1 = 0.3 + torch.rand(300, 1, generator=draw, dtype=torch.float64)
+        top_p_R1 = torch.rand(300, 1, generator=draw, dtype=torch.float64).mul(1.25).clamp(0.01, 1.0)
+        assert (top_p_R1 == 1).any()
+        asked = logits_RV, uniform_R1, temperature_R1, top_p_R1
+        assert torch.equal(inverse_cdf(*asked), sorted_whole(*asked))
+
+
+def test_of_equally_likely_tokens_the_first_are_in_the_nucleus():
+    logits_RV, many = torch.zeros(64, 3000), torch.linspace(0, 0.999, 64, dtype=torch.float64)[:, None]
+    drawn_R = inverse_cdf(logits_RV, many, torch.ones_like(many), torch.full_like(many, 0.1))
+    assert drawn_R.tolist() == [int(value * 300 + 1e-9) for value in many[:, 0].tolist()]
 
 
 def test_generation_ends_at_the_first_stop_string_and_leaves_it_out():
