@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seal_ray.domains.base import Baseline, Domain
     from seal_ray.events import Advanced, Event, Observer, StageBegan, UpdateTrained
     from seal_ray.grading.base import Grader, Item
+    from seal_ray.learning.learn import learn
     from seal_ray.loop.run import run
     from seal_ray.observe.progress import progress
     from seal_ray.record.journal import Journal
@@ -36,6 +37,7 @@ _NAMES = {
     "domains.base": ("Baseline", "Domain"),
     "events": ("Advanced", "Event", "Observer", "StageBegan", "UpdateTrained"),
     "grading.base": ("Grader", "Item"),
+    "learning.learn": ("learn",),
     "loop.run": ("run",),
     "observe.progress": ("progress",),
     "record.journal": ("Journal",),
@@ -89,6 +91,7 @@ __all__ = [
     "UpdateTrained",
     "UserError",
     "__version__",
+    "learn",
     "load",
     "progress",
     "run",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import seal_ray
+from seal_ray.cli.learning import ask, learn, tell
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
 from seal_ray.errors import DEBUG, said_in_one_line
@@ -17,7 +18,7 @@ from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
 
-_CONTINUED = ("run", "resume", "demo")
+_CONTINUED = ("run", "resume", "demo", "learn")
 """Commands that go on where they were stopped."""
 
 app = App(
@@ -28,6 +29,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # what stops a command is said in `main`
 )
 app.register_install_completion_command(add_to_startup=False)
+app.command(learn)
+app.command(ask)
 
 
 @app.command
@@ -96,9 +99,16 @@ def init(job: str = "documents", dir: str = ".") -> None:
 @app.command
 def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
     """Continue the run in a directory, with the config it was started with."""
+    from seal_ray.learning.learn import continued, learns
+    from seal_ray.observe.progress import progress, start_log
     from seal_ray.rundir.directory import recorded_config
 
-    _run(recorded_config(dir), quiet, as_json)
+    config = recorded_config(dir)
+    if learns(config):
+        start_log(quiet)
+        tell(dir, continued(dir, progress(quiet)), as_json)
+    else:
+        _run(config, quiet, as_json)
 
 
 @app.command(name="eval")

@@ -191,6 +191,13 @@ class TrialRunner:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
 
+    async def try_baseline(self, place: Place, name: str, task: Task) -> TrialSummary:
+        """A baseline of the domain's on one task, at a place of its own, with the seed that its self-edits get."""
+        seed = self._trial_seed(task, 0)
+        if (found := self._domain.baseline(name, task, seed)) is None:
+            raise UserError(f"the domain {self._domain.name!r} has no {name!r} for {task.id}")
+        return await self._settle(self._trial(task, found.recipe, seed, found.questions), task, place, 0)
+
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
         """Measure this policy as it is, closed book."""
         trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)

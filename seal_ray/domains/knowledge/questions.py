@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from seal_ray.grading.text import normalized, stem
 from seal_ray.types import DataError, Message, Prompt
 
 _TASK = (
@@ -63,3 +64,36 @@ def _labelled(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         waiting = "" if text else label
         if text:
             yield label, text
+
+
+_ALIKE = 0.75
+"""Share of their words that two questions have in common when they ask the same."""
+_POINTS = re.compile(r"\b(this|the|given|above) (passage|text|article|document|paragraph|section)\b", re.IGNORECASE)
+_SHORTEST, _LONGEST = 3, 40
+"""Words of a question."""
+
+
+def alike(question: str, other: str) -> bool:
+    """Whether two questions ask the same in nearly the same words."""
+    a, b = _telling(question), _telling(other)
+    return len(a & b) >= _ALIKE * len(a | b)
+
+
+def degenerate(question: str, answer: str, context: str) -> str:
+    """Why a question is not to be asked; empty for one that may be."""
+    asked, gold, said = normalized(question).split(), normalized(answer), normalized(context)
+    if not _SHORTEST <= len(asked) <= _LONGEST:
+        return "too short or too long"
+    if _POINTS.search(question):
+        return "it points to a passage that is out of sight"
+    if not gold or f" {gold} " in f" {' '.join(asked)} ":
+        return "the answer stands in the question"
+    if gold in ("yes", "no", "true", "false"):
+        return "a guess is right half the time"
+    if not set(gold.split()) & set(said.split()):
+        return "no word of the answer stands in the passage"
+    return ""
+
+
+def _telling(question: str) -> set[str]:
+    return {stem(word) for word in normalized(question).split()}

@@ -2,7 +2,7 @@
 
 passages("squad/train-v1.1.json")     SQuAD as published, or a list of title, context and questions
 passages("notes.jsonl")               the same, one object a line; also .parquet
-passages("handbook/")                 .txt and .md files, cut into passages; questions are yet to be written
+passages("handbook/")                 documents (.md, .txt, .pdf, .html, .docx), cut; questions are yet to be written
 passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs the package `datasets`
 """
 
@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from seal_ray.domains.knowledge.documents import KINDS, document_passages
 from seal_ray.domains.knowledge.passages import Passage, from_rows
 from seal_ray.model.hub import DATASET, dataset_parts
 from seal_ray.plain import decoded, first_decoded, first_line
 from seal_ray.types import UserError
 
 HUB = DATASET
-PASSAGE_CHARACTERS = 2000
-"""About how much of a plain text makes one passage; it is cut between paragraphs."""
 _CHUNK = 1 << 16
 _BETWEEN = re.compile(r"[\s,]*")
 
@@ -37,13 +36,13 @@ def passages(source: str) -> Iterator[Passage]:
         raise UserError(f"{source}: no such file or folder; for a dataset of the Hugging Face hub write {HUB}NAME")
     files = sorted(_files(path)) if path.is_dir() else [path]
     if not files:
-        raise UserError(f"{source}: holds no file of a known form ({', '.join((*_READERS, *_TEXTS))})")
+        raise UserError(f"{source}: holds no file of a known form ({', '.join((*_READERS, *KINDS))})")
     for file in files:
         yield from _file(file)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    known = {path for path in folder.rglob("*") if path.suffix.lower() in (*_READERS, *_TEXTS) and path.is_file()}
+    known = {path for path in folder.rglob("*") if path.suffix.lower() in (*_READERS, *KINDS) and path.is_file()}
     # A dataset saved to disk describes itself in JSON files beside its tables.
     tables = {path for path in known if path.suffix.lower() in (".arrow", ".parquet")}
     yield from tables or known
@@ -52,12 +51,12 @@ def _files(folder: Path) -> Iterator[Path]:
 def _file(path: Path) -> Iterator[Passage]:
     suffix = path.suffix.lower()
     try:
-        if suffix in _TEXTS:
-            yield from _plain_text(path)
+        if suffix in KINDS:
+            yield from document_passages(path)
         elif suffix in _READERS:
             yield from from_rows(_READERS[suffix](path))
         else:
-            raise UserError(f"{path}: unknown form; known: {', '.join((*_READERS, *_TEXTS))}")
+            raise UserError(f"{path}: unknown form; known: {', '.join((*_READERS, *KINDS))}")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it, say with iconv") from None
     except UserError:
@@ -144,37 +143,6 @@ def _hub_rows(name: str) -> Rows:
         yield f"{HUB}{name}: row {number}", row
 
 
-def _plain_text(path: Path) -> Iterator[Passage]:
-    """A file's paragraphs, packed into passages under its first heading or its name."""
-    title, held = path.stem.replace("_", " ").replace("-", " "), ""
-    for paragraph in _paragraphs(path):
-        if paragraph.startswith("# "):
-            heading, _, paragraph = paragraph.partition("\n")
-            if held:
-                yield Passage(title, held)
-            title, held = heading.removeprefix("# ").strip(), ""
-        if held and len(held) + len(paragraph) > PASSAGE_CHARACTERS:
-            yield Passage(title, held)
-            held = ""
-        held = "\n\n".join(part for part in (held, paragraph.strip()) if part)
-    if held:
-        yield Passage(title, held)
-
-
-def _paragraphs(path: Path) -> Iterator[str]:
-    lines: list[str] = []
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                lines.append(line.rstrip())
-            elif lines:
-                yield "\n".join(lines)
-                lines = []
-    if lines:
-        yield "\n".join(lines)
-
-
-_TEXTS = (".txt", ".md")
 _READERS: dict[str, Callable[[Path], Rows]] = {
     ".json": _json,
     ".jsonl": _json_lines,

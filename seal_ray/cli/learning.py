@@ -1,0 +1,73 @@
+"""The commands for one's own documents: `learn` them, and `ask` what is known then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from seal_ray.cli.options import AsJson
+from seal_ray.cli.output import say
+from seal_ray.plain import visible
+
+Given = Annotated[str, Parameter(allow_leading_hyphen=True, help="Documents or folders; then `--section.key value`.")]
+
+
+def learn(*files: Given, model: str = "", into: str = "", quiet: bool = False, as_json: AsJson = False) -> None:
+    """Learn documents: one adapter that knows them. Again, it learns what changed; stopped, it goes on.
+
+    Parameters
+    ----------
+    model
+        A Hugging Face model: hub name or folder; empty: HuggingFaceTB/SmolLM2-135M-Instruct.
+    into
+        The directory for what is learnt; empty: learnt/NAME, after the first document.
+    quiet
+        No progress.
+    """
+    from seal_ray.learning.learn import learnt
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    at = next((n for n, each in enumerate(files) if each.startswith("--")), len(files))
+    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:])
+    tell(directory, account, as_json)
+
+
+def ask(dir: str, question: str, *, without: bool = False, max_tokens: int = 128, as_json: AsJson = False) -> None:
+    """Ask a model what it has learnt.
+
+    Parameters
+    ----------
+    dir
+        Where documents were learnt, or a run.
+    question
+        In words of your own.
+    without
+        Show what the model says without what it learnt, too.
+    max_tokens
+        Longest answer.
+    """
+    from seal_ray.serving.answering import Answerer
+
+    model = Answerer.of(dir)
+    said = {"learnt": model.ask(question, max_tokens)}
+    if without:
+        said = {"base": model.ask(question, max_tokens, learnt=False), **said}
+    if as_json:
+        print(json.dumps(said))
+    elif without:
+        print("\n".join(visible(f"{who + ':':8} {text}") for who, text in said.items()))
+    else:
+        print(visible(said["learnt"]))
+
+
+def tell(directory: str, account: Any, as_json: bool) -> None:
+    """What is known now, in five lines, and how to ask."""
+    if as_json:
+        print(json.dumps({"directory": directory, **asdict(account)}))
+        return
+    print("\n".join(map(visible, account.lines())))
+    say(f'adapter: {directory}/adapter   seal-ray ask {directory} "…"')

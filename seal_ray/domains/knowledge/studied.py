@@ -1,0 +1,117 @@
+"""Documents that are to be known: the knowledge domain as `seal-ray learn` uses it.
+
+What is trained on is a passage, and what its self-edits make of it: questions with their answers are taught as turns of
+a chat, as they will be asked. Of the questions about a passage some choose among its self-edits and are trained on,
+and some are only reported: nothing that asks the same is ever trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from seal_ray.domains.base import Baseline
+from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge, KnowledgeTask
+from seal_ray.domains.knowledge.questions import alike, parse_questions
+from seal_ray.sources import WrittenPath
+from seal_ray.types import Bounds, DataError, Example, Prompt, Recipe, Task
+
+NAME = "seal_ray.domains.knowledge.studied:Studied"
+"""How a config names this domain."""
+IN_SIGHT = "in-context"
+ALONE = "passage only"
+_MOST_PAIRS = 100
+"""Of the questions with answers in one self-edit."""
+
+Pair = tuple[str, str]
+"""A question and its gold answer."""
+
+
+@dataclass(frozen=True)
+class StudiedTask(KnowledgeTask):
+    """A passage; its questions are those that choose, or once `reported` was asked for, those that are reported."""
+
+    choosing: tuple[Pair, ...] = ()
+    held: tuple[Pair, ...] = ()
+    """Questions that are only reported."""
+
+
+class Studied(Knowledge):
+    @dataclass(frozen=True, kw_only=True)
+    class Options(Knowledge.Options):
+        train: WrittenPath
+        """The passages as a file of the run's own. A new version of the documents is the same run: what is on record
+        of a passage is called by its text."""
+        test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.0
+        shuffle: bool = False
+        style: Literal["implications", "implications-long", "implications-very-long", "rewrite", "self-qa"] = "self-qa"
+        question: Annotated[str, Bounds(pattern=r"\{question\}")] = "{question}"
+        chat: bool = True
+
+    name = "documents"
+
+    def asked(self, task: Task, choosing: Sequence[Pair], held: Sequence[Pair]) -> StudiedTask:
+        """The task with questions that a model wrote: those that choose and are learnt from, and those reported."""
+        known = self._with_questions(KnowledgeTask(task.id, task.title, task.context, ()), choosing)
+        more: dict[str, Any] = {**vars(known), "family": SYNTHETIC}
+        return StudiedTask(**more, choosing=tuple(choosing), held=tuple(held))
+
+    def single(self, task: Task, pair: Pair) -> KnowledgeTask:
+        """The task with this one question."""
+        return self._with_questions(KnowledgeTask(task.id, task.title, task.context, ()), [pair])
+
+    def reported(self, task: StudiedTask) -> KnowledgeTask:
+        """The task with the questions that are only reported."""
+        return self._with_questions(task, task.held)
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        return self._taught([(task, [completion])])
+
+    def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
+        """All passages, each with its self-edits and with the questions that chose them."""
+        return self._taught(edits, with_questions=True)
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        if name == ALONE:
+            return Baseline(self._taught([(task, [])]), self.questions(task))
+        return super().baseline(name, task, seed)
+
+    def _taught(self, edits: Iterable[tuple[Task, Sequence[str]]], with_questions: bool = False) -> Recipe:
+        examples: list[Example] = []
+        for task, completions in edits:
+            for completion in completions:
+                examples += self._examples(task, completion)
+            if with_questions and isinstance(task, StudiedTask):
+                examples += self._pairs(task, task.choosing)
+            examples += self._passage(task)
+        return Recipe(tuple(dict.fromkeys(examples)), self.lora, self.optim)
+
+    def _passage(self, task: Task) -> list[Example]:
+        """The passage as it stands."""
+        text = f"{task.title}\n{task.context.strip()}"
+        return [Example(text)]
+
+    def _examples(self, task: Task, completion: str) -> list[Example]:
+        """What a self-edit teaches beside the passage."""
+        if not self.style.pairs:
+            return [Example(text) for text in self._pieces(task, completion)]
+        try:
+            pairs = parse_questions(completion, _MOST_PAIRS)
+        except DataError as error:
+            raise DataError(f"{task.id}: {error}") from None
+        if not (examples := self._pairs(task, pairs)):
+            raise DataError(f"{task.id}: every question of the self-edit is one that is only reported")
+        return examples
+
+    def _pairs(self, task: Task, pairs: Iterable[Pair]) -> list[Example]:
+        held = [question for question, _ in task.held] if isinstance(task, StudiedTask) else []
+        return [
+            Example(answer, self._as_asked(task, question))
+            for question, answer in pairs
+            if not any(alike(question, other) for other in held)
+        ]
+
+    def _as_asked(self, task: Task, question: str) -> Prompt:
+        prompt = self._question(task.title, question)
+        return prompt if not isinstance(prompt, str) else f"{prompt}\n"

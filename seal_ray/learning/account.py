@@ -1,0 +1,121 @@
+"""What was learnt and what it cost, from the record: kept beside it as `learnt.json`, and said in five lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seal_ray.intervals import total_length
+from seal_ray.learning.elsewhere import Elsewhere
+from seal_ray.learning.study import Study, known_arm
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, SelfEditRow, SpanRow
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import Interval, interval, measured
+from seal_ray.types import UserError
+
+LEARNT = "learnt.json"
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a directory knows, and how well."""
+
+    documents: str
+    """The key of the documents."""
+    settings: str
+    """The name of the run: what decided its results beside the documents."""
+    version: int
+    adapter: str
+    """The hash of the adapter."""
+    passages: int
+    words: int
+    questions: int
+    """How many were reported."""
+    kept: int
+    """Passages that are learnt with a self-edit beside them."""
+    arms: Mapping[str, Mapping[str, Any]]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    minutes: float
+    trials: int
+    tokens: int
+
+    def save(self, store: Store) -> None:
+        store.write(LEARNT, json.dumps(asdict(self), indent=2).encode())
+
+    def lines(self) -> list[str]:
+        """What it knew, what it knows, beside having read it, what it lost, what it cost."""
+        over = f"{self.questions} synthetic questions on {_of(self.arms, 'base').n} of {self.passages} passages"
+        lost = Elsewhere(**self.before), Elsewhere(**self.after)
+        return [
+            f"knew before: {_share(self.arms, 'base')} of {over}, out of sight",
+            f"knows now:   {_share(self.arms, known_arm(self.version))} (the documents out of sight)",
+            f"reads:       {_share(self.arms, 'in-context')} (the base, with the passage in its prompt)",
+            f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
+            f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
+            f"cost:        {self.minutes:.1f} minutes of work, {self.trials} trials, {self.tokens} tokens; "
+            f"{self.kept} of {self.passages} passages are learnt with notes of the model's own",
+        ]
+
+
+def account_of(study: Study, journal: Journal, documents: str, words: int, settings: str) -> Account:
+    """The account of what was just learnt. Of the record, only what these documents asked for counts."""
+    reported = {task.id: task for task in study.tasks if task.held}
+    arms = {}
+    for arm, found in measured(journal).items():
+        rewards = [reward for task, reward in found.of_task.items() if task in reported]
+        if rewards:
+            arms[arm] = asdict(interval(rewards))
+    spans = [(row.start, row.end) for row in journal.read(SpanRow)]
+    outcomes = [row for row in journal.read(OutcomeRow) if row.steps]
+    written = sum(row.tokens for row in journal.read(SelfEditRow))
+    return Account(
+        documents,
+        settings,
+        study.policy.version,
+        study.policy.adapter.key,
+        len(study.tasks),
+        words,
+        sum(len(task.held) for task in reported.values()),
+        len(study.kept),
+        arms,
+        asdict(study.before),
+        asdict(study.after),
+        total_length(spans) / 60,
+        len(outcomes),
+        sum(row.tokens for row in outcomes) + written,
+    )
+
+
+def read_account(store: Store) -> Account | None:
+    """What a directory says it knows; nothing where it does not say, or not as this version says it."""
+    if not store.exists(LEARNT):
+        return None
+    try:
+        return Account(**json.loads(store.read(LEARNT)))
+    except (ValueError, TypeError):
+        return None
+
+
+def known_here(directory: str) -> Account:
+    """The account of a directory in which documents were learnt."""
+    found = read_account(Store(directory))
+    if found is None:
+        raise UserError(
+            f"{directory}: nothing was learnt here to its end; `seal-ray learn FILE… --into {directory}` does"
+        )
+    return found
+
+
+def _of(arms: Mapping[str, Mapping[str, Any]], arm: str) -> Interval:
+    return Interval(**arms[arm]) if arm in arms else Interval(0.0, 0.0, 0.0, 0)
+
+
+def _share(arms: Mapping[str, Mapping[str, Any]], arm: str) -> str:
+    found = _of(arms, arm)
+    if not found.n:
+        return "–"
+    return f"{found.accuracy:.0%} ({found.low:.0%} – {found.high:.0%})" if found.n > 1 else f"{found.accuracy:.0%}"

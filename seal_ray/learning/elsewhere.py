@@ -1,0 +1,69 @@
+"""Things that everybody knows, and plain sentences: what learning a document should not cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from seal_ray.grading.text import words
+from seal_ray.types import Example, Message, Prompt
+
+_ASKED = (
+    ("What is the capital of France?", "Paris"),
+    ("What is the capital of Japan?", "Tokyo"),
+    ("How many days are in a week?", "seven"),
+    ("What colour is the sky on a clear day?", "blue"),
+    ("Which planet do we live on?", "Earth"),
+    ("What is two plus two?", "four"),
+    ("What do bees make?", "honey"),
+    ("Which animal barks?", "dog"),
+    ("At what temperature in degrees Celsius does water boil?", "100"),
+    ("Who wrote Romeo and Juliet?", "Shakespeare"),
+    ("What is the largest ocean on Earth?", "Pacific"),
+    ("What is frozen water called?", "ice"),
+    ("How many months does a year have?", "twelve"),
+    ("What is the opposite of hot?", "cold"),
+    ("Which language is spoken in Brazil?", "Portuguese"),
+    ("Which gas do humans need to breathe?", "oxygen"),
+    ("How many legs does a spider have?", "eight"),
+    ("On which continent is Egypt?", "Africa"),
+    ("Who painted the Mona Lisa?", "Leonardo"),
+    ("Which star is closest to the Earth?", "Sun"),
+)
+_SENTENCES = (
+    "The children ran home as soon as it began to rain.",
+    "She put the letter back into the drawer and locked it.",
+    "Water is made of hydrogen and oxygen.",
+    "If you want to bake bread, you need flour, water, salt and yeast.",
+    "The meeting was moved to Thursday because two people were ill.",
+    "Most birds build their nests in spring.",
+    "He could not remember where he had left his keys.",
+    "A triangle has three sides, and its angles add up to 180 degrees.",
+    "The train was late, so we had a cup of coffee at the station.",
+    "Light travels faster than sound.",
+    "They painted the kitchen yellow last summer.",
+    "To save the file, open the menu and choose the second entry.",
+)
+STATEMENTS = tuple(Example(sentence, whole=False) for sentence in _SENTENCES)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """How a model does on what no document is about."""
+
+    right: int
+    asked: int
+    loss: float
+    """Nats a token, over the sentences."""
+
+
+def questions(chat: bool) -> tuple[Prompt, ...]:
+    """What is asked, as turns of a chat or as plain text."""
+    return tuple((Message("user", question),) if chat else question for question, _ in _ASKED)
+
+
+def graded(answers: Sequence[str], log_likelihoods: Sequence[float]) -> Elsewhere:
+    """An answer is right when it has the word that is looked for."""
+    right = sum(set(words(gold)) <= set(words(answer)) for (_, gold), answer in zip(_ASKED, answers, strict=True))
+    return Elsewhere(right, len(_ASKED), -fmean(log_likelihoods))

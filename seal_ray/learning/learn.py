@@ -1,0 +1,121 @@
+"""Learn documents into a directory, or go on with it, or say that nothing is to be done.
+
+from seal_ray import learn
+
+model = learn(["notes.md"], model="HuggingFaceTB/SmolLM2-135M-Instruct")
+print(model.ask("Who lit the lanterns?"))
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from seal_ray.adapters.lora import Adapter
+from seal_ray.config import Config
+from seal_ray.domains.knowledge.studied import NAME, Studied
+from seal_ray.domains.registry import load_domain
+from seal_ray.events import Observer
+from seal_ray.learning.account import Account, account_of, read_account
+from seal_ray.learning.documents import Documents, known_documents, read_documents
+from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
+from seal_ray.learning.study import Study
+from seal_ray.loop.preflight import check, pinned
+from seal_ray.loop.session import open_run
+from seal_ray.ops.export import export_adapter
+from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import begun, recorded_config
+from seal_ray.rundir.identity import Identity, identify
+from seal_ray.serving.answering import ADAPTER, Answerer
+from seal_ray.types import UserError
+
+
+def learn(
+    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    model: str = "",
+    into: str | os.PathLike[str] = "",
+    *observers: Observer,
+    settings: Sequence[str] = (),
+) -> Answerer:
+    """Have a model learn documents, and give back the model that knows them.
+
+    `settings` are those of a run, as on the command line. Documents that were learnt already are not learnt again.
+    """
+    directory, _ = learnt(files, model, into, *observers, settings=settings)
+    return Answerer.of(directory)
+
+
+def learnt(
+    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    model: str = "",
+    into: str | os.PathLike[str] = "",
+    *observers: Observer,
+    settings: Sequence[str] = (),
+) -> tuple[str, Account]:
+    """The directory in which these documents are known, and what is known of them."""
+    given = [files] if isinstance(files, str | os.PathLike) else list(files)
+    directory = _directory(given, os.fspath(into))
+    with tempfile.TemporaryDirectory() as scratch:
+        documents = read_documents(given, Path(scratch))
+        config = config_for(directory, model or _model_of(directory), settings)
+        return directory, _study(config, documents, observers)
+
+
+def continued(directory: str, *observers: Observer) -> Account:
+    """Go on with what a directory was learning, with the documents that it holds."""
+    config = recorded_config(directory)
+    documents = known_documents(Path(directory) / DOCUMENTS)
+    return _study(config, documents, observers)
+
+
+def learns(config: Config) -> bool:
+    """Whether a run is one that learns documents."""
+    return config.domain.name == NAME
+
+
+def _study(config: Config, documents: Documents, observers: Sequence[Observer]) -> Account:
+    """Learn, unless that was done; `UserError` before the directory is touched."""
+    check(config)
+    config = pinned(config, begun(config.dir))
+    domain = cast(Studied, load_domain(config))
+    identity, store = identify(config, domain), Store(config.dir)
+    if (known := read_account(store)) and _is_known(store, known, documents, identity):
+        return known
+    with open_run(config, domain, identity, observers) as opened:
+        documents.move_to(Path(config.dir) / DOCUMENTS)
+        study = Study(domain)
+        first = domain.tasks("train", 1, config.run.seed)[0]
+        opened.drive(study.body, probe=domain.prompt(first))
+        opened.journal.flush()
+        account = account_of(study, opened.journal, documents.key, documents.words, identity.name)
+        export_adapter(config.dir, str(Path(config.dir) / ADAPTER), str(account.version))
+        account.save(store)
+    return account
+
+
+def _is_known(store: Store, known: Account, documents: Documents, identity: Identity) -> bool:
+    """Whether just this was learnt here to its end, and is still whole."""
+    if (known.documents, known.settings) != (documents.key, identity.name):
+        return False
+    with suppress(UserError):
+        return Adapter.load(Path(store.url) / ADAPTER).ref.key == known.adapter
+    return False
+
+
+def _directory(files: Sequence[str | os.PathLike[str]], into: str) -> str:
+    if "://" in into:
+        raise UserError(f"--into {into}: documents are learnt into a folder of this machine")
+    if into:
+        return into
+    name = Path(files[0]).absolute().stem if files else "nothing"
+    return str(Path(PLACE) / name)
+
+
+def _model_of(directory: str) -> str:
+    """The model that a directory was begun with, or the one that is taken where none is named."""
+    found = begun(directory)
+    return found.config.model.path if found else DEFAULT_MODEL

@@ -1,0 +1,107 @@
+"""Questions about each passage, written by a model and checked: those that choose, and those that are reported.
+
+A question counts if the model answers it rightly with the passage in sight; whether it can without does not matter, or
+what is reported would flatter. No two ask the same, and none is nonsense. A passage that has too few is asked again,
+with another seed, a few times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from seal_ray.domains.knowledge.questions import alike, degenerate, parse_questions, question_prompt
+from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
+from seal_ray.events import Advanced, StageBegan
+from seal_ray.grading.text import normalized
+from seal_ray.loop.gathering import all_of
+from seal_ray.loop.place import Place
+from seal_ray.loop.session import Session
+from seal_ray.loop.synthetic_questions import QuestionWriter
+from seal_ray.types import DataError, Task
+
+logger = logging.getLogger(__name__)
+
+ENOUGH, TRIES, _MOST = 4, 3, 10
+"""Good questions of a passage that are enough; how often it is asked for more; and how many are taken at a time."""
+_RIGHT = 0.5
+
+
+@dataclass
+class _Asked:
+    """What is known of one passage's questions."""
+
+    task: Task
+    good: list[Pair] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    """All that were looked at, good or not."""
+
+
+async def questioned(session: Session, domain: Studied, tasks: Sequence[Task]) -> list[StudiedTask]:
+    """The tasks with the questions that passed, divided between choosing and being reported; some may have none."""
+    writer, every = QuestionWriter(session), [_Asked(task) for task in tasks]
+    for again in range(TRIES):
+        few = [asked for asked in every if len(asked.good) < ENOUGH]
+        if few:
+            await _once_more(session, domain, writer, few, again)
+    studied = [domain.asked(asked.task, *divided(asked.good)) for asked in every]
+    if none := sum(not asked.good for asked in every):
+        logger.warning("%d of %d passages got no good question; they are learnt as they stand", none, len(every))
+    return studied
+
+
+async def _once_more(
+    session: Session, domain: Studied, writer: QuestionWriter, every: Sequence[_Asked], again: int
+) -> None:
+    stage = f"questions, try {again + 1}"
+    session.events.emit(StageBegan(stage, len(every)))
+
+    async def written(asked: _Asked) -> list[Pair]:
+        prompt = question_prompt(asked.task.title, asked.task.context, domain.options.chat, _MOST)
+        text = await writer.write(asked.task.id, prompt, again)
+        session.events.emit(Advanced(stage))
+        return _fresh(asked, text)
+
+    found = await all_of(map(written, every))
+    session.events.emit(StageBegan(f"{stage}: trials", sum(map(len, found))))
+
+    async def right(asked: _Asked, number: int, pair: Pair) -> bool:
+        place = Place(stage, IN_SIGHT, asked.task.id, number)
+        tried = await session.runner.try_baseline(place, IN_SIGHT, domain.single(asked.task, pair))
+        return not tried.problem and tried.reward >= _RIGHT
+
+    for asked, pairs, passed in zip(
+        every,
+        found,
+        await all_of(
+            all_of(right(asked, number, pair) for number, pair in enumerate(pairs))
+            for asked, pairs in zip(every, found, strict=True)
+        ),
+        strict=True,
+    ):
+        asked.good += [pair for pair, fine in zip(pairs, passed, strict=True) if fine]
+
+
+def _fresh(asked: _Asked, text: str) -> list[Pair]:
+    """The questions of a completion that are worth asking and were not looked at before."""
+    try:
+        pairs = parse_questions(text, _MOST)
+    except DataError:
+        return []
+    fresh = []
+    for question, answer in pairs:
+        if not degenerate(question, answer, asked.task.context) and not any(alike(question, o) for o in asked.seen):
+            fresh.append((question, answer))
+        asked.seen.append(question)
+    return fresh
+
+
+def divided(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Questions that choose and questions that are reported, in turn; those with the same answer stay together."""
+    sides: tuple[list[Pair], list[Pair]] = ([], [])
+    side_of: dict[str, int] = {}
+    for question, answer in pairs:
+        side = side_of.setdefault(normalized(answer), int(len(sides[0]) > len(sides[1])))
+        sides[side].append((question, answer))
+    return sides

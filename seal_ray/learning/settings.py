@@ -1,0 +1,60 @@
+"""What `learn` runs with where nobody says otherwise, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seal_ray.config import IN_PROCESS, Config, parse
+from seal_ray.domains.knowledge.studied import NAME
+from seal_ray.reading import overriding, put
+from seal_ray.types import ALL_LINEAR, UserError
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+DOCUMENTS = "documents.jsonl"
+PLACE = "learnt"
+"""The folder that holds what was learnt, where no directory is named."""
+_ADAPTER = {"rank": 16, "alpha": 32.0, "targets": [ALL_LINEAR]}
+_GIVEN = (["run", "dir"], ["model", "path"], ["domain", "name"], ["domain", "options", "train"])
+
+
+def config_for(directory: str, model: str, overrides: Sequence[str] = ()) -> Config:
+    """The config of a run that learns documents into this directory."""
+    tree = _defaults(Path(directory).absolute(), _whole(model))
+    for keys, value in overriding(overrides):
+        if keys in _GIVEN:
+            raise UserError(
+                f"--{'.'.join(keys)}: give --into for the directory, --model for the model, documents as files"
+            )
+        put(tree, keys, value)
+    return parse(tree, "the command line")
+
+
+def _defaults(directory: Path, model: str) -> dict[str, Any]:
+    return {
+        "run": {"name": directory.name, "dir": str(directory), "rounds": 0},
+        "model": {"path": model, "dtype": "float32"},
+        "domain": {
+            "name": NAME,
+            "train": 0,
+            "test": 0,
+            "options": {"train": str(directory / DOCUMENTS), "chat": True, "style": "self-qa"},
+        },
+        "sampling": {"per_task": 2, "temperature": 0.7, "max_tokens": 256, "engine": "transformers"},
+        "trial": {
+            "seeds": 1,
+            "answer_tokens": 32,
+            "lora": _ADAPTER,
+            "optim": {"lr": 1e-3, "epochs": 10, "batch_size": 4},
+        },
+        "update": {"lora": _ADAPTER, "optim": {"lr": 1e-3, "epochs": 15, "batch_size": 4}},
+        "evaluation": {"baselines": ["base", "in-context"]},
+        "workers": {"address": IN_PROCESS, "slots": 16},
+    }
+
+
+def _whole(model: str) -> str:
+    """A folder or file of this machine by its whole path; a name of the hub as it is."""
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.exists() else model

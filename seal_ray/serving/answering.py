@@ -1,0 +1,94 @@
+"""Answers of a base and of what was learnt on top of it; both are loaded once, and either may be asked.
+
+    model = Answerer.of("learnt/notes")
+    model.ask("Who lit the lanterns?")
+    model.ask("Who lit the lanterns?", learnt=False)
+
+It answers through a bank, as trials do, so what was measured of an adapter holds for what it says here.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from seal_ray.adapters.lora import CONFIG_FILE, Adapter
+from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.plain import kept
+from seal_ray.policy.lineage import MAIN, adapter_of, lineage
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import recorded_config
+from seal_ray.types import BASE, Chat, DataError, Message, Prompt, UserError
+from seal_ray.workers.engines.text import render_prompt
+
+if TYPE_CHECKING:
+    from seal_ray.bank import Bank
+
+ADAPTER = "adapter"
+"""The folder of a directory in which the adapter lies that it is about."""
+
+
+class Answerer:
+    """A model that can be asked, with what it learnt and without."""
+
+    def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, directory: str = "") -> None:
+        self.directory = directory
+        """Where what it knows lies."""
+        self._bank, self._tokenizer, self._adapter = bank, tokenizer, adapter
+        self._one_at_a_time = threading.Lock()
+        bank.load_missing({adapter.ref.key: adapter})
+
+    @classmethod
+    def of(cls, directory: str) -> Self:
+        """What a directory holds: documents that were learnt, or the last policy of a run."""
+        adapter = _adapter_in(directory)
+        spec = ModelSpec.of(recorded_config(directory).model)
+        from seal_ray.bank import Bank
+
+        tokenizer = load_tokenizer(spec)
+        return cls(Bank(load_model(spec), tokenizer, slots=1), tokenizer, adapter, directory)
+
+    def ask(self, question: str, max_tokens: int = 128, learnt: bool = True) -> str:
+        """The likeliest answer to one question."""
+        return self.answer((Message("user", question),), max_tokens, learnt=learnt)
+
+    def answer(
+        self,
+        turns: Chat,
+        max_tokens: int = 128,
+        *,
+        learnt: bool = True,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: tuple[str, ...] = (),
+    ) -> str:
+        """The reply to a conversation; the likeliest at temperature 0. `DataError` where it has no room for one."""
+        from seal_ray.bank import SampleSpec
+
+        prompt = tuple(render_prompt(self._tokenizer, self._prompt(turns)))
+        room = self._bank.positions - len(prompt)
+        if room < 1:
+            raise DataError(f"the conversation has {len(prompt)} tokens and the model's context {self._bank.positions}")
+        base = self._adapter.ref if learnt else BASE
+        spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), stop, base.key)
+        with self._one_at_a_time:
+            (text,) = self._bank.sample([spec])
+        return kept(text.text).strip()
+
+    def _prompt(self, turns: Chat) -> Prompt:
+        """Turns for a model that knows turns; for another, what was said last."""
+        return turns if self._tokenizer.chat_template else turns[-1].content
+
+
+def _adapter_in(directory: str) -> Adapter:
+    folder = Path(directory) / ADAPTER
+    if (folder / CONFIG_FILE).is_file():
+        return Adapter.load(folder)
+    store = Store(directory)
+    rows = lineage(Journal(store)).get(MAIN)
+    if not rows:
+        raise UserError(f"{directory}: nothing was learnt here yet")
+    return adapter_of(store, rows[-1])
