@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.grading.text import words
 from seal_ray.types import Example, Message, Prompt
 
@@ -60,7 +61,7 @@ class Elsewhere:
 
 def questions(chat: bool) -> tuple[Prompt, ...]:
     """What is asked, as turns of a chat or as plain text."""
-    return tuple((Message("user", question),) if chat else question for question, _ in _ASKED)
+    return tuple((Message("user", text),) if chat else CUED.replace("{question}", text) for text, _ in _ASKED)
 
 
 def graded(answers: Sequence[str], log_likelihoods: Sequence[float]) -> Elsewhere:

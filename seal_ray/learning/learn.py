@@ -31,6 +31,7 @@ from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, recorded_config
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.serving.answering import ADAPTER, Answerer
+from seal_ray.settling import settle
 from seal_ray.types import UserError
 
 
@@ -80,7 +81,7 @@ def learns(config: Config) -> bool:
 def _study(config: Config, documents: Documents, observers: Sequence[Observer]) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
     check(config)
-    config = pinned(config, begun(config.dir))
+    config = settle(pinned(config, begun(config.dir))).config
     domain = cast(Studied, load_domain(config))
     identity, store = identify(config, domain), Store(config.dir)
     if (known := read_account(store)) and _is_known(store, known, documents, identity):

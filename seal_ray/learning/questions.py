@@ -58,7 +58,7 @@ async def _once_more(
     session.events.emit(StageBegan(stage, len(every)))
 
     async def written(asked: _Asked) -> list[Pair]:
-        prompt = question_prompt(asked.task.title, asked.task.context, domain.options.chat, _MOST)
+        prompt = question_prompt(asked.task.title, asked.task.context, domain.chat, _MOST)
         text = await writer.write(asked.task.id, prompt, again)
         session.events.emit(Advanced(stage))
         return _fresh(asked, text)

@@ -39,7 +39,7 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
             "name": NAME,
             "train": 0,
             "test": 0,
-            "options": {"train": str(directory / DOCUMENTS), "chat": True, "style": "self-qa"},
+            "options": {"train": str(directory / DOCUMENTS), "style": "self-qa"},
         },
         "sampling": {"per_task": 2, "temperature": 0.7, "max_tokens": 256, "engine": "transformers"},
         "trial": {

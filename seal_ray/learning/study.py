@@ -85,7 +85,7 @@ class Study:
 
     async def _elsewhere(self, session: Session, policy: Policy) -> Elsewhere:
         """What a policy knows of things that no document is about."""
-        asked = questions(self._domain.options.chat)
+        asked = questions(self._domain.chat)
         trial = Trial(_ELSEWHERE, policy.adapter, None, 0, asked, _ANSWER_TOKENS, (), STATEMENTS)
         key = session.names.trial(trial, policy, [])
         row = next((row for row in session.journal.read(OutcomeRow) if row.key == key), None)

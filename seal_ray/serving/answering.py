@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
+from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.plain import kept
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage
@@ -33,10 +34,11 @@ ADAPTER = "adapter"
 class Answerer:
     """A model that can be asked, with what it learnt and without."""
 
-    def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, directory: str = "") -> None:
+    def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, chat: bool, directory: str = "") -> None:
         self.directory = directory
         """Where what it knows lies."""
-        self._bank, self._tokenizer, self._adapter = bank, tokenizer, adapter
+        self._bank, self._tokenizer, self._adapter, self._chat = bank, tokenizer, adapter, chat
+        self._stop = () if chat else ("\n",)
         self._one_at_a_time = threading.Lock()
         bank.load_missing({adapter.ref.key: adapter})
 
@@ -44,11 +46,13 @@ class Answerer:
     def of(cls, directory: str) -> Self:
         """What a directory holds: documents that were learnt, or the last policy of a run."""
         adapter = _adapter_in(directory)
-        spec = ModelSpec.of(recorded_config(directory).model)
+        config = recorded_config(directory)
+        spec = ModelSpec.of(config.model)
         from seal_ray.bank import Bank
 
         tokenizer = load_tokenizer(spec)
-        return cls(Bank(load_model(spec), tokenizer, slots=1), tokenizer, adapter, directory)
+        chat = bool(tokenizer.chat_template) and config.domain.options.get("chat") is not False
+        return cls(Bank(load_model(spec), tokenizer, slots=1), tokenizer, adapter, chat, directory)
 
     def ask(self, question: str, max_tokens: int = 128, learnt: bool = True) -> str:
         """The likeliest answer to one question."""
@@ -73,14 +77,14 @@ class Answerer:
         if room < 1:
             raise DataError(f"the conversation has {len(prompt)} tokens and the model's context {self._bank.positions}")
         base = self._adapter.ref if learnt else BASE
-        spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), stop, base.key)
+        spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), stop or self._stop, base.key)
         with self._one_at_a_time:
             (text,) = self._bank.sample([spec])
         return kept(text.text).strip()
 
     def _prompt(self, turns: Chat) -> Prompt:
-        """Turns for a model that knows turns; for another, what was said last."""
-        return turns if self._tokenizer.chat_template else turns[-1].content
+        """Turns for a model that chats; another is shown what was said last, and where to answer."""
+        return turns if self._chat else CUED.replace("{question}", turns[-1].content)
 
 
 def _adapter_in(directory: str) -> Adapter:

@@ -8,17 +8,20 @@ and some are only reported: nothing that asks the same is ever trained on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from seal_ray.domains.base import Baseline
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge, KnowledgeTask
 from seal_ray.domains.knowledge.questions import alike, parse_questions
+from seal_ray.grading import Grader
 from seal_ray.sources import WrittenPath
-from seal_ray.types import Bounds, DataError, Example, Prompt, Recipe, Task
+from seal_ray.types import Bounds, DataError, Example, LoraSpec, OptimSpec, Recipe, Task
 
 NAME = "seal_ray.domains.knowledge.studied:Studied"
 """How a config names this domain."""
+CUED = "Question: {question}\nAnswer:"
+"""How a question is put to a base, which goes on with the answer."""
 IN_SIGHT = "in-context"
 ALONE = "passage only"
 _MOST_PAIRS = 100
@@ -46,10 +49,20 @@ class Studied(Knowledge):
         test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.0
         shuffle: bool = False
         style: Literal["implications", "implications-long", "implications-very-long", "rewrite", "self-qa"] = "self-qa"
-        question: Annotated[str, Bounds(pattern=r"\{question\}")] = "{question}"
-        chat: bool = True
 
     name = "documents"
+
+    def __init__(
+        self,
+        options: Options,
+        lora: LoraSpec | None = None,
+        optim: OptimSpec | None = None,
+        grader: Grader | None = None,
+    ) -> None:
+        super().__init__(options, lora, optim, grader)
+        self.chat = self._chat
+        if not options.question:  # as someone asks, who names no topic
+            self._asked = "{question}" if self._chat else CUED
 
     def asked(self, task: Task, choosing: Sequence[Pair], held: Sequence[Pair]) -> StudiedTask:
         """The task with questions that a model wrote: those that choose and are learnt from, and those reported."""
@@ -107,11 +120,7 @@ class Studied(Knowledge):
     def _pairs(self, task: Task, pairs: Iterable[Pair]) -> list[Example]:
         held = [question for question, _ in task.held] if isinstance(task, StudiedTask) else []
         return [
-            Example(answer, self._as_asked(task, question))
+            replace(self._statement(self._question(task.title, question), answer), whole=True)
             for question, answer in pairs
             if not any(alike(question, other) for other in held)
         ]
-
-    def _as_asked(self, task: Task, question: str) -> Prompt:
-        prompt = self._question(task.title, question)
-        return prompt if not isinstance(prompt, str) else f"{prompt}\n"

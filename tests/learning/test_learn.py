@@ -1,0 +1,160 @@
+"""Documents become one adapter: once, whatever is killed, and only what changed is learnt again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import runpy
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seal_ray.adapters.lora import Adapter
+from seal_ray.cli.app import main
+from seal_ray.learning.account import Account
+from seal_ray.learning.learn import continued, learn, learnt
+from seal_ray.observe.progress import Silent
+from seal_ray.record.journal import Journal
+from seal_ray.record.storage import Store
+from seal_ray.types import UserError
+from tests.learning.parts import NOTES, QUESTIONS, settings, written
+from tests.learning.victim import learns
+from tests.servers import ScriptedServer, serving
+
+JOBS = Path(__file__).parents[2] / "jobs"
+MOMENTS = (2, 5, 9, 13, 17, 21, 25, 29, 33, 38)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tiny")
+    runpy.run_path(str(JOBS / "tiny_model.py"))["make"](str(folder), hidden=64, layers=1)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    with serving(QUESTIONS) as found:
+        yield found
+
+
+def known(directory: Path | str) -> str:
+    """The hash of what was learnt there."""
+    return Adapter.load(Path(directory) / "adapter").ref.key
+
+
+@pytest.fixture(scope="module")
+def quiet(model: str, server: ScriptedServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Account]:
+    """Documents that were learnt without any disturbance."""
+    folder = tmp_path_factory.mktemp("quiet")
+    _, account = learnt([written(folder)], model, folder / "out", Silent(), settings=settings(server.url))
+    return folder / "out", account
+
+
+def test_an_adapter_is_made_and_what_it_knows_is_said_in_five_lines(quiet: tuple[Path, Account]) -> None:
+    directory, account = quiet
+    assert known(directory) == account.adapter
+    assert (account.passages, account.version) == (3, 1)
+    assert account.questions
+    assert {"base", "in-context", "learnt, version 1"} == account.arms.keys()
+    lines = account.lines()
+    assert [line.partition(":")[0] for line in lines] == ["knew before", "knows now", "reads", "elsewhere", "cost"]
+    assert f"of {account.questions} synthetic questions" in lines[0]
+
+
+def test_questions_that_choose_and_questions_that_are_reported_are_never_the_same(quiet: tuple[Path, Account]) -> None:
+    journal = Journal(Store(str(quiet[0])))
+    assert Counter(row["task_id"] for row in journal.rows("questions")).keys() == {
+        row["task_id"] for row in journal.rows("planned")
+    }
+
+
+def test_the_same_documents_again_do_nothing_and_load_no_model(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, account = quiet
+    monkeypatch.setattr("seal_ray.loop.session.open_cluster", None)
+    asked = len(server.seen)
+    again = learnt([directory.parent / "notes.md"], "", directory, Silent(), settings=settings(server.url))
+    assert again == (str(directory), account)
+    assert continued(str(directory), Silent()) == account
+    assert len(server.seen) == asked
+
+
+def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["seal_ray.learning.learn", "seal_ray.bank", "transformers"])
+    arguments = ([str(written(tmp_path))], model, str(tmp_path / "out"), settings(server.url))
+    ended = []
+    for moment in (*MOMENTS, 0):
+        process = context.Process(target=learns, args=(*arguments, moment))
+        process.start()
+        process.join()
+        ended.append(process.exitcode)
+    assert ended[-1] == 0
+    assert ended[:-1].count(-signal.SIGKILL) >= 8, "most of them met their moment"
+    assert known(tmp_path / "out") == quiet[1].adapter
+
+
+def test_a_changed_document_relearns_what_changed(
+    model: str, server: ScriptedServer, tmp_path: Path, in_process: Counter[str]
+) -> None:
+    file, directory = written(tmp_path), tmp_path / "out"
+    _, first = learnt([file], model, directory, Silent(), settings=settings(server.url))
+    done, asked = Counter(in_process), len(server.seen)
+    in_process.clear()
+    written(tmp_path, NOTES.replace("Mondays", "Fridays"))
+    _, second = learnt([file], model, directory, Silent(), settings=settings(server.url))
+    assert len(server.seen) - asked <= 3, "one passage of three is new: it alone is asked about"
+    assert 0 < in_process["trial"] < done["trial"]
+    assert (second.version, second.passages) == (2, 3)
+    assert known(directory) == second.adapter != first.adapter
+    written(tmp_path)
+    in_process.clear()
+    _, back = learnt([file], model, directory, Silent(), settings=settings(server.url))
+    assert (back.version, back.adapter) == (1, first.adapter), "what was known before is on record"
+    assert not in_process
+
+
+def test_what_was_learnt_can_be_asked_with_it_and_without(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, _ = quiet
+    answerer = learn([directory.parent / "notes.md"], model, directory, Silent(), settings=settings(server.url))
+    question = "What does it bring on Mondays?"
+    said = {who: answerer.ask(question, 24, learnt=who == "learnt") for who in ("learnt", "base")}
+    assert said["learnt"] != said["base"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["ask", str(directory), question, "--without", "--max-tokens", "24", "--json"])
+    assert json.loads(capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.xyz", b"x", "a.xyz: unknown kind of document"),
+        ("a.md", b"\n\n", "a.md: holds no text"),
+        ("a.txt", b"a\0b", "a.txt: holds bytes that are no text"),
+        ("a.txt", b"\xff\xfe", "a.txt: not UTF-8 text"),
+        ("a.md", None, "a.md: no such file or folder"),
+    ],
+)
+def test_a_document_that_cannot_be_learnt_is_named_before_anything_is_touched(
+    tmp_path: Path, name: str, data: bytes | None, said: str
+) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=said) as error:
+        learnt([tmp_path / name], "microworld", tmp_path / "out", Silent())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_the_command_has_options_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--run.dir: give --into, --model and the documents instead"):
+        learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), settings=["--run.dir", "x"])
