@@ -24,9 +24,7 @@ def config_for(directory: str, model: str, overrides: Sequence[str] = ()) -> Con
     tree = _defaults(Path(directory).absolute(), _whole(model))
     for keys, value in overriding(overrides):
         if keys in _GIVEN:
-            raise UserError(
-                f"--{'.'.join(keys)}: give --into for the directory, --model for the model, documents as files"
-            )
+            raise UserError(f"--{'.'.join(keys)}: give --into, --model and the documents instead")
         put(tree, keys, value)
     return parse(tree, "the command line")
 

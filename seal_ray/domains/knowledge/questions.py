@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from seal_ray.grading.text import normalized, stem
+from seal_ray.grading.text import normalized, spaced, stem
 from seal_ray.types import DataError, Message, Prompt
 
 _TASK = (
@@ -81,19 +81,19 @@ def alike(question: str, other: str) -> bool:
 
 def degenerate(question: str, answer: str, context: str) -> str:
     """Why a question is not to be asked; empty for one that may be."""
-    asked, gold, said = normalized(question).split(), normalized(answer), normalized(context)
+    asked, gold, said = (normalized(spaced(text)).split() for text in (question, answer, context))
     if not _SHORTEST <= len(asked) <= _LONGEST:
         return "too short or too long"
     if _POINTS.search(question):
         return "it points to a passage that is out of sight"
-    if not gold or f" {gold} " in f" {' '.join(asked)} ":
+    if not gold or f" {' '.join(gold)} " in f" {' '.join(asked)} ":
         return "the answer stands in the question"
-    if gold in ("yes", "no", "true", "false"):
+    if gold in (["yes"], ["no"], ["true"], ["false"]):
         return "a guess is right half the time"
-    if not set(gold.split()) & set(said.split()):
+    if not set(gold) & set(said):
         return "no word of the answer stands in the passage"
     return ""
 
 
 def _telling(question: str) -> set[str]:
-    return {stem(word) for word in normalized(question).split()}
+    return {stem(word) for word in normalized(spaced(question)).split()}
