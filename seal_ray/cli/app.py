@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 import seal_ray
 from seal_ray.cli.learning import ask, learn, tell
+from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
 from seal_ray.errors import DEBUG, said_in_one_line
@@ -31,6 +32,8 @@ app = App(
 app.register_install_completion_command(add_to_startup=False)
 app.command(learn)
 app.command(ask)
+app.command(serve)
+app.command(export)
 
 
 @app.command
@@ -213,42 +216,6 @@ def repair(dir: str) -> None:
     for line in said:
         print(line)
     print(f"`seal-ray resume {dir}` does again what is lost" if said else "nothing is damaged")
-
-
-@app.command
-def export(
-    dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "", policy: str = ""
-) -> None:
-    """Write what a run has learnt.
-
-    Parameters
-    ----------
-    self_edits
-        A file for the self-edits last kept, as JSON lines of prompt and completion.
-    adapter
-        A folder for the policy as a PEFT adapter, with its tokenizer and a model card.
-    merged
-        A folder for the policy as a whole Hugging Face model, with a model card.
-    submission
-        A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
-    policy
-        Which: the number of its round, `best` on held-out tasks, or a head (`sequence 0`: what a continual sequence
-        has learnt at its end); empty: that of the last round.
-    """
-    from seal_ray.ops import export as exports
-
-    if not (self_edits or adapter or merged or submission):
-        raise UserError(
-            "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
-        )
-    if self_edits:
-        say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
-    if adapter:
-        say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
-    if merged:
-        say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
-    if submission:
-        say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
 @app.command

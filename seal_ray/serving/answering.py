@@ -13,10 +13,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from jinja2 import TemplateError
+
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
 from seal_ray.domains.knowledge.studied import CUED
+from seal_ray.endpoints.openai_client import Reply
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.plain import kept
+from seal_ray.plain import first_line, kept
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
@@ -37,7 +40,9 @@ class Answerer:
     def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, chat: bool, directory: str = "") -> None:
         self.directory = directory
         """Where what it knows lies."""
-        self._bank, self._tokenizer, self._adapter, self._chat = bank, tokenizer, adapter, chat
+        self.chats = chat
+        """Whether it is shown whole conversations; another is shown only what was said last."""
+        self._bank, self._tokenizer, self._adapter = bank, tokenizer, adapter
         self._stop = () if chat else ("\n",)
         self._one_at_a_time = threading.Lock()
         bank.load_missing({adapter.ref.key: adapter})
@@ -56,7 +61,7 @@ class Answerer:
 
     def ask(self, question: str, max_tokens: int = 128, learnt: bool = True) -> str:
         """The likeliest answer to one question."""
-        return self.answer((Message("user", question),), max_tokens, learnt=learnt)
+        return self.answer((Message("user", question),), max_tokens, learnt=learnt).text
 
     def answer(
         self,
@@ -68,23 +73,39 @@ class Answerer:
         top_p: float = 1.0,
         seed: int = 0,
         stop: tuple[str, ...] = (),
-    ) -> str:
+    ) -> Reply:
         """The reply to a conversation; the likeliest at temperature 0. `DataError` where it has no room for one."""
         from seal_ray.bank import SampleSpec
 
-        prompt = tuple(render_prompt(self._tokenizer, self._prompt(turns)))
-        room = self._bank.positions - len(prompt)
-        if room < 1:
-            raise DataError(f"the conversation has {len(prompt)} tokens and the model's context {self._bank.positions}")
-        base = self._adapter.ref if learnt else BASE
-        spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), stop or self._stop, base.key)
         with self._one_at_a_time:
-            (text,) = self._bank.sample([spec])
-        return kept(text.text).strip()
+            prompt, room = self._rendered(turns)
+            if room < 1:
+                raise DataError(
+                    f"the conversation has {len(prompt)} tokens and the model's context {len(prompt) + room}"
+                )
+            base = self._adapter.ref if learnt else BASE
+            ends = (*stop, *self._stop)
+            spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), ends, base.key)
+            (found,) = self._bank.sample([spec])
+        ended = "stop" if found.finished else "length"
+        return Reply(kept(found.text).strip(), ended, len(prompt), len(found.ids))
+
+    def room(self, turns: Chat) -> int:
+        """How many tokens the context has left for a reply to a conversation."""
+        with self._one_at_a_time:
+            return self._rendered(turns)[1]
+
+    def _rendered(self, turns: Chat) -> tuple[tuple[int, ...], int]:
+        """The conversation as the model reads it, and the room that is left; `DataError` where it is none to it."""
+        try:
+            prompt = tuple(render_prompt(self._tokenizer, self._prompt(turns)))
+        except TemplateError as error:
+            raise DataError(f"the model's chat template refuses the conversation: {first_line(error)}") from None
+        return prompt, self._bank.positions - len(prompt)
 
     def _prompt(self, turns: Chat) -> Prompt:
         """Turns for a model that chats; another is shown what was said last, and where to answer."""
-        return turns if self._chat else CUED.replace("{question}", turns[-1].content)
+        return turns if self.chats else CUED.replace("{question}", turns[-1].content)
 
 
 def _adapter_in(directory: str) -> Adapter:

@@ -1,0 +1,61 @@
+"""The commands for a model that was learnt: `serve` it, `export` it."""
+
+from __future__ import annotations
+
+from seal_ray.cli.output import say
+from seal_ray.types import UserError
+
+
+def serve(dir: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve a model and what it has learnt to clients of OpenAI's API.
+
+    Parameters
+    ----------
+    dir
+        Where documents were learnt, or a run.
+    host
+        The address to listen at. On any but this machine's own, clients give a token: that of SEAL_RAY_TOKEN, or one
+        that is made and shown.
+    port
+        0 takes a free one.
+    """
+    from seal_ray.observe.progress import start_log
+    from seal_ray.serving.server import serve as serve_model
+
+    start_log(quiet=True)
+    serve_model(dir, host, port, say)
+
+
+def export(
+    dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "", policy: str = ""
+) -> None:
+    """Write what a run has learnt.
+
+    Parameters
+    ----------
+    self_edits
+        A file for the self-edits last kept, as JSON lines of prompt and completion.
+    adapter
+        A folder for the policy as a PEFT adapter, with its tokenizer and a model card.
+    merged
+        A folder for the policy as a whole Hugging Face model, with a model card.
+    submission
+        A file for the last policy's answers on held-out tasks, as Kaggle takes those of ARC.
+    policy
+        Which: the number of its round, `best` on held-out tasks, or a head (`sequence 0`: what a continual sequence
+        has learnt at its end); empty: that of the last round.
+    """
+    from seal_ray.ops import export as exports
+
+    if not (self_edits or adapter or merged or submission):
+        raise UserError(
+            "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
+        )
+    if self_edits:
+        say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
+    if adapter:
+        say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
+    if merged:
+        say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
+    if submission:
+        say(f"{exports.export_submission(dir, submission)} tasks: {submission}")

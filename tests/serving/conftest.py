@@ -1,0 +1,49 @@
+"""A tiny model that chats and has learnt a document, made on the spot."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from seal_ray.learning.learn import learnt
+from seal_ray.observe.progress import Silent
+from seal_ray.serving.answering import Answerer
+from tests.learning.parts import QUESTIONS, settings, written
+from tests.servers import serving
+
+TEMPLATE = (
+    "{% for turn in messages %}{% if turn.role == 'system' and not loop.first %}"
+    "{{ raise_exception('a system turn comes first') }}{% endif %}"
+    "<{{ turn.role }}> {{ turn.content }}<end>\n{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+)
+
+
+def taught(folder: Path, chats: bool) -> Path:
+    """A directory called `notes`, in which a tiny model has learnt a document."""
+    runpy.run_path(str(Path(__file__).parents[2] / "jobs/tiny_model.py"))["make"](str(folder / "tiny"), 64, 1)
+    if chats:
+        config = folder / "tiny" / "tokenizer_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": TEMPLATE}))
+    with serving(QUESTIONS) as writer:
+        how = [*settings(writer.url), "--update.optim.epochs", "40"]
+        directory, _ = learnt([written(folder)], str(folder / "tiny"), folder / "notes", Silent(), settings=how)
+    return Path(directory)
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return taught(tmp_path_factory.mktemp("chats"), chats=True)
+
+
+@pytest.fixture(scope="session")
+def plain_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model that does not chat."""
+    return taught(tmp_path_factory.mktemp("plain"), chats=False)
+
+
+@pytest.fixture(scope="session")
+def answerer(directory: Path) -> Answerer:
+    return Answerer.of(str(directory))
