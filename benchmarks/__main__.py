@@ -118,6 +118,34 @@ def samples(
 
 
 @bench.command
+def company(
+    config: str,
+    *overrides: Overrides,
+    overlay: Overlays = (),
+    dtypes: tuple[str, ...] = ("float32", "bfloat16"),
+    as_json: AsJson = False,
+) -> None:
+    """How many of the base's answers change with the prompts they are computed beside, in each precision.
+
+    Parameters
+    ----------
+    config
+        A TOML file; all questions of its tasks are asked, closed book, alone and together.
+    dtypes
+        Precisions to try.
+    """
+    from dataclasses import asdict
+
+    from benchmarks import company as measuring
+    from seal_ray import config as configs
+    from seal_ray.observe.progress import start_log
+
+    start_log()
+    found = measuring.measure(configs.load(config, overrides, overlay), dtypes)
+    print(json.dumps([asdict(each) for each in found]) if as_json else measuring.table(found))
+
+
+@bench.command
 def sweep(
     grid: str,
     *overrides: Overrides,

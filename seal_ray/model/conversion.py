@@ -35,10 +35,10 @@ def _whole(file: Path) -> bool | None:
 
     Returns whether texts begin with a token of their own, where the file says so.
     """
-    from gguf import GGUFReader
+    import gguf
 
     try:
-        reader = GGUFReader(file)
+        reader = gguf.GGUFReader(file)
         ends = max((int(tensor.data_offset + tensor.n_bytes) for tensor in reader.tensors), default=0)
         parts, begins = map(reader.get_field, ("split.count", "tokenizer.ggml.add_bos_token"))
     except Exception as error:  # the reader looks for numbers where the file has none, and stumbles in many ways
@@ -47,6 +47,8 @@ def _whole(file: Path) -> bool | None:
         raise UserError(f"the GGUF file is cut short: {file.stat().st_size} bytes of at least {ends}; get it again")
     if parts and (count := int(parts.contents())) > 1:
         raise UserError(f"the GGUF file is one of {count} parts; join them into one (llama.cpp's gguf-split --merge)")
+    # Transformers would read all names and tokens four times more, which takes longer than all that it does with them.
+    gguf.GGUFReader = lambda *_: reader  # type: ignore[assignment, misc]
     return bool(begins.contents()) if begins else None
 
 
@@ -57,11 +59,12 @@ def _read(file: Path) -> tuple[Any, Any]:
 
     where, name = str(file.parent), file.name
     try:
-        if reason := why_no_base(AutoConfig.from_pretrained(where, gguf_file=name).to_dict()):
+        config = AutoConfig.from_pretrained(where, gguf_file=name)
+        if reason := why_no_base(config.to_dict()):
             raise UserError(reason)
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
         read: Any = AutoModelForCausalLM.from_pretrained(
-            where, gguf_file=name, dtype=torch.float32, output_loading_info=True
+            where, gguf_file=name, config=config, dtype=torch.float32, output_loading_info=True
         )
     except UserError:
         raise

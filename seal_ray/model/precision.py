@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-AUTO = "auto"
+AUTO: Final = "auto"
 _MULTIPLY = ("amx_bf16", "avx512_bf16")
 """What a processor says of itself in /proc/cpuinfo when it multiplies bfloat16, and torch lets it."""
 
