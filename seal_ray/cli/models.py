@@ -51,6 +51,8 @@ def export(
         raise UserError(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
+    if (adapter or merged) and not policy:
+        policy = _known(dir)
     if self_edits:
         say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
@@ -59,3 +61,12 @@ def export(
         say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
     if submission:
         say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
+
+
+def _known(dir: str) -> str:
+    """The policy that knows the documents as they were learnt last, which need not be the newest; empty for a run."""
+    from seal_ray.learning.account import known_here
+    from seal_ray.learning.learn import learns
+    from seal_ray.rundir.directory import recorded_config
+
+    return str(known_here(dir).version) if learns(recorded_config(dir)) else ""

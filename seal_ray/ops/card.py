@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
+from shlex import quote
 
+from seal_ray.config import Config
+from seal_ray.domains.knowledge.studied import CUED
+from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.plain import visible
 from seal_ray.policy.lineage import MAIN, Row, lineage, sequence_head
 from seal_ray.record.journal import Journal
@@ -29,12 +34,9 @@ def model_card(directory: str, row: Row, merged: bool) -> str:
         "---",
         f"# {config.run.name}, policy {_when(row)}",
         "",
-        f"Finetuned with seal_ray from `{config.model.path}` in the domain `{config.domain.name}` (seed "
-        f"{config.run.seed}): in each round the model wrote {config.sampling.per_task} self-edits for each of "
-        f"{config.domain.train or 'all'} tasks, each was tried by training a LoRA on it and asking questions, and the "
-        f"policy was finetuned on those chosen by the rule `{config.selection.rule}`.",
+        *_made(config),
         "",
-        *(_use_merged() if merged else _use_adapter(config.model.path, row.rank)),
+        *(_use_merged(config) if merged else _use_adapter(config, row.rank)),
         "",
         "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
         "|---|---|---|---|---|---|---|",
@@ -65,27 +67,63 @@ def _reliability(journal: Journal) -> dict[int, str]:
     return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
 
 
-def _use_merged() -> list[str]:
-    return [*_snippet("transformers", "AutoModelForCausalLM"), "", "Or serve this folder: `vllm serve .`"]
+def _made(config: Config) -> list[str]:
+    start = f"Finetuned with seal_ray from `{config.model.path}`"
+    if config.domain.name == STUDIED:
+        return [
+            f"{start} on documents, which it knows (seed {config.run.seed}): on their passages, on questions with "
+            "answers, and on those notes of its own that taught it most when they were tried. It is asked in words of "
+            "one's own, by itself:"
+        ]
+    return [
+        f"{start} in the domain `{config.domain.name}` (seed {config.run.seed}): in each round the model wrote "
+        f"{config.sampling.per_task} self-edits for each of {config.domain.train or 'all'} tasks, each was tried by "
+        "training a LoRA on it and asking questions, and the policy was finetuned on those chosen by the rule "
+        f"`{config.selection.rule}`."
+    ]
 
 
-def _use_adapter(base: str, rank: int) -> list[str]:
-    lines = [*_snippet("peft", "AutoPeftModelForCausalLM"), ""]
+def _use_merged(config: Config) -> list[str]:
+    return [*_snippet(config, "transformers", "AutoModelForCausalLM"), "", "Or serve this folder: `vllm serve .`"]
+
+
+def _use_adapter(config: Config, rank: int) -> list[str]:
+    lines = [*_snippet(config, "peft", "AutoPeftModelForCausalLM"), ""]
     limit = next((limit for limit in RANKS if rank <= limit), None)
     if limit is None:
         return [*lines, f"Its rank, {rank}, is above what vLLM serves ({RANKS[-1]}): export it merged for that."]
-    serve = f"vllm serve {base} --enable-lora --max-lora-rank {limit} --lora-modules policy=."
+    name = config.run.name if config.domain.name == STUDIED else "policy"
+    served = f"--lora-modules {quote(f'{name}=.')} --max-lora-rank {limit}"
+    serve = f"vllm serve {quote(config.model.path)} --enable-lora {served}"
     return [*lines, f"Or serve it beside its base, from this folder: `{serve}`"]
 
 
-def _snippet(package: str, kind: str) -> list[str]:
-    """Python that loads the folder it is run in and writes on; the folder may be given in full from elsewhere."""
-    return f"""```python
+def _snippet(config: Config, package: str, kind: str) -> list[str]:
+    """Python that loads the folder it is run in and uses it; the folder may be given in full from elsewhere."""
+    loads = f"""```python
 from transformers import AutoTokenizer
 from {package} import {kind}
 
 folder = "."
-model, tokenizer = {kind}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+"""
+    if config.domain.name == STUDIED:
+        return f"""{loads}tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {kind}.from_pretrained(folder, dtype="{config.model.dtype}")
+question = "What is it about?"
+{_CHAT if config.domain.options.get("chat") else _CUE}
+found = model.generate(input_ids=ids, max_new_tokens=128, do_sample=False, repetition_penalty=1.0)
+answer = tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+print(answer{"" if config.domain.options.get("chat") else _FIRST_LINE}.strip())
+```""".splitlines()
+    return f"""{loads}model, tokenizer = {kind}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 ids = tokenizer("The text, in the prompt of the run's self-edits:", return_tensors="pt").input_ids
 print(tokenizer.decode(model.generate(input_ids=ids, max_new_tokens=32)[0], skip_special_tokens=True))
 ```""".splitlines()
+
+
+_CHAT = """turns = [{"role": "user", "content": question}]
+text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids"""
+_CUE = f"""text = {json.dumps(CUED)}.replace("{{question}}", question)
+ids = tokenizer(text, return_tensors="pt").input_ids"""
+_FIRST_LINE = '.partition("\\n")[0]'

@@ -1,0 +1,36 @@
+"""What was learnt leaves as folders that answer in plain PEFT and Transformers as `ask` does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seal_ray.cli.app import main
+from seal_ray.serving.answering import Answerer
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+@pytest.mark.parametrize("kind", ["directory", "plain_directory"])
+def test_the_snippet_on_the_card_answers_as_ask_does(
+    kind: str, form: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    directory = str(request.getfixturevalue(kind))
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", directory, f"--{form}", str(tmp_path)])
+    card = (tmp_path / "README.md").read_text()
+    snippet = card.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True)
+    said = Answerer.of(directory).ask("What is it about?")
+    assert said
+    assert done.stdout.removesuffix("\n") == said, done.stderr
+
+
+def test_the_card_has_the_line_that_serves_the_adapter_with_vllm(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", str(directory), "--adapter", str(tmp_path)])
+    base = directory.parent / "tiny"
+    line = f"`vllm serve {base} --enable-lora --lora-modules notes=. --max-lora-rank 8`"
+    assert line in (tmp_path / "README.md").read_text()
