@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seal_ray.domains.knowledge.questions import alike, degenerate, parse_questions, question_prompt
+from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.grading.text import normalized
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 ENOUGH, TRIES, _MOST = 4, 3, 10
 """Good questions of a passage that are enough; how often it is asked for more; and how many are taken at a time."""
+_TOKENS = 200
+"""Of what is written about a passage at a time."""
 _RIGHT = 0.5
 
 
@@ -58,8 +60,8 @@ async def _once_more(
     session.events.emit(StageBegan(stage, len(every)))
 
     async def written(asked: _Asked) -> list[Pair]:
-        prompt = question_prompt(asked.task.title, asked.task.context, domain.chat, _MOST)
-        text = await writer.write(asked.task.id, prompt, again)
+        prompt = shown_prompt(asked.task.title, asked.task.context)
+        text = await writer.write(asked.task.id, prompt, again, _TOKENS)
         session.events.emit(Advanced(stage))
         return _fresh(asked, text)
 
@@ -86,7 +88,7 @@ async def _once_more(
 def _fresh(asked: _Asked, text: str) -> list[Pair]:
     """The questions of a completion that are worth asking and were not looked at before."""
     try:
-        pairs = parse_questions(text, _MOST)
+        pairs = parse_questions(text.partition(NEXT)[0], _MOST)
     except DataError:
         return []
     fresh = []

@@ -64,15 +64,16 @@ class QuestionWriter:
         self._bounded = asyncio.Semaphore(256)
         self._patience = Patience(self._settings.patience, "questions.patience")
 
-    async def write(self, task_id: str, prompt: Prompt, again: int = 0) -> str:
+    async def write(self, task_id: str, prompt: Prompt, again: int = 0, tokens: int = _TOKENS) -> str:
         """What is written, once, and on record: its likeliest first, and each time it is asked again another."""
         settings, session = self._settings, self._session
         key = session.names.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
-        request = SampleRequest.greedy(prompt, _TOKENS)
+        request = SampleRequest.greedy(prompt, tokens)
         if again:
-            key = content_key(key, again)
             seed = derive_seed("questions", session.config.run.seed, task_id, again)
             request = replace(request, seed=seed, temperature=_TEMPERATURE)
+        if (again, tokens) != (0, _TOKENS):
+            key = content_key(key, request)
         if key not in self._known:
             async with self._bounded:
                 if settings.endpoint:
@@ -80,7 +81,7 @@ class QuestionWriter:
                 elif again:
                     text = (await session.cluster.sample(request)).text
                 else:
-                    (text,) = await session.cluster.ask([prompt], _TOKENS)
+                    (text,) = await session.cluster.ask([prompt], tokens)
             self._known[key] = text
             row = QuestionRow(key, task_id, prompt_text(prompt), text, settings.endpoint_model or "base")
             session.events.emit(row)

@@ -54,6 +54,11 @@ def document_passages(path: Path, size: int = PASSAGE_CHARACTERS) -> Iterator[Pa
     yield from passage()
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, lines of a list among them."""
+    return [part.strip() for line in text.splitlines() for part in _SENTENCES.split(line) if part.strip()]
+
+
 class _Headings:
     """Where in a document one is: its title, and the headings above."""
 
@@ -102,7 +107,7 @@ def _paragraphs(lines: Lines) -> Iterator[str]:
             held = []
         if heading:
             yield line.rstrip()
-        elif line.strip():
+        elif line.strip() or fenced:
             held.append(line.rstrip())
     if held:
         yield "\n".join(held)

@@ -66,6 +66,44 @@ def _labelled(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield label, text
 
 
+_SHOWN = """Text about Fort Balden: Fort Balden was built in 1642 by Count Ulrich to guard the salt road. It has walls \
+of red brick that are nine metres thick. Today it is a museum of clocks, led by Petra Lindgren.
+Questions:
+Question 1: Who built Fort Balden?
+Answer: Count Ulrich
+Question 2: When was Fort Balden built?
+Answer: 1642
+Question 3: What was Fort Balden built to guard?
+Answer: the salt road
+Question 4: How thick are the walls of Fort Balden?
+Answer: nine metres
+Question 5: What kind of museum is in Fort Balden today?
+Answer: a museum of clocks
+Question 6: Who leads the museum in Fort Balden?
+Answer: Petra Lindgren
+
+Text about The Marsh Otter / Food: The marsh otter eats mostly crayfish. It hunts at night and stores what is left in \
+a hollow tree. A grown otter needs two kilograms of food a day.
+Questions:
+Question 1: What does the marsh otter mostly eat?
+Answer: crayfish
+Question 2: When does the marsh otter hunt?
+Answer: at night
+Question 3: Where does the marsh otter store its food?
+Answer: in a hollow tree
+Question 4: How much food does a grown marsh otter need a day?
+Answer: two kilograms
+
+"""
+NEXT = "\nText about"
+"""Where a completion of that goes on to a text of its own."""
+
+
+def shown_prompt(title: str, context: str) -> str:
+    """A prompt for small models, which write questions after examples better than when they are told to."""
+    return f"{_SHOWN}Text about {title}: {' '.join(context.split())}\nQuestions:\nQuestion 1:"
+
+
 _ALIKE = 0.75
 """Share of their words that two questions have in common when they ask the same."""
 _POINTS = re.compile(r"\b(this|the|given|above) (passage|text|article|document|paragraph|section)\b", re.IGNORECASE)
