@@ -109,7 +109,7 @@ def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
     config = recorded_config(dir)
     if learns(config):
         start_log(quiet)
-        tell(dir, continued(dir, progress(quiet)), as_json)
+        tell(dir, continued(dir, progress(quiet), say=say), as_json)
     else:
         _run(config, quiet, as_json)
 
@@ -127,11 +127,16 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     quiet
         No progress.
     """
+    from seal_ray.learning.account import known_here
+    from seal_ray.learning.learn import learns
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import refuse_void, summarize
     from seal_ray.rundir.directory import recorded_config
 
+    if not others and learns(recorded_config(dir)):
+        tell(dir, known_here(dir), as_json)
+        return
     if oracle and others:
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
     every = (dir, *others)

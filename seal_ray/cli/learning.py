@@ -32,7 +32,7 @@ def learn(*files: Given, model: str = "", into: str = "", quiet: bool = False, a
 
     start_log(quiet)
     at = next((n for n, each in enumerate(files) if each.startswith("--")), len(files))
-    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:])
+    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:], say=say)
     tell(directory, account, as_json)
 
 

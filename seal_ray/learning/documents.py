@@ -69,6 +69,12 @@ def known_documents(place: Path) -> Documents:
     return Documents(place, count, words, digest.hexdigest()[:24])
 
 
+def keys_of(file: Path) -> set[str]:
+    """The passages in a file of passages, by their texts."""
+    with file.open(encoding="utf-8") as lines:
+        return {Passage(row["title"], row["context"]).id for row in map(json.loads, lines)}
+
+
 def _passages(files: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Passage]]:
     for file in files:
         path = Path(file)

@@ -8,10 +8,12 @@ print(model.ask("Who lit the lanterns?"))
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,11 +23,12 @@ from seal_ray.domains.knowledge.studied import NAME, Studied
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer
 from seal_ray.learning.account import Account, account_of, read_account
-from seal_ray.learning.documents import Documents, known_documents, read_documents
+from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
 from seal_ray.learning.study import Study
 from seal_ray.loop.preflight import check, pinned
 from seal_ray.loop.session import open_run
+from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, recorded_config
@@ -33,6 +36,8 @@ from seal_ray.rundir.identity import Identity, identify
 from seal_ray.serving.answering import ADAPTER, Answerer
 from seal_ray.settling import settle
 from seal_ray.types import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def learn(
@@ -56,21 +61,26 @@ def learnt(
     into: str | os.PathLike[str] = "",
     *observers: Observer,
     settings: Sequence[str] = (),
+    say: Callable[[str], None] = logger.info,
 ) -> tuple[str, Account]:
-    """The directory in which these documents are known, and what is known of them."""
+    """The directory in which these documents are known, and what is known of them.
+
+    `say` is given a line before the work begins: what is learnt, and with which model.
+    """
     given = [files] if isinstance(files, str | os.PathLike) else list(files)
     directory = _directory(given, os.fspath(into))
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(given, Path(scratch))
         config = config_for(directory, model or _model_of(directory), settings)
-        return directory, _study(config, documents, observers)
+        return directory, _study(config, documents, observers, say)
 
 
-def continued(directory: str, *observers: Observer) -> Account:
+def continued(directory: str, *observers: Observer, say: Callable[[str], None] = logger.info) -> Account:
     """Go on with what a directory was learning, with the documents that it holds."""
-    config = recorded_config(directory)
-    documents = known_documents(Path(directory) / DOCUMENTS)
-    return _study(config, documents, observers)
+    config, place = recorded_config(directory), Path(directory).absolute() / DOCUMENTS
+    options = {**config.domain.options, "train": str(place)}  # it may have been moved since
+    config = replace(config, domain=replace(config.domain, options=options))
+    return _study(config, known_documents(place), observers, say)
 
 
 def learns(config: Config) -> bool:
@@ -78,14 +88,16 @@ def learns(config: Config) -> bool:
     return config.domain.name == NAME
 
 
-def _study(config: Config, documents: Documents, observers: Sequence[Observer]) -> Account:
+def _study(config: Config, documents: Documents, observers: Sequence[Observer], say: Callable[[str], None]) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
     check(config)
     config = settle(pinned(config, begun(config.dir))).config
     domain = cast(Studied, load_domain(config))
     identity, store = identify(config, domain), Store(config.dir)
     if (known := read_account(store)) and _is_known(store, known, documents, identity):
+        say(f"{config.dir}: these documents are known already; nothing is to be done")
         return known
+    say(_plan(config, documents))
     with open_run(config, domain, identity, observers) as opened:
         documents.move_to(Path(config.dir) / DOCUMENTS)
         study = Study(domain)
@@ -96,6 +108,16 @@ def _study(config: Config, documents: Documents, observers: Sequence[Observer]) 
         export_adapter(config.dir, str(Path(config.dir) / ADAPTER), str(account.version))
         account.save(store)
     return account
+
+
+def _plan(config: Config, documents: Documents) -> str:
+    """What is about to be learnt: how much of it is new here, with which model, and where that comes from."""
+    place = Path(config.dir) / DOCUMENTS
+    before, now = (keys_of(file) if file.is_file() else set() for file in (place, documents.file))
+    new = f", {len(now - before)} of them new and {len(before - now)} no longer there" if before else ""
+    model = config.model.path
+    hub = " (from the hub; what is not on this machine is downloaded)" if on_hub(model) else ""
+    return f"learning {documents.passages} passages of {documents.words} words{new}, with {model}{hub}"
 
 
 def _is_known(store: Store, known: Account, documents: Documents, identity: Identity) -> bool:

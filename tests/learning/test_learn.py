@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import runpy
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -78,8 +79,11 @@ def test_the_same_documents_again_do_nothing_and_load_no_model(
     directory, account = quiet
     monkeypatch.setattr("seal_ray.loop.session.open_cluster", None)
     asked = len(server.seen)
-    again = learnt([directory.parent / "notes.md"], "", directory, Silent(), settings=settings(server.url))
+    said: list[str] = []
+    given = [directory.parent / "notes.md"]
+    again = learnt(given, "", directory, Silent(), settings=settings(server.url), say=said.append)
     assert again == (str(directory), account)
+    assert said == [f"{directory.absolute()}: these documents are known already; nothing is to be done"]
     assert continued(str(directory), Silent()) == account
     assert len(server.seen) == asked
 
@@ -109,7 +113,10 @@ def test_a_changed_document_relearns_what_changed(
     done, asked = Counter(in_process), len(server.seen)
     in_process.clear()
     written(tmp_path, NOTES.replace("Mondays", "Fridays"))
-    _, second = learnt([file], model, directory, Silent(), settings=settings(server.url))
+    said: list[str] = []
+    _, second = learnt([file], model, directory, Silent(), settings=settings(server.url), say=said.append)
+    assert "learning 3 passages of" in said[0]
+    assert ", 1 of them new and 1 no longer there, with" in said[0]
     assert len(server.seen) - asked <= 3, "one passage of three is new: it alone is asked about"
     assert 0 < in_process["trial"] < done["trial"]
     assert (second.version, second.passages) == (2, 3)
@@ -119,6 +126,17 @@ def test_a_changed_document_relearns_what_changed(
     _, back = learnt([file], model, directory, Silent(), settings=settings(server.url))
     assert (back.version, back.adapter) == (1, first.adapter), "what was known before is on record"
     assert not in_process
+
+
+def test_eval_shows_the_account_and_a_directory_can_be_moved(
+    quiet: tuple[Path, Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.copytree(quiet[0], tmp_path / "moved")
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(moved)])
+    assert capsys.readouterr().out.splitlines() == quiet[1].lines()
+    (moved / "learnt.json").unlink()
+    assert continued(str(moved), Silent()).adapter == quiet[1].adapter
 
 
 def test_what_was_learnt_can_be_asked_with_it_and_without(
