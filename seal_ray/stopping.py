@@ -165,12 +165,15 @@ def _heard(number: int, _: FrameType | None) -> None:
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Signals to end are given to this handler; only the main thread may say so, and what is ignored stays so."""
-    before = {}
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         heeded = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
         before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield
+    except Stopped:  # who is told again, by an impatient user or a batch system, must not be held up in leaving
+        before = dict.fromkeys(before, signal.SIG_IGN)
+        raise
     finally:
         for number, old in before.items():
             signal.signal(number, old)

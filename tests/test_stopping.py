@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from seal_ray import stopping
-from seal_ray.stopping import PROMISE, SIGNALS, Stopped, Watch
+from seal_ray.stopping import PROMISE, SIGNALS, Stopped, Watch, stoppable
 from tests.cluster.autoscaling import ROOT
 
 
@@ -150,3 +150,15 @@ print("here")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("here\n", 0)
+
+
+def test_who_leaves_because_it_was_told_to_is_not_held_up_by_being_told_again() -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    try:
+        with pytest.raises(Stopped, match="SIGINT"), stoppable():
+            signal.raise_signal(signal.SIGINT)
+        for number in SIGNALS:
+            signal.raise_signal(number)
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
