@@ -7,11 +7,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seal_ray.learning.learn import learnt
 from seal_ray.observe.progress import Silent
 from seal_ray.serving.answering import Answerer
-from tests.learning.parts import QUESTIONS, settings, written
+from tests.learning.parts import NOTES, QUESTIONS, settings, written
 from tests.servers import serving
 
 TEMPLATE = (
@@ -21,9 +23,22 @@ TEMPLATE = (
 )
 
 
+def literate(folder: Path) -> None:
+    """A tiny model that writes letters: what one of random weights says is often no text at all."""
+    runpy.run_path(str(Path(__file__).parents[2] / "jobs/tiny_model.py"))["make"](str(folder), 64, 1)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    text = torch.tensor([AutoTokenizer.from_pretrained(folder)(NOTES).input_ids])
+    optim = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(60):
+        model(text, labels=text).loss.backward()
+        optim.step()
+        optim.zero_grad()
+    model.save_pretrained(folder)
+
+
 def taught(folder: Path, chats: bool) -> Path:
     """A directory called `notes`, in which a tiny model has learnt a document."""
-    runpy.run_path(str(Path(__file__).parents[2] / "jobs/tiny_model.py"))["make"](str(folder / "tiny"), 64, 1)
+    literate(folder / "tiny")
     if chats:
         config = folder / "tiny" / "tokenizer_config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": TEMPLATE}))
