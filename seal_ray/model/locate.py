@@ -77,6 +77,19 @@ def local_copy(path: str) -> str:
     return str(converted(path)) if is_gguf(path) else path
 
 
+def stored_text(url: str, name: str) -> str | None:
+    """The text of one file of a model's folder in object storage; None where it has none. Nothing else is fetched."""
+    store, found = _stored(url)
+    info = next((info for info in found if info.base_name == name), None)
+    if info is None:
+        return None
+    try:
+        with store.open_input_stream(info.path) as content:
+            return str(content.read().decode())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"model.path {url!r}: {name} cannot be read: {first_line(error)}") from None
+
+
 def _copy(store: fs.FileSystem, found: list[fs.FileInfo], folder: Path) -> None:
     from pyarrow import fs
 

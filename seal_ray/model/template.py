@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from seal_ray.model import hub
-from seal_ray.model.locate import local_copy, resolve
+from seal_ray.model.gguf import is_gguf
+from seal_ray.model.locate import local_copy, resolve, stored_text
 from seal_ray.plain import decoded
 from seal_ray.types import UserError
 
@@ -43,10 +44,15 @@ class Files:
     """The small files of a model, wherever it lies: in a folder, in object storage, or on the hub and in its cache."""
 
     def __init__(self, path: str, revision: str | None, ask_hub: bool = True) -> None:
-        self.place, self.revision, self.ask_hub = local_copy(resolve(path)), revision, ask_hub
+        place = resolve(path)
+        # Of a folder in object storage only what is read is fetched: its weights are for those that load them.
+        self.place = place if "://" in place and not is_gguf(place) else local_copy(place)
+        self.revision, self.ask_hub = revision, ask_hub
 
     def text(self, name: str) -> str | None:
         """The text of a file; None where the model has none of that name."""
+        if "://" in self.place:
+            return stored_text(self.place, name)
         folder = Path(self.place)
         file = folder / name if folder.is_dir() else hub.small_file(self.place, self.revision, name, self.ask_hub)
         if file is None or not file.is_file():

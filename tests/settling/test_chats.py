@@ -49,6 +49,16 @@ def test_an_instruct_model_is_asked_with_its_own_template(tmp_path: Path) -> Non
     assert domain.stop == ()
 
 
+def test_a_model_in_object_storage_is_settled_without_a_copy_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = model(tmp_path / "model").as_uri()
+    assert chat_template(url) == CHATML
+    assert settle(config(tmp_path, url)).config.domain.options["chat"] is True
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
 def test_a_base_is_asked_in_text_with_a_cue_and_answers_in_a_line(tmp_path: Path) -> None:
     found = settle(config(tmp_path, model(tmp_path / "model", template=None)))
     assert found.config.domain.options["chat"] is False
