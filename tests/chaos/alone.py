@@ -38,7 +38,7 @@ Fault = Callable[[str, random.Random, Met], None]
 # What can be set inside a run ---------------------------------------------------------------------
 
 
-def _at_each_change(folder: str, pattern: str, act: Callable[[int], None]) -> None:
+def at_each_change(folder: str, pattern: str, act: Callable[[int], None]) -> None:
     """Before the run's every change of a file of its directory whose path fits: the how-manieth one it is."""
     counted, fits = [0], re.compile(pattern)
 
@@ -63,7 +63,7 @@ def _die(met: Met) -> None:
 def _killed(pattern: str, most: int) -> Fault:
     def fault(folder: str, chance: random.Random, met: Met) -> None:
         moment = chance.randint(1, most)
-        _at_each_change(folder, pattern, lambda n: _die(met) if n == moment else None)
+        at_each_change(folder, pattern, lambda n: _die(met) if n == moment else None)
 
     return fault
 
@@ -93,7 +93,7 @@ def _full(folder: str, chance: random.Random, met: Met) -> None:
             met("full disk")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    _at_each_change(folder, ".", act)
+    at_each_change(folder, ".", act)
 
 
 def _slow(folder: str, chance: random.Random, met: Met) -> None:
@@ -101,7 +101,7 @@ def _slow(folder: str, chance: random.Random, met: Met) -> None:
         met("slow disk")
         time.sleep(chance.random() / 2)
 
-    _at_each_change(folder, ".", act)
+    at_each_change(folder, ".", act)
 
 
 def _clock(folder: str, chance: random.Random, met: Met) -> None:
