@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from seal_ray.domains.knowledge.studied import CUED
+from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
-from seal_ray.types import Example, Message, Prompt
+from seal_ray.types import Example, Prompt
 
 _ASKED = (
     ("What is the capital of France?", "Paris"),
@@ -61,7 +61,7 @@ class Elsewhere:
 
 def questions(chat: bool) -> tuple[Prompt, ...]:
     """What is asked, as turns of a chat or as plain text."""
-    return tuple((Message("user", text),) if chat else CUED.replace("{question}", text) for text, _ in _ASKED)
+    return tuple(as_asked(text, chat) for text, _ in _ASKED)
 
 
 def graded(answers: Sequence[str], log_likelihoods: Sequence[float]) -> Elsewhere:

@@ -26,7 +26,7 @@ from seal_ray.learning.account import Account, account_of, read_account
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
 from seal_ray.learning.study import Study
-from seal_ray.loop.preflight import check, pinned
+from seal_ray.loop.preflight import check, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
@@ -34,7 +34,6 @@ from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, recorded_config
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.serving.answering import ADAPTER, Answerer
-from seal_ray.settling import settle
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def learns(config: Config) -> bool:
 def _study(config: Config, documents: Documents, observers: Sequence[Observer], say: Callable[[str], None]) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
     check(config)
-    config = settle(pinned(config, begun(config.dir))).config
+    config = resolved(config)
     domain = cast(Studied, load_domain(config))
     identity, store = identify(config, domain), Store(config.dir)
     if (known := read_account(store)) and _is_known(store, known, documents, identity):

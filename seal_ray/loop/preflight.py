@@ -65,16 +65,21 @@ def prepare(config: Config, force: bool = False) -> Ready:
     config = parse(as_tree(config), "the config")  # one that was made in Python has not been held to any bounds
     _sources(config)
     rule, update_rule, _ = check(config)
-    found = settle(pinned(config, directory.begun(config.dir)))
-    for line in found.said:
-        logger.info("%s", line)
-    config = found.config
+    config = resolved(config)
     domain = load_domain(config)
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
     config = _precise(config, domain, force)
     return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first)
+
+
+def resolved(config: Config) -> Config:
+    """The config at the commits that its run keeps, with nothing left to the model but the precision."""
+    found = settle(pinned(config, directory.begun(config.dir)))
+    for line in found.said:
+        logger.info("%s", line)
+    return found.config
 
 
 def _precise(config: Config, domain: Domain, force: bool) -> Config:

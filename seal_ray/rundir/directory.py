@@ -119,11 +119,10 @@ def claimed(store: Store, config: Config, identity: Identity, force: bool = Fals
 
 def refuse_another(config: Config) -> None:
     """Refuse a directory that holds a run with other settings. What lies behind them is not looked at."""
-    store = Store(config.dir)
-    if has_rows(store) and (found := begun(config.dir)):
+    if found := living(config.dir):
         lines = difference(dict(found.identity.settings), settings_of(config.in_precision(found.config.model.dtype)))
         if lines:
-            raise UserError(f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}")
+            raise UserError(f"{Store(config.dir).url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}")
 
 
 def living(directory: str) -> Recorded | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from jinja2 import TemplateError
 
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
-from seal_ray.domains.knowledge.studied import CUED
+from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.endpoints.openai_client import Reply
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.plain import first_line, kept
@@ -105,7 +105,7 @@ class Answerer:
 
     def _prompt(self, turns: Chat) -> Prompt:
         """Turns for a model that chats; another is shown what was said last, and where to answer."""
-        return turns if self.chats else CUED.replace("{question}", turns[-1].content)
+        return turns if self.chats else as_asked(turns[-1].content, chat=False)
 
 
 def _adapter_in(directory: str) -> Adapter:

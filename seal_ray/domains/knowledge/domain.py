@@ -89,6 +89,8 @@ class Knowledge:
     name = "knowledge"
     schema: dict[str, Any] | None = None
     sample_stop: tuple[str, ...] = ()
+    plain, cued = PLAIN, CUED
+    """How questions are put where the options do not say it."""
 
     def __init__(
         self,
@@ -98,9 +100,9 @@ class Knowledge:
         grader: Grader | None = None,
     ) -> None:
         self.options = options
-        self._chat = options.chat is True  # what is still to be settled is no chat
-        self._cued = not (options.question or self._chat)
-        self._asked = options.question or (CUED if self._cued else PLAIN)
+        self.chat = options.chat is True  # what is still to be settled is no chat
+        self._cued = not (options.question or self.chat)
+        self._asked = options.question or (self.cued if self._cued else self.plain)
         self.stop: tuple[str, ...] = ("\n",) if self._cued else ()
         self.lora = lora or LoraSpec()
         self.optim = optim or OptimSpec()
@@ -146,7 +148,7 @@ class Knowledge:
         return self._with_questions(task, passage.questions)
 
     def question_prompt(self, task: Task) -> Prompt | None:
-        return None if task.questions else question_prompt(task.title, task.context, self._chat)
+        return None if task.questions else question_prompt(task.title, task.context, self.chat)
 
     def with_questions(self, task: Task, completion: str) -> KnowledgeTask | None:
         try:
@@ -156,7 +158,7 @@ class Knowledge:
         return replace(self._with_questions(_known(task), questions), family=SYNTHETIC)
 
     def prompt(self, task: Task) -> Prompt:
-        return self.style.prompt(task.title, task.context, self._chat)
+        return self.style.prompt(task.title, task.context, self.chat)
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
         return self._recipe([*self._pieces(task, completion), _titled(task)])
@@ -236,7 +238,7 @@ class Knowledge:
 
     def _question(self, title: str, question: str) -> Prompt:
         text = self._asked.replace("{title}", title).replace("{question}", question)
-        return (Message("user", text),) if self._chat else text
+        return (Message("user", text),) if self.chat else text
 
     def _in_sight(self, task: Task, question: Prompt) -> Prompt:
         if isinstance(question, str):

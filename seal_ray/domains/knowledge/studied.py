@@ -15,9 +15,8 @@ from seal_ray.domains.base import Baseline
 from seal_ray.domains.knowledge.documents import sentences
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge, KnowledgeTask
 from seal_ray.domains.knowledge.questions import NEXT, alike, parse_questions, shown_prompt
-from seal_ray.grading import Grader
 from seal_ray.sources import WrittenPath
-from seal_ray.types import Bounds, DataError, Example, LoraSpec, Message, OptimSpec, Prompt, Recipe, Task
+from seal_ray.types import Bounds, DataError, Example, Message, Prompt, Recipe, Task
 
 NAME = "seal_ray.domains.knowledge.studied:Studied"
 """How a config names this domain."""
@@ -31,6 +30,11 @@ _MOST_PAIRS = 100
 
 Pair = tuple[str, str]
 """A question and its gold answer."""
+
+
+def as_asked(question: str, chat: bool) -> Prompt:
+    """A question by itself, as a turn of a chat or for a base."""
+    return (Message("user", question),) if chat else CUED.replace("{question}", question)
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,7 @@ class Studied(Knowledge):
 
     name = "documents"
     sample_stop: tuple[str, ...] = (NEXT,)
-
-    def __init__(
-        self,
-        options: Options,
-        lora: LoraSpec | None = None,
-        optim: OptimSpec | None = None,
-        grader: Grader | None = None,
-    ) -> None:
-        super().__init__(options, lora, optim, grader)
-        self.chat = self._chat
-        if not options.question:  # as someone asks, who names no topic
-            self._asked = "{question}" if self._chat else CUED
+    plain, cued = "{question}", CUED  # as someone asks, who names no topic
 
     def prompt(self, task: Task) -> Prompt:
         """Questions and answers are asked for as those that choose are, by examples."""
@@ -113,12 +106,9 @@ class Studied(Knowledge):
 
         A model of 135 million parameters that was trained on both answered 5 of 10 questions; on the text alone, 3.
         """
-        known = [Example(said, self._about(task.title)) for said in sentences(task.context)]
+        about = as_asked(_ABOUT.format(title=task.title), self.chat)
+        known = [Example(said, about) for said in sentences(task.context)]
         return [Example(f"{task.title}\n{task.context.strip()}"), *known]
-
-    def _about(self, title: str) -> Prompt:
-        text = _ABOUT.format(title=title)
-        return (Message("user", text),) if self._chat else CUED.format(question=text)
 
     def _examples(self, task: Task, completion: str) -> list[Example]:
         """What a self-edit teaches beside the passage."""
