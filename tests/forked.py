@@ -42,12 +42,12 @@ def forked(python: str) -> Iterator[None]:
     """Workers of this process's runs are started by `python`, a `py_executable` of `forking`."""
     from seal_ray.workers import cluster as cluster
 
-    usual = cluster._threads
-    cluster._threads = lambda cpus: usual(cpus) | {"py_executable": python}
+    usual = cluster.threads_of
+    cluster.threads_of = lambda cpus: usual(cpus) | {"py_executable": python}
     try:
         yield
     finally:
-        cluster._threads = usual
+        cluster.threads_of = usual
 
 
 def command(python: str, arguments: Sequence[str]) -> list[str]:

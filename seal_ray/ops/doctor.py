@@ -303,6 +303,8 @@ def _tasks(config: Config) -> Check:
 
 def _memory(config: Config, torch: dict[str, Any]) -> Check:
     """What a trainer needs for its slots, against the smallest GPU here, or this machine's memory for all workers."""
+    import psutil
+
     from seal_ray.model.architecture import model_shape
     from seal_ray.plan.course import Simulation
     from seal_ray.plan.memory import plan_memory
@@ -323,7 +325,7 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     if workers.gpus_per_trainer:
         room = round(min(size for _, size in torch["gpus"]) * min(1.0, workers.gpus_per_trainer))
     else:
-        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        room = int(psutil.virtual_memory().available)  # with what only caches files, as the trainers count it
     if need(1) > room:
         found = f"a single slot needs {need(1) / 1e9:.1f} GB of {room / 1e9:.1f} GB"
         return Check(

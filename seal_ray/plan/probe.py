@@ -26,7 +26,7 @@ from seal_ray.plan.measure import rates_of
 from seal_ray.plan.predict import Basis
 from seal_ray.plan.standin import Seen
 from seal_ray.types import Completion, Outcome, SampleRequest, Task, Trial, UserError, derive_seed
-from seal_ray.workers.cluster import _threads
+from seal_ray.workers.cluster import threads_of
 from seal_ray.workers.health import actor
 from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.ray_connection import connect
@@ -118,7 +118,7 @@ class RayBench:
         workers = config.workers
         side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
         count = min(workers.trainers, side_by_side, 2)
-        own = {"num_cpus": workers.cpus, "runtime_env": _threads(workers.cpus)}
+        own = {"num_cpus": workers.cpus, "runtime_env": threads_of(workers.cpus)}
         trainer = actor(Trainer, num_gpus=workers.gpus_per_trainer, **own)
         sampler = actor(Sampler, num_gpus=workers.gpus_per_sampler, **own)
         self._by_processor = not workers.gpus_per_trainer and workers.cpus < 2

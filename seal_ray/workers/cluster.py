@@ -68,10 +68,10 @@ class RayCluster:
         sampling = replace(training, gpus=workers.gpus_per_sampler)
         engine, alike = EngineSpec.of(config), Alike(training.path)
         trainer = actor(
-            Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=_threads(workers.cpus)
+            Trainer, num_cpus=workers.cpus, num_gpus=workers.gpus_per_trainer, runtime_env=threads_of(workers.cpus)
         )
         sampler = actor(
-            Sampler, num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=_threads(workers.cpus)
+            Sampler, num_cpus=workers.cpus, num_gpus=workers.gpus_per_sampler, runtime_env=threads_of(workers.cpus)
         )
         self.trainers = Pool(
             "trainer",
@@ -241,6 +241,7 @@ def _tokens(method: str, args: tuple[Any, ...]) -> int:
     return max(1, sum(count // _CHARACTERS_PER_TOKEN + written for count in characters))
 
 
-def _threads(cpus: float) -> dict[str, Any]:
+def threads_of(cpus: float) -> dict[str, Any]:
+    """The environment of a worker that has so many cores."""
     threads = {"OMP_NUM_THREADS": str(max(1, int(cpus))), "TOKENIZERS_PARALLELISM": "false"}
     return {"env_vars": threads | plugins.environment()}

@@ -20,7 +20,7 @@ def of_first_trainer(config: Config) -> Precision:
         return of_this_process()
     import ray
 
-    from seal_ray.workers.cluster import _threads
+    from seal_ray.workers.cluster import threads_of
     from seal_ray.workers.ray_connection import connect
     from seal_ray.workers.room import Need, lack, machines, refuse_what_never_fits
 
@@ -28,7 +28,7 @@ def of_first_trainer(config: Config) -> Precision:
     if alone:
         refuse_what_never_fits(needs, machines()[0])
     need, waited = needs[0], 0.0
-    taken: dict[str, Any] = {"num_cpus": need.cpus, "num_gpus": need.gpus, "runtime_env": _threads(need.cpus)}
+    taken: dict[str, Any] = {"num_cpus": need.cpus, "num_gpus": need.gpus, "runtime_env": threads_of(need.cpus)}
     answer = ray.remote(of_this_process).options(**taken).remote()
     while not ray.wait([answer], timeout=_LOOK)[0]:
         waited += _LOOK

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from seal_ray.config import load
@@ -81,10 +83,13 @@ def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: p
     assert not any("\n" in line or "a-secret" in line for line in wrong.values())
 
 
-def test_more_slots_than_memory_holds_are_no_trouble_for_as_many_are_used_as_fit(tmp_path: Path) -> None:
+def test_more_slots_than_memory_holds_are_no_trouble_for_as_many_are_used_as_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
     found = examined(tmp_path / "run", "--workers.slots", "4096", "--trial.lora.rank", "4096")["memory"]
     assert found.fine
-    assert re.search(r"4096 slots need \d+\.\d GB of \d+\.\d GB: some \d{1,3} will be used", found.line)
+    assert re.search(r"4096 slots need \d+\.\d GB of 8\.0 GB: some \d{1,3} will be used", found.line)
 
 
 def test_a_trial_that_no_memory_holds_is_named_with_the_settings_to_lower(tmp_path: Path) -> None:

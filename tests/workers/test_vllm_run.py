@@ -151,7 +151,7 @@ def test_a_vllm_that_the_workers_lack_stops_a_run_that_asks_for_it_by_name(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['vllm'] = None")
     environment = {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}}
-    monkeypatch.setattr(cluster, "_threads", lambda cpus: environment)
+    monkeypatch.setattr(cluster, "threads_of", lambda cpus: environment)
     with pytest.raises(UserError, match=r'"vllm", which is not installed here; install seal-ray\[vllm\]'):
         run(small_run(tmp_path / "run", *THROUGH_VLLM, "--evaluation.baselines", "[]"), Silent())
 
