@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import seal_ray
-from seal_ray.cli.learning import ask, learn, tell
+from seal_ray.cli.learning import ask, chat, learn, tell
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
@@ -32,6 +32,7 @@ app = App(
 app.register_install_completion_command(add_to_startup=False)
 app.command(learn)
 app.command(ask)
+app.command(chat)
 app.command(serve)
 app.command(export)
 

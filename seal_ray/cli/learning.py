@@ -1,16 +1,22 @@
-"""The commands for one's own documents: `learn` them, and `ask` what is known then."""
+"""The commands for one's own documents: `learn` them, and `ask` what is known then, or `chat` about it."""
 
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import say
 from seal_ray.plain import visible
+from seal_ray.types import DataError
+
+if TYPE_CHECKING:
+    from seal_ray.serving.conversation import Conversation
 
 Given = Annotated[str, Parameter(allow_leading_hyphen=True, help="Documents or folders; then `--section.key value`.")]
 
@@ -62,6 +68,39 @@ def ask(dir: str, question: str, *, without: bool = False, max_tokens: int = 128
         print("\n".join(visible(f"{who + ':':8} {text}") for who, text in said.items()))
     else:
         print(visible(said["learnt"]))
+
+
+def chat(dir: str, *, without: bool = False, max_tokens: int = 256) -> None:
+    """Talk with a model about what it has learnt. An empty line starts anew, the end of the input (Ctrl-D) ends it.
+
+    Parameters
+    ----------
+    dir
+        Where documents were learnt, or a run.
+    without
+        Talk with the model as it was before.
+    max_tokens
+        Longest reply.
+    """
+    from seal_ray.serving.answering import Answerer
+    from seal_ray.serving.conversation import Conversation
+
+    with suppress(ImportError):
+        import readline  # noqa: F401  a line can be edited and taken up again
+    talk = Conversation(Answerer.of(dir), max_tokens, learnt=not without)
+    with suppress(EOFError):
+        while True:
+            if text := input("> " if sys.stdin.isatty() else "").strip():
+                print(_reply(talk, text), flush=True)
+            else:
+                talk.forget()
+
+
+def _reply(talk: Conversation, text: str) -> str:
+    try:
+        return visible(talk.say(text)) or "(nothing)"
+    except DataError as error:
+        return f"({error})"
 
 
 def tell(directory: str, account: Any, as_json: bool) -> None:
