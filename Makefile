@@ -17,9 +17,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.tested-with browser
 	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not real" $(TESTS)
 
-# What needs neither Ray, nor vLLM, nor a browser: minutes, for while one works.
+# What needs neither Ray, nor vLLM, nor a browser, nor its time: three minutes, for while one works.
 test-fast: $(VENV)/.tested-with
-	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser and not real" $(TESTS)
+	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser and not real and not slow" $(TESTS)
 
 # What needs a real model, SmolLM2-135M-Instruct; without it these tests are skipped.
 test-real: $(VENV)/.tested-with

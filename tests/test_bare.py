@@ -3,6 +3,8 @@ is made in Python and its workers are in the process."""
 
 from pathlib import Path
 
+import pytest
+
 from tests.bare import run_bare
 
 RUN = """
@@ -37,6 +39,7 @@ print(said)
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_done_and_found_again_where_nothing_else_is_installed(tmp_path: Path) -> None:
     assert "after round 1" in run_bare(RUN, str(tmp_path / "run"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from tests.runs import results, small_run
@@ -13,6 +15,7 @@ CONTROL = ("--selection.rule", "random", "--evaluation.baselines", "[]", "--eval
 ONE_ROUND = ("--run.rounds", "1", "--domain.train", "2", "--domain.test", "2")
 
 
+@pytest.mark.slow
 def test_a_control_beside_its_run_does_the_first_round_no_second_time_and_ends_as_it_would_alone(
     tmp_path: Path, in_process: Counter[str]
 ) -> None:
@@ -28,6 +31,7 @@ def test_a_control_beside_its_run_does_the_first_round_no_second_time_and_ends_a
     assert alone["trial"] - in_process["trial"] == first_round + 2  # and what each task scores untrained
 
 
+@pytest.mark.slow
 def test_another_seed_s_run_has_nothing_to_lend(tmp_path: Path, in_process: Counter[str]) -> None:
     one_arm = ("--run.rounds", "0", "--evaluation.baselines", "[]", "--domain.test", "2")
     run(small_run(tmp_path / "run", *one_arm), Silent())

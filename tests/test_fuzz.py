@@ -67,6 +67,7 @@ def test_sixty_thousand_characters_take_no_second(name: str) -> None:
         assert time.thread_time() - start < LIMIT, text[:40]
 
 
+@pytest.mark.slow
 def test_a_share_of_the_fuzz_run_finds_nothing() -> None:
     found = fuzz(inputs=1500, seed=2, pages=2)
     assert not found.problems, "\n".join(found.problems)

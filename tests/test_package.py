@@ -69,6 +69,7 @@ def test_the_wheel_holds_the_package_and_its_jobs_and_nothing_else(wheel: Path) 
     assert {"seal_ray/py.typed", "seal_ray/domains/microworld/base/model.safetensors"} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_begins_from_any_folder(installed: Path, tmp_path: Path) -> None:
     where = python(installed, tmp_path, "-c", "import seal_ray; print(seal_ray.__file__)").strip()
     assert where == str(installed / "seal_ray/__init__.py")
@@ -79,6 +80,7 @@ def test_the_installed_wheel_begins_from_any_folder(installed: Path, tmp_path: P
     assert "GPU hours" in shown
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_runs_the_demo_in_any_folder(installed: Path, tmp_path: Path) -> None:
     smaller = [*SMALL, "--run.rounds", "1", "--workers.address", "in-process"]
     said = python(installed, tmp_path, "-m", "seal_ray", "demo", "--seed", "3", "--quiet", "--json", *smaller)
@@ -100,6 +102,7 @@ print(len(done.losses))
 """
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_trains_an_adapter_on_the_base_it_brings(installed: Path, tmp_path: Path) -> None:
     assert python(installed, tmp_path, "-c", TRAIN).split()[-1] == "2"
 

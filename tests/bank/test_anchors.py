@@ -50,6 +50,7 @@ def test_the_first_step_moves_nothing_so_its_loss_is_that_of_the_taught_texts_al
     assert found["taught"].losses[0] == pytest.approx(found["alone"].losses[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_neighbours_and_split_passes_change_nothing():
     together = run(
         JOB,

@@ -1,5 +1,7 @@
 """The bank needs torch, transformers, peft, numpy, pyarrow, safetensors and what these need themselves."""
 
+import pytest
+
 from tests.bare import run_bare
 
 SCRIPT = """
@@ -31,5 +33,6 @@ print(bank.sample([SampleSpec((5,), 0, max_new_tokens=2, base="more")])[0].text)
 """
 
 
+@pytest.mark.slow
 def test_it_trains_and_answers_where_nothing_else_is_installed() -> None:
     assert len(run_bare(SCRIPT).split()) == 2

@@ -7,6 +7,7 @@ from seal_ray.bank import Bank, layout
 from tests.bank.small import make_model, make_tokenizer, peft_tensors, recipes, train_alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_by_one", [False, True])
 @pytest.mark.parametrize(
     ("dtype", "loss_bound", "weight_bound"), [(torch.float64, 1e-9, 1e-8), (torch.float32, 1e-4, None)]

@@ -47,6 +47,7 @@ def apart(found, expected):
     return sorted(errors)[len(errors) // 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [loss_scaling.START, 2.0**20])
 def test_the_gradient_of_a_large_batch_is_that_of_float32_wherever_the_scale_starts(start):
     job = Job("it", wide_texts(16, 128), LoraSpec(8, 16.0, ("q_proj", "v_proj", "down_proj")), OptimSpec(1e-3, 1, 16))

@@ -23,6 +23,7 @@ def generate_alone(model, prompt, max_new_tokens):
     return tuple(tokens[: tokens.index(2)] if 2 in tokens else tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", CONFIGS)
 def test_batched_greedy_answers_with_trained_adapters_equal_generate_one_at_a_time(family, tmp_path):
     prompts = make_prompts(7, seed=1)

@@ -20,6 +20,7 @@ def held_bytes() -> int:
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "computed"), [(torch.float32, 0), (torch.bfloat16, 2)])
 def test_a_slot_in_training_adds_what_the_formula_says(dtype: torch.dtype, computed: int) -> None:
     lora = LoraSpec(16, 16.0, ALL)
@@ -41,6 +42,7 @@ def test_a_slot_in_training_adds_what_the_formula_says(dtype: torch.dtype, compu
     assert added == pytest.approx(bank.memory_per_slot(lora), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what a process holds")
 def test_two_thousand_trials_leave_no_memory_behind() -> None:
     bank = Bank(make_model(dtype=torch.float32), make_tokenizer(), slots=50)

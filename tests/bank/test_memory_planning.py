@@ -50,6 +50,7 @@ def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert bank.training.max_tokens_per_microbatch == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [0.5, 1, 3])
 def test_no_more_slots_are_used_than_there_is_memory_for_and_the_outcome_is_the_same(
     slots: float, monkeypatch: pytest.MonkeyPatch

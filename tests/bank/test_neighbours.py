@@ -61,6 +61,7 @@ def assert_same(ours, theirs, bound=1e-11):
         np.testing.assert_allclose(tensor, theirs.adapter.tensors[name], rtol=0, atol=bound)
 
 
+@pytest.mark.slow
 def test_a_trial_ends_the_same_alone_with_one_or_fifteen_neighbours_first_or_last_in_the_queue():
     job = make_job("it")
     alone = run_beside([job])["it"]

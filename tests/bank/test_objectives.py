@@ -111,6 +111,7 @@ def test_every_objective_trains_as_its_formula_does_by_autograd_beside_all_the_o
         np.testing.assert_allclose(together[key].adapter.tensors[name], tensor, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_passes_cut_between_examples_change_nothing(together):
     for key, found in run(JOBS.values(), max_tokens_per_microbatch=9).items():
         np.testing.assert_allclose(found.losses, together[key].losses, rtol=0, atol=1e-11)

@@ -57,6 +57,7 @@ def make_jobs(count, prompts=1):
     ]
 
 
+@pytest.mark.slow
 def test_four_hundred_jobs_over_eight_adapters_in_one_bank_equal_the_same_jobs_one_adapter_at_a_time():
     jobs = make_jobs(400)
     together = {result.key: result for result in make_bank().run(jobs)}

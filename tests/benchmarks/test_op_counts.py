@@ -25,6 +25,7 @@ def bank(slots: int = SLOTS) -> Bank:
     return Bank(model, numbers_tokenizer(64), slots=slots)
 
 
+@pytest.mark.slow
 def test_the_work_of_trials_stays_within_its_budget() -> None:
     found = count(bank(), [jobs(drawn(), TRIALS, 64, epochs=1)])
     assert found.tokens == BUDGET.tokens
@@ -34,6 +35,7 @@ def test_the_work_of_trials_stays_within_its_budget() -> None:
     assert found.flops > 0.95 * BUDGET.flops, "less work than the budget says: lower the budget"
 
 
+@pytest.mark.slow
 def test_continuous_batching_takes_fewer_passes_than_static_batches() -> None:
     every = jobs(drawn(), TRIALS, 64, epochs=1)
     static, continuous = count(bank(), static_batches(every, SLOTS)), count(bank(), [every])
@@ -41,6 +43,7 @@ def test_continuous_batching_takes_fewer_passes_than_static_batches() -> None:
     assert static.passes > 1.8 * continuous.passes
 
 
+@pytest.mark.slow
 def test_a_padded_batch_computes_every_slot_until_the_longest_trial_is_done() -> None:
     every = jobs(drawn(), TRIALS, 64, epochs=1)
     batches = static_batches(every, SLOTS)
@@ -50,6 +53,7 @@ def test_a_padded_batch_computes_every_slot_until_the_longest_trial_is_done() ->
     assert computing.steps == SLOTS * idle.passes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", ["drawn", pytest.param("recorded", marks=needs_shared)])
 def test_refilled_slots_are_in_use_nearly_all_of_a_round(lengths: str) -> None:
     work = drawn() if lengths == "drawn" else recorded(SHARED / "data/seal_records/rank_iter0.json")

@@ -14,6 +14,8 @@ from benchmarks.models import SHAPES
 from benchmarks.trials import Found, Settings, bench_trials, table
 from seal_ray.model.architecture import Shape
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = ["published", "peft", "bank-1", "bank-4"]
 
 

@@ -29,6 +29,7 @@ def processor_seconds(*arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.slow
 def test_help_answers_at_once() -> None:
     """It takes half as much again as the help of a command that does nothing: some tenths of a second."""
     nothing = "from cyclopts import App; App(name='nothing', help_format='plaintext')(['--help'])"
@@ -120,6 +121,7 @@ def test_a_terminal_obeys_nothing_that_the_doctor_was_told(
     assert capsys.readouterr().out == "✗ endpoint: it says ]0;titleno\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda name: name.replace(" ", "-"))
 def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: Path) -> None:
     arguments, complaint = MISTAKES[mistake]

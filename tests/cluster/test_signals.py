@@ -65,6 +65,8 @@ def begun() -> Iterator[list[Begun]]:
         end(each.process)
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_run_ended_in_any_way_says_so_once_leaves_nothing_running_and_the_same_command_continues_it(
     tmp_path: Path, forking: tuple[str, int], begun: list[Begun], monkeypatch: pytest.MonkeyPatch
 ) -> None:

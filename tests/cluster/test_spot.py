@@ -87,6 +87,7 @@ def metadata() -> Iterator[str]:
         assert len(asked) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cloud", "seconds"), [("aws", 110), ("gcp", 25)])
 def test_a_node_drains_itself_when_its_cloud_announces_its_end(
     cloud: str, seconds: int, metadata: str, tmp_path: Path

@@ -181,6 +181,7 @@ def test_a_hub_dataset_without_its_library_says_what_to_install(monkeypatch: pyt
         list(passages("hf:rajpurkar/squad"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "count"), [("many.jsonl", 100_000), ("many.json", 10_000)])
 def test_memory_stays_flat_over_many_passages(tmp_path: Path, name: str, count: int) -> None:
     path = tmp_path / name

@@ -172,6 +172,7 @@ def test_the_shipped_base_is_small_and_its_check_passed():
     assert failures(json.loads((BASE / "check.json").read_text())) == []
 
 
+@pytest.mark.slow
 def test_the_base_copies_faithfully_writes_every_style_and_knows_no_stranger(base):
     from seal_ray.domains.microworld.pretrain import check, failures
 

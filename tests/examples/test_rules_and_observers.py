@@ -28,6 +28,7 @@ from tests.runs import small_run
 ONCE = ("--workers.address", "in-process", "--run.rounds", "1", "--evaluation.baselines", "[]")
 
 
+@pytest.mark.slow
 def test_own_update_rule_and_own_observer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rule = ("--update.rule", "examples.own_update_rule:Weighted", "--update.options", '{"most": 5}')
     watch = ("--run.observers", '["examples.own_observer:Policies"]')
@@ -53,6 +54,7 @@ def test_own_objective_trains_only_what_is_not_sure_yet() -> None:
     assert not grad_LV[[0, 2]].any()
 
 
+@pytest.mark.slow
 def test_a_policy_is_finetuned_to_ones_own_objective(tmp_path: Path) -> None:
     rule = ("--update.rule", "examples.own_objective_rule:Unsure")
     named = ("--update.options", '{"objective": "examples.own_objective:UpTo"}')

@@ -73,6 +73,7 @@ def held_out() -> tuple[dict[str, float], dict[str, float]]:
     return cross_validate(recorded()), repeated(recorded(), seed=0, repeats=5)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_on_passages_left_out_of_the_fit_it_agrees_with_the_recorded_judge() -> None:
     for found in held_out():
@@ -84,6 +85,7 @@ def test_on_passages_left_out_of_the_fit_it_agrees_with_the_recorded_judge() -> 
 
 
 @needs_shared
+@pytest.mark.slow
 def test_on_passages_left_out_of_the_fit_it_chooses_self_edits_nearly_as_well_as_the_recorded_judge() -> None:
     assert all(found["gain_kept"] >= 0.8 for found in held_out())
 
@@ -143,6 +145,7 @@ def test_the_grader_that_a_run_asks_says_what_the_fit_says() -> None:
     assert [Offline().probability(item) for item in items] == pytest.approx(fitted, abs=1e-3)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_a_record_is_graded_in_one_plain_dict() -> None:
     found = grade_records(RECORDS / "eval_base.json", "offline")

@@ -88,6 +88,7 @@ def test_the_same_documents_again_do_nothing_and_load_no_model(
     assert len(server.seen) == asked
 
 
+@pytest.mark.slow
 def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
     quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
     assert known(tmp_path / "out") == quiet[1].adapter
 
 
+@pytest.mark.slow
 def test_a_changed_document_relearns_what_changed(
     model: str, server: ScriptedServer, tmp_path: Path, in_process: Counter[str]
 ) -> None:

@@ -21,6 +21,7 @@ ONLY = [
 ]
 
 
+@pytest.mark.slow
 def test_side_by_side_sequences_learn_what_each_learns_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(small_run(tmp_path / "beside", *ONLY))
     monkeypatch.setattr(continual, "SEQUENCES_AT_ONCE", 1)
@@ -35,6 +36,7 @@ def test_side_by_side_sequences_learn_what_each_learns_alone(tmp_path: Path, mon
             np.testing.assert_allclose(tensor, other[head].tensors[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_trials_of_several_sequences_are_in_one_bank_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from seal_ray.bank import Bank
 

@@ -71,6 +71,7 @@ def cut_short(config: Config, after: int, monkeypatch: pytest.MonkeyPatch) -> No
             run(config, Silent())
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_precision_on_a_machine_that_would_choose_another(
     tmp_path: Path, on: On, in_process: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def spec(path: Path) -> ModelSpec:
     return ModelSpec(resolve(str(path)), None, "float32", 128)
 
 
+@pytest.mark.slow
 def test_a_tiny_model_survives_the_way_through_a_file(base: Path, learnt: torch.nn.Module) -> None:
     with torch.no_grad():
         assert torch.equal(load_model(spec(base))(IDS).logits, learnt(IDS).logits)
@@ -64,6 +65,7 @@ def test_a_tiny_model_survives_the_way_through_a_file(base: Path, learnt: torch.
     assert (tokenizer.eos_token_id, tokenizer.chat_template) == (0, CHAT)
 
 
+@pytest.mark.slow
 def test_packed_weights_become_the_numbers_that_they_stand_for(tmp_path: Path, learnt: torch.nn.Module) -> None:
     packed = GGMLQuantizationType.Q8_0
     model = load_model(spec(write_gguf(tmp_path / "packed.gguf", learnt, packed=packed)))
@@ -73,6 +75,7 @@ def test_packed_weights_become_the_numbers_that_they_stand_for(tmp_path: Path, l
         assert torch.equal(model.state_dict()[name], torch.from_numpy(stood_for))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begins", [True, False])
 def test_texts_begin_as_the_file_says(tmp_path: Path, learnt: torch.nn.Module, begins: bool) -> None:
     """Gemma babbles in a text that lacks its first token."""
@@ -82,6 +85,7 @@ def test_texts_begin_as_the_file_says(tmp_path: Path, learnt: torch.nn.Module, b
     assert tokenizer(SENTENCE, add_special_tokens=False).input_ids == ids[begins:]
 
 
+@pytest.mark.slow
 def test_a_file_is_converted_once_for_all_workers_of_a_node_and_says_so_once(
     tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +99,7 @@ def test_a_file_is_converted_once_for_all_workers_of_a_node_and_says_so_once(
     assert str(folder) in caplog.messages[-1]
 
 
+@pytest.mark.slow
 def test_a_file_in_object_storage_is_copied_and_converted(base: Path) -> None:
     assert local_copy(base.as_uri()) == local_copy(str(base))
     assert resolve(base.as_uri()) == base.as_uri()
@@ -149,6 +154,7 @@ def test_a_run_learns_from_a_file(tmp_path: Path, base: Path, in_process: Counte
     assert in_process["trial"] == 2
 
 
+@pytest.mark.slow
 def test_a_model_that_babbles_is_found_and_not_kept(tmp_path: Path, home: Path) -> None:
     before = set(cache.home().iterdir()) if cache.home().exists() else set()
     file = write_gguf(tmp_path / "noise.gguf", make_llama(learnt=False))
@@ -171,6 +177,7 @@ def test_a_file_that_was_cut_short_is_one_line(tmp_path: Path, base: Path, share
     assert "\n" not in str(said.value)
 
 
+@pytest.mark.slow
 def test_an_architecture_that_cannot_be_read_is_one_line(tmp_path: Path, learnt: torch.nn.Module) -> None:
     file = write_gguf(tmp_path / "bert.gguf", learnt, architecture="bert")
     with pytest.raises(UserError, match=r"bert.gguf'.* cannot read this GGUF file: .*bert.* give the original") as said:
@@ -178,6 +185,7 @@ def test_an_architecture_that_cannot_be_read_is_one_line(tmp_path: Path, learnt:
     assert "\n" not in str(said.value)
 
 
+@pytest.mark.slow
 def test_a_file_without_all_weights_is_one_line(tmp_path: Path, learnt: torch.nn.Module) -> None:
     file = write_gguf(tmp_path / "holes.gguf", learnt, left_out="blk.1.ffn_up.weight")
     with pytest.raises(UserError, match=r"lacks 1 of the model's weights, such as model.layers.1.mlp.up_proj.weight"):

@@ -18,6 +18,8 @@ from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 from tests.runs import small_run
 
+pytestmark = pytest.mark.slow
+
 IN_PROCESS = ("--workers.address", "in-process", "--run.rounds", "1")
 
 

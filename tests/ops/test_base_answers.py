@@ -33,6 +33,7 @@ def answers(config: Config) -> Check | None:
     return next((check for check in examine(config) if check.name == "answers"), None)
 
 
+@pytest.mark.slow
 def test_a_base_of_random_weights_is_asked_and_found_to_run_on(tmp_path: Path) -> None:
     found = answers(config(tmp_path, roomy(tmp_path / "model"), *LOCAL))
     assert found
@@ -43,12 +44,14 @@ def test_a_base_of_random_weights_is_asked_and_found_to_run_on(tmp_path: Path) -
     assert not UNSEEN.search(found.line)
 
 
+@pytest.mark.slow
 def test_what_the_base_is_asked_is_what_the_run_would_ask(tmp_path: Path) -> None:
     asked = ask(settle(config(tmp_path, roomy(tmp_path / "model"), *LOCAL)).config)
     assert len(asked.answers) == len(asked.cut) == len(PASSAGE.questions)
     assert not any("\n" in answer for answer in asked.answers)  # a base's answer ends with its line
 
 
+@pytest.mark.slow
 def test_a_base_that_cannot_be_asked_says_why(tmp_path: Path) -> None:
     settled = settle(config(tmp_path, roomy(tmp_path / "model"), *LOCAL)).config
     long = replace(settled, trial=replace(settled.trial, answer_tokens=4000))

@@ -26,6 +26,8 @@ from seal_ray.types import UserError
 from tests.runs import results, small_run
 from tests.shared import SHARED, needs_shared
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

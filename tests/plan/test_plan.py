@@ -38,6 +38,7 @@ def planned(gpus: int, *overrides: str, gpu: str = "h100", **hardware: Any) -> P
     return predict(load(JOBS / "knowledge.toml", overrides), Hardware(gpus, gpu, **hardware))
 
 
+@pytest.mark.slow
 def test_more_gpus_do_the_same_trials_in_less_time() -> None:
     found = [planned(gpus, *MUCH) for gpus in (1, 8, 1024)]
     every_task_alone, baselines = 160, 3
@@ -64,6 +65,7 @@ def test_a_terminal_obeys_nothing_of_a_plan(capsys: pytest.CaptureFixture[str]) 
     assert not UNSEEN.search(said)
 
 
+@pytest.mark.slow
 def test_1024_gpus_whose_nodes_are_lost_lose_no_trial_and_repeat_what_was_held() -> None:
     found = planned(1024, *MUCH, hours_between_losses=0.02, replaced_after=30.0, price_per_hour=2.0)
     assert found.disturbed
@@ -103,6 +105,7 @@ def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_ban
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_an_update_that_is_held_reads_a_batch_of_questions_more_at_every_step() -> None:
     free, held = (
         Simulation(load(JOBS / "arc_small.toml", ["--run.rounds", "1", "--update.kl_coef", hold])).work()
@@ -112,6 +115,7 @@ def test_an_update_that_is_held_reads_a_batch_of_questions_more_at_every_step() 
     assert held.update_step - free.update_step == pytest.approx(batch * words_of_a_puzzle * 4 / 3)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_is_said_not_to() -> None:
     assert planned(8).fits
     assert not planned(8, gpu="l4").fits

@@ -95,6 +95,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", EVERY_JOB)
 def test_the_stages_of_a_real_run_are_those_planned(
     job: str, sources: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +116,7 @@ def planned_stages(config: Config) -> Counter[tuple[str, int]]:
     return Counter((_without_numbers(stage.name), stage.pieces) for stage in course.stages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", EVERY_JOB)
 def test_every_job_that_ships_is_planned_as_it_is(job: str, sources: dict[str, list[str]]) -> None:
     own = sources[job] if job in ("arc.toml", "knowledge_small.toml", "documents.toml") else []

@@ -169,6 +169,7 @@ def test_a_directory_without_a_run_is_refused_and_left_alone(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_of_a_thousand_tasks_with_long_hostile_texts_gives_a_page_below_five_megabytes(tmp_path: Path) -> None:
     run = FakeRun(str(tmp_path), train=1000, per_task=2, seeds=1)
     run.write_config()

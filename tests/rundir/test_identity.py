@@ -230,6 +230,7 @@ def test_a_newer_versions_run_is_left_to_it(world: Path) -> None:
         begin(config)
 
 
+@pytest.mark.slow
 def test_a_run_of_0_1_0_is_continued_where_it_stopped(tmp_path: Path, in_process: Counter[str]) -> None:
     """Stopped after its update: what it had done is not done again, and what was missing is."""
     folder = tmp_path / "run"

@@ -44,6 +44,7 @@ def test_five_candidates_with_fifteen_trials_keep_more_than_an_even_split() -> N
     assert result["gain"] - result["uniform_gain"] >= 0.2
 
 
+@pytest.mark.slow
 def test_sixteen_candidates_with_48_trials_keep_much_more_than_an_even_split() -> None:
     result = simulate(candidates=16, budget=48, tasks=150)
     assert result["gain"] >= 11.2

@@ -12,6 +12,7 @@ from seal_ray.cli.app import main
 from seal_ray.serving.answering import Answerer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["adapter", "merged"])
 @pytest.mark.parametrize("kind", ["directory", "plain_directory"])
 def test_the_snippet_on_the_card_answers_as_ask_does(

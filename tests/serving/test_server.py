@@ -307,6 +307,7 @@ def test_a_model_that_does_not_chat_is_asked_as_ask_asks_it(plain_directory: Pat
         model.ask("x" * 4000)
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_told_to_end_and_says_so_in_one_line(directory: Path) -> None:
     command = [sys.executable, "-m", "seal_ray", "serve", str(directory), "--port", "0"]
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}

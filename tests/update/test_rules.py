@@ -86,6 +86,7 @@ def test_a_rule_that_cannot_be_is_refused_in_a_line(settings: Update, said: str)
     assert said in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_whole_run_by_dpo_trains_another_policy_than_by_sft_from_the_same_trials(tmp_path: Path) -> None:
     once = ("--workers.address", "in-process", "--run.rounds", "1", "--evaluation.baselines", "[]")
     rule = ("--update.rule", "dpo", "--update.options", json.dumps({"beta": 0.5}))
@@ -103,6 +104,7 @@ def test_a_whole_run_by_dpo_trains_another_policy_than_by_sft_from_the_same_tria
     assert any(not np.array_equal(sft.tensors[name], dpo.tensors[name]) for name in sft.tensors)
 
 
+@pytest.mark.slow
 def test_a_rule_that_needs_rewards_has_everything_tried_whatever_chooses(tmp_path: Path) -> None:
     once = ("--workers.address", "in-process", "--run.rounds", "1", "--evaluation.samples", "0")
     bare = ("--evaluation.baselines", "[]", "--selection.rule", "usable", "--update.rule", "dpo")

@@ -124,6 +124,7 @@ class Tokens:
     eos_token_id = 1
 
 
+@pytest.mark.slow
 def test_a_trainer_asks_the_copy_and_leaves_its_own_base_alone(folder: Path) -> None:
     spec = ModelSpec(str(folder), None, "float32", 3 * CONTEXT)
     fact, question = "The heron eats figs.", "The heron eats"

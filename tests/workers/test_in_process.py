@@ -22,6 +22,7 @@ print(sorted(run(small_run(sys.argv[1], "--workers.address", "in-process", "--ru
 """
 
 
+@pytest.mark.slow
 def test_a_run_in_one_process_needs_no_ray(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

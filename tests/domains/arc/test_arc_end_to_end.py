@@ -55,6 +55,7 @@ def bank(tokenizer: Any) -> Any:
     return Bank(LlamaForCausalLM(config), tokenizer, slots=4, max_length=1 << 13)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_subsets_are_trained_on_and_answered(tokenizer: Any, bank: Any) -> None:
     from seal_ray.bank import Job, TokenText

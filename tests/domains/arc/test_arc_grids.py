@@ -63,6 +63,7 @@ def test_every_recorded_augmentation_gives_the_recorded_task() -> None:
         assert digest(compact({"train": made[:-1], "test": made[-1:]})) == case["sha256"], case["augmenter"]
 
 
+@pytest.mark.slow
 @needs_shared
 def test_every_recorded_choice_of_switches_gives_the_recorded_training_set() -> None:
     file = SHARED / "data/arc/arc-agi_training_challenges_filtered_1B_training_set.json"

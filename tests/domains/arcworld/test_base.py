@@ -54,6 +54,7 @@ def test_untrained_it_writes_valid_decisions_and_prefers_none(base: Base) -> Non
     assert rarest >= 0.4
 
 
+@pytest.mark.slow
 def test_a_decision_that_fits_the_family_teaches_what_asking_does_not(base: Base) -> None:
     model, tokenizer = base
     tasks = [task for task in DOMAIN.tasks("test", 24, 7) if task.family == "dpaint2"]
