@@ -7,7 +7,6 @@ meanwhile does not count. It ends within a minute: what would take longer is mea
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import ray
 from ray.exceptions import GetTimeoutError
 
 from seal_ray.config import Config
+from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Advanced, Events, Observer, StageBegan
 from seal_ray.model.loading import ModelSpec
@@ -30,6 +30,7 @@ from seal_ray.workers.cluster import threads_of
 from seal_ray.workers.health import actor
 from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.ray_connection import connect
+from seal_ray.workers.room import Need, beside, machines
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer
 
@@ -53,22 +54,26 @@ def calibrate(config: Config, *observers: Observer) -> Basis:
         connect(config)
         if config.model.dtype == AUTO:
             config = config.in_precision(of_first_trainer(config).dtype)
+        domain, tasks = _work(config)
         bench.start(config)
-        return _measured(config, bench)
+        return _measured(config, domain, tasks, bench)
     finally:
         bench.close()
 
 
-def _measured(config: Config, bench: RayBench) -> Basis:
+def _work(config: Config) -> tuple[Domain, Sequence[Task]]:
     domain = load_domain(config)
     split: Literal["train", "test"] = "train" if config.run.rounds else "test"
     count = config.domain.train if config.run.rounds else config.domain.test
-    tasks: Sequence[Task] = domain.tasks(split, count or None, derive_seed("probe", config.run.seed))
+    return domain, domain.tasks(split, count or None, derive_seed("probe", config.run.seed))
+
+
+def _measured(config: Config, domain: Domain, tasks: Sequence[Task], bench: RayBench) -> Basis:
     ladder, start = Ladder(config, domain, tasks, bench), bench.elapsed
     sampled = _some(ladder.sample(bench.now() + _SAMPLING * (bench.until - bench.now())), "a self-edit")
     trained = _some(ladder.train(bench.until), "a trial")
     rates = rates_of(trained.observed, sampled.observed, start, _HANDOVER)
-    notes = [f"measured here with {len(bench.trainers)} trainers at once, in {bench.unit}"]
+    notes = [f"measured here, {len(bench.trainers)} at once of the trainers, in {bench.unit}"]
     if min(sampled.share, trained.share) < 1:
         notes.append(
             f"the model is slow here: self-edits were measured at {sampled.share:.2g} of their size and trials at "
@@ -116,8 +121,7 @@ class RayBench:
     def start(self, config: Config) -> None:
         """Have workers up."""
         workers = config.workers
-        side_by_side = workers.trainers if workers.gpus_per_trainer else os.cpu_count() or 1
-        count = min(workers.trainers, side_by_side, 2)
+        count = min(workers.trainers, 2, _fitting(*Need.all_of(config)))
         own = {"num_cpus": workers.cpus, "runtime_env": threads_of(workers.cpus)}
         trainer = actor(Trainer, num_gpus=workers.gpus_per_trainer, **own)
         sampler = actor(Sampler, num_gpus=workers.gpus_per_sampler, **own)
@@ -184,6 +188,16 @@ class RayBench:
                 self._told += passed
                 self._events.emit(Advanced(_STAGE, passed))
         return found
+
+
+def _fitting(trainer: Need, sampler: Need) -> int:
+    """How many trainers find room beside a sampler; all of them are up at once here."""
+    if count := beside(trainer, sampler, machines()):
+        return count
+    raise UserError(
+        f"--calibrate: the cluster has no room for a trainer ({trainer}) and a sampler ({sampler}) at once; ask for "
+        "less (workers.cpus, workers.gpus_per_trainer and _sampler), or give --from DIR or --gpu NAME"
+    )
 
 
 def processor_seconds(_: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ class Need:
     def fits(self, machine: Machine) -> bool:
         return self.cpus <= machine.cpus and self.gpus <= machine.gpus
 
+    def times(self, machine: Machine) -> int:
+        """How often it fits; a worker that takes nothing fits any number of times."""
+        of = [(self.cpus, machine.cpus), (self.gpus, machine.gpus)]
+        return min((int(there / taken + 1e-9) for taken, there in of if taken), default=sys.maxsize)
+
     def __str__(self) -> str:
         return _counted(self.cpus, self.gpus) if self.gpus else _of(self.cpus, "CPU")
 
@@ -56,6 +62,18 @@ def machines() -> list[Machine]:
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def beside(need: Need, other: Need, found: Sequence[Machine]) -> int:
+    """How many workers of a kind the machines hold beside one of another kind."""
+    places = [place for place, machine in enumerate(found) if other.fits(machine)]
+    return max((sum(need.times(left) for left in _without(other, place, found)) for place in places), default=0)
+
+
+def _without(taken: Need, place: int, found: Sequence[Machine]) -> list[Machine]:
+    left = list(found)
+    left[place] = Machine(found[place].cpus - taken.cpus, found[place].gpus - taken.gpus)
+    return left
 
 
 def refuse_what_never_fits(needs: Sequence[Need], here: Machine) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 
 from seal_ray.config import Config, load
 from seal_ray.domains.registry import load_domain
@@ -116,7 +117,7 @@ def test_slow_workers_are_measured_in_part_until_their_time_is_up_and_that_is_sa
     try:
         bench.start(load(CONFIG))
         bench.until = bench.now() + MEASURED
-        basis = probe._measured(load(CONFIG), bench)
+        basis = probe._measured(load(CONFIG), *probe._work(load(CONFIG)), bench)
         assert bench.now() < bench.until + 5.0
     finally:
         bench.close()
@@ -135,3 +136,10 @@ def test_a_model_that_does_not_even_load_in_time_is_refused_in_one_line(monkeypa
     with pytest.raises(UserError, match=r"--calibrate: loading the model takes longer here than the 60 s") as refused:
         probe.calibrate(load(CONFIG))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_that_find_no_room_beside_each_other_are_refused_at_once_in_one_line() -> None:
+    cores = ray.cluster_resources()["CPU"]
+    with pytest.raises(UserError, match=r"no room for a trainer \(.* CPUs?\) and a sampler"):
+        probe.calibrate(load(CONFIG, ["--workers.cpus", str(cores * 0.6)]))

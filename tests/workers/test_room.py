@@ -10,7 +10,7 @@ import pytest
 
 from seal_ray.types import UserError
 from seal_ray.workers.cluster import RayCluster
-from seal_ray.workers.room import Machine, Need, lack, refuse_what_never_fits
+from seal_ray.workers.room import Machine, Need, beside, lack, refuse_what_never_fits
 from tests.runs import small_run
 
 TRAINER = Need("trainer", 4, 1)
@@ -22,6 +22,23 @@ def test_what_this_machine_can_never_hold_is_refused_with_the_settings_that_ask_
     for here, has in [(Machine(8, 0), "0 GPUs and 8 CPUs"), (Machine(2, 1), "1 GPU and 2 CPUs")]:
         with pytest.raises(UserError, match=f"{asked} {has}: .*seal-ray doctor"):
             refuse_what_never_fits([TRAINER], here)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "found", "fitting"),
+    [
+        (1, 0, [Machine(2, 0)], 1),
+        (0.3, 0, [Machine(2, 0)], 5),
+        (0.5, 0.5, [Machine(4, 1)], 1),
+        (1, 1, [Machine(4, 1)], 0),
+        (1, 1, [Machine(4, 1), Machine(2, 3)], 2),
+        (1, 1, [], 0),
+    ],
+)
+def test_trainers_are_counted_that_find_room_beside_a_sampler(
+    cpus: float, gpus: float, found: list[Machine], fitting: int
+) -> None:
+    assert beside(Need("trainer", cpus, gpus), Need("sampler", cpus, gpus), found) == fitting
 
 
 def test_no_machine_that_is_large_enough_is_told_apart_from_one_that_is_in_use() -> None:
