@@ -6,6 +6,7 @@ Letters: N packed tokens, R rows, T padded length, C cache length, H heads, K ke
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
-from seal_ray.bank.layout import Bucket, Layout
+from seal_ray.bank.layout import Bucket, Layout, side_by_side
 
 NAME = "seal_ray_bank"
 _PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
@@ -86,11 +87,21 @@ class KVCache:
         self.rows, self.capacity = rows, capacity
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def layer(self, layer: int, k_like: Tensor, v_like: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's keys and values; allocated on first use, when their shapes are known."""
+    def put(
+        self, layer: int, rows_N: Tensor, positions_N: Tensor, k_NKD: Tensor, v_NKD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values, with these among them; allocated on first use, when their shapes are known."""
         if layer not in self.layers:
-            self.layers[layer] = self._empty(k_like), self._empty(v_like)
-        return self.layers[layer]
+            self.layers[layer] = self._empty(k_NKD), self._empty(v_NKD)
+        k_RKCD, v_RKCD = self.layers[layer]
+        k_RKCD[rows_N, :, positions_N] = k_NKD
+        v_RKCD[rows_N, :, positions_N] = v_NKD
+        return k_RKCD, v_RKCD
+
+    def repeat(self, rows: range, length: int) -> None:
+        """Have rows begin as the first of them does."""
+        for x_RKCD in chain.from_iterable(self.layers.values()):
+            x_RKCD[rows.start + 1 : rows.stop, :, :length] = x_RKCD[rows.start, :, :length]
 
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.rows, like.shape[-2], self.capacity, like.shape[-1])
@@ -103,17 +114,15 @@ class KVCache:
 
 
 class PackedAttention:
-    """Whole texts: each row attends to itself; filled into a cache when one is given."""
+    """Whole texts: each row attends to itself; filled into a cache, at some of its rows, when one is given."""
 
-    def __init__(self, layout: Layout, cache: KVCache | None = None, first_row: int = 0) -> None:
-        self.layout, self.cache, self.first_row = layout, cache, first_row
+    def __init__(self, layout: Layout, cache: KVCache | None = None, rows: Tensor | None = None) -> None:
+        self.layout, self.cache = layout, cache
+        self.rows = layout.row if rows is None else rows[layout.row]
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         if self.cache is not None:
-            rows, positions = self.layout.row + self.first_row, self.layout.position_ids[0]
-            cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
-            cache_k[rows, :, positions] = k_NKD
-            cache_v[rows, :, positions] = v_NKD
+            self.cache.put(layer, self.rows, self.layout.position_ids[0], k_NKD, v_NKD)
         buckets, place = self.layout.buckets, self.layout.place
         if params.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
             scale = params.scale if params.scale is not None else q_NHD.shape[-1] ** -0.5
@@ -131,6 +140,41 @@ class PackedAttention:
         return out if place is None else _ToTokens.apply(out, place)
 
 
+class ContinuedAttention:
+    """Rows that go on where their rows of a cache end: each sees what is there, and itself."""
+
+    def __init__(self, layout: Layout, cache: KVCache, rows_R: Tensor) -> None:
+        self.cache, self.rows = cache, rows_R[layout.row]
+        self.positions = layout.position_ids[0]
+        self.parts, self.place = side_by_side(layout.row)
+        self.rows_of = [rows_R[rows] for rows, _ in self.parts]
+        self.masks: dict[tuple[int, int | None], Tensor] = {}
+
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
+        cache_k, cache_v = self.cache.put(layer, self.rows, self.positions, k_NKD, v_NKD)
+        out = []
+        for number, (rows_C, (_, bucket)) in enumerate(zip(self.rows_of, self.parts, strict=True)):
+            mask = self._mask(number, params.window)
+            longest = mask.shape[-1]
+            q_CHTD = _to_lines(q_NHD, bucket)
+            out_CHTD = params(q_CHTD, cache_k[rows_C, :, :longest], cache_v[rows_C, :, :longest], mask)
+            out.append(out_CHTD.transpose(1, 2).flatten(0, 1))
+        return torch.cat(out) if self.place is None else torch.cat(out).index_select(0, self.place)
+
+    def _mask(self, number: int, window: int | None) -> Tensor:
+        """`[lines, 1, T, C]`: true where a place's token sees a key of its row."""
+        if (number, window) not in self.masks:
+            bucket = self.parts[number][1]
+            at = self.positions if bucket.index is None else self.positions[bucket.index]
+            at = at.view(bucket.count, 1, bucket.length, 1)
+            seen = torch.arange(int(at.max()) + 1, device=at.device)
+            mask = seen <= at
+            if window is not None:
+                mask &= seen > at - window
+            self.masks[number, window] = mask
+        return self.masks[number, window]
+
+
 class CachedAttention:
     """One new token a row, at `positions`, over the cache up to itself."""
 
@@ -140,9 +184,7 @@ class CachedAttention:
         self.masks: dict[int | None, Tensor] = {}
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
-        cache_k, cache_v = self.cache.layer(layer, k_NKD, v_NKD)
-        cache_k[self.rows, :, self.positions] = k_NKD
-        cache_v[self.rows, :, self.positions] = v_NKD
+        cache_k, cache_v = self.cache.put(layer, self.rows, self.positions, k_NKD, v_NKD)
         rows, heads, width = q_NHD.shape
         # The queries that share a key head stand in for its query length, so no key is repeated.
         q_RKQD = q_NHD.reshape(rows, k_NKD.shape[1], -1, width)

@@ -20,7 +20,7 @@ from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, genera
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.lora import BufferLayout, matching, move, to_adapter
-from seal_ray.bank.memory import MOST
+from seal_ray.bank.memory import most_tokens
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.slots import Running, Slots, Trained, is_out_of_memory
@@ -66,9 +66,8 @@ class Bank:
         self.refused: list[JobResult] = []
         self.borrowers: WeakSet[Borrower] = WeakSet()
         """Trainings beside the bank's own slots, for as long as somebody holds them."""
-        self.training = Slots(
-            self.patched, max_tokens_per_microbatch or MOST, planned=max_tokens_per_microbatch is not None
-        )
+        most = max_tokens_per_microbatch or most_tokens(self.patched.device, self.max_length)
+        self.training = Slots(self.patched, most, planned=max_tokens_per_microbatch is not None)
 
     @property
     def busy(self) -> bool:
@@ -162,14 +161,7 @@ class Bank:
             )
         bases = sorted({spec.base for spec in specs})
         requests = [GenerateRequest.of(spec, bases.index(spec.base)) for spec in specs]
-        order = sorted(range(len(specs)), key=lambda number: requests[number].slot)
-        found = self._within(
-            [requests[number] for number in order],
-            lambda part: self._generate(_untrained(bases), part),
-            _request_tokens,
-        )
-        answers = dict(zip(order, found, strict=True))
-        return [self._sampled(spec, answers[number]) for number, spec in enumerate(specs)]
+        return list(map(self._sampled, specs, self._generated(_untrained(bases), requests)))
 
     def _sampled(self, spec: SampleSpec, answer: Answer) -> SampledText:
         if answer.broken:
@@ -182,8 +174,7 @@ class Bank:
         if (longest := max((len(text.ids) for text in texts), default=0)) > self.positions:
             raise ValueError(f"a text of {longest} tokens exceeds the model's {self.positions} positions")
         rows = [(0, Text.of(text, self.positions)) for text in texts]
-        found = self._within(rows, lambda part: self._score(_untrained([base]), part), _text_tokens)
-        return list(map(tuple, found))
+        return list(map(tuple, self._scored(_untrained([base]), rows)))
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
         """Bytes a training slot holds for an adapter of this shape."""
@@ -192,15 +183,16 @@ class Bank:
     def _answer(self, batch: list[Trained]) -> list[JobResult]:
         """Answer all prompts of these adapters together."""
         started = time.perf_counter()
-        adapters = self._stacked(batch)
+        slots, apart = _slots(batch)
+        adapters = self._stacked(apart)
         requests, texts = [], []
-        for slot, trained in enumerate(batch):
+        for slot, trained in zip(slots, batch, strict=True):
             job = trained.running.prepared.job
             requests += [GenerateRequest(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
             texts += [(slot, text) for text in trained.running.prepared.statements]
         try:
-            answers = self._within(requests, lambda part: self._generate(adapters, part), _request_tokens)
-            scores = self._within(texts, lambda part: self._score(adapters, part), _text_tokens)
+            answers = self._generated(adapters, requests)
+            scores = self._scored(adapters, texts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -219,11 +211,24 @@ class Bank:
             for trained in batch
         ]
 
-    def _generate(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
-        return generate(self.patched, adapters, requests, self.stop_criteria, self.training.max_tokens_per_microbatch)
+    def _generated(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
+        """The answer to each request. Those of a slot that begin alike come together, to be read together."""
+        budget = self.training.max_tokens_per_microbatch
+        return self._within(
+            requests,
+            lambda part: generate(self.patched, adapters, part, self.stop_criteria, budget),
+            lambda request: len(request.prompt) + request.max_new_tokens,
+            lambda request: (request.slot, request.prompt),
+        )
 
-    def _score(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
-        return score(self.patched, adapters, texts, self.training.max_tokens_per_microbatch)
+    def _scored(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
+        budget = self.training.max_tokens_per_microbatch
+        return self._within(
+            texts,
+            lambda part: score(self.patched, adapters, part, budget),
+            lambda text: len(text[1].ids),
+            lambda text: text[0],
+        )
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
@@ -237,16 +242,23 @@ class Bank:
         return Adapters(buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.base for job in jobs])
 
     def _within(
-        self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]], tokens: Callable[[Item], int]
+        self,
+        items: Sequence[Item],
+        call: Callable[[Sequence[Item]], list[T]],
+        tokens: Callable[[Item], int],
+        place: Callable[[Item], Any],
     ) -> list[T]:
-        """Call on parts that fit the cache, halving a part that runs out of memory; results in order."""
+        """Call on parts that fit the cache, in the order of their places; results in the order of the items."""
         if not items:
             return []
-        longest = max(map(tokens, items))
-        count = max(1, CACHE_TOKENS // longest)
-        if count < len(items):
-            parts = [items[at : at + count] for at in range(0, len(items), count)]
-            return [result for part in parts for result in self._within(part, call, tokens)]
+        order = sorted(range(len(items)), key=lambda number: place(items[number]))
+        count = max(1, CACHE_TOKENS // max(map(tokens, items)))
+        parts = [[items[number] for number in order[at : at + count]] for at in range(0, len(order), count)]
+        found = dict(zip(order, (result for part in parts for result in self._halving(part, call)), strict=True))
+        return [found[number] for number in range(len(items))]
+
+    def _halving(self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]]) -> list[T]:
+        """Call on items, or where they run out of memory on either half of them."""
         try:
             return call(items)
         except (RuntimeError, MemoryError) as error:
@@ -254,7 +266,19 @@ class Bank:
                 raise
         log.warning("out of memory while answering %d at once; halved", len(items))
         half = len(items) // 2
-        return self._within(items[:half], call, tokens) + self._within(items[half:], call, tokens)
+        return self._halving(items[:half], call) + self._halving(items[half:], call)
+
+
+def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:
+    """Each job's slot, and the job of each slot: those that trained nothing and start from one adapter share one."""
+    slots, apart, plain = list[int](), list[Trained](), dict[str, int]()
+    for trained in batch:
+        job = trained.running.prepared.job
+        slot = plain.setdefault(job.base, len(apart)) if job.texts is None else len(apart)
+        if slot == len(apart):
+            apart.append(trained)
+        slots.append(slot)
+    return slots, apart
 
 
 def _untrained(bases: Sequence[str]) -> Adapters:
@@ -267,14 +291,6 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     named = [named] if isinstance(named, int) else list(named or ())
     return frozenset(token for token in (*named, tokenizer.eos_token_id) if token is not None)
-
-
-def _request_tokens(request: GenerateRequest) -> int:
-    return len(request.prompt) + request.max_new_tokens
-
-
-def _text_tokens(text: tuple[int, Text]) -> int:
-    return len(text[1].ids)
 
 
 def _answered(

@@ -5,7 +5,7 @@ Letters: R rows, V vocabulary, K new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch import Tensor
 from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
 from seal_ray.bank.draw import inverse_cdf
 from seal_ray.bank.job import SampleSpec
-from seal_ray.bank.layout import Groups, Layout, pack
+from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
+from seal_ray.bank.prefill import Prompt, passes, prefill
 from seal_ray.bank.prepare import Text
-from seal_ray.bank.rows import Row, cut
+from seal_ray.bank.rows import Row
 
 NOTHING = -1
 """Stands instead of a token where the logits are not finite and nothing can be chosen."""
@@ -112,12 +113,8 @@ def generate(
     over = [False] * len(requests)
     alive = list(range(len(requests)))
     pick = _picker(requests, patched.device)
-    rows = [
-        Row(request.slot, np.asarray(request.prompt, np.int64), np.array([len(request.prompt) - 1]))
-        for request in requests
-    ]
-    logits_RV = torch.cat([logits_LV for _, logits_LV in _passes(patched, adapters, rows, budget, cache)])
-    tokens_R = pick(logits_RV, 0)
+    prompts = [Prompt(request.slot, np.asarray(request.prompt, np.int64)) for request in requests]
+    tokens_R = pick(prefill(patched, adapters, prompts, budget, cache), 0)
     layout = step_layout([request.slot for request in requests], slots, patched)
     for step in range(1, max(request.max_new_tokens for request in requests) + 1):
         for token, row in zip(tokens_R.tolist(), alive, strict=True):
@@ -139,31 +136,6 @@ def generate(
         with torch.no_grad(), patched.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):
             tokens_R = pick(patched.logits(layout), step)
     return [stop_criteria.answer(ids, request) for ids, request in zip(texts, requests, strict=True)]
-
-
-def _passes(
-    patched: PatchedModel, adapters: Adapters, rows: Sequence[Row], budget: int, cache: KVCache | None = None
-) -> Iterator[tuple[Layout, Tensor]]:
-    """The logits of each pass's wanted tokens, in order; a cache is filled on the way."""
-    at = 0
-    for batch in cut(rows, budget):
-        layout, logits_LV = _pass(patched, adapters, batch, cache, at)
-        if len(batch) > 1 and bool(logits_LV.isnan().any()):
-            # A text gone to NaN may have reached those it shared a line of attention with.
-            for number, row in enumerate(batch):
-                yield _pass(patched, adapters, [row], cache, at + number)
-        else:
-            yield layout, logits_LV
-        at += len(batch)
-
-
-@torch.no_grad()
-def _pass(
-    patched: PatchedModel, adapters: Adapters, rows: list[Row], cache: KVCache | None, first_row: int
-) -> tuple[Layout, Tensor]:
-    layout = pack(rows, patched.device, patched.dtype)
-    with patched.active(layout, PackedAttention(layout, cache, first_row), adapters):
-        return layout, patched.logits(layout)
 
 
 def step_layout(row_slots: Sequence[int], slots: int, patched: PatchedModel) -> Layout:
@@ -214,6 +186,7 @@ def score(
 ) -> list[list[float]]:
     """The log-probability of each learnt token of each (slot, text), sorted by slot."""
     rows = [Row(slot, text.ids, text.labels) for slot, text in texts]
-    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in _passes(patched, adapters, rows, budget)]
+    found = passes(patched, adapters, rows, budget, lambda layout, _: (layout, PackedAttention(layout)))
+    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in found]
     values = iter((-torch.cat(losses)).tolist())
     return [[next(values) for _ in row.labels] for row in rows]

@@ -284,6 +284,15 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layou
     )
 
 
+def side_by_side(row_N: Tensor) -> tuple[list[tuple[Tensor, Bucket]], Tensor | None]:
+    """Packed rows as lines of their own: the rows of each bucket, and where each token lies among all lines."""
+    lengths = row_N.bincount().cpu().numpy()
+    starts = np.cumsum(lengths) - lengths
+    buckets, place = _buckets([np.array([row]) for row in range(len(lengths))], lengths, starts, row_N.device)
+    order = _tensor(np.argsort(-lengths, kind="stable"), row_N.device)
+    return list(zip(order.split([bucket.count for bucket in buckets]), buckets, strict=True)), place
+
+
 def _buckets(
     lines: Sequence[Ints], lengths: Ints, starts: Ints, device: torch.device
 ) -> tuple[tuple[Bucket, ...], Tensor | None]:

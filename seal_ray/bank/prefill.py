@@ -1,0 +1,128 @@
+"""The beginning of generation: prompts become keys and values, and what several of them begin with is read once.
+
+Letters: R rows, N packed tokens, T places of a line, C cache length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seal_ray.bank.attention import Attention, ContinuedAttention, KVCache, PackedAttention
+from seal_ray.bank.layout import Layout, pack
+from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.rows import Ints, Row, cut
+
+WORTH = 32
+"""Tokens that two prompts must begin with alike: a pass more costs about as much."""
+
+Opened = tuple[Layout, Attention]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The tokens of one prompt, and the slot that reads it."""
+
+    slot: int
+    ids: Ints
+
+
+@dataclass(frozen=True)
+class Family:
+    """Consecutive prompts of a slot, and how many tokens they begin with alike; 0 for one that is by itself."""
+
+    members: range
+    shared: int
+
+
+def families(prompts: Sequence[Prompt]) -> list[Family]:
+    """Prompts that are read together; of each at least its last token is its own."""
+    found: list[Family] = []
+    for number, prompt in enumerate(prompts):
+        whole = len(prompt.ids) - 1
+        if found:
+            last = found[-1]
+            first, count = prompts[last.members[0]], len(last.members)
+            known = last.shared or len(first.ids) - 1
+            alike = min(_alike(first.ids[:known], prompt.ids), whole) if first.slot == prompt.slot else 0
+            # Read once, `alike` tokens save one reading for each member that there was; `known` save one fewer.
+            if alike >= WORTH and alike * count >= known * (count - 1):
+                found[-1] = Family(range(last.members.start, number + 1), alike)
+                continue
+        found.append(Family(range(number, number + 1), 0))
+    return found
+
+
+def _alike(a: Ints, b: Ints) -> int:
+    length = min(len(a), len(b))
+    unlike = np.flatnonzero(a[:length] != b[:length])
+    return int(unlike[0]) if len(unlike) else length
+
+
+def prefill(
+    patched: PatchedModel, adapters: Adapters, prompts: Sequence[Prompt], budget: int, cache: KVCache
+) -> Tensor:
+    """Fill the cache with prompts that are sorted by slot; the predictions after each, `[R, V]`."""
+    together = families(prompts)
+    first = [_last(prompts[f.members[0]], 0, f.shared) for f in together]
+    heads = torch.tensor([f.members[0] for f in together])
+
+    def begun(layout: Layout, at: slice) -> Opened:
+        return layout, PackedAttention(layout, cache, heads[at].to(patched.device))
+
+    logits = [row for _, logits_LV in passes(patched, adapters, first, budget, begun) for row in logits_LV]
+    rest = [(number, f.shared) for f in together if f.shared for number in f.members]
+    if not rest:
+        return torch.stack(logits)
+    for family in together:
+        cache.repeat(family.members, family.shared)
+    after = np.array(rest)
+
+    def continued(layout: Layout, at: slice) -> Opened:
+        rows, begins = (torch.from_numpy(column).to(patched.device) for column in after[at].T)
+        layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
+        return layout, ContinuedAttention(layout, cache, rows)
+
+    own = [_last(prompts[number], shared, 0) for number, shared in rest]
+    found = iter([row for _, logits_LV in passes(patched, adapters, own, budget, continued) for row in logits_LV])
+    alone = iter(zip(together, logits, strict=True))
+    return torch.stack([next(found) if f.shared else row for f, row in alone for _ in f.members])
+
+
+def _last(prompt: Prompt, start: int, end: int) -> Row:
+    """A part of a prompt, of which the prediction after its last token is wanted."""
+    ids = prompt.ids[start : end or None]
+    return Row(prompt.slot, ids, np.array([len(ids) - 1]))
+
+
+def passes(
+    patched: PatchedModel,
+    adapters: Adapters,
+    rows: Sequence[Row],
+    budget: int,
+    opened: Callable[[Layout, slice], Opened],
+) -> Iterator[tuple[Layout, Tensor]]:
+    """The logits of each pass's wanted tokens, in order. How its rows attend is told by which of them they are."""
+    at = 0
+    for batch in cut(rows, budget):
+        layout, logits_LV = _pass(patched, adapters, batch, at, opened)
+        if len(batch) > 1 and bool(logits_LV.isnan().any()):
+            # A text gone to NaN may have reached those it shared a line of attention with.
+            for number, row in enumerate(batch):
+                yield _pass(patched, adapters, [row], at + number, opened)
+        else:
+            yield layout, logits_LV
+        at += len(batch)
+
+
+@torch.no_grad()
+def _pass(
+    patched: PatchedModel, adapters: Adapters, rows: list[Row], at: int, opened: Callable[[Layout, slice], Opened]
+) -> tuple[Layout, Tensor]:
+    layout, attention = opened(pack(rows, patched.device, patched.dtype), slice(at, at + len(rows)))
+    with patched.active(layout, attention, adapters):
+        return layout, patched.logits(layout)
