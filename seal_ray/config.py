@@ -228,7 +228,8 @@ class Workers(Section):
     """`fixed`: as many trainers and samplers as said. `auto`: so many in the first round, and after each the same
     GPUs (or CPUs) are divided again by how long either kind was busy."""
     max_tokens_per_microbatch: Annotated[int, Bounds(ge=0, le=_TOKENS)] = 0
-    """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384."""
+    """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384 on a GPU,
+    and on a CPU 2,048 or a whole text."""
     min_tokens_per_replica: Annotated[int, Bounds(ge=1, le=100 * _TOKENS)] = 8192
     """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
     adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""

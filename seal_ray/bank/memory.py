@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 FIRST, MOST = 2048, 16384
-"""Tokens of the pass that is measured, and of any: beyond that a pass gains nothing."""
+"""Tokens of the pass that is measured, and of any on a GPU: beyond that a pass gains nothing. On a CPU it gains nothing
+beyond the first, or a whole text."""
 SHARE = 0.5
 """The share of the free memory that is used; the rest is for what lives only for a moment, and for other processes."""
 
@@ -37,9 +38,14 @@ class SavedActivations(saved_tensors_hooks):
         return sum(self._found.values())
 
 
+def most_tokens(device: torch.device, longest: int) -> int:
+    """Of one pass on a device, where texts have up to `longest` tokens."""
+    return MOST if device.type == "cuda" else min(MOST, max(FIRST, longest))
+
+
 def tokens_that_fit(kept: int, tokens: int, device: torch.device) -> int:
     """How many tokens a pass may have, given that one of `tokens` tokens kept `kept` bytes for its backward half."""
-    return max(1, min(MOST, int(SHARE * free_bytes(device) * tokens / max(1, kept))))
+    return max(1, int(SHARE * free_bytes(device) * tokens / max(1, kept)))
 
 
 def slots_that_fit(slot: int, allocated: int, device: torch.device) -> int:

@@ -10,7 +10,7 @@ from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.workers import BATCH
 
-TOKENS_PER_STEP = 16384
+TOKENS_PER_STEP, ON_A_CPU = 16384, 2048
 """The limit of `seal_ray.bank.memory`."""
 VLLM_SHARE = 0.9
 """The share of a GPU's memory, as in `seal_ray.workers.sampler`."""
@@ -46,7 +46,8 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
     learnt = config.update.lora if config.run.rounds else config.trial.lora
     policy = shape.adapter(learnt) // learnt.rank * work.rank * size
     one_step = max(slots * work.step, work.update_step)
-    tokens = min(one_step, config.workers.max_tokens_per_microbatch or TOKENS_PER_STEP)
+    most = TOKENS_PER_STEP if config.workers.gpus_per_trainer else max(ON_A_CPU, config.model.max_length)
+    tokens = min(one_step, config.workers.max_tokens_per_microbatch or most)
     trainer = {
         "base weights": weights,
         "policy": policy,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from seal_ray.bank import Bank, Job
 from seal_ray.bank import memory as memories
+from seal_ray.plan.memory import ON_A_CPU, TOKENS_PER_STEP
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, make_model, make_texts, make_tokenizer
 
@@ -41,6 +43,14 @@ def test_where_little_is_free_passes_are_small_and_the_outcome_is_the_same(monke
     assert bank.training.max_tokens_per_microbatch < 60
     for key, result in split.items():
         assert result.losses == pytest.approx(whole[key].losses, abs=1e-11)
+
+
+@pytest.mark.parametrize(("longest", "most"), [(512, 2048), (6000, 6000), (40_000, 16_384)])
+def test_a_pass_on_a_processor_has_what_a_whole_text_may_have_or_a_little_more(longest: int, most: int) -> None:
+    assert memories.most_tokens(torch.device("cpu"), longest) == most
+    assert memories.most_tokens(torch.device("cuda"), longest) == memories.MOST == TOKENS_PER_STEP
+    assert memories.FIRST == ON_A_CPU
+    assert Bank(make_model(), make_tokenizer(), slots=1).training.max_tokens_per_microbatch == memories.FIRST
 
 
 def test_a_budget_that_is_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
