@@ -174,6 +174,38 @@ def sweep(
     print(json.dumps([asdict(point) for point in found]) if as_json else sweeping.table(found))
 
 
+@bench.command
+def learn(
+    *overrides: Overrides,
+    model: str = "",
+    document: tuple[str, ...] = (),
+    into: str = "runs/learning",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a model learn documents of invented facts, and ask it ten of each in other words.
+
+    Parameters
+    ----------
+    model
+        A model's folder, file or hub name; empty: that of `seal-ray learn`.
+    document
+        Names of those in benchmarks/documents; without any, all.
+    into
+        The folder for what is learnt; given again, it goes on.
+    quiet
+        No progress.
+    """
+    from dataclasses import asdict
+
+    from benchmarks import learning
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    found = learning.measure(document, model, into, overrides, progress(quiet))
+    print(json.dumps([asdict(each) for each in found]) if as_json else learning.table(found))
+
+
 if __name__ == "__main__":
     with said_in_one_line(sys.argv[1:]) as arguments:
         bench(arguments)
