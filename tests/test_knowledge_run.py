@@ -172,6 +172,8 @@ def test_all_weights_are_trained_on_all_passages_together(model: Path, tmp_path:
     harder = ["--trial.optim.lr", "0.01", "--trial.optim.epochs", "6"]
     summary = run(job(tmp_path / "run", model, *more, *harder), Silent())
     assert [measured.n for measured in summary.values()] == [2, 2, 2, 2]
+    edits = Counter(row["task_id"] for row in Journal(Store(str(tmp_path / "run"))).rows("self_edits"))
+    assert len(edits) == 2, "each passage is trained on with self-edits of its own"
     rows = [row for row in outcomes(tmp_path / "run") if row["steps"]]
     # One training for the bare passages and one with the self-edits, each shared by the two passages that ask.
     assert len(rows) == 4

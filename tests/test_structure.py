@@ -72,3 +72,18 @@ def test_no_function_is_longer_than_a_screen() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: length for name, length in functions.items() if length > 60} == {}
+
+
+def test_no_generator_inside_another_is_left_for_later() -> None:
+    """One that is made for each turn of another and read when all are awaited sees the names of the last turn."""
+    comprehensions = ast.GeneratorExp | ast.ListComp | ast.SetComp
+    late = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path, tree in TREES.items()
+        for outer in ast.walk(tree)
+        if isinstance(outer, comprehensions)
+        for call in ast.walk(outer.elt)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "all_of"
+        if any(isinstance(argument, ast.GeneratorExp) for argument in call.args)
+    ]
+    assert late == []

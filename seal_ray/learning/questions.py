@@ -77,7 +77,7 @@ async def _once_more(
         every,
         found,
         await all_of(
-            all_of(right(asked, number, pair) for number, pair in enumerate(pairs))
+            all_of([right(asked, number, pair) for number, pair in enumerate(pairs)])
             for asked, pairs in zip(every, found, strict=True)
         ),
         strict=True,

@@ -212,7 +212,7 @@ class TrialRunner:
             raise UserError(f"evaluation.joint {_ASKS}")
         self._events.emit(StageBegan(f"evaluation: {arm}", seeds))
         indices = range(samples)
-        edits = await all_of(all_of(self._sample(task, i, "evaluation") for i in indices) for task in tasks)
+        edits = await all_of(all_of([self._sample(task, i, "evaluation") for i in indices]) for task in tasks)
         texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
         recipe = self._domain.corpus(texts)
         if self._config.evaluation.full_finetune:

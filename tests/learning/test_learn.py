@@ -17,9 +17,11 @@ from seal_ray.adapters.lora import Adapter
 from seal_ray.cli.app import main
 from seal_ray.learning.account import Account
 from seal_ray.learning.learn import continued, learn, learnt
+from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
 from tests.learning.parts import NOTES, QUESTIONS, settings, written
 from tests.learning.victim import learns
@@ -66,11 +68,25 @@ def test_an_adapter_is_made_and_what_it_knows_is_said_in_five_lines(quiet: tuple
     assert f"of {account.questions} synthetic questions" in lines[0]
 
 
+def test_what_nobody_says_of_the_precision_is_this_machines_to_say(
+    model: str, server: ScriptedServer, tmp_path: Path
+) -> None:
+    left = [*settings(server.url), "--model.dtype", "auto"]
+    learnt([written(tmp_path)], model, tmp_path / "out", Silent(), settings=left)
+    assert recorded_config(str(tmp_path / "out")).model.dtype == of_this_process().dtype
+
+
 def test_questions_that_choose_and_questions_that_are_reported_are_never_the_same(quiet: tuple[Path, Account]) -> None:
     journal = Journal(Store(str(quiet[0])))
     assert Counter(row["task_id"] for row in journal.rows("questions")).keys() == {
         row["task_id"] for row in journal.rows("planned")
     }
+
+
+def test_every_question_is_checked_with_its_own_passage_in_sight(quiet: tuple[Path, Account]) -> None:
+    rows = [row for row in Journal(Store(str(quiet[0]))).rows("planned") if row["stage"] == "questions, try 1"]
+    assert len({row["task_id"] for row in rows}) == 3
+    assert set(Counter((row["task_id"], row["index"]) for row in rows).values()) == {1}
 
 
 def test_the_same_documents_again_do_nothing_and_load_no_model(
