@@ -26,7 +26,7 @@ from seal_ray.learning.account import Account, account_of, read_account
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
 from seal_ray.learning.study import Study
-from seal_ray.loop.preflight import check, resolved
+from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
@@ -92,6 +92,7 @@ def _study(config: Config, documents: Documents, observers: Sequence[Observer], 
     check(config)
     config = resolved(config)
     domain = cast(Studied, load_domain(config))
+    config = precise(config, domain)
     identity, store = identify(config, domain), Store(config.dir)
     if (known := read_account(store)) and _is_known(store, known, documents, identity):
         say(f"{config.dir}: these documents are known already; nothing is to be done")

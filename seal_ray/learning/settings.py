@@ -32,7 +32,7 @@ def config_for(directory: str, model: str, overrides: Sequence[str] = ()) -> Con
 def _defaults(directory: Path, model: str) -> dict[str, Any]:
     return {
         "run": {"name": directory.name, "dir": str(directory), "rounds": 0},
-        "model": {"path": model, "dtype": "float32"},
+        "model": {"path": model},
         "domain": {
             "name": NAME,
             "train": 0,

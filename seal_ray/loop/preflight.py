@@ -70,7 +70,7 @@ def prepare(config: Config, force: bool = False) -> Ready:
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
-    config = _precise(config, domain, force)
+    config = precise(config, domain, force)
     return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first)
 
 
@@ -82,7 +82,7 @@ def resolved(config: Config) -> Config:
     return found.config
 
 
-def _precise(config: Config, domain: Domain, force: bool) -> Config:
+def precise(config: Config, domain: Domain, force: bool = False) -> Config:
     """The config with the precision that it leaves to the machine of the first trainer, which is asked once."""
     if config.model.dtype != AUTO:
         return config

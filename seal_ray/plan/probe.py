@@ -73,7 +73,7 @@ def _measured(config: Config, domain: Domain, tasks: Sequence[Task], bench: RayB
     sampled = _some(ladder.sample(bench.now() + _SAMPLING * (bench.until - bench.now())), "a self-edit")
     trained = _some(ladder.train(bench.until), "a trial")
     rates = rates_of(trained.observed, sampled.observed, start, _HANDOVER)
-    notes = [f"measured here, {len(bench.trainers)} at once of the trainers, in {bench.unit}"]
+    notes = [f"measured here with {_trainers(len(bench.trainers))}, in {bench.unit}"]
     if min(sampled.share, trained.share) < 1:
         notes.append(
             f"the model is slow here: self-edits were measured at {sampled.share:.2g} of their size and trials at "
@@ -188,6 +188,10 @@ class RayBench:
                 self._told += passed
                 self._events.emit(Advanced(_STAGE, passed))
         return found
+
+
+def _trainers(count: int) -> str:
+    return f"{count} trainers at once" if count > 1 else "one trainer"
 
 
 def _fitting(trainer: Need, sampler: Need) -> int:

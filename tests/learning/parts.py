@@ -48,6 +48,7 @@ class Unsure:
 def settings(url: str) -> list[str]:
     """Of a learning that takes a second or two."""
     return [
+        *("--model.dtype", "float32"),
         *("--questions.endpoint", url, "--questions.endpoint_model", "writer"),
         *("--grading.name", "tests.learning.parts:Unsure", "--domain.options.style", "implications"),
         *("--sampling.max_tokens", "24", "--trial.answer_tokens", "8", "--trial.optim.epochs", "2"),
