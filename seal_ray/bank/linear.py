@@ -64,6 +64,10 @@ class Adapters:
     """The key of the resident adapter under each slot; the empty one is the untouched base."""
 
 
+FEW, LARGE = 32, 1 << 18
+"""Rows that are few, and the numbers of a matrix that is large."""
+
+
 def _columns(values: Sequence[float], layout: Layout, patched: PatchedModel) -> Columns:
     """Each slot's number at each of its tokens; None when all are 1."""
     if all(value == 1.0 for value in values):
@@ -155,7 +159,7 @@ def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool)
             return frozen(x)
         bases = [(u.weights[name], u.heads if is_head else u.tokens) for u in context.bases if name in u.weights]
         if name not in context.weights and not bases:
-            return frozen(x)
+            return base_product(x, linear.weight, linear.bias)
         call = _Call(
             linear=linear,
             groups=context.layout.heads if is_head else context.layout.tokens,
@@ -197,7 +201,7 @@ class _Call:
 
     def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None]:
         """The output, and the scaled products with A, which the gradients of A and B need."""
-        y_NO = F.linear(x_NI, self.linear.weight, self.linear.bias)
+        y_NO = base_product(x_NI, self.linear.weight, self.linear.bias)
         for (a_RI, b_OR), tokens in self.bases:
             _add_product(y_NO, x_NI, a_RI.T, b_OR.T, tokens)
         if not self.weights:
@@ -225,6 +229,15 @@ class _Call:
 
     def _scaled(self, z_NR: Tensor) -> Tensor:
         return z_NR if self.scale is None else z_NR.mul_(self.scale)
+
+
+def base_product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    """`x Wᵀ + b`. A processor multiplies few rows with a large matrix from that side two to four times as fast."""
+    rows = x.numel() // x.shape[-1]
+    if x.device.type != "cpu" or x.dtype.itemsize < 4 or not 1 < rows <= FEW or weight_OI.numel() < LARGE:
+        return F.linear(x, weight_OI, bias_O)
+    y_NO = (weight_OI @ x.reshape(rows, -1).T).T.contiguous()
+    return (y_NO if bias_O is None else y_NO.add_(bias_O)).view(*x.shape[:-1], -1)
 
 
 def _add_product(out_NO: Tensor, x_NI: Tensor, first: Tensor, second: Tensor, rows: Tensor | None) -> None:
