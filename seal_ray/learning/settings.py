@@ -44,7 +44,7 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
             "seeds": 1,
             "answer_tokens": 32,
             "lora": _ADAPTER,
-            "optim": {"lr": 1e-3, "epochs": 6, "batch_size": 4},
+            "optim": {"lr": 1e-3, "epochs": 3, "batch_size": 4},
         },
         "update": {"lora": _ADAPTER, "optim": {"lr": 1e-3, "epochs": 10, "batch_size": 4}},
         "evaluation": {"baselines": ["base", "in-context"]},
