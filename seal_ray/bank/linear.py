@@ -232,7 +232,7 @@ class _Call:
 
 
 def base_product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-    """`x Wᵀ + b`. A processor multiplies few rows with a large matrix from that side two to four times as fast."""
+    """`x Wᵀ + b`. A processor multiplies few rows with a large matrix faster when they stand on the right."""
     rows = x.numel() // x.shape[-1]
     if x.device.type != "cpu" or x.dtype.itemsize < 4 or not 1 < rows <= FEW or weight_OI.numel() < LARGE:
         return F.linear(x, weight_OI, bias_O)

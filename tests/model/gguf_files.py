@@ -98,10 +98,12 @@ def write_gguf(
     packed: GGMLQuantizationType | None = None,
     left_out: str = "",
     begins: bool | None = None,
+    parts: int = 1,
 ) -> Path:
     """A model's file as llama.cpp's converter writes it.
 
-    `packed` quantises its matrices; `begins` says whether every text begins with a token of its own.
+    `packed` quantises its matrices; `begins` says whether every text begins with a token of its own; of several
+    `parts` this is one.
     """
     writer = GGUFWriter(file, architecture)
     writer.add_name("a tiny one")
@@ -125,6 +127,8 @@ def write_gguf(
         writer.add_add_bos_token(begins)
     if template is not None:
         writer.add_chat_template(template)
+    if parts > 1:
+        writer.add_uint16("split.count", parts)
     for name, tensor in tensors_of(model).items():
         if name != left_out:
             _add(writer, name, tensor, packed)

@@ -192,6 +192,14 @@ def test_a_file_without_all_weights_is_one_line(tmp_path: Path, learnt: torch.nn
         local_copy(str(file))
 
 
+@pytest.mark.slow
+def test_one_of_several_parts_is_one_line(tmp_path: Path, learnt: torch.nn.Module) -> None:
+    file = write_gguf(tmp_path / "tiny-00001-of-00003.gguf", learnt, parts=3)
+    with pytest.raises(UserError, match=r"tiny-00001-of-00003.gguf'.* one of 3 parts; join them into one") as said:
+        local_copy(str(file))
+    assert "\n" not in str(said.value)
+
+
 def test_what_only_bears_the_name_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "old.gguf").write_bytes(b"ggjt" + bytes(64))
     with pytest.raises(UserError, match=r"old.gguf' is no GGUF file, .* begins with b'ggjt'"):
