@@ -153,13 +153,14 @@ class PatchedModel:
 
 def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool) -> None:
     context, frozen = patched.context, linear.forward
+    plain = type(linear).forward is nn.Linear.forward  # a router of experts is a linear layer that returns more
 
     def forward(x: Tensor) -> Tensor:
         if context.layout is None:
             return frozen(x)
         bases = [(u.weights[name], u.heads if is_head else u.tokens) for u in context.bases if name in u.weights]
         if name not in context.weights and not bases:
-            return base_product(x, linear.weight, linear.bias)
+            return base_product(x, linear.weight, linear.bias) if plain else frozen(x)
         call = _Call(
             linear=linear,
             groups=context.layout.heads if is_head else context.layout.tokens,
