@@ -19,7 +19,7 @@ from seal_ray.bank.job import SampleSpec
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
-from seal_ray.bank.prefill import Prompt, passes, prefill
+from seal_ray.bank.prefill import passes, prefill
 from seal_ray.bank.prepare import Text
 from seal_ray.bank.rows import Row
 
@@ -113,7 +113,10 @@ def generate(
     over = [False] * len(requests)
     alive = list(range(len(requests)))
     pick = _picker(requests, patched.device)
-    prompts = [Prompt(request.slot, np.asarray(request.prompt, np.int64)) for request in requests]
+    prompts = [
+        Row(request.slot, np.asarray(request.prompt, np.int64), np.array([len(request.prompt) - 1]))
+        for request in requests
+    ]
     tokens_R = pick(prefill(patched, adapters, prompts, budget, cache), 0)
     layout = step_layout([request.slot for request in requests], slots, patched)
     for step in range(1, max(request.max_new_tokens for request in requests) + 1):

@@ -24,14 +24,6 @@ Opened = tuple[Layout, Attention]
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """The tokens of one prompt, and the slot that reads it."""
-
-    slot: int
-    ids: Ints
-
-
-@dataclass(frozen=True)
 class Family:
     """Consecutive prompts of a slot, and how many tokens they begin with alike; 0 for one that is by itself."""
 
@@ -39,7 +31,7 @@ class Family:
     shared: int
 
 
-def families(prompts: Sequence[Prompt]) -> list[Family]:
+def families(prompts: Sequence[Row]) -> list[Family]:
     """Prompts that are read together; of each at least its last token is its own."""
     found: list[Family] = []
     for number, prompt in enumerate(prompts):
@@ -63,9 +55,7 @@ def _alike(a: Ints, b: Ints) -> int:
     return int(unlike[0]) if len(unlike) else length
 
 
-def prefill(
-    patched: PatchedModel, adapters: Adapters, prompts: Sequence[Prompt], budget: int, cache: KVCache
-) -> Tensor:
+def prefill(patched: PatchedModel, adapters: Adapters, prompts: Sequence[Row], budget: int, cache: KVCache) -> Tensor:
     """Fill the cache with prompts that are sorted by slot; the predictions after each, `[R, V]`."""
     together = families(prompts)
     first = [_last(prompts[f.members[0]], 0, f.shared) for f in together]
@@ -93,7 +83,7 @@ def prefill(
     return torch.stack([next(found) if f.shared else row for f, row in alone for _ in f.members])
 
 
-def _last(prompt: Prompt, start: int, end: int) -> Row:
+def _last(prompt: Row, start: int, end: int) -> Row:
     """A part of a prompt, of which the prediction after its last token is wanted."""
     ids = prompt.ids[start : end or None]
     return Row(prompt.slot, ids, np.array([len(ids) - 1]))
