@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
-from seal_ray.bank.layout import Bucket, Layout, side_by_side
+from seal_ray.bank.layout import TILE, Bucket, Layout, side_by_side
 
 NAME = "seal_ray_bank"
 _PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
@@ -126,7 +126,7 @@ class PackedAttention:
         buckets, place = self.layout.buckets, self.layout.place
         if params.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
             scale = params.scale if params.scale is not None else q_NHD.shape[-1] ** -0.5
-            if len(buckets) == 1 and place is not None and buckets[0].owner_CT is not None:
+            if len(buckets) == 1 and place is not None and buckets[0].sight and buckets[0].length <= TILE:
                 return TiledAttention.apply(q_NHD, k_NKD, v_NKD, buckets[0], place, params.window, scale)
             if self.layout.lines.suit(q_NHD) and (place is not None or buckets[0].count == 1):
                 return LineAttention.apply(q_NHD, k_NKD, v_NKD, self.layout.lines, params.window, scale)

@@ -1,6 +1,6 @@
 """How the real tokens of many rows lie packed in one line, and how they are found again by slot and by row.
 
-Letters: N packed tokens, G slots of a pass, T padded length, R rows, L labelled tokens.
+Letters: N packed tokens, G slots of a pass, T padded length, P pieces (rows, or parts of them), L labelled tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.rows import Ints, Row
+from seal_ray.bank.sharing import Pieces, Sight
 
 TILE = 32
 """On a CPU, short rows of a slot share a line of attention of about this many places."""
@@ -132,19 +133,19 @@ class Groups:
 
 
 class Bucket:
-    """Rows that attend side by side: `count` lines of `length` places, a whole row to a line or several short ones.
+    """Pieces that attend side by side: `count` lines of `length` places, a whole row to a line or several pieces.
 
-    Rows share a line only with rows of their own slot, so that a slot gone to NaN cannot reach its neighbours.
+    Pieces share a line only with those of their own slot, so that a slot gone to NaN cannot reach its neighbours.
     """
 
     def __init__(
-        self, index: Ints | None, count: int, length: int, owner_CT: Ints | None, device: torch.device
+        self, index: Ints | None, count: int, length: int, device: torch.device, sight: Sight | None = None
     ) -> None:
         self.count, self.length = count, length
         self.index = None if index is None else _tensor(index, device)
         """The packed token at each place (padding repeats one of the line's own); None when they lie so already."""
-        self.owner_CT = None if owner_CT is None else _tensor(owner_CT, device)
-        """The row at each place, -1 for padding; None when each line is one row."""
+        self.sight = sight
+        """What each place sees, `[count, T]`; None when each line is one row."""
         self.masks: dict[int | None, Tensor] = {}
         self.biases: dict[int | None, Tensor] = {}
         self.indices: dict[int, Tensor] = {}
@@ -155,16 +156,11 @@ class Bucket:
 
         `[T, T]` or `[count, T, T]`; None means plainly causal, right padding being out of every real token's sight.
         """
-        if self.owner_CT is None and (window is None or window >= self.length):
+        if self.sight is None and (window is None or window >= self.length):
             return None
         if window not in self.masks:
             device = None if self.index is None else self.index.device
-            mask = torch.ones(self.length, self.length, dtype=torch.bool, device=device).tril_()
-            if window is not None:
-                mask = mask.triu_(1 - window)
-            if self.owner_CT is not None:
-                mask = mask & (self.owner_CT[:, :, None] == self.owner_CT[:, None, :])
-            self.masks[window] = mask
+            self.masks[window] = self.sight.mask(window) if self.sight else causal(self.length, window, device)
         return self.masks[window]
 
     def bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
@@ -192,18 +188,24 @@ class Bucket:
         return self.indices[heads]
 
 
+def causal(length: int, window: int | None, device: torch.device | None = None) -> Tensor:
+    """`[T, T]`: what each token of one row sees."""
+    mask = torch.ones(length, length, dtype=torch.bool, device=device).tril_()
+    return mask if window is None else mask.triu_(1 - window)
+
+
 LONGEST, LEAST = 512, 8192
 """Lines are attended to one by one up to this length (a longer one would keep too many probabilities for the backward
 pass), and when they hold this many numbers on average (with fewer, starting the products costs more than they do)."""
 
 
 class Lines:
-    """Consecutive tokens that attend among themselves, as they lie: a row, or several short ones of a slot."""
+    """Consecutive tokens that attend among themselves, as they lie: a row, or several pieces of a slot."""
 
-    def __init__(self, lines: Sequence[Ints], lengths: Ints, starts: Ints) -> None:
+    def __init__(self, lines: Sequence[Ints], lengths: Ints, starts: Ints, sight: Sight) -> None:
         self.spans = [slice(int(starts[line[0]]), int(starts[line[-1]] + lengths[line[-1]])) for line in lines]
         self.longest = max(span.stop - span.start for span in self.spans)
-        self.owners = [torch.from_numpy(np.repeat(line, lengths[line])) if len(line) > 1 else None for line in lines]
+        self.sights = [sight[span] if len(line) > 1 else None for line, span in zip(lines, self.spans, strict=True)]
         self.biases: dict[tuple[int, int | None, int], Tensor] = {}
 
     def suit(self, q_NHD: Tensor) -> bool:
@@ -212,16 +214,12 @@ class Lines:
 
     def bias(self, number: int, window: int | None, groups: int, dtype: torch.dtype) -> Tensor:
         """What is added to a line's scores, `[G · T, T]`: minus infinity where a query does not see a key."""
-        owner = self.owners[number]
+        sight = self.sights[number]
         length = self.spans[number].stop - self.spans[number].start
-        key = (-1 if owner is None else number, window, groups)
+        key = (-1 if sight is None else number, window, groups)
         if key not in self.biases:
-            side = self.longest if owner is None else length
-            seen = torch.ones(side, side, dtype=torch.bool).tril_()
-            if window is not None:
-                seen = seen.triu_(1 - window)
-            if owner is not None:
-                seen = seen & (owner[:, None] == owner)
+            side = self.longest if sight is None else length
+            seen = causal(side, window) if sight is None else sight.mask(window)
             bias_TT = torch.zeros(side, side, dtype=dtype).masked_fill_(~seen, float("-inf"))
             self.biases[key] = bias_TT.expand(groups, side, side)
         return self.biases[key][:, :length, :length].reshape(groups * length, length)
@@ -243,7 +241,7 @@ class Layout:
     lines: Lines | None
     """The rows one by one, as attention on a CPU takes them; None elsewhere."""
     row: Tensor
-    """The row of each packed token."""
+    """The row of each packed token; its piece where rows share their beginnings."""
     head_index: Tensor
     targets: Tensor
     weights: Tensor
@@ -253,29 +251,35 @@ class Layout:
     """The pass covers slots `first` up to `first + tokens.slots`."""
 
 
-def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Layout:
-    """Lay out rows that are sorted by slot; every slot between the first and the last has a place, busy or not."""
+def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, share: bool = False) -> Layout:
+    """Lay out rows that are sorted by slot; every slot between the first and the last has a place, busy or not.
+
+    With `share`, what rows begin with alike is laid out once, on a CPU: a GPU gains nothing by so few tokens less.
+    """
+    on_cpu = device.type == "cpu"
+    pieces = Pieces.shared(rows) if share and on_cpu else Pieces.whole(rows)
+    rows = pieces.rows
     first, slots = rows[0].slot, rows[-1].slot - rows[0].slot + 1
     lengths = np.array([len(row.ids) for row in rows])
     starts = np.cumsum(lengths) - lengths
     ids = np.concatenate([row.ids for row in rows])
-    positions = np.arange(len(ids)) - np.repeat(starts, lengths)
+    sight = Sight.of(pieces, lengths)
     owner = np.array([row.slot - first for row in rows])
     labels = np.array([len(row.labels) for row in rows])
     head = np.concatenate([row.labels for row in rows]) + np.repeat(starts, labels)
     targets = ids[np.minimum(head + 1, len(ids) - 1)]
     weights = np.repeat([row.weight for row in rows], labels)
-    lines = _lines(owner, lengths, TILE if device.type == "cpu" else 0)
-    buckets, place = _buckets(lines, lengths, starts, device)
+    lines = _lines(owner, lengths, pieces.stem_P, TILE if on_cpu else 0)
+    buckets, place = _buckets(lines, lengths, starts, device, sight)
     return Layout(
         input_ids=_tensor(ids[None], device),
-        position_ids=_tensor(positions[None], device),
+        position_ids=sight.position[None].to(device),
         tokens=Groups(np.bincount(owner, lengths, slots).astype(np.int64), device),
         heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device),
         buckets=buckets,
         place=place,
-        lines=Lines(lines, lengths, starts) if device.type == "cpu" else None,
-        row=_tensor(np.repeat(np.arange(len(rows)), lengths), device),
+        lines=Lines(lines, lengths, starts, sight) if on_cpu else None,
+        row=sight.piece.to(device),
         head_index=_tensor(head, device),
         targets=_tensor(targets, device),
         weights=_tensor(weights, device).to(dtype),
@@ -294,12 +298,12 @@ def side_by_side(row_N: Tensor) -> tuple[list[tuple[Tensor, Bucket]], Tensor | N
 
 
 def _buckets(
-    lines: Sequence[Ints], lengths: Ints, starts: Ints, device: torch.device
+    lines: Sequence[Ints], lengths: Ints, starts: Ints, device: torch.device, sight: Sight | None = None
 ) -> tuple[tuple[Bucket, ...], Tensor | None]:
     """Lines sorted by length, in buckets whose shortest is more than half as long as the longest."""
     sizes = np.array([lengths[line].sum() for line in lines])
     if len(lines) == len(lengths) and (lengths == lengths[0]).all():
-        return (Bucket(None, len(lengths), int(lengths[0]), None, device),), None
+        return (Bucket(None, len(lengths), int(lengths[0]), device),), None
     order = np.argsort(-sizes, kind="stable")
     place = np.empty(lengths.sum(), np.int64)
     buckets, at, offset = [], 0, 0
@@ -310,27 +314,29 @@ def _buckets(
         width = -(-longest // 16) * 16 if longest <= TILE else longest
         chosen = [lines[line] for line in order[at : at + count]]
         index = np.empty((count, width), np.int64)
-        row_CT = np.full((count, width), -1)
+        real = np.zeros((count, width), bool)
         for number, line in enumerate(chosen):
             tokens = np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in line])
             index[number, : len(tokens)], index[number, len(tokens) :] = tokens, tokens[-1]
-            row_CT[number, : len(tokens)] = np.repeat(line, lengths[line])
+            real[number, : len(tokens)] = True
             place[tokens] = offset + number * width + np.arange(len(tokens))
-        shared = any(len(line) > 1 for line in chosen)
-        buckets.append(Bucket(index.reshape(-1), count, width, row_CT if shared else None, device))
+        several = any(len(line) > 1 for line in chosen)
+        sees = sight.at(torch.from_numpy(index), torch.from_numpy(real), device) if several and sight else None
+        buckets.append(Bucket(index.reshape(-1), count, width, device, sees))
         at, offset = at + count, offset + count * width
     return tuple(buckets), _tensor(place, device)
 
 
-def _lines(owner: Ints, lengths: Ints, tile: int) -> list[Ints]:
-    """Consecutive rows of one slot, as many as fit a tile; longer rows alone."""
+def _lines(owner: Ints, lengths: Ints, stem: Ints, tile: int) -> list[Ints]:
+    """Consecutive rows of one slot, as many as fit a tile; longer ones alone, or with all that go on from them."""
     lines: list[list[int]] = []
     room = 0
-    for row, length in enumerate(lengths):
-        if lines and length <= room and owner[row] == owner[row - 1]:
-            lines[-1].append(row)
+    for piece, length in enumerate(lengths):
+        fits = lines and length <= room and owner[piece] == owner[piece - 1]
+        if stem[piece] != piece or fits:
+            lines[-1].append(piece)
         else:
-            lines.append([row])
+            lines.append([piece])
             room = tile
         room -= length
     return [np.array(line) for line in lines]

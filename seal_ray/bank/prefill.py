@@ -6,7 +6,7 @@ Letters: R rows, N packed tokens, T places of a line, C cache length, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 from seal_ray.bank.attention import Attention, ContinuedAttention, KVCache, PackedAttention
 from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
-from seal_ray.bank.rows import Ints, Row, cut
+from seal_ray.bank.rows import Row, cut
+from seal_ray.bank.sharing import families
 
 WORTH = 32
 """Tokens that two prompts must begin with alike: a pass more costs about as much."""
@@ -23,41 +24,9 @@ WORTH = 32
 Opened = tuple[Layout, Attention]
 
 
-@dataclass(frozen=True)
-class Family:
-    """Consecutive prompts of a slot, and how many tokens they begin with alike; 0 for one that is by itself."""
-
-    members: range
-    shared: int
-
-
-def families(prompts: Sequence[Row]) -> list[Family]:
-    """Prompts that are read together; of each at least its last token is its own."""
-    found: list[Family] = []
-    for number, prompt in enumerate(prompts):
-        whole = len(prompt.ids) - 1
-        if found:
-            last = found[-1]
-            first, count = prompts[last.members[0]], len(last.members)
-            known = last.shared or len(first.ids) - 1
-            alike = min(_alike(first.ids[:known], prompt.ids), whole) if first.slot == prompt.slot else 0
-            # Read once, `alike` tokens save one reading for each member that there was; `known` save one fewer.
-            if alike >= WORTH and alike * count >= known * (count - 1):
-                found[-1] = Family(range(last.members.start, number + 1), alike)
-                continue
-        found.append(Family(range(number, number + 1), 0))
-    return found
-
-
-def _alike(a: Ints, b: Ints) -> int:
-    length = min(len(a), len(b))
-    unlike = np.flatnonzero(a[:length] != b[:length])
-    return int(unlike[0]) if len(unlike) else length
-
-
 def prefill(patched: PatchedModel, adapters: Adapters, prompts: Sequence[Row], budget: int, cache: KVCache) -> Tensor:
     """Fill the cache with prompts that are sorted by slot; the predictions after each, `[R, V]`."""
-    together = families(prompts)
+    together = families(prompts, [len(prompt.ids) - 1 for prompt in prompts], WORTH)
     first = [_last(prompts[f.members[0]], 0, f.shared) for f in together]
     heads = torch.tensor([f.members[0] for f in together])
 

@@ -8,8 +8,8 @@ import torch
 from peft import PeftModel
 
 from seal_ray.bank import Bank, Job, SampleSpec, prefill
-from seal_ray.bank.prefill import Family, families
 from seal_ray.bank.rows import Row
+from seal_ray.bank.sharing import Family, families
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, CONFIGS, make_model, make_prompts, make_texts, make_tokenizer
 from tests.bank.test_generate import generate_alone
@@ -86,7 +86,8 @@ def test_a_prompt_is_read_with_those_before_it_where_that_saves_more():
     few = prefill.WORTH - 1
 
     def found(*texts: tuple[int, np.ndarray]) -> list[Family]:
-        return families([Row(slot, ids, np.array([len(ids) - 1])) for slot, ids in texts])
+        rows = [Row(slot, ids, np.array([len(ids) - 1])) for slot, ids in texts]
+        return families(rows, [len(row.ids) - 1 for row in rows], prefill.WORTH)
 
     a, b, c, d = (np.concatenate([one, end]) for end in ends)
     assert found((0, a), (0, b), (0, c)) == [Family(range(3), 100)]
