@@ -2,8 +2,9 @@
 
 python -m benchmarks learn --model HuggingFaceTB/SmolLM2-135M-Instruct
 
-Each document of `benchmarks/documents/` is of invented facts and has a file of questions beside it. They were written
-once and are no part of what any setting was chosen by. An answer is right if the words of the fact are in it.
+Each document of `benchmarks/documents/` is of invented facts and has a file of questions beside it. `ferry` was looked
+at while the settings of `learn` were chosen; of the other two nothing was. An answer is right if the words of the fact
+are in it.
 """
 
 from __future__ import annotations
