@@ -230,15 +230,21 @@ class Workers(Section):
     max_tokens_per_microbatch: Annotated[int, Bounds(ge=0, le=_TOKENS)] = 0
     """Tokens in one pass; 0 plans them from what the first pass keeps and what memory is free; at most 16,384 on a GPU,
     and on a CPU 2,048 or a whole text."""
-    min_tokens_per_replica: Annotated[int, Bounds(ge=1, le=100 * _TOKENS)] = 8192
-    """Tokens of each batch of an update that a trainer must get for one more to share in it. Every step passes an
-    adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at rank 64."""
+    min_tokens_per_replica: Annotated[int, Bounds(ge=0, le=100 * _TOKENS)] = 0
+    """Tokens of each batch of an update that a trainer must get for one more to share in it; 0 takes 8,192 on GPUs and
+    128 on CPUs. Every step passes an adapter's gradients around, which takes an H100 as long as some 8,000 tokens do at
+    rank 64."""
     cpus: Annotated[float, Bounds(ge=0, le=1024)] = 1
     """CPUs that each worker takes; its threads follow."""
     gpus_per_trainer: Annotated[float, Bounds(ge=0, le=64)] = 0
     """GPUs that each trainer takes; a fraction shares one."""
     gpus_per_sampler: Annotated[float, Bounds(ge=0, le=64)] = 0
     """GPUs that each sampler takes; several hold one large model together."""
+
+    @property
+    def tokens_per_replica(self) -> int:
+        """`min_tokens_per_replica`, or what fits the device."""
+        return self.min_tokens_per_replica or (8192 if self.gpus_per_trainer else 128)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,7 +179,7 @@ class SimulatedCluster:
         batch = size.tokens / max(1, size.steps)
         self.work.update_step, self.work.tokens_trained = batch, self.work.tokens_trained + size.tokens
         most = min(self.trainers.workers, optim.batch_size, len(finetune.examples))
-        parts = max(1, min(most, int(batch // self._config.workers.min_tokens_per_replica)))
+        parts = max(1, min(most, int(batch // self._config.workers.tokens_per_replica)))
         if finetune.objective:  # a pair's two texts may not part
             parts = 1
         passing = PASSED * finetune.lora.rank * size.steps if parts > 1 else 0.0

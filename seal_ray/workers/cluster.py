@@ -175,9 +175,12 @@ class RayCluster:
         return outcome, adapter
 
     async def update(self, finetune: FinetuneSpec) -> UpdateResult:
-        """Train an adapter on top of a policy's, on several trainers where the batches are large enough for that."""
+        """Train an adapter on top of a policy's, on several trainers where the batches are large enough for that.
+
+        What comes of it is sampled from and tried next, so the workers for that are started meanwhile.
+        """
         start = time.time()
-        with _needed("the update"):
+        with _needed("the update"), self.samplers.expecting(), self.trainers.expecting():
             parts = await self._parts(finetune)
             shared = await update_together(self.trainers, parts, finetune) if parts > 1 else None
             if shared is None:
@@ -191,7 +194,7 @@ class RayCluster:
         if most < 2 or finetune.objective:  # a pair's two texts may not part
             return 1
         tokens = await self.trainers.call("batch_tokens", finetune)
-        return min(most, tokens // self._workers.min_tokens_per_replica)
+        return min(most, tokens // self._workers.tokens_per_replica)
 
     def rebalance(self) -> Allocation:
         """Between rounds: with `workers.allocation = "auto"`, divide the workers again by how long each was busy."""

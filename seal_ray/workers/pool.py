@@ -73,6 +73,7 @@ class Pool:
         self._calls: set[_Call] = set()
         self._asked = 0
         """What all calls under way weigh."""
+        self._expected = False
         self._idle_since = time.monotonic()
         self._unplaced_since: float | None = None
         self._broken = False
@@ -189,6 +190,16 @@ class Pool:
                 raise Poisoned(f"its worker was lost {lost} times, {lost_alone} of them alone with it: {reason}")
             self.stats.retried += 1
 
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Meanwhile start workers for calls that are to come, as many as there may be."""
+        self._expected, self._idle_since = True, time.monotonic()
+        self._grow()
+        try:
+            yield
+        finally:
+            self._expected = False
+
     @asynccontextmanager
     async def held(self, most: int) -> AsyncIterator[list[Member]]:
         """Some members that are up, one at least, to be called by hand; none is given back meanwhile.
@@ -211,7 +222,9 @@ class Pool:
 
     def _wanted(self) -> int:
         """How many workers there is work for."""
-        return 0 if self._broken else -(-self._asked // self.depth)
+        if self._broken:
+            return 0
+        return self.size if self._expected else -(-self._asked // self.depth)
 
     def _room(self) -> int:
         """What one worker may hold."""

@@ -91,6 +91,7 @@ def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over
         alone = await cluster.trainers.call("update", on_top)
         shared = await cluster.update(on_top)
         assert_equal(shared, alone)
+        assert cluster.samplers.stats.started, "what samples under the new policy next is started beside the update"
         assert shared.losses[0] < 0.9 * (await cluster.update(FINETUNE)).losses[0], "the policy lay below it"
 
     with_three_trainers(config, use)

@@ -149,6 +149,17 @@ def test_the_pool_starts_only_as_many_workers_as_the_calls_need(tmp_path: Path) 
     assert in_pool(tmp_path, use, size=8, depth=4) == 1
 
 
+def test_workers_are_started_for_calls_that_are_expected(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> Any:
+        with pool.expecting():
+            async with asyncio.timeout(300):
+                while pool.workers < 3:
+                    await asyncio.sleep(0.02)
+        return await pool.call("echo", 1), pool.stats.started
+
+    assert in_pool(tmp_path, use, size=3, depth=4) == (1, 3)
+
+
 def test_a_worker_holds_no_more_than_its_depth_in_weight_and_a_call_beyond_that_alone(tmp_path: Path) -> None:
     weights = [3, 9, 3, 20, 3, 1, 1, 8, 2]
 
