@@ -206,6 +206,32 @@ def learn(
     print(json.dumps([asdict(each) for each in found]) if as_json else learning.table(found))
 
 
+@bench.command
+def alike(
+    *, model: str = "", document: str = "ferry", adapters: int = 1, pairs: int = 3, as_json: AsJson = False
+) -> None:
+    """Milliseconds a trained token where what texts begin with alike is worked out once, and where for each.
+
+    Parameters
+    ----------
+    model
+        A model's folder, file or hub name; empty: that of `seal-ray learn`.
+    document
+        The name of one in benchmarks/documents.
+    adapters
+        Trained side by side.
+    pairs
+        How often both are measured; medians are shown.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.alike import measure
+    from seal_ray.learning.settings import DEFAULT_MODEL
+
+    found = measure(model or DEFAULT_MODEL, document, adapters, pairs)
+    print(json.dumps(asdict(found)) if as_json else found.line())
+
+
 if __name__ == "__main__":
     with said_in_one_line(sys.argv[1:]) as arguments:
         bench(arguments)

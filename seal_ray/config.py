@@ -18,7 +18,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from seal_ray import plugins
 from seal_ray.model.precision import AUTO
-from seal_ray.reading import EXTENDS, Misfit, Wrong, as_tree, file_layers, merged, overriding, put, said_by, typed
+from seal_ray.reading import (
+    COMMAND_LINE,
+    EXTENDS,
+    Misfit,
+    Wrong,
+    as_tree,
+    file_layers,
+    merged,
+    overriding,
+    put,
+    said_by,
+    typed,
+)
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at
 from seal_ray.types import Bounds, LoraSpec, OptimSpec, UserError
@@ -323,6 +335,17 @@ def _note_what_is_said(tree: dict[str, Any]) -> None:
 def parse(tree: dict[str, Any], where: str) -> Config:
     """A tree as a `Config`, or a `UserError` naming every wrong key."""
     return _parse(tree, lambda _: where)
+
+
+def adjusted(config: Config, overrides: Sequence[str]) -> Config:
+    """A run's config with other workers, observers or patience; what decides its results stays as it was begun with."""
+    for keys, value in overriding(overrides):
+        found = parse(put(as_tree(config), keys, value), COMMAND_LINE)
+        if found.identity() != config.identity() or found.run.dir != config.run.dir:
+            name = ".".join(keys)
+            raise UserError(f"--{name}: a run goes on as it was begun; for another {name}, begin another with `run`")
+        config = found
+    return config
 
 
 def _parse(tree: dict[str, Any], where: Callable[[Sequence[Any]], str]) -> Config:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.config import difference, load
+from seal_ray.config import adjusted, difference, load
 from seal_ray.types import UserError
 
 MINIMAL = '[model]\npath = "microworld"\n[domain]\nname = "microworld"\n'
@@ -152,6 +152,17 @@ def test_where_a_run_lives_and_on_how_many_workers_is_not_part_of_what_it_is(tmp
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
 def test_every_shipped_config_loads(path: Path) -> None:
     load(path)
+
+
+def test_a_run_goes_on_with_other_workers_and_observers_and_nothing_else(tmp_path: Path) -> None:
+    config = load(written(tmp_path, MINIMAL))
+    given = ["--workers.trainers", "8", "--run.observers", '["jsonl"]', "--sampling.patience", "9"]
+    found = adjusted(config, given)
+    assert (found.workers.trainers, found.run.observers, found.sampling.patience) == (8, ("jsonl",), 9)
+    assert found.identity() == config.identity()
+    for name, value in (("run.seed", "3"), ("run.dir", "elsewhere"), ("trial.optim.lr", "1e-5")):
+        with pytest.raises(UserError, match=f"^--{name}: a run goes on as it was begun"):
+            adjusted(config, [*given, f"--{name}", value])
 
 
 def test_importing_the_package_and_its_config_loads_nothing_heavy() -> None:

@@ -101,16 +101,17 @@ def init(job: str = "documents", dir: str = ".") -> None:
 
 
 @app.command
-def resume(dir: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
-    """Continue the run in a directory, with the config it was started with."""
+def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Continue the run in a directory as it was begun; other `--workers` and `--run.observers` may be given."""
+    from seal_ray.config import adjusted
     from seal_ray.learning.learn import continued, learns
     from seal_ray.observe.progress import progress, start_log
     from seal_ray.rundir.directory import recorded_config
 
-    config = recorded_config(dir)
+    config = adjusted(recorded_config(dir), overrides)
     if learns(config):
         start_log(quiet)
-        tell(dir, continued(dir, progress(quiet), say=say), as_json)
+        tell(dir, continued(dir, progress(quiet), settings=overrides, say=say), as_json)
     else:
         _run(config, quiet, as_json)
 

@@ -6,7 +6,7 @@ from seal_ray.cli.output import say
 from seal_ray.types import UserError
 
 
-def serve(dir: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve(dir: str, *, host: str = "127.0.0.1", port: int = 8000, engine: str = "auto") -> None:
     """Serve a model and what it has learnt to clients of OpenAI's API.
 
     Parameters
@@ -18,12 +18,15 @@ def serve(dir: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
         that is made and shown.
     port
         0 takes a free one.
+    engine
+        `transformers` answers one request after another, as everything was measured; `vllm` many at a time. `auto` is
+        vLLM where it is installed and there is a GPU.
     """
     from seal_ray.observe.progress import start_log
     from seal_ray.serving.server import serve as serve_model
 
     start_log(quiet=True)
-    serve_model(dir, host, port, say)
+    serve_model(dir, host, port, say, engine)
 
 
 def export(

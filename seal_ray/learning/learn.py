@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.config import Config
+from seal_ray.config import Config, adjusted
 from seal_ray.domains.knowledge.studied import NAME, Studied
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer
@@ -74,9 +74,11 @@ def learnt(
         return directory, _study(config, documents, observers, say)
 
 
-def continued(directory: str, *observers: Observer, say: Callable[[str], None] = logger.info) -> Account:
-    """Go on with what a directory was learning, with the documents that it holds."""
-    config, place = recorded_config(directory), Path(directory).absolute() / DOCUMENTS
+def continued(
+    directory: str, *observers: Observer, settings: Sequence[str] = (), say: Callable[[str], None] = logger.info
+) -> Account:
+    """Go on with what a directory was learning, with the documents that it holds; other workers may be given."""
+    config, place = adjusted(recorded_config(directory), settings), Path(directory).absolute() / DOCUMENTS
     options = {**config.domain.options, "train": str(place)}  # it may have been moved since
     config = replace(config, domain=replace(config.domain, options=options))
     return _study(config, known_documents(place), observers, say)

@@ -56,7 +56,7 @@ def load_model(spec: ModelSpec) -> Any:
         config = AutoConfig.from_pretrained(place, revision=spec.revision)
     if reason := why_no_base(config.to_dict()):
         raise UserError(f"model.path {spec.path!r}: {reason}")
-    with _said("model", spec):
+    with _said("model", spec), _no_bar():
         model = AutoModelForCausalLM.from_pretrained(
             place, config=config, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
         )
@@ -66,6 +66,20 @@ def load_model(spec: ModelSpec) -> Any:
     if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with
         torch.cuda.set_per_process_memory_fraction(spec.memory)
     return model.eval().to("cuda")
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Transformers shows a bar for the seconds that it loads, in the middle of a worker's log."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager

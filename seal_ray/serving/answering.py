@@ -10,6 +10,7 @@ It answers through a bank, as trials do, so what was measured of an adapter hold
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,30 +35,78 @@ ADAPTER = "adapter"
 """The folder of a directory in which the adapter lies that it is about."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a directory holds: documents that were learnt, or the last policy of a run; and what it lies on."""
+
+    spec: ModelSpec
+    tokenizer: Any
+    adapter: Adapter
+    chats: bool
+    """Whether the model is shown whole conversations; another is shown only what was said last."""
+
+    @classmethod
+    def of(cls, directory: str) -> Self:
+        adapter, config = _adapter_in(directory), recorded_config(directory)
+        spec = ModelSpec.of(config.model)
+        tokenizer = load_tokenizer(spec)
+        chats = bool(tokenizer.chat_template) and config.domain.options.get("chat") is not False
+        return cls(spec, tokenizer, adapter, chats)
+
+
+class Shown:
+    """Conversations as a model with so long a context is shown them."""
+
+    def __init__(self, tokenizer: Any, chats: bool, context: int) -> None:
+        self.chats, self.stop = chats, () if chats else ("\n",)
+        self._tokenizer, self._context = tokenizer, context
+
+    def prompt(self, turns: Chat) -> Prompt:
+        """Turns for a model that chats; another is shown what was said last, and where to answer."""
+        return turns if self.chats else as_asked(turns[-1].content, chat=False)
+
+    def rendered(self, turns: Chat) -> tuple[tuple[int, ...], int]:
+        """Its tokens and the room that is left for a reply; `DataError` where there is none."""
+        tokens = self._tokens(turns)
+        if (room := self._context - len(tokens)) < 1:
+            raise DataError(f"the conversation has {len(tokens)} tokens and the model's context {self._context}")
+        return tokens, room
+
+    def room(self, turns: Chat) -> int:
+        """How many tokens the context has left for a reply; less than one where it has none."""
+        return self._context - len(self._tokens(turns))
+
+    def _tokens(self, turns: Chat) -> tuple[int, ...]:
+        try:
+            return tuple(render_prompt(self._tokenizer, self.prompt(turns)))
+        except TemplateError as error:
+            raise DataError(f"the model's chat template refuses the conversation: {first_line(error)}") from None
+
+
 class Answerer:
     """A model that can be asked, with what it learnt and without."""
 
-    def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, chat: bool, directory: str = "") -> None:
+    def __init__(self, bank: Bank, tokenizer: Any, adapter: Adapter, chats: bool, directory: str = "") -> None:
         self.directory = directory
         """Where what it knows lies."""
-        self.chats = chat
-        """Whether it is shown whole conversations; another is shown only what was said last."""
-        self._bank, self._tokenizer, self._adapter = bank, tokenizer, adapter
-        self._stop = () if chat else ("\n",)
+        self._bank, self._adapter = bank, adapter
+        self._shown = Shown(tokenizer, chats, bank.positions)
         self._one_at_a_time = threading.Lock()
         bank.load_missing({adapter.ref.key: adapter})
 
     @classmethod
     def of(cls, directory: str) -> Self:
-        """What a directory holds: documents that were learnt, or the last policy of a run."""
-        adapter = _adapter_in(directory)
-        config = recorded_config(directory)
-        spec = ModelSpec.of(config.model)
+        """What a directory holds."""
         from seal_ray.bank import Bank
 
-        tokenizer = load_tokenizer(spec)
-        chat = bool(tokenizer.chat_template) and config.domain.options.get("chat") is not False
-        return cls(Bank(load_model(spec), tokenizer, slots=1), tokenizer, adapter, chat, directory)
+        known = Known.of(directory)
+        bank = Bank(load_model(known.spec), known.tokenizer, slots=1)
+        return cls(bank, known.tokenizer, known.adapter, known.chats, directory)
+
+    @property
+    def chats(self) -> bool:
+        """Whether it is shown whole conversations; another is shown only what was said last."""
+        return self._shown.chats
 
     def ask(self, question: str, max_tokens: int = 128, learnt: bool = True) -> str:
         """The likeliest answer to one question."""
@@ -78,13 +127,9 @@ class Answerer:
         from seal_ray.bank import SampleSpec
 
         with self._one_at_a_time:
-            prompt, room = self._rendered(turns)
-            if room < 1:
-                raise DataError(
-                    f"the conversation has {len(prompt)} tokens and the model's context {len(prompt) + room}"
-                )
+            prompt, room = self._shown.rendered(turns)
             base = self._adapter.ref if learnt else BASE
-            ends = (*stop, *self._stop)
+            ends = (*stop, *self._shown.stop)
             spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), ends, base.key)
             (found,) = self._bank.sample([spec])
         ended = "stop" if found.finished else "length"
@@ -93,19 +138,7 @@ class Answerer:
     def room(self, turns: Chat) -> int:
         """How many tokens the context has left for a reply to a conversation."""
         with self._one_at_a_time:
-            return self._rendered(turns)[1]
-
-    def _rendered(self, turns: Chat) -> tuple[tuple[int, ...], int]:
-        """The conversation as the model reads it, and the room that is left; `DataError` where it is none to it."""
-        try:
-            prompt = tuple(render_prompt(self._tokenizer, self._prompt(turns)))
-        except TemplateError as error:
-            raise DataError(f"the model's chat template refuses the conversation: {first_line(error)}") from None
-        return prompt, self._bank.positions - len(prompt)
-
-    def _prompt(self, turns: Chat) -> Prompt:
-        """Turns for a model that chats; another is shown what was said last, and where to answer."""
-        return turns if self.chats else as_asked(turns[-1].content, chat=False)
+            return self._shown.room(turns)
 
 
 def _adapter_in(directory: str) -> Adapter:

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server of a base and what was learnt on top of it: `seal-ray serve`.
 
 On aiohttp, which Ray's dashboard requires anyway: it reads HTTP, bounds bodies and drops who leaves, and its loop stays
-free for `/health` while one thread of its own answers one request after another, as one model does.
+free for `/health` while the model answers.
 
 Secure as it comes: on loopback, for programs of this machine and not for pages in its browser (no request with an
 Origin, no name but this machine's); elsewhere for whoever has the token.
@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hmac import compare_digest
 from pathlib import Path
@@ -25,7 +24,7 @@ from aiohttp import web
 from seal_ray.endpoints.openai_client import Reply
 from seal_ray.plain import first_line
 from seal_ray.serving import wire
-from seal_ray.serving.answering import Answerer
+from seal_ray.serving.engines import Served, opened
 from seal_ray.serving.wire import Asked, Refused
 from seal_ray.types import DataError, UserError
 
@@ -39,18 +38,13 @@ LONGEST_BODY = 1 << 20
 """Bytes of a request: several times what any context of a model that is served so can hold."""
 SLOWEST_BODY = 30.0
 """Seconds that a request may take to arrive."""
-MOST_WAITING = 32
-"""Requests that may wait for the model; who comes then is told to come again."""
 
 
 class Server:
     """Answers requests with a model, named `name` with what it learnt and `base` without."""
 
-    def __init__(self, answerer: Answerer, name: str, loopback: bool, token: str = "") -> None:
-        if name == WITHOUT:
-            raise UserError(f"a directory called {WITHOUT!r} cannot be told from the model without it: rename it")
-        self._answerer, self._name, self._loopback, self._token = answerer, name, loopback, token
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+    def __init__(self, model: Served, name: str, loopback: bool, token: str = "") -> None:
+        self._model, self._name, self._loopback, self._token = model, name, loopback, token
         self._waiting = 0
 
     @asynccontextmanager
@@ -73,7 +67,7 @@ class Server:
             await web.TCPSite(runner, host, port).start()
             yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/v1"
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            await self._model.close()  # whoever is still waited for need not be
             await runner.cleanup()
 
     @web.middleware
@@ -109,24 +103,17 @@ class Server:
         return web.Response(text=text, content_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
     async def _reply(self, asked: Asked) -> Reply:
-        """The model's reply, in turn. Of who leaves before that, nothing is computed."""
-        if self._waiting >= MOST_WAITING:
-            raise Refused(429, f"{MOST_WAITING} requests are waiting: try again later")
+        """The model's reply, if not too many wait for theirs."""
+        if self._waiting >= self._model.most:
+            raise Refused(429, f"{self._model.most} requests are waiting: try again later")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, asked)
+            learnt = asked.model == self._name
+            return await self._model.reply(asked.turns(), asked.longest(), learnt=learnt, **asked.sampling())
         except DataError as error:
             raise Refused(400, first_line(error), "context_length_exceeded") from None
         finally:
             self._waiting -= 1
-
-    def _answer(self, asked: Asked) -> Reply:
-        turns = asked.turns()
-        longest, room = asked.longest(), self._answerer.room(turns)
-        if longest and longest > room:
-            raise DataError(f"max_tokens is {longest}, and the model's context has room for {room} after the messages")
-        learnt = asked.model == self._name
-        return self._answerer.answer(turns, longest or wire.DEFAULT_TOKENS, learnt=learnt, **asked.sampling())
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -147,16 +134,20 @@ async def _as_openai_says(request: web.Request, handler: _Handler) -> web.Stream
     return web.json_response(refused.body(), status=refused.status)
 
 
-def serve(directory: str, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(directory: str, host: str, port: int, say: Callable[[str], None], engine: str = "auto") -> None:
     """Serve what a directory has learnt, until the process is told to end."""
     token, made = os.environ.get(TOKEN, "").strip(), False
     if not token and not is_loopback(host):
         token, made = secrets.token_urlsafe(24), True
     name = Path(directory).resolve().name
-    server = Server(Answerer.of(directory), name, is_loopback(host), token)
+    if name == WITHOUT:
+        raise UserError(f"a directory called {WITHOUT!r} cannot be told from the model without it: rename it")
 
     async def forever() -> None:
-        async with server.at(host, port) as url:
+        async with (
+            opened(directory, engine) as model,
+            Server(model, name, is_loopback(host), token).at(host, port) as url,
+        ):
             say(f"serving {name!r}, with what was learnt, and {WITHOUT!r} at {url}; Ctrl-C ends it")
             if made:
                 say(f"API key: {token} (or set {TOKEN} to one of your own)")

@@ -13,8 +13,6 @@ from seal_ray.endpoints.openai_client import Reply
 from seal_ray.plain import decoded, one_line
 from seal_ray.types import Chat, Message
 
-DEFAULT_TOKENS = 256
-"""Longest reply where a request names no length: a small model may talk until its context ends."""
 _MOST_TURNS = 1000
 _MOST_STOPS = 16
 

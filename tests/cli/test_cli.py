@@ -91,6 +91,10 @@ MISTAKES = {
     "a demo told where one of its runs is": (["demo", "--run.dir", "{tmp}"], "give --dir, from which both have theirs"),
     "a demo told the seed of one of its runs": (["demo", "--run.seed=5", "--seed", "6"], "--run.seed: the demo is two"),
     "no run to resume": (["resume", "{tmp}"], "no run is here"),
+    "a run to go on otherwise than it was begun": (
+        ["resume", str(OLD_RUN), "--trial.seeds", "7"],
+        "--trial.seeds: a run goes on as it was begun",
+    ),
     "no run to evaluate": (["eval", "{tmp}"], "no run is here"),
     "runs of one seed taken together": (["eval", str(OLD_RUN), str(OLD_RUN)], "more than one of these runs has seed 1"),
     "no run to export": (["export", "{tmp}", "--adapter", "{tmp}/out"], "no run is here"),

@@ -20,8 +20,8 @@ import pytest
 from seal_ray.endpoints.openai_client import ChatClient, NoSuchPath, Reply
 from seal_ray.serving import server as serving
 from seal_ray.serving.answering import Answerer
-from seal_ray.serving.server import LONGEST_BODY, MOST_WAITING, TOKEN, Server, is_loopback
-from seal_ray.serving.wire import DEFAULT_TOKENS
+from seal_ray.serving.engines import DEFAULT_TOKENS, InTurn
+from seal_ray.serving.server import LONGEST_BODY, TOKEN, Server, is_loopback
 from seal_ray.types import DataError, Message, UserError
 
 QUESTION = "What does it bring on Mondays?"
@@ -37,7 +37,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 async def serve(answerer: Any, loopback: bool = True, token: str = "") -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that lasts as long as this."""
     async with (
-        Server(answerer, "notes", loopback, token).at("127.0.0.1", 0) as url,
+        Server(InTurn(answerer), "notes", loopback, token).at("127.0.0.1", 0) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
     ):
         yield client
@@ -259,23 +259,23 @@ def test_a_request_that_hangs_holds_up_neither_health_nor_the_word_that_too_many
     model = Held()
 
     async def check() -> None:
-        server = Server(model, "notes", loopback=True)  # type: ignore[arg-type]
+        server = Server(InTurn(model), "notes", loopback=True)  # type: ignore[arg-type]
         async with server.at("127.0.0.1", 0) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
             try:
                 first = asyncio.create_task(ask(client))
                 await asyncio.to_thread(model.begun.wait, 30)
-                others = {asyncio.create_task(ask(client)) for _ in range(MOST_WAITING)}
+                others = {asyncio.create_task(ask(client)) for _ in range(InTurn.most)}
                 over, others = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
                 assert [(await reply).status_code for reply in over] == [429]
                 others.pop().cancel()
-                while server._waiting == MOST_WAITING:  # until it is noticed, for which health is answered
+                while server._waiting == InTurn.most:  # until it is noticed, for which health is answered
                     assert (await health(client)).status_code == 200
             finally:
                 model.free.set()
             assert {(await reply).status_code for reply in (first, *others)} == {200}
 
     run(check())
-    assert model.asked == MOST_WAITING - 1, "who left before the turn came was not answered"
+    assert model.asked == InTurn.most - 1, "who left before the turn came was not answered"
 
 
 def test_of_a_bug_the_answer_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:

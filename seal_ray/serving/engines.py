@@ -1,0 +1,82 @@
+"""What is behind the server: a model that answers one conversation after another, or vLLM, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, get_args
+
+from seal_ray.endpoints.openai_client import Reply
+from seal_ray.serving.answering import Answerer
+from seal_ray.types import Chat, DataError, UserError
+
+EngineName = Literal["auto", "transformers", "vllm"]
+DEFAULT_TOKENS = 256
+"""Longest reply where a request names no length: a small model may talk until its context ends."""
+
+
+class Served(Protocol):
+    """What answers conversations."""
+
+    most: int
+    """Requests that may be with it; who comes then is told to come again."""
+
+    async def reply(self, turns: Chat, longest: int | None, *, learnt: bool, **sampling: Any) -> Reply:
+        """With what was learnt or without; `DataError` where the context has no room for so much."""
+
+    async def close(self) -> None: ...
+
+
+class InTurn:
+    """One conversation after another, as one model does; of who leaves before its turn, nothing is computed."""
+
+    most = 32
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    async def reply(self, turns: Chat, longest: int | None, *, learnt: bool, **sampling: Any) -> Reply:
+        def answer() -> Reply:
+            tokens = length_of_reply(longest, self._answerer.room(turns))
+            return self._answerer.answer(turns, tokens, learnt=learnt, **sampling)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def length_of_reply(longest: int | None, room: int) -> int:
+    """How long a reply may be, where the context has this much room after the messages."""
+    if longest and longest > room:
+        raise DataError(f"max_tokens is {longest}, and the model's context has room for {room} after the messages")
+    return longest or DEFAULT_TOKENS
+
+
+@asynccontextmanager
+async def opened(directory: str, engine: str) -> AsyncIterator[Served]:
+    """What a directory has learnt, behind this engine, for as long as this lasts."""
+    if engine not in get_args(EngineName):
+        raise UserError(f"--engine {engine!r}: give one of {', '.join(get_args(EngineName))}")
+    served: Served
+    if engine == "vllm" or (engine == "auto" and _vllm_fits()):
+        from seal_ray.serving.by_vllm import ByVllm
+
+        served = await ByVllm.of(directory)
+    else:
+        served = InTurn(Answerer.of(directory))
+    try:
+        yield served
+    finally:
+        await served.close()
+
+
+def _vllm_fits() -> bool:
+    """Whether it is installed and there is a GPU; on a CPU it takes long to start and gains little."""
+    import torch
+
+    return torch.cuda.is_available() and find_spec("vllm") is not None
