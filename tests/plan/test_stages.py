@@ -38,6 +38,9 @@ OF_JOB = {
         *("--sampling.per_task", "1"),
     ],
     "arc.toml": ["--evaluation.baselines", '["in-context"]', "--evaluation.samples", "1"],
+    "arc_real.toml": ["--evaluation.baselines", '["in-context"]'],
+    "squad_small.toml": ["--trial.preset", "none"],
+    "squad_half.toml": ["--trial.preset", "none"],
     "knowledge_best.toml": ["--selection.race", "3"],
     "continual.toml": ["--continual.sequences", "2", "--continual.passages", "2"],
 }
@@ -91,6 +94,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         **{job: [*model, *with_questions] for job in EVERY_JOB},
         **shipped,
         "arc.toml": [*model, *arc],
+        "arc_real.toml": [*model, *arc],
         "documents.toml": [*model, *without],
     }
 
@@ -119,7 +123,7 @@ def planned_stages(config: Config) -> Counter[tuple[str, int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("job", EVERY_JOB)
 def test_every_job_that_ships_is_planned_as_it_is(job: str, sources: dict[str, list[str]]) -> None:
-    own = sources[job] if job in ("arc.toml", "knowledge_small.toml", "documents.toml") else []
+    own = sources[job] if job in ("arc.toml", "arc_real.toml", "knowledge_small.toml", "documents.toml") else []
     config = load(JOBS / job, own)
     names = [stage.name for stage in predict(config, Hardware(2, "h100")).course.stages]
     assert names
