@@ -10,7 +10,7 @@ from seal_ray.plain import kept
 from seal_ray.serving.answering import Known, Shown
 from seal_ray.serving.engines import length_of_reply
 from seal_ray.types import BASE, Chat, SampleRequest
-from seal_ray.workers.engines.vllm import VllmEngine
+from seal_ray.workers.engines.vllm import VllmEngine, precision
 
 
 class ByVllm:
@@ -23,14 +23,14 @@ class ByVllm:
     async def of(cls, directory: str) -> Self:
         """What a directory holds, on an engine of its own, which takes half a minute to start."""
         known = Known.of(directory)
-        spec = known.spec if known.spec.dtype != "float64" else replace(known.spec, dtype="float32")
+        spec = replace(known.spec, dtype=precision(known.spec.dtype))
         engine = await VllmEngine.start(spec, max_lora_rank=known.adapter.rank)
         await engine.hold(known.adapter)
         return cls(engine, known, Shown(known.tokenizer, known.chats, engine.max_model_len))
 
     async def reply(self, turns: Chat, longest: int | None, *, learnt: bool, **sampling: Any) -> Reply:
         prompt, room = self._shown.rendered(turns)
-        tokens = min(length_of_reply(longest, room), room)
+        tokens = length_of_reply(longest, room)
         seed = sampling.pop("seed") % (1 << 63)  # vLLM's is a signed number
         stop = (*sampling.pop("stop"), *self._shown.stop)
         base = self._known.adapter.ref if learnt else BASE

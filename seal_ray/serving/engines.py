@@ -51,10 +51,10 @@ class InTurn:
 
 
 def length_of_reply(longest: int | None, room: int) -> int:
-    """How long a reply may be, where the context has this much room after the messages."""
+    """Tokens that a reply may have, where the context has this much room after the messages."""
     if longest and longest > room:
         raise DataError(f"max_tokens is {longest}, and the model's context has room for {room} after the messages")
-    return longest or DEFAULT_TOKENS
+    return longest or min(DEFAULT_TOKENS, room)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from seal_ray.plain import kept, one_line
 from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import Probe, Reading, check
-from seal_ray.workers.engines.vllm import rank_limit
+from seal_ray.workers.engines.vllm import precision, rank_limit
 from seal_ray.workers.pulse import Beating, on_its_own_thread
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class EngineSpec:
 
     def dtype(self, of_model: str) -> str:
         """The precision it samples in, where the trials' is this."""
-        return "float32" if self.name == "vllm" and of_model == "float64" else of_model
+        return precision(of_model) if self.name == "vllm" else of_model
 
 
 class Sampler(Beating):

@@ -45,6 +45,11 @@ def rank_limit(rank: int) -> int:
     )
 
 
+def precision(of_model: str) -> str:
+    """What vLLM computes in, where others compute in this: it has no float64."""
+    return "float32" if of_model == "float64" else of_model
+
+
 class VllmEngine:
     """One vLLM engine, which serves so many policies at once, and so many trials' adapters beside them."""
 
