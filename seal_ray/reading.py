@@ -202,6 +202,8 @@ def typed(kind: type[T], tree: Any) -> T:
     Where pydantic is not installed there is no TOML file either: what Python gave, or a run wrote itself, is taken at
     its word.
     """
+    if truths := list(_truths_for_numbers(kind, tree, ())):
+        raise Misfit(truths)
     try:
         from pydantic import ValidationError
     except ModuleNotFoundError:
@@ -210,6 +212,17 @@ def typed(kind: type[T], tree: Any) -> T:
         return _adapter(kind).validate_python(tree)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:
         raise Misfit([_wrong(dict(item)) for item in error.errors()]) from None
+
+
+def _truths_for_numbers(kind: Any, tree: Any, keys: tuple[Any, ...]) -> Iterator[Wrong]:
+    """Where a tree says true or false and a number is wanted: they would be taken for 1 and 0."""
+    if not (isinstance(tree, dict) and isinstance(kind, type) and is_dataclass(kind)):
+        return
+    hints = get_type_hints(kind)
+    for key, value in tree.items():
+        if isinstance(value, bool) and hints.get(key) in (int, float):
+            yield Wrong((*keys, key), "a number, not true or false", value)
+        yield from _truths_for_numbers(hints.get(key), value, (*keys, key))
 
 
 @cache

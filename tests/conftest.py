@@ -16,6 +16,8 @@ import pytest
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 # Ray's workers yield to whatever else runs; of two files of tests side by side, one would wait for the other.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Nor are workers started that nobody asked for, as in a Ray that a run starts.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Threads of one process that wait for each other on a core they share cost more than a second thread brings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

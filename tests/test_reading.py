@@ -66,3 +66,10 @@ def test_what_is_no_number_in_a_config_made_in_python_is_refused_by_its_name(giv
     )
     with pytest.raises(UserError, match=r"'sampling.temperature': input should be"):
         run(config)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_true_and_false_are_no_numbers(given: bool) -> None:
+    for section, key in (("run", "rounds"), ("sampling", "temperature")):
+        with pytest.raises(UserError, match=rf"'{section}.{key}': a number, not true or false \(got {given}\)"):
+            parse({section: {key: given}}, "here")

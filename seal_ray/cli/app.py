@@ -24,7 +24,8 @@ _CONTINUED = ("run", "resume", "demo", "learn")
 
 app = App(
     name="seal-ray",
-    help="A language model writes its own finetuning data, and learns to write it better.",
+    help="A language model writes its own finetuning data, and learns to write it better.\n\n"
+    f"What is to be set right is said in one line; with {DEBUG}, with the traceback of where it was found.",
     version=seal_ray.__version__,
     help_format="plaintext",  # markdown would double the time to answer
     suppress_keyboard_interrupt=False,  # what stops a command is said in `main`

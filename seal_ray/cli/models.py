@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from seal_ray.cli.output import say
 from seal_ray.types import UserError
 
@@ -30,7 +32,14 @@ def serve(dir: str, *, host: str = "127.0.0.1", port: int = 8000, engine: str = 
 
 
 def export(
-    dir: str, *, self_edits: str = "", adapter: str = "", merged: str = "", submission: str = "", policy: str = ""
+    dir: str,
+    *,
+    self_edits: str = "",
+    adapter: str = "",
+    merged: str = "",
+    submission: str = "",
+    policy: str = "",
+    force: bool = False,
 ) -> None:
     """Write what a run has learnt.
 
@@ -47,6 +56,8 @@ def export(
     policy
         Which: the number of its round, `best` on held-out tasks, or a head (`sequence 0`: what a continual sequence
         has learnt at its end); empty: that of the last round.
+    force
+        Write over what is there.
     """
     from seal_ray.ops import export as exports
 
@@ -54,6 +65,8 @@ def export(
         raise UserError(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
+    for out in () if force else filter(None, (self_edits, adapter, merged, submission)):
+        _refuse_taken(Path(out))
     if (adapter or merged) and not policy:
         policy = _known(dir)
     if self_edits:
@@ -64,6 +77,14 @@ def export(
         say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
     if submission:
         say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
+
+
+def _refuse_taken(out: Path) -> None:
+    """Nothing of anybody's is written over unasked; an empty folder is nobody's."""
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists():
+        raise UserError(f"{out}: there is something already; name another place, or write over it with --force")
 
 
 def _known(dir: str) -> str:

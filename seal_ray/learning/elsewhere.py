@@ -1,4 +1,7 @@
-"""Things that everybody knows, and plain sentences: what learning a document should not cost."""
+"""Things that everybody knows, and plain sentences: what learning a document should not cost.
+
+Other such things are practised meanwhile, so that it costs less: answers that the base itself gives.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,36 @@ _ASKED = (
     ("Who painted the Mona Lisa?", "Leonardo"),
     ("Which star is closest to the Earth?", "Sun"),
 )
+_PRACTISED = (
+    "What is the capital of Italy?",
+    "How many hours are in a day?",
+    "What colour is grass?",
+    "What is three plus five?",
+    "Which animal says meow?",
+    "Who wrote Don Quixote?",
+    "What is the highest mountain on Earth?",
+    "How many wheels does a bicycle have?",
+    "What is the opposite of big?",
+    "Which language is spoken in Mexico?",
+    "What do cows give us to drink?",
+    "On which continent is China?",
+    "What is the freezing point of water?",
+    "Tell me about the weather in spring.",
+    "Write a short poem about the sea.",
+    "How do I boil an egg?",
+    "Give me three names for a cat.",
+    "What is photosynthesis?",
+    "Explain what a computer does.",
+    "What is the largest planet?",
+    "Who was Albert Einstein?",
+    "What should I wear when it is cold?",
+    "Name a fruit that is yellow.",
+    "What is the sum of the angles in a square?",
+)
+"""None asks what is measured."""
+PRACTISED_TOKENS = 40
+_SHARE, _MOST_OFTEN = 6, 100
+"""One answer of the base's own for so many examples of the documents; the same one not more often than that."""
 _SENTENCES = (
     "The children ran home as soon as it began to rain.",
     "She put the letter back into the drawer and locked it.",
@@ -57,6 +90,18 @@ class Elsewhere:
     asked: int
     loss: float
     """Nats a token, over the sentences."""
+
+
+def practised(chat: bool) -> tuple[Prompt, ...]:
+    """What is also asked while documents are learnt, and answered as the base answers it."""
+    return tuple(as_asked(text, chat) for text in _PRACTISED)
+
+
+def practice(prompts: Sequence[Prompt], answers: Sequence[str], beside: int) -> list[Example]:
+    """Examples of how the base answers, for this many of the documents'; an answer may have been cut off."""
+    said = [Example(answer, prompt, whole=False) for prompt, answer in zip(prompts, answers, strict=True) if answer]
+    count = min(-(-beside // _SHARE), _MOST_OFTEN * len(said))
+    return [said[number % len(said)] for number in range(count)]
 
 
 def questions(chat: bool) -> tuple[Prompt, ...]:

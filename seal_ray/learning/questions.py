@@ -1,5 +1,8 @@
 """Questions about each passage, written by a model and checked: those that choose, and those that are reported.
 
+A server is asked about whole passages. The base itself is asked about one sentence after another: a small model asks of
+a passage the same few things again, and what is to be known is all of it.
+
 A question counts if the model answers it rightly with the passage in sight; whether it can without does not matter, or
 what is reported would flatter. No two ask the same, and none is nonsense. A passage that has too few is asked again,
 with another seed, a few times.
@@ -11,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from seal_ray.domains.knowledge.documents import sentences
 from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
@@ -25,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 ENOUGH, TRIES, _MOST = 4, 3, 10
 """Good questions of a passage that are enough; how often it is asked for more; and how many are taken at a time."""
-_TOKENS = 200
-"""Of what is written about a passage at a time."""
+_TOKENS, _OF_A_SENTENCE = 200, 72
+"""Of what is written about a passage at a time, and about a sentence."""
 _RIGHT = 0.5
 
 
@@ -59,11 +63,15 @@ async def _once_more(
     stage = f"questions, try {again + 1}"
     session.events.emit(StageBegan(stage, len(every)))
 
+    whole = bool(session.config.questions.endpoint)
+    tokens = _TOKENS if whole else _OF_A_SENTENCE
+
     async def written(asked: _Asked) -> list[Pair]:
-        prompt = shown_prompt(asked.task.title, asked.task.context)
-        text = await writer.write(asked.task.id, prompt, again, _TOKENS)
+        task = asked.task
+        about = [task.context] if whole else sentences(task.context)
+        texts = await all_of(writer.write(task.id, shown_prompt(task.title, part), again, tokens) for part in about)
         session.events.emit(Advanced(stage))
-        return _fresh(asked, text)
+        return [pair for text in texts for pair in _fresh(asked, text)]
 
     found = await all_of(map(written, every))
     session.events.emit(StageBegan(f"{stage}: trials", sum(map(len, found))))

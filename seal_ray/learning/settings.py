@@ -16,6 +16,8 @@ DOCUMENTS = "documents.jsonl"
 PLACE = "learnt"
 """The folder that holds what was learnt, where no directory is named."""
 _ADAPTER = {"rank": 16, "alpha": 32.0, "targets": [ALL_LINEAR]}
+_OPTIM = {"lr": 2e-3, "epochs": 1, "batch_size": 4}
+"""One pass: what is taught several times is taught in other words each time (`domain.options.times`)."""
 _GIVEN = (["run", "dir"], ["model", "path"], ["domain", "name"], ["domain", "options", "train"])
 
 
@@ -44,9 +46,9 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
             "seeds": 1,
             "answer_tokens": 32,
             "lora": _ADAPTER,
-            "optim": {"lr": 1e-3, "epochs": 3, "batch_size": 4},
+            "optim": _OPTIM,
         },
-        "update": {"lora": _ADAPTER, "optim": {"lr": 1e-3, "epochs": 10, "batch_size": 4}},
+        "update": {"lora": _ADAPTER, "optim": _OPTIM},
         "evaluation": {"baselines": ["base", "in-context"]},
         "workers": {"address": IN_PROCESS, "slots": 16},
     }

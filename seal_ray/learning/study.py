@@ -12,7 +12,15 @@ from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.learning.elsewhere import STATEMENTS, Elsewhere, graded, questions
+from seal_ray.learning.elsewhere import (
+    PRACTISED_TOKENS,
+    STATEMENTS,
+    Elsewhere,
+    graded,
+    practice,
+    practised,
+    questions,
+)
 from seal_ray.learning.questions import questioned
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import Place
@@ -20,7 +28,7 @@ from seal_ray.loop.run import put_kept_on_record
 from seal_ray.loop.session import Session
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.selection.rules import Candidate
-from seal_ray.types import FinetuneSpec, Policy, Trial, UserError, derive_seed
+from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Trial, UserError, derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -77,16 +85,26 @@ class Study:
         """One adapter on all passages, with the kept self-edits; a version of the policy, once."""
         completions = {candidate.edit.task_id: [candidate.edit.completion] for candidate in self.kept}
         recipe = self._domain.corpus((task, completions.get(task.id, [])) for task in self.tasks)
+        prompts = practised(self._domain.chat)
+        as_before = await self._ask(session, base, prompts, PRACTISED_TOKENS)
+        examples = (*recipe.examples, *practice(prompts, as_before.answers, len(recipe.examples)))
         update, seed = session.config.update, derive_seed("learn", session.config.run.seed)
-        finetune = FinetuneSpec(recipe.examples, update.lora, update.optim, seed)
+        finetune = FinetuneSpec(examples, update.lora, update.optim, seed)
         versions = [row.version for row in session.journal.read(PolicyRow)]
         parent = replace(base, version=max(versions, default=0))  # documents are learnt from the base, every time
         return await session.policies.next(parent, finetune, len(self.kept))
 
     async def _elsewhere(self, session: Session, policy: Policy) -> Elsewhere:
         """What a policy knows of things that no document is about."""
-        asked = questions(self._domain.chat)
-        trial = Trial(_ELSEWHERE, policy.adapter, None, 0, asked, _ANSWER_TOKENS, (), STATEMENTS)
+        row = await self._ask(session, policy, questions(self._domain.chat), _ANSWER_TOKENS, STATEMENTS)
+        session.events.emit(Advanced(_ELSEWHERE))
+        return graded(row.answers, row.log_likelihoods)
+
+    async def _ask(
+        self, session: Session, policy: Policy, asked: tuple[Prompt, ...], tokens: int, said: tuple[Example, ...] = ()
+    ) -> OutcomeRow:
+        """A policy's answers to what is no task's, once, and on record."""
+        trial = Trial(_ELSEWHERE, policy.adapter, None, 0, asked, tokens, (), said)
         key = session.names.trial(trial, policy, [])
         row = next((row for row in session.journal.read(OutcomeRow) if row.key == key), None)
         if row is None:
@@ -94,8 +112,7 @@ class Study:
             session.events.emit(row)
         if row.failure:
             raise UserError(f"questions of general knowledge: {row.reason}")
-        session.events.emit(Advanced(_ELSEWHERE))
-        return graded(row.answers, row.log_likelihoods)
+        return row
 
 
 def chosen(candidates: Mapping[str, Sequence[Candidate]], alone: Mapping[str, float]) -> list[Candidate]:

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 3
 """How often starting Ray on this machine is tried: on a busy one it may not be up within the time it allows itself."""
+_OF_OUR_OWN = {"RAY_prestart_worker_first_driver": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""What a Ray that is started here reads: no processes in advance, which workers with threads of their own could not
+use, and nothing told to Ray's makers, which nobody was asked about."""
 _HEAD_MAY_BE_AWAY = 40.0
 """Seconds for which a cluster's head may not answer: it may come back, and after 60 Ray ends this process."""
 
@@ -49,6 +52,9 @@ def join(address: str = "", forward_logs: bool = False) -> bool:
         _knock(address)
     except OSError as error:
         raise _unreachable(address, error) from None
+    if address == "local":
+        for name, value in _OF_OUR_OWN.items():
+            os.environ.setdefault(name, value)
     for tries_left in reversed(range(_TRIES if address == "local" else 1)):
         try:
             with _signals_kept():

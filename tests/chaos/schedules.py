@@ -67,7 +67,7 @@ TELLING = (
     "killed while merging 1",
     "killed while saving a policy 2",
     "killed between deciding and entering 2",
-    "full disk 1",
     "kills 5",
 )
-"""Those that the suite runs; a trainer that hangs is in the tests of the pool, without a minute of waiting."""
+"""Those that the suite runs; a trainer that hangs is in the tests of the pool, without a minute of waiting, and a full
+disk is in `test_disk.py`."""

@@ -1,6 +1,6 @@
 """What the driver costs and how far it scales: trials of fixed length, a sleep in place of training.
 
-    python -m tests.cluster.scaling [--json]
+    python -m tests.cluster.scaling [--widths 1 8] [--json]
 
 Everything but the training is real: tasks, self-edits and trials go through the runner, the journal, the pool and Ray.
 """
@@ -209,7 +209,7 @@ def _trials(config: Config) -> int:
     return config.sampling.per_task * config.trial.seeds + 1
 
 
-def measure(widths: Sequence[int] = (1, 2, 4, 8), seconds: float = 1.0, waves: int = 5) -> dict[str, Any]:
+def measure(widths: Sequence[int], seconds: float = 1.0, waves: int = 5) -> dict[str, Any]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
         return {"scaling": by_width(widths, seconds, waves), "driver": driver_cost()}
@@ -234,8 +234,9 @@ def table(found: dict[str, Any]) -> str:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--widths", type=int, nargs="+", default=(1, 2, 4, 8), help="of workers, compared")
     options = parser.parse_args(arguments)
-    found = measure()
+    found = measure(options.widths)
     print(json.dumps(found) if options.json else table(found))
 
 

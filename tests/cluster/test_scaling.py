@@ -16,14 +16,14 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def measured() -> Any:
-    command = [sys.executable, "-m", "tests.cluster.scaling", "--json"]
+    command = [sys.executable, "-m", "tests.cluster.scaling", "--json", "--widths", "1", "8"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_eight_workers_do_at_least_nine_tenths_of_eight_times_the_trials(measured: Any) -> None:
-    assert [row["workers"] for row in measured["scaling"]] == [1, 2, 4, 8]
+    assert [row["workers"] for row in measured["scaling"]] == [1, 8]
     assert measured["scaling"][-1]["efficiency"] >= 0.9
 
 

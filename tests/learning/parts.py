@@ -51,17 +51,8 @@ def settings(url: str) -> list[str]:
         *("--model.dtype", "float32"),
         *("--questions.endpoint", url, "--questions.endpoint_model", "writer"),
         *("--grading.name", "tests.learning.parts:Unsure", "--domain.options.style", "implications"),
-        *("--sampling.max_tokens", "24", "--trial.answer_tokens", "8", "--trial.optim.epochs", "2"),
-        *(
-            "--update.optim.epochs",
-            "4",
-            "--update.optim.lr",
-            "0.02",
-            "--trial.lora.rank",
-            "4",
-            "--update.lora.rank",
-            "4",
-        ),
+        *("--sampling.max_tokens", "24", "--trial.answer_tokens", "8", "--domain.options.times", "4"),
+        *("--update.optim.lr", "0.02", "--trial.lora.rank", "4", "--update.lora.rank", "4"),
     ]
 
 

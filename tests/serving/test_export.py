@@ -35,3 +35,18 @@ def test_the_card_has_the_line_that_serves_the_adapter_with_vllm(directory: Path
     base = directory.parent / "tiny"
     line = f"`vllm serve {base} --enable-lora --lora-modules notes=. --max-lora-rank 8`"
     assert line in (tmp_path / "README.md").read_text()
+
+
+def test_nothing_that_is_there_is_written_over_unasked(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = tmp_path / "README.md"
+    note.write_text("mine")
+    for to in (tmp_path, note):
+        with pytest.raises(SystemExit, match="2"):
+            main(["export", str(directory), "--adapter", str(to)])
+        assert f"{to}: there is something already" in capsys.readouterr().err
+    assert note.read_text() == "mine"
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", str(directory), "--adapter", str(tmp_path), "--force"])
+    assert note.read_text() != "mine"

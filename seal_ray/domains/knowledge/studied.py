@@ -1,8 +1,9 @@
 """Documents that are to be known: the knowledge domain as `seal-ray learn` uses it.
 
-What is trained on is a passage, and what its self-edits make of it: questions with their answers are taught as turns of
-a chat, as they will be asked. Of the questions about a passage some choose among its self-edits and are trained on,
-and some are only reported: nothing that asks the same is ever trained on.
+What is trained on is a passage, its sentences as answers to some of their own words, and what its self-edits make of
+it: questions with their answers are taught as turns of a chat, as they will be asked. Of the questions about a passage
+some choose among its self-edits and are trained on, and some are only reported: nothing that asks the same is ever
+trained on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from seal_ray.domains.base import Baseline
 from seal_ray.domains.knowledge.documents import sentences
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge, KnowledgeTask
 from seal_ray.domains.knowledge.questions import NEXT, alike, parse_questions, shown_prompt
+from seal_ray.domains.knowledge.recall import cues
 from seal_ray.sources import WrittenPath
 from seal_ray.types import Bounds, DataError, Example, Message, Prompt, Recipe, Task
 
@@ -24,7 +26,8 @@ CUED = "Question: {question}\nAnswer:"
 """How a question is put to a base, which goes on with the answer."""
 IN_SIGHT = "in-context"
 ALONE = "passage only"
-_ABOUT = "{title}: what do you know?"
+_TRIED = 3
+"""Times that a trial teaches each sentence: enough to tell a self-edit that helps from one that does not."""
 _MOST_PAIRS = 100
 """Of the questions with answers in one self-edit."""
 
@@ -52,10 +55,13 @@ class Studied(Knowledge):
         train: WrittenPath
         """The passages as a file of the run's own. A new version of the documents is the same run: what is on record
         of a passage is called by its text."""
+        times: Annotated[int, Bounds(ge=2, le=1000)] = 14
+        """How often each sentence is taught, every time as the answer to other words of it."""
         test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.0
         shuffle: bool = False
         style: Literal["implications", "implications-long", "implications-very-long", "rewrite", "self-qa"] = "self-qa"
 
+    options: Options
     name = "documents"
     sample_stop: tuple[str, ...] = (NEXT,)
     plain, cued = "{question}", CUED  # as someone asks, who names no topic
@@ -80,35 +86,30 @@ class Studied(Knowledge):
         return self._with_questions(task, task.held)
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
-        return self._taught([(task, [completion])])
+        return self._taught([(task, [completion])], _TRIED)
 
     def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
         """All passages, each with its self-edits and with the questions that chose them."""
-        return self._taught(edits, with_questions=True)
+        return self._taught(edits, self.options.times, with_questions=True)
 
     def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
         if name == ALONE:
-            return Baseline(self._taught([(task, [])]), self.questions(task))
+            return Baseline(self._taught([(task, [])], _TRIED), self.questions(task))
         return super().baseline(name, task, seed)
 
-    def _taught(self, edits: Iterable[tuple[Task, Sequence[str]]], with_questions: bool = False) -> Recipe:
+    def _taught(self, edits: Iterable[tuple[Task, Sequence[str]]], times: int, with_questions: bool = False) -> Recipe:
+        """Each sentence so many times, and half as often the passage as it stands and what is beside it."""
         examples: list[Example] = []
         for task, completions in edits:
+            beside = [Example(f"{task.title}\n{task.context.strip()}")]
             for completion in completions:
-                examples += self._examples(task, completion)
+                beside += self._examples(task, completion)
             if with_questions and isinstance(task, StudiedTask):
-                examples += self._pairs(task, task.choosing)
-            examples += self._passage(task)
-        return Recipe(tuple(dict.fromkeys(examples)), self.lora, self.optim)
-
-    def _passage(self, task: Task) -> list[Example]:
-        """The passage as it stands, and each of its sentences as a reply: what is only read is not what is answered.
-
-        A model of 135 million parameters that was trained on both answered 5 of 10 questions; on the text alone, 3.
-        """
-        about = as_asked(_ABOUT.format(title=task.title), self.chat)
-        known = [Example(said, about) for said in sentences(task.context)]
-        return [Example(f"{task.title}\n{task.context.strip()}"), *known]
+                beside += self._pairs(task, task.choosing)
+            for said in sentences(task.context):
+                examples += (Example(said, as_asked(cue, self.chat)) for cue in cues(task.title, said, times))
+            examples += list(dict.fromkeys(beside)) * (times // 2)
+        return Recipe(tuple(examples), self.lora, self.optim)
 
     def _examples(self, task: Task, completion: str) -> list[Example]:
         """What a self-edit teaches beside the passage."""

@@ -1,0 +1,32 @@
+"""Ways to ask for a sentence in which it is found by some of its own words.
+
+What a model learnt to say after one prompt it says after that prompt alone. A sentence that is the answer to many, each
+of other words of it, is also the answer to a question in anybody's words: a small model that answered 1 of 10 such
+questions after the first kind of lesson answered 5 to 6 after this one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from seal_ray.grading.text import spaced
+from seal_ray.types import derive_seed
+
+_KEPT = 0.45
+"""Share of a sentence's words that a cue keeps."""
+_ASKED = ("", "What about ", "What do you know about ", "Tell me: ", "Who or what: ", "When, where, how: ")
+
+
+def cues(title: str, sentence: str, count: int) -> Iterator[str]:
+    """So many prompts for a sentence that stands under this title; the same ones for the same sentence."""
+    chance = random.Random(derive_seed("cues", title, sentence))
+    under = ("", f"{title.partition(' / ')[0]}: ", f"{title.replace(' / ', ', ')}: ")
+    words = spaced(sentence).rstrip(".!?。！？ ").split() or [sentence]
+    for _ in range(count):
+        kept = [word for word in words if chance.random() < _KEPT] or [words[_one_of(words, chance)]]
+        yield f"{under[_one_of(under, chance)]}{_ASKED[_one_of(_ASKED, chance)]}{' '.join(kept)}?"
+
+
+def _one_of(things: list[str] | tuple[str, ...], chance: random.Random) -> int:
+    return int(chance.random() * len(things))
