@@ -63,7 +63,7 @@ _PRACTISED = (
 )
 """None asks what is measured."""
 PRACTISED_TOKENS = 40
-_SHARE, _MOST_OFTEN = 6, 100
+_SHARE, _MOST_OFTEN = 8, 100
 """One answer of the base's own for so many examples of the documents; the same one not more often than that."""
 _SENTENCES = (
     "The children ran home as soon as it began to rain.",

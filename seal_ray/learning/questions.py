@@ -5,7 +5,7 @@ a passage the same few things again, and what is to be known is all of it.
 
 A question counts if the model answers it rightly with the passage in sight; whether it can without does not matter, or
 what is reported would flatter. No two ask the same, and none is nonsense. A passage that has too few is asked again,
-with another seed, a few times.
+with another seed, once more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from seal_ray.types import DataError, Task
 
 logger = logging.getLogger(__name__)
 
-ENOUGH, TRIES, _MOST = 4, 3, 10
+ENOUGH, TRIES, _MOST = 2, 2, 10
 """Good questions of a passage that are enough; how often it is asked for more; and how many are taken at a time."""
 _TOKENS, _OF_A_SENTENCE = 200, 72
 """Of what is written about a passage at a time, and about a sentence."""
@@ -62,7 +62,6 @@ async def _once_more(
 ) -> None:
     stage = f"questions, try {again + 1}"
     session.events.emit(StageBegan(stage, len(every)))
-
     whole = bool(session.config.questions.endpoint)
     tokens = _TOKENS if whole else _OF_A_SENTENCE
 

@@ -41,7 +41,7 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
             "test": 0,
             "options": {"train": str(directory / DOCUMENTS), "style": "self-qa"},
         },
-        "sampling": {"per_task": 2, "temperature": 0.7, "max_tokens": 256, "engine": "transformers"},
+        "sampling": {"per_task": 1, "temperature": 0.7, "max_tokens": 160, "engine": "transformers"},
         "trial": {
             "seeds": 1,
             "answer_tokens": 32,

@@ -34,16 +34,16 @@ def test_whatever_stands_in_a_document_can_be_asked_for(sentence: str) -> None:
         assert len(cue) > 1
 
 
-def test_each_sentence_is_taught_as_often_as_is_said_and_the_passage_half_as_often(tmp_path: Path) -> None:
-    domain = Studied(Studied.Options(train=str(tmp_path), times=10, chat=True))
+def test_each_sentence_is_taught_as_often_as_is_said_and_the_passage_a_third_as_often(tmp_path: Path) -> None:
+    domain = Studied(Studied.Options(train=str(tmp_path), times=9, chat=True))
     taught = Counter(example.completion for example in domain.corpus([(TASK, [])]).examples)
-    assert taught == {SENTENCE: 10, "She sleeps in the loft.": 10, f"{TASK.title}\n{TASK.context}": 5}
+    assert taught == {SENTENCE: 9, "She sleeps in the loft.": 9, f"{TASK.title}\n{TASK.context}": 3}
 
 
 def test_answers_of_the_bases_own_are_practised_in_proportion_to_the_documents() -> None:
     prompts = practised(chat=True)
     answers = ["Rome.", "", *["So."] * (len(prompts) - 2)]
-    for beside, count in ((0, 0), (1, 1), (6, 1), (7, 2), (600, 100), (10**7, 100 * (len(prompts) - 1))):
+    for beside, count in ((0, 0), (1, 1), (8, 1), (9, 2), (800, 100), (10**7, 100 * (len(prompts) - 1))):
         found = practice(prompts, answers, beside)
         assert len(found) == count
         assert all(example.completion and not example.whole for example in found)

@@ -55,7 +55,7 @@ class Studied(Knowledge):
         train: WrittenPath
         """The passages as a file of the run's own. A new version of the documents is the same run: what is on record
         of a passage is called by its text."""
-        times: Annotated[int, Bounds(ge=2, le=1000)] = 14
+        times: Annotated[int, Bounds(ge=3, le=1000)] = 11
         """How often each sentence is taught, every time as the answer to other words of it."""
         test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.0
         shuffle: bool = False
@@ -98,7 +98,7 @@ class Studied(Knowledge):
         return super().baseline(name, task, seed)
 
     def _taught(self, edits: Iterable[tuple[Task, Sequence[str]]], times: int, with_questions: bool = False) -> Recipe:
-        """Each sentence so many times, and half as often the passage as it stands and what is beside it."""
+        """Each sentence so many times, and a third as often the passage as it stands and what is beside it."""
         examples: list[Example] = []
         for task, completions in edits:
             beside = [Example(f"{task.title}\n{task.context.strip()}")]
@@ -108,7 +108,7 @@ class Studied(Knowledge):
                 beside += self._pairs(task, task.choosing)
             for said in sentences(task.context):
                 examples += (Example(said, as_asked(cue, self.chat)) for cue in cues(task.title, said, times))
-            examples += list(dict.fromkeys(beside)) * (times // 2)
+            examples += list(dict.fromkeys(beside)) * (times // 3)
         return Recipe(tuple(examples), self.lora, self.optim)
 
     def _examples(self, task: Task, completion: str) -> list[Example]:
