@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 Given = Annotated[str, Parameter(allow_leading_hyphen=True, help="Documents or folders; then `--section.key value`.")]
 
 
-def learn(*files: Given, model: str = "", into: str = "", quiet: bool = False, as_json: AsJson = False) -> None:
+def learn(
+    *files: Given,
+    model: str = "",
+    into: str = "",
+    force: bool = False,
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
     """Learn documents: one adapter that knows them. Again, it learns what changed; stopped, it goes on.
 
     Parameters
@@ -30,6 +37,8 @@ def learn(*files: Given, model: str = "", into: str = "", quiet: bool = False, a
         A Hugging Face model: hub name or folder; empty: HuggingFaceTB/SmolLM2-135M-Instruct.
     into
         The directory for what is learnt; empty: learnt/NAME, after the first document.
+    force
+        If something was learnt there with other settings or on another model, move that aside (it is never deleted).
     quiet
         No progress.
     """
@@ -38,7 +47,7 @@ def learn(*files: Given, model: str = "", into: str = "", quiet: bool = False, a
 
     start_log(quiet)
     at = next((n for n, each in enumerate(files) if each.startswith("--")), len(files))
-    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:], say=say)
+    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:], say=say, force=force)
     tell(directory, account, as_json)
 
 

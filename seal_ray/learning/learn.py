@@ -45,12 +45,14 @@ def learn(
     into: str | os.PathLike[str] = "",
     *observers: Observer,
     settings: Sequence[str] = (),
+    force: bool = False,
 ) -> Answerer:
     """Have a model learn documents, and give back the model that knows them.
 
-    `settings` are those of a run, as on the command line. Documents that were learnt already are not learnt again.
+    `settings` are those of a run, as on the command line. Documents that were learnt already are not learnt again. What
+    was learnt there with other settings or on another model is moved aside with `force`, and refused without.
     """
-    directory, _ = learnt(files, model, into, *observers, settings=settings)
+    directory, _ = learnt(files, model, into, *observers, settings=settings, force=force)
     return Answerer.of(directory)
 
 
@@ -61,6 +63,7 @@ def learnt(
     *observers: Observer,
     settings: Sequence[str] = (),
     say: Callable[[str], None] = logger.info,
+    force: bool = False,
 ) -> tuple[str, Account]:
     """The directory in which these documents are known, and what is known of them.
 
@@ -71,7 +74,7 @@ def learnt(
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(given, Path(scratch))
         config = config_for(directory, model or _model_of(directory), settings)
-        return directory, _study(config, documents, observers, say)
+        return directory, _study(config, documents, observers, say, force)
 
 
 def continued(
@@ -89,18 +92,24 @@ def learns(config: Config) -> bool:
     return config.domain.name == NAME
 
 
-def _study(config: Config, documents: Documents, observers: Sequence[Observer], say: Callable[[str], None]) -> Account:
+def _study(
+    config: Config,
+    documents: Documents,
+    observers: Sequence[Observer],
+    say: Callable[[str], None],
+    force: bool = False,
+) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
     check(config)
     config = resolved(config)
     domain = cast(Studied, load_domain(config))
-    config = precise(config, domain)
+    config = precise(config, domain, force)
     identity, store = identify(config, domain), Store(config.dir)
     if (known := read_account(store)) and _is_known(store, known, documents, identity):
         say(f"{config.dir}: these documents are known already; nothing is to be done")
         return known
     say(_plan(config, documents))
-    with open_run(config, domain, identity, observers) as opened:
+    with open_run(config, domain, identity, observers, force) as opened:
         documents.move_to(Path(config.dir) / DOCUMENTS)
         study = Study(domain)
         first = domain.tasks("train", 1, config.run.seed)[0]

@@ -45,10 +45,10 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
         "trial": {
             "seeds": 1,
             "answer_tokens": 32,
-            "lora": _ADAPTER,
-            "optim": _OPTIM,
+            "lora": dict(_ADAPTER),
+            "optim": dict(_OPTIM),
         },
-        "update": {"lora": _ADAPTER, "optim": _OPTIM},
+        "update": {"lora": dict(_ADAPTER), "optim": dict(_OPTIM)},
         "evaluation": {"baselines": ["base", "in-context"]},
         "workers": {"address": IN_PROCESS, "slots": 16},
     }

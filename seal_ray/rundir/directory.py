@@ -22,7 +22,7 @@ from seal_ray.rundir.identity import Identity, differences, settings_of
 from seal_ray.types import UserError
 
 CONFIG = "config.json"
-_ADVICE = "choose another --run.dir, give the config it was started with, or move it aside with --force"
+_ADVICE = "choose another directory, give the config it was started with, or move it aside with --force"
 
 
 @dataclass(frozen=True)

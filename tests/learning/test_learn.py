@@ -17,6 +17,7 @@ from seal_ray.adapters.lora import Adapter
 from seal_ray.cli.app import main
 from seal_ray.learning.account import Account
 from seal_ray.learning.learn import continued, learn, learnt
+from seal_ray.learning.settings import config_for
 from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
@@ -191,6 +192,29 @@ def test_a_document_that_cannot_be_learnt_is_named_before_anything_is_touched(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_setting_of_the_update_is_none_of_a_trials_nor_of_the_next_learning() -> None:
+    changed = config_for("out", "microworld", ["--update.lora.rank", "2", "--update.optim.lr", "0.5"])
+    usual = config_for("out", "microworld")
+    assert (changed.update.lora.rank, changed.update.optim.lr) == (2, 0.5)
+    assert changed.trial == usual.trial
+    assert (usual.update.lora.rank, usual.update.optim.lr) != (2, 0.5)
+
+
 def test_settings_that_the_command_has_options_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--run.dir: give --into, --model and the documents instead"):
         learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), settings=["--run.dir", "x"])
+
+
+@pytest.mark.slow
+def test_what_was_learnt_with_other_settings_is_moved_aside_when_one_says_so_and_never_unasked(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(quiet[0], tmp_path / "out"))
+    other = ([written(tmp_path)], model, directory, Silent())
+    changed = [*settings(server.url), "--update.lora.rank", "2"]
+    with pytest.raises(UserError, match=r"another config \(update.lora.rank: 4 -> 2\).*--force"):
+        learnt(*other, settings=changed)
+    assert known(directory) == quiet[1].adapter
+    _, anew = learnt(*other, settings=changed, force=True)
+    assert known(directory) == anew.adapter != quiet[1].adapter
+    assert known(tmp_path / "out.aside-1") == quiet[1].adapter
