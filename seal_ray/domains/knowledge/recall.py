@@ -1,8 +1,7 @@
 """Ways to ask for a sentence in which it is found by some of its own words.
 
 What a model learnt to say after one prompt it says after that prompt alone. A sentence that is the answer to many, each
-of other words of it, is also the answer to a question in anybody's words: a small model that answered 1 of 10 such
-questions after the first kind of lesson answered 5 to 6 after this one.
+of other words of it, is also the answer to a question in anybody's words (docs/benchmarks.md, "Learning a document").
 """
 
 from __future__ import annotations
