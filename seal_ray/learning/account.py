@@ -56,8 +56,8 @@ class Account:
             f"reads:       {_share(self.arms, 'in-context')} (the base, with the passage in its prompt)",
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
-            f"cost:        {self.minutes:.1f} minutes of work, {self.trials} trials, {self.tokens} tokens; "
-            f"{self.kept} of {self.passages} passages are learnt with notes of the model's own",
+            f"cost:        {self.minutes:.1f} minutes of work, {self.trials} trials ({self.tokens} tokens with what "
+            f"they tried); {self.kept} of {self.passages} passages are learnt with notes of the model's own",
         ]
 
 

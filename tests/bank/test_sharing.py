@@ -54,6 +54,7 @@ def job(key: str, seed: int, batch_size: int, **more: object) -> Job:
 
 @pytest.mark.parametrize("one_by_one", [False, True])
 @pytest.mark.parametrize("family", [family for family in CONFIGS if family != "gemma2"])  # alone, padded, it is NaN
+@pytest.mark.slow
 def test_texts_that_begin_alike_teach_what_they_teach_alone_with_peft(family, one_by_one, monkeypatch):
     if one_by_one:  # as larger models are multiplied and attended
         monkeypatch.setattr(layout, "PADDING", 0)
