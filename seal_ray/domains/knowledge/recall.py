@@ -7,7 +7,7 @@ of other words of it, is also the answer to a question in anybody's words (docs/
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from seal_ray.grading.text import spaced
 from seal_ray.types import derive_seed
@@ -23,9 +23,10 @@ def cues(title: str, sentence: str, count: int) -> Iterator[str]:
     under = ("", f"{title.partition(' / ')[0]}: ", f"{title.replace(' / ', ', ')}: ")
     words = spaced(sentence).rstrip(".!?。！？ ").split() or [sentence]
     for _ in range(count):
-        kept = [word for word in words if chance.random() < _KEPT] or [words[_one_of(words, chance)]]
-        yield f"{under[_one_of(under, chance)]}{_ASKED[_one_of(_ASKED, chance)]}{' '.join(kept)}?"
+        kept = [word for word in words if chance.random() < _KEPT] or [_one_of(words, chance)]
+        yield f"{_one_of(under, chance)}{_one_of(_ASKED, chance)}{' '.join(kept)}?"
 
 
-def _one_of(things: list[str] | tuple[str, ...], chance: random.Random) -> int:
-    return int(chance.random() * len(things))
+def _one_of(things: Sequence[str], chance: random.Random) -> str:
+    """By the one method whose numbers Python promises to keep."""
+    return things[int(chance.random() * len(things))]
