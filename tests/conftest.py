@@ -32,6 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("ray")
         if "real_model" in getattr(item, "fixturenames", ()):
             item.add_marker("real")
+    # The files that take longest for each test begin first: at the end one of two would wait for the other.
+    long = {item.path for item in items if item.get_closest_marker("vllm")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)
