@@ -65,8 +65,9 @@ def export(
         raise UserError(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
-    for out in () if force else filter(None, (self_edits, adapter, merged, submission)):
-        _refuse_taken(Path(out))
+    if not force:
+        for out in filter(None, (self_edits, adapter, merged, submission)):
+            _refuse_taken(Path(out))
     if (adapter or merged) and not policy:
         policy = _known(dir)
     if self_edits:

@@ -84,9 +84,7 @@ def _facts(found: Prediction) -> list[str]:
         room = readable_bytes(found.device_bytes)
         lines.append(f"that is more than the device's {room}: take fewer slots or a larger GPU")
     if found.gpus:
-        lines.append(
-            f"GPU hours: {found.gpu_hours:.2f} ({found.gpus} GPU{'s' * (found.gpus > 1)} for as long as the run lasts)"
-        )
+        lines.append(f"GPU hours: {found.gpu_hours:.2f} ({_count(found.gpus, 'GPU')} for as long as the run lasts)")
     if found.price_per_hour is not None:
         lines.append(f"cost: {found.cost(course):.2f}, at {found.price_per_hour:g} for each GPU hour")
     if found.disturbed:
