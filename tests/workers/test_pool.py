@@ -18,7 +18,7 @@ from seal_ray.types import UserError
 from seal_ray.workers.health import actor
 from seal_ray.workers.pool import Poisoned, Pool, WorkerLost
 from seal_ray.workers.pulse import Beating
-from tests.workers.stopped import OnlyForTheStopped, given_up_when_stopped, is_stopped  # noqa: F401
+from tests.workers.stopped import OnlyForTheStopped, Patience, given_up_when_stopped, is_stopped  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -281,10 +281,13 @@ def test_idle_workers_are_given_back_and_come_again_when_needed(tmp_path: Path) 
     assert in_pool(tmp_path, use, idle_seconds=0.2) == (2, 2)
 
 
-@pytest.mark.usefixtures("given_up_when_stopped")
 def test_a_worker_that_hangs_is_told_of_and_replaced_and_gets_none_of_the_calls_that_come(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    given_up_when_stopped: Patience,  # noqa: F811
 ) -> None:
+    given_up_when_stopped.waits = True
+
     async def use(pool: Pool) -> Any:
         while len(set(await asyncio.gather(*(pool.call("pid") for _ in range(8))))) < 2:
             continue
@@ -293,6 +296,7 @@ def test_a_worker_that_hangs_is_told_of_and_replaced_and_gets_none_of_the_calls_
             await asyncio.sleep(0.01)
         assert await asyncio.gather(*(pool.call("echo", i) for i in range(3))) == [0, 1, 2]
         assert not call.done()
+        given_up_when_stopped.waits = False
         return await call, pool.stats.lost
 
     assert in_pool(tmp_path, use) == ("a", 1)
