@@ -14,8 +14,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seal_ray.domains.knowledge.documents import sentences
 from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt
+from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.grading.text import normalized

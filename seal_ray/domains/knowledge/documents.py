@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage
+from seal_ray.domains.knowledge.sentences import ENDS, reflowed
 from seal_ray.plain import first_line, visible
 from seal_ray.types import UserError
 
@@ -25,7 +26,6 @@ _EXTRA = 'pip install "seal-ray[documents]"'
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*")
 _TITLE = re.compile(r"title\s*:\s*(?P<title>.+)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(```|~~~)")
-_SENTENCES = re.compile(r"(?<=[.!?…。！？])\s+|(?<=[。！？])")
 _ARTICLES = {"a", "an", "the"}
 
 Lines = Iterator[str]
@@ -47,16 +47,11 @@ def document_passages(path: Path, size: int = PASSAGE_CHARACTERS) -> Iterator[Pa
             yield from passage()
             place.enter(len(heading[1]), heading[2])
             continue
-        for piece in _pieces(paragraph, size):
+        for piece in _pieces(reflowed(paragraph), size):
             if held and sum(map(len, held)) + len(piece) > size:
                 yield from passage()
             held.append(piece)
     yield from passage()
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, lines of a list among them."""
-    return [part.strip() for line in text.splitlines() for part in _SENTENCES.split(line) if part.strip()]
 
 
 class _Headings:
@@ -114,22 +109,25 @@ def _paragraphs(lines: Lines) -> Iterator[str]:
 
 
 def _pieces(paragraph: str, size: int) -> Iterator[str]:
-    """A paragraph that is longer than a passage is cut between sentences, and a sentence that is, between words."""
+    """One longer than a passage is cut between lines, a longer line between sentences, and a sentence between words."""
     if len(paragraph) <= size:
         yield paragraph.strip()
         return
     held = ""
-    for part in _parts(paragraph, size):
-        if held and len(held) + len(part) > size:
-            yield held
-            held = ""
-        held = f"{held} {part}" if held else part
+    for line in paragraph.splitlines():
+        glue = "\n"
+        for part in [line] if len(line) <= size else _parts(line, size):
+            if held and len(held) + len(part) > size:
+                yield held
+                held = ""
+            held = f"{held}{glue}{part}" if held else part
+            glue = " "
     if held:
         yield held
 
 
 def _parts(paragraph: str, size: int) -> Iterator[str]:
-    for sentence in _SENTENCES.split(paragraph):
+    for sentence in ENDS.split(paragraph):
         while len(sentence) > size:
             at = sentence.rfind(" ", 1, size + 1)
             at = at if at > 0 else size

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from seal_ray.domains.base import Baseline
-from seal_ray.domains.knowledge.documents import sentences
 from seal_ray.domains.knowledge.domain import SYNTHETIC, Knowledge, KnowledgeTask
 from seal_ray.domains.knowledge.questions import NEXT, alike, parse_questions, shown_prompt
 from seal_ray.domains.knowledge.recall import cues
+from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.sources import WrittenPath
 from seal_ray.types import Bounds, DataError, Example, Message, Prompt, Recipe, Task
 
