@@ -16,6 +16,11 @@ of characters, which no file can hold."""
 SHOWN = 300
 
 
+def counted(number: float, what: str) -> str:
+    """So many of a thing whose plural ends in s."""
+    return f"{number:g} {what}" if number == 1 else f"{number:g} {what}s"
+
+
 def kept(text: str) -> str:
     """The text as every file can hold it: halves of characters become U+FFFD, all else stays."""
     return _LONE_SURROGATE.sub("\ufffd", text)

@@ -62,7 +62,7 @@ _PRACTISED = (
     "What is the sum of the angles in a square?",
 )
 """None asks what is measured."""
-PRACTISED_TOKENS = 40
+PRACTICE_TOKENS = 40
 _SHARE, _MOST_OFTEN = 8, 100
 """One answer of the base's own for so many examples of the documents; the same one not more often than that."""
 _SENTENCES = (
@@ -92,12 +92,12 @@ class Elsewhere:
     """Nats a token, over the sentences."""
 
 
-def practised(chat: bool) -> tuple[Prompt, ...]:
+def practice(chat: bool) -> tuple[Prompt, ...]:
     """What is also asked while documents are learnt, and answered as the base answers it."""
     return tuple(as_asked(text, chat) for text in _PRACTISED)
 
 
-def practice(prompts: Sequence[Prompt], answers: Sequence[str], beside: int) -> list[Example]:
+def as_before(prompts: Sequence[Prompt], answers: Sequence[str], beside: int) -> list[Example]:
     """Examples of how the base answers, for this many of the documents'; an answer may have been cut off."""
     said = [Example(answer, prompt, whole=False) for prompt, answer in zip(prompts, answers, strict=True) if answer]
     count = min(-(-beside // _SHARE), _MOST_OFTEN * len(said))

@@ -13,12 +13,12 @@ from dataclasses import replace
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.learning.elsewhere import (
-    PRACTISED_TOKENS,
+    PRACTICE_TOKENS,
     STATEMENTS,
     Elsewhere,
+    as_before,
     graded,
     practice,
-    practised,
     questions,
 )
 from seal_ray.learning.questions import questioned
@@ -57,9 +57,14 @@ class Study:
         domain, runner, config = self._domain, session.runner, session.config
         base = runner.policy = await session.policies.begin()
         self.tasks = await questioned(session, domain, domain.tasks("train", None, config.run.seed))
-        self.kept = await self._choose(session, [task for task in self.tasks if task.questions])
+        self.kept, practised = await all_of(
+            [
+                self._choose(session, [task for task in self.tasks if task.questions]),
+                self._ask(session, base, practice(domain.chat), PRACTICE_TOKENS),
+            ]
+        )
         put_kept_on_record(session, self.kept, 1)
-        self.policy = policy = await self._train(session, base)
+        self.policy = policy = await self._train(session, base, practised.answers)
         reported = [domain.reported(task) for task in self.tasks if task.held]
         for name in config.evaluation.baselines:
             await runner.measure_baseline(name, reported)
@@ -81,13 +86,12 @@ class Study:
         rewards, candidates = await all_of([alone(), session.runner.explore(1, tasks, with_rewards=True)])
         return chosen(candidates, rewards)
 
-    async def _train(self, session: Session, base: Policy) -> Policy:
+    async def _train(self, session: Session, base: Policy, practised: Sequence[str]) -> Policy:
         """One adapter on all passages, with the kept self-edits; a version of the policy, once."""
         completions = {candidate.edit.task_id: [candidate.edit.completion] for candidate in self.kept}
         recipe = self._domain.corpus((task, completions.get(task.id, [])) for task in self.tasks)
-        prompts = practised(self._domain.chat)
-        as_before = await self._ask(session, base, prompts, PRACTISED_TOKENS)
-        examples = (*recipe.examples, *practice(prompts, as_before.answers, len(recipe.examples)))
+        beside = as_before(practice(self._domain.chat), practised, len(recipe.examples))
+        examples = (*recipe.examples, *beside)
         update, seed = session.config.update, derive_seed("learn", session.config.run.seed)
         finetune = FinetuneSpec(examples, update.lora, update.optim, seed)
         versions = [row.version for row in session.journal.read(PolicyRow)]

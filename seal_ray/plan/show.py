@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seal_ray.plain import visible
+from seal_ray.plain import counted, visible
 from seal_ray.plan.predict import Prediction
 
 
@@ -72,7 +72,7 @@ def _facts(found: Prediction) -> list[str]:
     lines = [
         f"work: {work.texts:,} texts of {work.tokens_sampled:,.0f} tokens, "
         f"{work.trials:,} trials that train on {work.tokens_trained:,.0f} tokens",
-        f"workers: {_count(cluster.trainers, 'trainer')} and {_count(cluster.samplers, 'sampler')}, "
+        f"workers: {counted(cluster.trainers, 'trainer')} and {counted(cluster.samplers, 'sampler')}, "
         f"of which the queues ask for {course.trainers} and {course.samplers}; up after {_time(found.rates.start)}",
         f"bottleneck: {found.bottleneck}",
     ]
@@ -84,7 +84,7 @@ def _facts(found: Prediction) -> list[str]:
         room = readable_bytes(found.device_bytes)
         lines.append(f"that is more than the device's {room}: take fewer slots or a larger GPU")
     if found.gpus:
-        lines.append(f"GPU hours: {found.gpu_hours:.2f} ({_count(found.gpus, 'GPU')} for as long as the run lasts)")
+        lines.append(f"GPU hours: {found.gpu_hours:.2f} ({counted(found.gpus, 'GPU')} for as long as the run lasts)")
     if found.price_per_hour is not None:
         lines.append(f"cost: {found.cost(course):.2f}, at {found.price_per_hour:g} for each GPU hour")
     if found.disturbed:
@@ -105,10 +105,6 @@ def _losses(found: Prediction) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole:.0%}" if whole else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _time(seconds: float) -> str:

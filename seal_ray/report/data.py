@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from seal_ray.config import Config, parse
+from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
@@ -140,24 +141,20 @@ def _name(config: Config | None) -> str:
 def _settings(config: Config) -> tuple[tuple[str, str], ...]:
     """The settings that a reader wants first; the rest is in the whole config."""
     trial, update, sampling, selection = config.trial, config.update, config.sampling, config.selection
-    race = f", {selection.race} raced trials a task" if selection.race else f", {_count(trial.seeds, 'seed')} each"
+    race = f", {selection.race} raced trials a task" if selection.race else f", {counted(trial.seeds, 'seed')} each"
     found = (
         ("Model", f"{config.model.path}, {config.model.dtype}"),
         ("Tasks", f"{config.domain.name}: {config.domain.train or 'all'} to learn from a round, "
                   f"{config.domain.test or 'all'} held out"),
         ("Self-edits", f"{sampling.per_task} a task at temperature {sampling.temperature:g}{race}"),
         ("Trials", f"LoRA of rank {trial.lora.rank}, learning rate {trial.optim.lr:g}, "
-                   f"{_count(trial.optim.epochs, 'epoch')}, from the {trial.start}"),
+                   f"{counted(trial.optim.epochs, 'epoch')}, from the {trial.start}"),
         ("Update", f"LoRA of rank {update.lora.rank}, learning rate {update.optim.lr:g}, "
-                   f"{_count(update.optim.epochs, 'epoch')}"
+                   f"{counted(update.optim.epochs, 'epoch')}"
                    + (f", held to its answers with weight {update.kl_coef:g}" if update.kl_coef else "")),
         ("Rounds", f"{config.run.rounds}, kept by the rule “{selection.rule}”"),
     )  # fmt: skip
     return tuple((label, shown(value, 300)) for label, value in found)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _arms(journal: Journal, planned: Sequence[PlannedRow], outcomes: Container[str]) -> tuple[Arm, ...]:
@@ -203,12 +200,12 @@ def _missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: 
     if not arms:
         lines.append("No held-out task has been measured yet.")
     lines += [
-        f"Evaluation “{arm.name}”: {_count(arm.pending, 'trial')} planned and not yet ended."
+        f"Evaluation “{arm.name}”: {counted(arm.pending, 'trial')} planned and not yet ended."
         for arm in arms
         if arm.pending
     ]
     lines += [
-        f"Round {r.number}: {r.pending:,} of {_count(r.trials, 'planned trial')} not yet ended."
+        f"Round {r.number}: {r.pending:,} of {counted(r.trials, 'planned trial')} not yet ended."
         for r in found
         if r.pending
     ]

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from seal_ray.config import Config
+from seal_ray.plain import counted
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Need:
         return min((int(there / taken + 1e-9) for taken, there in of if taken), default=sys.maxsize)
 
     def __str__(self) -> str:
-        return _counted(self.cpus, self.gpus) if self.gpus else _of(self.cpus, "CPU")
+        return _both(self.cpus, self.gpus) if self.gpus else counted(self.cpus, "CPU")
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,15 @@ def refuse_what_never_fits(needs: Sequence[Need], here: Machine) -> None:
         if not need.fits(here):
             raise UserError(
                 f"a {need.kind} needs {need} (workers.cpus, workers.gpus_per_{need.kind}), and this machine has "
-                f"{_counted(here.cpus, here.gpus)}: ask for less, or name a cluster that has it as workers.address; "
+                f"{_both(here.cpus, here.gpus)}: ask for less, or name a cluster that has it as workers.address; "
                 "`seal-ray doctor` with this config shows what is here"
             )
 
 
 def lack(need: Need, found: Sequence[Machine]) -> str:
     """What is waited for, what there is, and what can be done."""
-    whole = _counted(sum(machine.cpus for machine in found), sum(machine.gpus for machine in found))
-    on = f"{whole} on {_of(len(found), 'machine')}"
+    whole = _both(sum(machine.cpus for machine in found), sum(machine.gpus for machine in found))
+    on = f"{whole} on {counted(len(found), 'machine')}"
     if any(need.fits(machine) for machine in found):
         return f"waiting for {need} for a {need.kind}: the cluster has {on}, in use by others or by this run"
     return (
@@ -116,9 +117,5 @@ async def tell_of_lacks(waiting: Sequence[tuple[Need, Callable[[], bool]]]) -> N
                     logger.warning("waiting for %s for a %s; the cluster does not answer: %s", need, need.kind, error)
 
 
-def _counted(cpus: float, gpus: float) -> str:
-    return f"{_of(gpus, 'GPU')} and {_of(cpus, 'CPU')}"
-
-
-def _of(number: float, what: str) -> str:
-    return f"{number:g} {what}" if number == 1 else f"{number:g} {what}s"
+def _both(cpus: float, gpus: float) -> str:
+    return f"{counted(gpus, 'GPU')} and {counted(cpus, 'CPU')}"

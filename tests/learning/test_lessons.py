@@ -9,7 +9,7 @@ import pytest
 
 from seal_ray.domains.knowledge.recall import cues
 from seal_ray.domains.knowledge.studied import Studied
-from seal_ray.learning.elsewhere import practice, practised, questions
+from seal_ray.learning.elsewhere import as_before, practice, questions
 from seal_ray.types import Example, Task
 
 SENTENCE = "The keeper is called Isolde Wren."
@@ -41,15 +41,15 @@ def test_each_sentence_is_taught_as_often_as_is_said_and_the_passage_a_third_as_
 
 
 def test_answers_of_the_bases_own_are_practised_in_proportion_to_the_documents() -> None:
-    prompts = practised(chat=True)
+    prompts = practice(chat=True)
     answers = ["Rome.", "", *["So."] * (len(prompts) - 2)]
     for beside, count in ((0, 0), (1, 1), (8, 1), (9, 2), (800, 100), (10**7, 100 * (len(prompts) - 1))):
-        found = practice(prompts, answers, beside)
+        found = as_before(prompts, answers, beside)
         assert len(found) == count
         assert all(example.completion and not example.whole for example in found)
-    assert practice(prompts, answers, 1)[0] == Example("Rome.", prompts[0], whole=False)
-    assert practice(prompts, [""] * len(prompts), 100) == []
+    assert as_before(prompts, answers, 1)[0] == Example("Rome.", prompts[0], whole=False)
+    assert as_before(prompts, [""] * len(prompts), 100) == []
 
 
 def test_what_is_measured_elsewhere_is_not_practised() -> None:
-    assert not set(practised(chat=True)) & set(questions(chat=True))
+    assert not set(practice(chat=True)) & set(questions(chat=True))
