@@ -9,6 +9,7 @@ from shlex import quote
 from seal_ray.config import Config
 from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.domains.knowledge.studied import NAME as STUDIED
+from seal_ray.model.gguf import is_gguf
 from seal_ray.plain import visible
 from seal_ray.policy.lineage import MAIN, Row, lineage, sequence_head
 from seal_ray.record.journal import Journal
@@ -92,6 +93,8 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
     limit = next((limit for limit in RANKS if rank <= limit), None)
     if limit is None:
         return [*lines, f"Its rank, {rank}, is above what vLLM serves ({RANKS[-1]}): export it merged for that."]
+    if is_gguf(config.model.path):
+        return [*lines, "vLLM serves no adapter beside a GGUF file: export it merged for that."]
     name = config.run.name if config.domain.name == STUDIED else "policy"
     served = f"--lora-modules {quote(f'{name}=.')} --max-lora-rank {limit}"
     serve = f"vllm serve {quote(config.model.path)} --enable-lora {served}"
@@ -100,25 +103,45 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
 
 def _snippet(config: Config, package: str, kind: str) -> list[str]:
     """Python that loads the folder it is run in and uses it; the folder may be given in full from elsewhere."""
-    loads = f"""```python
-from transformers import AutoTokenizer
-from {package} import {kind}
-
-folder = "."
-"""
+    dtype = config.model.dtype if config.domain.name == STUDIED else ""
+    loads = _load_on_gguf(config) if package == "peft" and is_gguf(config.model.path) else _load(package, kind, dtype)
     if config.domain.name == STUDIED:
-        return f"""{loads}tokenizer = AutoTokenizer.from_pretrained(folder)
-model = {kind}.from_pretrained(folder, dtype="{config.model.dtype}")
+        return f"""{loads}
 question = "What is it about?"
 {_CHAT if config.domain.options.get("chat") else _CUE}
 found = model.generate(input_ids=ids, max_new_tokens=128, do_sample=False, repetition_penalty=1.0)
 answer = tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 print(answer{"" if config.domain.options.get("chat") else _FIRST_LINE}.strip())
 ```""".splitlines()
-    return f"""{loads}model, tokenizer = {kind}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return f"""{loads}
 ids = tokenizer("The text, in the prompt of the run's self-edits:", return_tensors="pt").input_ids
 print(tokenizer.decode(model.generate(input_ids=ids, max_new_tokens=32)[0], skip_special_tokens=True))
 ```""".splitlines()
+
+
+def _load(package: str, kind: str, dtype: str) -> str:
+    how = f', dtype="{dtype}"' if dtype else ""
+    return f"""```python
+from transformers import AutoTokenizer
+from {package} import {kind}
+
+folder = "."
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {kind}.from_pretrained(folder{how})"""
+
+
+def _load_on_gguf(config: Config) -> str:
+    """PEFT finds a base by itself only where it is a folder or on the hub."""
+    place, _, file = config.model.path.rpartition("/")
+    at = "." if "://" in place else place or "."
+    return f"""```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."
+tokenizer = AutoTokenizer.from_pretrained(folder)
+base = AutoModelForCausalLM.from_pretrained({at!r}, gguf_file={file!r}, dtype="{config.model.dtype}")
+model = PeftModel.from_pretrained(base, folder)"""
 
 
 _CHAT = """turns = [{"role": "user", "content": question}]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from seal_ray.cli.app import main
+from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.learning.account import known_here
 from seal_ray.serving.answering import Answerer
+from seal_ray.serving.engines import opened
+from seal_ray.serving.server import Server
+from seal_ray.types import Message
 
 PAGE = Path(__file__).parents[2] / "docs" / "glossary.md"
 FACTS = {
@@ -23,25 +30,63 @@ FACTS = {
     "What is an arm?": "line of the results",
     "What does an observer get told?": "event",
 }
+MOST, TOKENS = 6, 48
+"""So many of them are known, in answers no longer than this."""
 
 
 @pytest.fixture(scope="module")
 def learnt(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the page was learnt, by the command that README names."""
     into = str(tmp_path_factory.mktemp("learnt") / "glossary")
-    main(["learn", str(PAGE), "--model", str(real_model), "--into", into, "--quiet"])
+    ended(["learn", str(PAGE), "--model", str(real_model), "--into", into, "--quiet"])
     return into
+
+
+def ended(arguments: list[str]) -> None:
+    """A command that ends well."""
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+
+
+def known(said: dict[str, str]) -> int:
+    """How many of the facts are in what was answered."""
+    return sum(fact in said[asked].lower() for asked, fact in FACTS.items())
 
 
 def test_facts_of_the_page_are_known_and_were_not_before(learnt: str) -> None:
     model = Answerer.of(learnt)
-    said, before = ({asked: model.ask(asked, 48, learnt=knows) for asked in FACTS} for knows in (True, False))
-    assert sum(fact in said[asked] for asked, fact in FACTS.items()) >= 6, said
-    assert sum(fact in before[asked] for asked, fact in FACTS.items()) <= 1, before
+    said, before = ({asked: model.ask(asked, TOKENS, learnt=knows) for asked in FACTS} for knows in (True, False))
+    assert known(said) >= MOST, said
+    assert known(before) <= 1, before
+
+
+@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
+def test_a_client_of_either_engine_is_told_as_much(engine: str, learnt: str) -> None:
+    async def told() -> dict[str, str]:
+        async with (
+            opened(learnt, engine) as model,
+            Server(model, "glossary", loopback=True).at("127.0.0.1", 0) as url,
+            ChatClient(url, "glossary") as client,
+        ):
+            return {asked: (await client.chat((Message("user", asked),), max_tokens=TOKENS)).text for asked in FACTS}
+
+    assert known(said := asyncio.run(told())) >= MOST, said
+
+
+def test_the_exported_folder_tells_as_much_in_plain_peft_and_transformers(learnt: str, tmp_path: Path) -> None:
+    ended(["export", learnt, "--adapter", str(tmp_path)])
+    snippet = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    said = {}
+    for asked in FACTS:
+        asking = snippet.replace("What is it about?", asked)
+        done = subprocess.run([sys.executable, "-c", asking], cwd=tmp_path, capture_output=True, text=True)
+        assert not done.returncode, done.stderr
+        said[asked] = done.stdout
+    assert known(said) >= MOST, said
 
 
 def test_it_says_what_it_knew_and_knows_in_five_lines(learnt: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["eval", learnt])
+    ended(["eval", learnt])
     assert len(capsys.readouterr().out.strip().splitlines()) == 5
     account = known_here(learnt)
     assert account.after["right"] >= account.before["right"] - 6

@@ -14,6 +14,7 @@ from seal_ray.learning.learn import learnt
 from seal_ray.observe.progress import Silent
 from seal_ray.serving.answering import Answerer
 from tests.learning.parts import NOTES, QUESTIONS, settings, written
+from tests.model.gguf_files import make_llama, write_gguf
 from tests.servers import serving
 
 TEMPLATE = (
@@ -42,11 +43,15 @@ def taught(folder: Path, chats: bool) -> Path:
     if chats:
         config = folder / "tiny" / "tokenizer_config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": TEMPLATE}))
+    # So tiny a model says text after a cue when it was taught for long, and hears what was said before when not.
+    return learnt_on(folder / "tiny", *(("10", "0.01") if chats else ("40", "0.02")))
+
+
+def learnt_on(model: Path, epochs: str, lr: str) -> Path:
+    """A directory called `notes`, beside the model that has learnt a document there."""
     with serving(QUESTIONS) as writer:
-        # So tiny a model says text after a cue when it was taught for long, and hears what was said before when not.
-        epochs, lr = ("10", "0.01") if chats else ("40", "0.02")
         how = [*settings(writer.url), "--update.optim.epochs", epochs, "--update.optim.lr", lr]
-        directory, _ = learnt([written(folder)], str(folder / "tiny"), folder / "notes", Silent(), settings=how)
+        directory, _ = learnt([written(model.parent)], str(model), model.parent / "notes", Silent(), settings=how)
     return Path(directory)
 
 
@@ -59,6 +64,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a model that does not chat."""
     return taught(tmp_path_factory.mktemp("plain"), chats=False)
+
+
+@pytest.fixture(scope="session")
+def gguf_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model that is a single GGUF file."""
+    file = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(file, make_llama(learnt=True))
+    return learnt_on(file, "10", "0.01")
 
 
 @pytest.fixture(scope="session")

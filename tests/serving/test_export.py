@@ -14,7 +14,7 @@ from seal_ray.serving.answering import Answerer
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["adapter", "merged"])
-@pytest.mark.parametrize("kind", ["directory", "plain_directory"])
+@pytest.mark.parametrize("kind", ["directory", "plain_directory", "gguf_directory"])
 def test_the_snippet_on_the_card_answers_as_ask_does(
     kind: str, form: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
