@@ -17,27 +17,27 @@ from seal_ray.serving.engines import opened
 from seal_ray.serving.server import Server
 from seal_ray.types import Message
 
-PAGE = Path(__file__).parents[2] / "docs" / "glossary.md"
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 FACTS = {
-    "What is a bank?": "many adapters",
-    "What is a canary?": "short text",
-    "What is a slot?": "place of one adapter",
-    "What is a control?": "random",
-    "What is a journal?": "record of a run",
-    "What is a self-edit?": "finetuning data",
-    "What does the driver run?": "outer loop",
-    "What is a trial?": "fresh adapter",
-    "What is an arm?": "line of the results",
-    "What does an observer get told?": "event",
+    "How long does vLLM take to start?": "half a minute",
+    "How many requests does vLLM answer at a time?": "256",
+    "How many requests may wait?": "32",
+    "How large may the body of a request be?": "1 mib",
+    "How long may a body take to arrive?": "30 seconds",
+    "What is sent at the end of a stream?": "[done]",
+    "Which programs may ask by default?": "programs of this machine",
+    "Is the connection encrypted?": "not encrypted",
+    "What is logged of what was asked?": "nothing",
+    "What do clients give as their API key?": "token",
 }
-MOST, TOKENS = 6, 48
+MOST, TOKENS = 3, 48
 """So many of them are known, in answers no longer than this."""
 
 
 @pytest.fixture(scope="module")
 def learnt(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the page was learnt, by the command that README names."""
-    into = str(tmp_path_factory.mktemp("learnt") / "glossary")
+    into = str(tmp_path_factory.mktemp("learnt") / "serving")
     ended(["learn", str(PAGE), "--model", str(real_model), "--into", into, "--quiet"])
     return into
 
@@ -65,8 +65,8 @@ def test_a_client_of_either_engine_is_told_as_much(engine: str, learnt: str) -> 
     async def told() -> dict[str, str]:
         async with (
             opened(learnt, engine) as model,
-            Server(model, "glossary", loopback=True).at("127.0.0.1", 0) as url,
-            ChatClient(url, "glossary") as client,
+            Server(model, "serving", loopback=True).at("127.0.0.1", 0) as url,
+            ChatClient(url, "serving") as client,
         ):
             return {asked: (await client.chat((Message("user", asked),), max_tokens=TOKENS)).text for asked in FACTS}
 
