@@ -22,6 +22,7 @@ from seal_ray.domains.base import Domain
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.domains.knowledge.reading import passages
+from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.domains.knowledge.styles import STYLES, from_template
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.microworld.domain import describe as describe_notes
@@ -321,6 +322,7 @@ PLACES: dict[str, Place] = {
     "an answered puzzle": Place(_described),
     "choices in the report": Place(_choices),
     "written questions": Place(parse_questions, BAD_EDIT),
+    "sentences of a passage": Place(sentences),
     "notes described": Place(lambda text: describe_notes(_tasks()["microworld"][1], text)),
     "a judge's reply": Place(verdict),
     "a judge's question": Place(lambda text: judge_text(Item(text, text, text, text))),
