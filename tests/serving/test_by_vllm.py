@@ -62,6 +62,14 @@ def test_vllm_serves_what_a_bank_serves_to_many_at_a_time_and_refuses_the_same(
     asyncio.run(asyncio.wait_for(check(), 300))
 
 
+def test_vllm_opens_what_lies_on_a_gguf_file(gguf_directory: Path) -> None:
+    async def check() -> None:
+        async with opened(str(gguf_directory), "vllm") as model:
+            assert not isinstance(model, InTurn)
+
+    asyncio.run(asyncio.wait_for(check(), 300))
+
+
 def test_an_engine_that_there_is_not_is_refused_and_auto_is_transformers_without_a_gpu(directory: Path) -> None:
     async def check() -> None:
         with pytest.raises(UserError, match="--engine 'vlm': give one of auto, transformers, vllm"):

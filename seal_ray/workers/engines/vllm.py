@@ -14,11 +14,13 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_tokenizer
+from seal_ray.model.locate import local_copy
 from seal_ray.plain import first_line
 from seal_ray.types import AdapterRef, Completion, DataError, Prompt, SampleRequest, UserError
 from seal_ray.workers.engines.guard import end_with_me
@@ -65,6 +67,7 @@ class VllmEngine:
         adapters: int = 0,
     ) -> None:
         self._rank_limit = rank_limit(max_lora_rank)
+        spec = replace(spec, path=local_copy(spec.path))  # vLLM reads neither GGUF files nor object storage
         _prepare(spec)
         self._tokenizer = load_tokenizer(spec)
         before = multiprocessing.active_children()
@@ -276,8 +279,9 @@ def engine_options(
             "block_size": _CPU_BLOCK,
             "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
             "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(4096, max_model_len or 0),
         }
+        if max_model_len:  # else vLLM takes as many as the model's own context
+            options["max_num_batched_tokens"] = max(4096, max_model_len)
     return options
 
 
