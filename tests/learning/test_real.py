@@ -60,7 +60,7 @@ def test_facts_of_the_page_are_known_and_were_not_before(learnt: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
-def test_a_client_of_either_engine_is_told_as_much(engine: str, learnt: str) -> None:
+def test_a_client_of_either_engine_is_told_facts_of_it_too(engine: str, learnt: str) -> None:
     async def told() -> dict[str, str]:
         async with (
             opened(learnt, engine) as model,
@@ -72,7 +72,7 @@ def test_a_client_of_either_engine_is_told_as_much(engine: str, learnt: str) -> 
     assert known(said := asyncio.run(told())) > 0, said
 
 
-def test_the_exported_folder_tells_as_much_in_plain_peft_and_transformers(learnt: str, tmp_path: Path) -> None:
+def test_the_exported_folder_tells_facts_of_it_in_plain_peft_and_transformers(learnt: str, tmp_path: Path) -> None:
     ended(["export", learnt, "--adapter", str(tmp_path)])
     snippet = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
     said = {}

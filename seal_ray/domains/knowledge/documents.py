@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage
-from seal_ray.domains.knowledge.sentences import ENDS, reflowed
+from seal_ray.domains.knowledge.sentences import ENDS, FENCE, reflowed
 from seal_ray.plain import first_line, visible
 from seal_ray.types import UserError
 
@@ -25,7 +25,6 @@ _FRONT_LINES = 200
 _EXTRA = 'pip install "seal-ray[documents]"'
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*")
 _TITLE = re.compile(r"title\s*:\s*(?P<title>.+)", re.IGNORECASE)
-_FENCE = re.compile(r"\s*(```|~~~)")
 _ARTICLES = {"a", "an", "the"}
 
 Lines = Iterator[str]
@@ -95,7 +94,7 @@ def _paragraphs(lines: Lines) -> Iterator[str]:
     held: list[str] = []
     fenced = False
     for line in lines:
-        fenced ^= bool(_FENCE.match(line))
+        fenced ^= bool(FENCE.match(line))
         heading = not fenced and _HEADING.fullmatch(line)
         if held and (heading or not (fenced or line.strip())):
             yield "\n".join(held)

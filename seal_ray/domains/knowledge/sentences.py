@@ -12,7 +12,8 @@ from itertools import pairwise
 
 ENDS = re.compile(r"(?<=[.!?…。！？])\s+|(?<=[。！？])")
 """Where one sentence ends and the next begins."""
-_FENCE = re.compile(r"\s*(```|~~~)")
+FENCE = re.compile(r"\s*(```|~~~)")
+"""A line at which code begins or ends."""
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|>)\s+")
 _ROW = re.compile(r"\s*\|.*\|\s*")
 _RULE = re.compile(r"[\s|:=+_*-]{3,}")
@@ -28,7 +29,7 @@ def sentences(text: str) -> list[str]:
 
 def reflowed(paragraph: str) -> str:
     """The paragraph without the breaks that only fit it to a page."""
-    if any(map(_FENCE.match, paragraph.splitlines())):
+    if any(map(FENCE.match, paragraph.splitlines())):
         return paragraph
     return "\n".join(line for block, _ in _blocks(paragraph) for line in _joined(block))
 
@@ -49,7 +50,7 @@ def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
     held: list[str] = []
     fenced = False
     for line in [*text.splitlines(), ""]:
-        fence = bool(_FENCE.match(line))
+        fence = bool(FENCE.match(line))
         row = bool(_ROW.fullmatch(line))
         apart = fenced or fence or not line.strip() or (not row and (_ITEM.match(line) or _RULE.fullmatch(line)))
         if held and (apart or row != bool(_ROW.fullmatch(held[0]))):
