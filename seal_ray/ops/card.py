@@ -103,8 +103,7 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
 
 def _snippet(config: Config, package: str, kind: str) -> list[str]:
     """Python that loads the folder it is run in and uses it; the folder may be given in full from elsewhere."""
-    dtype = config.model.dtype if config.domain.name == STUDIED else ""
-    loads = _load_on_gguf(config) if package == "peft" and is_gguf(config.model.path) else _load(package, kind, dtype)
+    loads = _loads(config, package, kind)
     if config.domain.name == STUDIED:
         return f"""{loads}
 question = "What is it about?"
@@ -119,29 +118,26 @@ print(tokenizer.decode(model.generate(input_ids=ids, max_new_tokens=32)[0], skip
 ```""".splitlines()
 
 
-def _load(package: str, kind: str, dtype: str) -> str:
-    how = f', dtype="{dtype}"' if dtype else ""
+def _loads(config: Config, package: str, kind: str) -> str:
+    """The lines that make `tokenizer` and `model` of the folder."""
+    dtype = f', dtype="{config.model.dtype}"'
+    if package == "peft" and is_gguf(config.model.path):  # PEFT finds a base by itself only in a folder or on the hub
+        place, _, file = config.model.path.rpartition("/")
+        at = "." if "://" in place else place or "."
+        imports = "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer"
+        model = (
+            f"base = AutoModelForCausalLM.from_pretrained({at!r}, gguf_file={file!r}{dtype})\n"
+            "model = PeftModel.from_pretrained(base, folder)"
+        )
+    else:
+        imports = f"from transformers import AutoTokenizer\nfrom {package} import {kind}"
+        model = f"model = {kind}.from_pretrained(folder{dtype if config.domain.name == STUDIED else ''})"
     return f"""```python
-from transformers import AutoTokenizer
-from {package} import {kind}
+{imports}
 
 folder = "."
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = {kind}.from_pretrained(folder{how})"""
-
-
-def _load_on_gguf(config: Config) -> str:
-    """PEFT finds a base by itself only where it is a folder or on the hub."""
-    place, _, file = config.model.path.rpartition("/")
-    at = "." if "://" in place else place or "."
-    return f"""```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-folder = "."
-tokenizer = AutoTokenizer.from_pretrained(folder)
-base = AutoModelForCausalLM.from_pretrained({at!r}, gguf_file={file!r}, dtype="{config.model.dtype}")
-model = PeftModel.from_pretrained(base, folder)"""
+{model}"""
 
 
 _CHAT = """turns = [{"role": "user", "content": question}]
