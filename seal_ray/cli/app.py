@@ -76,7 +76,7 @@ def run(
         print(json_text(spelled_out(lives)), flush=True)
         for line in (*found.said, *([found.open] if found.open else ())):
             say(line)
-        look(tree)
+        say(look(tree))
         return
     _run(tree, quiet, as_json, force)
 
@@ -227,11 +227,27 @@ def repair(dir: str) -> None:
 
 
 @app.command
-def grade(*, records: str, grader: str = "offline", as_json: AsJson = False) -> None:
-    """Hold a grader to recorded verdicts: how often it agrees, beyond chance, and how far rewards shift."""
-    from seal_ray.grading.agreement import grade_records
+def grade(
+    *, records: str, grader: str = "offline", model: str = "", passages: int = 0, as_json: AsJson = False
+) -> None:
+    """Hold a grader to recorded verdicts: how often it agrees, beyond chance, and how far rewards shift.
 
-    facts(grade_records(records, grader), as_json)
+    Parameters
+    ----------
+    records
+        A recorded round, with answers and verdicts.
+    grader
+        As grading.name says it.
+    model
+        A model's folder, file or hub name, for the grader "local judge": would it do as a judge?
+    passages
+        Only the first so many; 0: all.
+    """
+    from seal_ray.observe.progress import start_log
+    from seal_ray.ops.judged import agreement_of
+
+    start_log()
+    facts(agreement_of(records, grader, model, passages), as_json)
 
 
 @app.command

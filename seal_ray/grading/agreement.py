@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -38,9 +38,13 @@ def recorded_rows(record: Record) -> list[Row]:
     return rows
 
 
-def grade_records(path: str | Path, grader: str | Grader = "offline") -> dict[str, float]:
-    """What `agreement` says of a grader on a recorded round; a grader is given as itself or by its name."""
-    rows = recorded_rows(read_record(path))
+def grade_records(path: str | Path, grader: str | Grader = "offline", passages: int = 0) -> dict[str, float]:
+    """What `agreement` says of a grader on a recorded round, or on its first passages alone.
+
+    A grader is given as itself or by its name.
+    """
+    record = read_record(path)
+    rows = recorded_rows(replace(record, passages=record.passages[: passages or None]))
     if not rows:
         raise UserError(f"{path}: holds no verdicts to agree with; give a ranked or evaluated round")
     judge = grading.load(grader) if isinstance(grader, str) else grader

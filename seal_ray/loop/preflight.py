@@ -114,8 +114,11 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     return rule, update_rule, load_domain(config)
 
 
-def look(config: Config) -> None:
-    """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong."""
+def look(config: Config) -> str:
+    """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong.
+
+    The line says what a run would do.
+    """
     sources = _sources(config)
     check(config)
     found = settle(config, ask_hub=False)
@@ -124,6 +127,8 @@ def look(config: Config) -> None:
         _tasks(config, load_domain(config))
     if not found.open:  # what is still to be settled cannot be compared
         directory.refuse_another(config)
+    does = "go on" if directory.living(config.dir) else "begin"
+    return f"of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
 
 
 def _sources(config: Config) -> list[str]:

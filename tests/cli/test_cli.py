@@ -42,6 +42,7 @@ def test_help_answers_at_once() -> None:
 def test_a_dry_run_prints_the_resolved_tree_and_starts_nothing(tmp_path: Path) -> None:
     shown = seal_ray("run", str(CONFIG), "--run.dir", str(tmp_path / "r"), "--run.seed", "4", "--dry-run")
     assert json.loads(shown.stdout)["run"]["seed"] == 4
+    assert shown.stderr.endswith(f"a run would begin in {tmp_path / 'r'}; nothing was started\n")
     assert not (tmp_path / "r").exists()
 
 

@@ -89,8 +89,9 @@ def test_a_dry_run_finds_it_too(tmp_path: Path, trouble: str) -> None:
 
 
 def test_a_dry_run_finds_a_directory_that_is_another_runs(tmp_path: Path) -> None:
+    assert "a run would begin in" in look(written(tmp_path))
     begin(written(tmp_path))
-    look(written(tmp_path))
+    assert "a run would go on in" in look(written(tmp_path))
     with pytest.raises(UserError, match=r"holds a run with another config \(trial.seeds: 3 -> 2\)"):
         look(written(tmp_path, "--trial.seeds", "2"))
 
