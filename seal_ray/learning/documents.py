@@ -85,7 +85,7 @@ def _passages(files: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Pa
         found = False
         for passage in _read(path):
             found = True
-            yield path.name, passage
+            yield str(path), passage
         if not found:
             raise UserError(f"{path}: holds no text")
 
@@ -97,7 +97,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, Passage]]:
         empty = True
         for passage in _read(path):
             found, empty = True, False
-            yield str(path.relative_to(folder)), passage
+            yield str(path), passage
         if empty:
             logger.warning("%s: holds no text; left out", path)
     if not found:

@@ -23,6 +23,7 @@ from seal_ray.domains.knowledge.studied import NAME, Studied
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer
 from seal_ray.learning.account import Account, account_of, read_account
+from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
 from seal_ray.learning.study import Study
@@ -109,6 +110,8 @@ def _study(
         say(f"{config.dir}: these documents are known already; nothing is to be done")
         return known
     say(_plan(config, documents))
+    for line in told(clashes(documents.file)):
+        say(line)
     with open_run(config, domain, identity, observers, force) as opened:
         documents.move_to(Path(config.dir) / DOCUMENTS)
         study = Study(domain)
