@@ -189,6 +189,10 @@ class OptimSpec:
     clip_norm: Annotated[float, Bounds(ge=0)] = 1.0
     """Largest norm of a step's gradient; 0 does not clip."""
 
+    def steps(self, texts: int) -> int:
+        """How many it takes to train on so many texts."""
+        return self.epochs * -(-texts // self.batch_size)
+
 
 @dataclass(frozen=True)
 class Recipe:

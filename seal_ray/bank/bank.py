@@ -153,6 +153,10 @@ class Bank:
                     self.waiting.append(trained)
         return results
 
+    def steps_done(self, key: str) -> int:
+        """How far a job in a slot is; 0 for one that is in none. May be asked from another thread."""
+        return next((run.step for run in tuple(self.training.running) if run.prepared.job.key == key), 0)
+
     def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
         """Sample, each text under the adapter its spec names, on which and the spec alone it depends."""
         if (longest := max((len(spec.prompt) + spec.max_new_tokens for spec in specs), default=0)) > self.positions:

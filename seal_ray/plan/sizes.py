@@ -78,7 +78,7 @@ class Sizes:
 
 
 def _training(lengths: Sequence[float], optim: OptimSpec) -> tuple[int, float]:
-    return optim.epochs * -(-len(lengths) // optim.batch_size), optim.epochs * sum(lengths)
+    return optim.steps(len(lengths)), optim.epochs * sum(lengths)
 
 
 def _counter(config: Config) -> tuple[Callable[[Prompt], float], str]:

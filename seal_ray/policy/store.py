@@ -17,6 +17,7 @@ from seal_ray.adapters.consolidate import Consolidator, Stack
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
 from seal_ray.events import Advanced, Events, StageBegan, UpdateTrained
+from seal_ray.plain import counted
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, sequence_head
 from seal_ray.record.journal import Journal
@@ -89,10 +90,19 @@ class Policies:
 
     async def _trained(self, name: str, parent: Policy, finetune: FinetuneSpec, kept: int) -> PolicyRow:
         version = parent.version + 1
-        stage = f"round {version}: update on {kept} self-edits"
-        self._events.emit(StageBegan(stage, 1))
+        stage = f"round {version}: update on {counted(kept, 'self-edit')}"
+        steps, done = finetune.optim.steps(len(finetune.examples)), 0
+
+        def advance(now: int) -> None:
+            nonlocal done
+            if now > done:
+                self._events.emit(Advanced(stage, now - done))
+                done = now
+
+        self._events.emit(StageBegan(stage, steps))
         start = time.monotonic()
-        result = await self._cluster.update(replace(finetune, base=parent.adapter))
+        result = await self._cluster.update(replace(finetune, base=parent.adapter), advance)
+        advance(steps)
         for warning in result.warnings:
             logger.warning("round %d: update: %s", version, warning)
         adapter, error = await self._consolidated(parent, result.adapter)
@@ -112,7 +122,6 @@ class Policies:
             adapter=ref.key,
         )
         self._events.emit(row)
-        self._events.emit(Advanced(stage))
         return row
 
     async def grow(

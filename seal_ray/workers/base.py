@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from seal_ray.config import IN_PROCESS, Config
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.rebalance import Allocation, Span
+from seal_ray.workers.watched import OnSteps, untold
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
@@ -48,7 +49,7 @@ class Cluster(Protocol):
         """Only train; what was trained comes back, without the adapter below it."""
         ...
 
-    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
         """Train an adapter on top of a policy's."""
         ...
 

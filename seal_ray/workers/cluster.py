@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import ray
+from ray.exceptions import RayError
 
 from seal_ray import plugins
 from seal_ray.config import Config
@@ -39,6 +40,7 @@ from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, divided_a
 from seal_ray.workers.room import Need, machines, refuse_what_never_fits, tell_of_lacks
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
+from seal_ray.workers.watched import OnSteps, untold, watched
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
@@ -174,7 +176,7 @@ class RayCluster:
             return _set_aside(trial, error), None
         return outcome, adapter
 
-    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
         """Train an adapter on top of a policy's, on several trainers where the batches are large enough for that.
 
         What comes of it is sampled from and tried next, so the workers for that are started meanwhile.
@@ -182,11 +184,20 @@ class RayCluster:
         start = time.time()
         with _needed("the update"), self.samplers.expecting(), self.trainers.expecting():
             parts = await self._parts(finetune)
-            shared = await update_together(self.trainers, parts, finetune) if parts > 1 else None
+            shared = await update_together(self.trainers, parts, finetune, on_steps) if parts > 1 else None
             if shared is None:
-                return await self._timed("update", self.trainers, "update", finetune)
+                trained = self._timed("update", self.trainers, "update", finetune)
+                return await watched(trained, self._steps_done, on_steps)
         self._on_span(Span("update", shared.worker, start, time.time()))
         return shared
+
+    async def _steps_done(self) -> int:
+        """Of the update, by the trainer that is at it."""
+        at = [member for member in self.trainers.members.ready if member.at["update"]]
+        try:
+            return max([await member.handle.update_steps.remote() for member in at], default=0)
+        except RayError:  # it was lost, which whoever waits for the update hears of
+            return 0
 
     async def _parts(self, finetune: FinetuneSpec) -> int:
         """How many of the trainers that are up get enough of each batch to be worth passing gradients around."""

@@ -20,6 +20,7 @@ from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.failures import survivable, unwrap
 from seal_ray.workers.pool import Member, Pool
 from seal_ray.workers.trainer import UpdateResult
+from seal_ray.workers.watched import OnSteps, untold
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,13 @@ class _NobodyLeft(Exception):
     """Every trainer of an update was lost."""
 
 
-async def update_together(pool: Pool, most: int, finetune: FinetuneSpec) -> UpdateResult | None:
+async def update_together(
+    pool: Pool, most: int, finetune: FinetuneSpec, on_steps: OnSteps = untold
+) -> UpdateResult | None:
     """Train on the trainers that are up, at most so many; None when all were lost, and nothing is left of it."""
     async with pool.held(most) as members:
         try:
-            return await ReplicaGroup(pool, members).update(finetune)
+            return await ReplicaGroup(pool, members).update(finetune, on_steps)
         except _NobodyLeft:
             logger.warning("update: every trainer was lost; it begins again")
             return None
@@ -44,7 +47,7 @@ class ReplicaGroup:
         self._losses: list[float] = []
         self._steps = 0
 
-    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
         while (joined := await self._all("join_update", finetune)) is None:
             continue
         self._steps = joined[0]
@@ -54,6 +57,7 @@ class ReplicaGroup:
                 found = await self._advance(step, gradients)
                 if found is not None:
                     step, gradients = step + 1, found
+                    on_steps(step)
                     continue
             else:
                 first = self._members[0]

@@ -17,6 +17,7 @@ from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.rebalance import Allocation, Span
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
+from seal_ray.workers.watched import OnSteps, untold, watched
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
@@ -65,8 +66,9 @@ class InProcessCluster:
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         return await self._timed("trial", self._trainer.train_adapter(trial))
 
-    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
-        return await self._timed("update", self._trainer.update(finetune))
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
+        trained = watched(self._trainer.update(finetune), self._trainer.update_steps, on_steps)
+        return await self._timed("update", trained)
 
     def rebalance(self) -> Allocation:
         return Allocation(1, 1)

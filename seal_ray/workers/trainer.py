@@ -15,7 +15,8 @@ from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, Finetu
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
 from seal_ray.workers.errors import WorkerLost
-from seal_ray.workers.pulse import Beating
+from seal_ray.workers.one_thread import OneThread
+from seal_ray.workers.pulse import Beating, on_its_own_thread
 
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
@@ -46,14 +47,17 @@ class Trainer(Beating):
         self._held: dict[str, Adapter] = {}
         """What trials may start from, by the adapters' keys, which are the bank's too."""
         self._driving: asyncio.Task[None] | None = None
+        self._thread = OneThread("bank")
         self._alone = asyncio.Lock()
         self._turn = asyncio.Lock()
         """Held by whoever uses the bank: the trials, or the shared update."""
         self._replica: Replica | None = None
+        self._updating = ""
+        """The key of the job that is the update."""
 
     async def setup(self) -> None:
         """Load the base. Errors here are the user's to fix, or bugs; either stops the run."""
-        await asyncio.to_thread(self._load)
+        await self._thread.run(self._load)
 
     def _load(self) -> None:
         from seal_ray.bank import Bank
@@ -72,7 +76,7 @@ class Trainer(Beating):
         """Trials start from these, or from the base, from now on; one that is at work under another still ends."""
         wanted = {adapter.ref.key: adapter for adapter in adapters}
         async with self._turn:
-            await asyncio.to_thread(self._bank.load_missing, wanted)
+            await self._thread.run(self._bank.load_missing, wanted)
             self._held = wanted
             self._bank.drop_unused({*wanted, *(job.base for job in self._inbox)})
 
@@ -122,7 +126,7 @@ class Trainer(Beating):
             job = self._job(trial, keep_adapter)
         except DataError as error:
             return Outcome(trial.key, failure=Failure("data", str(error)), worker=self._name), None
-        result = await self._run(job)
+        result = await self._run(self._numbered(job))
         if result.failure and result.failure.kind == "infrastructure":
             raise WorkerLost(result.failure.reason)  # another device may have the room; never a reward of 0
         return self._outcome(trial, result, start), result.adapter
@@ -171,17 +175,24 @@ class Trainer(Beating):
         text = TokenText.of((), ids)
         async with self._turn:
             bases = [ref.key for ref in (adapter, before, BASE)]
-            found = await asyncio.to_thread(lambda: [self._bank.log_probs([text], base)[0] for base in bases])
+            found = await self._thread.run(lambda: [self._bank.log_probs([text], base)[0] for base in bases])
         return Probe(ids, *found)
 
     async def update(self, finetune: FinetuneSpec) -> UpdateResult:
         """Train one adapter on top of a policy's."""
         self._check(finetune.base)
-        result = await self._run(self._update_job(finetune))
+        job = self._numbered(self._update_job(finetune))
+        self._updating = job.key
+        result = await self._run(job)
         if result.failure:
             raise RuntimeError(f"the update failed: {result.failure.reason}")
         assert result.adapter
         return UpdateResult(result.adapter, result.losses, self._name, result.warnings)
+
+    @on_its_own_thread
+    async def update_steps(self) -> int:
+        """How many steps of its update are done, told whatever it is at."""
+        return self._bank.steps_done(self._updating)
 
     async def batch_tokens(self, finetune: FinetuneSpec) -> int:
         """The usual number of tokens in a batch of an update."""
@@ -205,7 +216,7 @@ class Trainer(Beating):
 
         async with self._turn:
             try:
-                return await asyncio.to_thread(getattr(self._replica, method), *args)
+                return await self._thread.run(getattr(self._replica, method), *args)
             except OutOfMemory as error:
                 raise WorkerLost(str(error)) from None
 
@@ -263,9 +274,11 @@ class Trainer(Beating):
         prompt, completion = render_example(self._tokenizer, example)
         return TokenText.of(prompt, completion, example.learn_prompt)
 
+    def _numbered(self, job: Job) -> Job:
+        """The same trial may be here twice, as a straggler's second try: each call has a key of its own."""
+        return replace(job, key=f"{next(self._numbers)}")
+
     async def _run(self, job: Job) -> JobResult:
-        # The same trial may be here twice, as a straggler's second try: each call has a key of its own.
-        job = replace(job, key=f"{next(self._numbers)}")
         future = self._waiting[job.key] = asyncio.get_running_loop().create_future()
         self._inbox.append(job)
         if self._driving is None or self._driving.done():
@@ -277,7 +290,7 @@ class Trainer(Beating):
         try:
             while self._inbox or self._bank.busy:
                 async with self._turn:
-                    results = await asyncio.to_thread(self._step)
+                    results = await self._thread.run(self._step)
                 for result in results:
                     if not (future := self._waiting.pop(result.key)).done():  # its caller may have been stopped
                         future.set_result(result)

@@ -12,7 +12,7 @@ import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.events import Events
+from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
 from seal_ray.policy.repair import repair_policies
 from seal_ray.policy.store import Policies
@@ -22,6 +22,7 @@ from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
 from seal_ray.workers.base import Cluster
 from seal_ray.workers.trainer import UpdateResult
+from seal_ray.workers.watched import OnSteps
 from tests.runs import small_run
 
 TASKS = MicroWorld().tasks("train", 3, 1)
@@ -36,12 +37,28 @@ class RecordsFinetune:
 
     finetune: FinetuneSpec
 
-    async def update(self, finetune: FinetuneSpec) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps) -> UpdateResult:
         self.finetune = finetune
+        for steps in (4, 2):  # a lost worker's are done again
+            on_steps(steps)
         return UpdateResult(ADAPTER, (2.0, 1.0), "")
 
     async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
         self.held = dict(adapters)
+
+
+class Heard:
+    """An observer of how far stages are."""
+
+    def __init__(self) -> None:
+        self.stages: list[Event] = []
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, StageBegan | Advanced):
+            self.stages.append(event)
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 FINETUNE = FinetuneSpec((Example("notes", "write:"),), LoraSpec(), OptimSpec(), seed=1)
@@ -56,7 +73,10 @@ def opened(folder: Path, cluster: RecordsFinetune, *more: str) -> tuple[Policies
 
 def test_the_next_policy_is_trained_kept_and_held_by_the_workers(tmp_path: Path) -> None:
     policies, journal = opened(tmp_path, cluster := RecordsFinetune())
+    policies._events.add([heard := Heard()])
     policy = asyncio.run(policies.next(policies.base, FINETUNE, kept=1))
+    update = "round 1: update on 1 self-edit"
+    assert heard.stages == [StageBegan(update, 10), Advanced(update, 4), Advanced(update, 6)], "steps, once each"
     assert (policy.version, policy.adapter) == (1, ADAPTER.ref)
     assert cluster.finetune == FINETUNE
     assert list(cluster.held) == [ADAPTER.ref]

@@ -89,8 +89,10 @@ def test_two_and_three_trainers_come_to_the_update_of_one_over_the_base_and_over
         await cluster.hold({policy.ref: policy}, "")
         on_top = replace(FINETUNE, base=policy.ref)
         alone = await cluster.trainers.call("update", on_top)
-        shared = await cluster.update(on_top)
+        told: list[int] = []
+        shared = await cluster.update(on_top, told.append)
         assert_equal(shared, alone)
+        assert told == list(range(1, 19)), "every step is told of"
         assert cluster.samplers.stats.started, "what samples under the new policy next is started beside the update"
         assert shared.losses[0] < 0.9 * (await cluster.update(FINETUNE)).losses[0], "the policy lay below it"
 

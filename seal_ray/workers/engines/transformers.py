@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
+from seal_ray.workers.one_thread import OneThread
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
@@ -27,8 +28,8 @@ class TransformersEngine:
 
     name = "transformers"
 
-    def __init__(self, bank: Bank, tokenizer: Any) -> None:
-        self._bank, self._tokenizer = bank, tokenizer
+    def __init__(self, bank: Bank, tokenizer: Any, thread: OneThread) -> None:
+        self._bank, self._tokenizer, self._thread = bank, tokenizer, thread
         self._held: frozenset[str] = frozenset()
         """What is served, by the adapters' keys, which are the bank's too."""
         self._waiting: list[tuple[SampleSpec, asyncio.Future[Completion]]] = []
@@ -40,10 +41,11 @@ class TransformersEngine:
         """`feel` is given the model once it is loaded, to notice its passes."""
         from seal_ray.bank import Bank
 
-        tokenizer = await asyncio.to_thread(load_tokenizer, spec)
-        model = await asyncio.to_thread(load_model, spec)
+        thread = OneThread("sampling")
+        tokenizer = await thread.run(load_tokenizer, spec)
+        model = await thread.run(load_model, spec)
         feel(model)
-        return cls(Bank(model, tokenizer, slots=1), tokenizer)
+        return cls(Bank(model, tokenizer, slots=1), tokenizer, thread)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw a text that is to satisfy a schema again until it does; the last try is given as it is."""
@@ -81,7 +83,7 @@ class TransformersEngine:
     async def hold(self, *adapters: Adapter) -> None:
         wanted = {adapter.ref.key: adapter for adapter in adapters}
         async with self._turn:
-            await asyncio.to_thread(self._bank.load_missing, wanted)
+            await self._thread.run(self._bank.load_missing, wanted)
             self._held = frozenset(wanted)
             self._drop_unused()
 
@@ -89,7 +91,8 @@ class TransformersEngine:
         from seal_ray.bank import TokenText
 
         async with self._turn:
-            return list(self._bank.log_probs([TokenText.of((), ids)], adapter.key)[0])
+            found = await self._thread.run(self._bank.log_probs, [TokenText.of((), ids)], adapter.key)
+        return list(found[0])
 
     async def close(self) -> None:
         if self._sampling:
@@ -102,7 +105,7 @@ class TransformersEngine:
                 waiting = [each for each in self._waiting if not each[1].done()]  # who asked may have been stopped
                 batch, self._waiting = waiting[:_BATCH], waiting[_BATCH:]
                 try:
-                    texts = await asyncio.to_thread(self._bank.sample, [spec for spec, _ in batch])
+                    texts = await self._thread.run(self._bank.sample, [spec for spec, _ in batch])
                 except Exception as error:
                     for _, future in batch:
                         if not future.done():
