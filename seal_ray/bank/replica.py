@@ -60,6 +60,12 @@ class Replica:
         loss_S = self._slots.accumulate([rows])
         return float(loss_S[0]), self._slots.buffers_SP[1][0].cpu().numpy().copy()
 
+    def step(self) -> float:
+        """Take the next step by itself; the loss before it."""
+        loss_S = self._slots.accumulate([self._slots.running[0].rows(0)])
+        self._slots.take()
+        return float(loss_S[0])
+
     def finish(self, *gradients: np.ndarray) -> Adapter:
         """Take the last step; the adapter."""
         self._take(gradients)

@@ -22,6 +22,7 @@ from seal_ray.types import AdapterRef, Completion, FinetuneSpec, LoraSpec, Outco
 from seal_ray.workers.base import OnSpan
 from seal_ray.workers.rebalance import Allocation, Span, divided_again
 from seal_ray.workers.trainer import UpdateResult
+from seal_ray.workers.unfinished import Keeper
 from seal_ray.workers.watched import OnSteps, untold
 
 QUEUED_PER_SLOT = 2
@@ -174,7 +175,9 @@ class SimulatedCluster:
         lora = trial.recipe.lora if trial.recipe else None
         return self._outcome(trial, size, worker), self._adapter(lora) if lora else None
 
-    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
+    async def update(
+        self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
+    ) -> UpdateResult:
         """On as many trainers as get enough of each batch to be worth passing gradients around."""
         size, optim = self._sizes.update(finetune), finetune.optim
         batch = size.tokens / max(1, size.steps)

@@ -20,6 +20,7 @@ from seal_ray.events import Advanced, Events, StageBegan, UpdateTrained
 from seal_ray.plain import counted
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, sequence_head
+from seal_ray.policy.unfinished import Kept
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.storage import Store
@@ -47,7 +48,7 @@ class Policies:
         self.base = self._names.base
         """What a run begins with: the untouched base."""
         self._config, self._store, self._events, self._cluster = config, store, events, cluster
-        self._probe = probe
+        self._probe, self._journal = probe, journal
         self._heads: dict[str, Policy] = {}
         self._adapters: dict[AdapterRef, Adapter] = {}
         """The adapters that the workers hold."""
@@ -101,7 +102,8 @@ class Policies:
 
         self._events.emit(StageBegan(stage, steps))
         start = time.monotonic()
-        result = await self._cluster.update(replace(finetune, base=parent.adapter), advance)
+        half_done = Kept(self._store, name)
+        result = await self._cluster.update(replace(finetune, base=parent.adapter), advance, half_done)
         advance(steps)
         for warning in result.warnings:
             logger.warning("round %d: update: %s", version, warning)
@@ -122,6 +124,9 @@ class Policies:
             adapter=ref.key,
         )
         self._events.emit(row)
+        if half_done.is_there:
+            self._journal.flush()
+            half_done.forget()
         return row
 
     async def grow(

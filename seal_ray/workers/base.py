@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from seal_ray.config import IN_PROCESS, Config
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.rebalance import Allocation, Span
+from seal_ray.workers.unfinished import Keeper
 from seal_ray.workers.watched import OnSteps, untold
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Cluster(Protocol):
         """Only train; what was trained comes back, without the adapter below it."""
         ...
 
-    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
+    async def update(
+        self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
+    ) -> UpdateResult:
         """Train an adapter on top of a policy's."""
         ...
 

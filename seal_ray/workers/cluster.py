@@ -40,6 +40,7 @@ from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, divided_a
 from seal_ray.workers.room import Need, machines, refuse_what_never_fits, tell_of_lacks
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
+from seal_ray.workers.unfinished import Keeper
 from seal_ray.workers.watched import OnSteps, untold, watched
 
 if TYPE_CHECKING:
@@ -176,7 +177,9 @@ class RayCluster:
             return _set_aside(trial, error), None
         return outcome, adapter
 
-    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
+    async def update(
+        self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
+    ) -> UpdateResult:
         """Train an adapter on top of a policy's, on several trainers where the batches are large enough for that.
 
         What comes of it is sampled from and tried next, so the workers for that are started meanwhile.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
@@ -17,12 +19,14 @@ from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.rebalance import Allocation, Span
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
-from seal_ray.workers.watched import OnSteps, untold, watched
+from seal_ray.workers.unfinished import Keeper, Unfinished
+from seal_ray.workers.watched import OnSteps, untold
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class InProcessCluster:
@@ -66,9 +70,28 @@ class InProcessCluster:
     async def train_adapter(self, trial: Trial) -> tuple[Outcome, Adapter | None]:
         return await self._timed("trial", self._trainer.train_adapter(trial))
 
-    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps = untold) -> UpdateResult:
-        trained = watched(self._trainer.update(finetune), self._trainer.update_steps, on_steps)
-        return await self._timed("update", trained)
+    async def update(
+        self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
+    ) -> UpdateResult:
+        return await self._timed("update", self._updated(finetune, on_steps, keeper))
+
+    async def _updated(self, finetune: FinetuneSpec, on_steps: OnSteps, keeper: Keeper | None) -> UpdateResult:
+        """A step at a time, from where one that was stopped was kept last."""
+        trainer, steps = self._trainer, await self._trainer.join_update(finetune)
+        losses: list[float] = []
+        if keeper and (before := await asyncio.to_thread(keeper.found)):
+            losses += before.losses
+            await trainer.in_update("restore", (len(losses), before.numbers))
+            logger.info("the update goes on after step %d of %d", len(losses), steps)
+        while len(losses) < steps:
+            losses.append(await trainer.in_update("step"))
+            if not math.isfinite(losses[-1]):
+                raise RuntimeError(f"the update failed: the loss is not finite at step {len(losses) - 1}")
+            on_steps(len(losses))
+            if keeper and keeper.is_due:
+                _, numbers = await trainer.in_update("state")
+                await asyncio.to_thread(keeper.keep, Unfinished(tuple(losses), tuple(numbers)))
+        return replace(await trainer.finish_update(), losses=tuple(losses))
 
     def rebalance(self) -> Allocation:
         return Allocation(1, 1)

@@ -203,15 +203,17 @@ class Trainer(Beating):
         return total
 
     async def join_update(self, finetune: FinetuneSpec) -> int:
-        """Begin an update that is shared with other trainers; how many steps it has."""
+        """Begin an update that is taken step by step, with other trainers or alone; how many steps it has."""
         from seal_ray.bank.replica import Replica
 
         self._check(finetune.base)
-        self._replica = Replica(self._bank, self._update_job(finetune))
+        job = self._update_job(finetune)
+        async with self._turn:
+            self._replica = await self._thread.run(Replica, self._bank, job)
         return self._replica.steps
 
     async def in_update(self, method: str, *args: Any) -> Any:
-        """Call this trainer's replica of the shared update."""
+        """Call this trainer's replica of the update."""
         from seal_ray.bank.slots import OutOfMemory
 
         async with self._turn:
@@ -224,7 +226,8 @@ class Trainer(Beating):
         """Take the last step of a shared update; the losses are for the caller to add."""
         adapter = await self.in_update("finish", *gradients)
         assert self._replica
-        return UpdateResult(adapter, (), self._name, self._replica.warnings)
+        warnings, self._replica = self._replica.warnings, None  # with its memory
+        return UpdateResult(adapter, (), self._name, warnings)
 
     def _update_job(self, finetune: FinetuneSpec) -> Job:
         from seal_ray.bank import Job

@@ -22,6 +22,7 @@ from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
 from seal_ray.workers.base import Cluster
 from seal_ray.workers.trainer import UpdateResult
+from seal_ray.workers.unfinished import Keeper
 from seal_ray.workers.watched import OnSteps
 from tests.runs import small_run
 
@@ -37,7 +38,7 @@ class RecordsFinetune:
 
     finetune: FinetuneSpec
 
-    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps) -> UpdateResult:
+    async def update(self, finetune: FinetuneSpec, on_steps: OnSteps, keeper: Keeper) -> UpdateResult:
         self.finetune = finetune
         for steps in (4, 2):  # a lost worker's are done again
             on_steps(steps)
