@@ -124,6 +124,16 @@ def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray", "forked_workers")
+def test_workers_on_ray_learn_the_same(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
+) -> None:
+    elsewhere = [*settings(server.url), "--workers.address", "", "--workers.trainers", "2"]
+    _, account = learnt([written(tmp_path)], model, tmp_path / "out", Silent(), settings=elsewhere)
+    assert (account.adapter, account.arms) == (quiet[1].adapter, quiet[1].arms)
+
+
+@pytest.mark.slow
 def test_a_changed_document_relearns_what_changed(
     model: str, server: ScriptedServer, tmp_path: Path, in_process: Counter[str]
 ) -> None:
