@@ -87,7 +87,7 @@ class OneAtATime:
     def _trained(self, texts: Sequence[Ids], prompts: Sequence[Ids], answer: int = 0) -> float:
         """Train a fresh adapter for one epoch, and have it answer; the seconds that the training took."""
         from peft import LoraConfig, get_peft_model
-        from transformers import Trainer
+        from transformers import PrinterCallback, Trainer
 
         config = LoraConfig(
             r=LORA.rank, lora_alpha=int(LORA.alpha), lora_dropout=0.0, target_modules=list(LORA.targets), bias="none"
@@ -95,6 +95,7 @@ class OneAtATime:
         with tempfile.TemporaryDirectory() as folder:
             peft = get_peft_model(self.model, config)
             trainer = Trainer(peft, _settings(folder, self.model), _stacked, [self._row(ids) for ids in texts])
+            trainer.remove_callback(PrinterCallback)  # it prints among the tables
             sync(self.model.device)
             started = time.perf_counter()
             trainer.train()

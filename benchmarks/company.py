@@ -62,13 +62,18 @@ def flips(config: Config, prompts: Sequence[Prompt]) -> Flips:
     bank = Bank(load_model(spec), tokenizer, slots=1, max_length=spec.max_length)
     stop, longest = load_domain(config).stop, config.trial.answer_tokens
     asked = [SampleSpec(tuple(render_prompt(tokenizer, prompt)), 0, 0.0, 1.0, longest, stop) for prompt in prompts]
+    return compared(bank, asked, spec.dtype)
+
+
+def compared(bank: Bank, asked: Sequence[SampleSpec], dtype: str) -> Flips:
+    """The same texts written all together and each alone."""
     together = [text.ids for text in bank.sample(asked)]
     alone = []
     for number, each in enumerate(asked, 1):
         alone.append(bank.sample([each])[0].ids)
-        logger.info("%s: %d of %d asked alone", spec.dtype, number, len(asked))
+        logger.info("%s: %d of %d asked alone", dtype, number, len(asked))
     differ = [(a, b) for a, b in zip(alone, together, strict=True) if a != b]
-    return Flips(spec.dtype, len(asked), len(differ), sum(a[:1] != b[:1] for a, b in differ))
+    return Flips(dtype, len(asked), len(differ), sum(a[:1] != b[:1] for a, b in differ))
 
 
 def table(found: Sequence[Flips]) -> str:

@@ -42,6 +42,15 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) 
     return best
 
 
+def held_bytes(device: torch.device) -> int:
+    """Memory that tensors have now: of the GPU, or of this process, each storage once."""
+    gc.collect()
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
 class Peak:
     """The most memory held since it was made: of the GPU, or of this process."""
 

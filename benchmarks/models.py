@@ -11,7 +11,10 @@ from torch import nn
 from seal_ray.model.architecture import TABLE, Shape
 from seal_ray.types import UserError
 
-SHAPES = TABLE | {"llama-30m": Shape(8, 512, 1408, 8, 8, 64, 8192, True)}
+SHAPES = TABLE | {
+    "llama-30m": Shape(8, 512, 1408, 8, 8, 64, 8192, True),
+    "qwen2.5-tiny": Shape(2, 32, 64, 2, 1, 16, 256, False),
+}
 
 
 def build(shape: str, path: str, dtype: str, device: str, tokens: int) -> tuple[Any, Any]:

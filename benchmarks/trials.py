@@ -56,6 +56,33 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Timed:
+    """A variant, measured once."""
+
+    step: float
+    """Seconds of a training step, for each trial that is under way."""
+    rest: float
+    """Seconds of a trial besides its steps."""
+    peak_bytes: int
+
+    @classmethod
+    def of(cls, variant: Variant, material: Material, place: torch.device) -> Timed:
+        held = machine.Peak(place)
+        step, rest = variant.step(material), variant.rest(material)
+        return cls(step, rest, held.bytes())
+
+    def seconds(self, work: Workload) -> float:
+        """What a whole trial takes, from those of its steps that were done."""
+        return (work.steps - 1) * self.step + self.rest
+
+
+def warm(variant: Variant, material: Material, slots: int) -> None:
+    """Do a little of everything, so that what is made once is made before anything is timed."""
+    little = Material(material.texts[: max(32, slots)], material.prompts, 2)
+    variant.step(little), variant.rest(little)
+
+
+@dataclass(frozen=True)
 class Row:
     """One variant's median figures."""
 
@@ -94,18 +121,17 @@ def bench_trials(settings: Settings, say: Callable[[str], None] = lambda line: N
     variants: list[Variant] = [Published(model, settings.padded), OneAtATime(model)]
     variants += [InBank(model, tokenizer, slots) for slots in settings.slots]
     peak = machine.matmul_peak(place, model.dtype)
-    warm = Material(material.texts[:32], material.prompts, 2)
     for variant in variants[1:]:
-        variant.step(warm), variant.rest(warm)
+        warm(variant, material, max(settings.slots))
     seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
     memory = dict.fromkeys(seconds, 0)
     for pair in range(settings.pairs):
         for variant in variants:
-            held = machine.Peak(place)
-            step, rest = variant.step(material), variant.rest(material)
-            seconds[variant.name].append((work.steps - 1) * step + rest)
-            memory[variant.name] = max(memory[variant.name], held.bytes())
-            say(f"{pair + 1}/{settings.pairs} {variant.name:10}{1e3 * step:9.2f} ms a step{rest:9.3f} s besides")
+            once = Timed.of(variant, material, place)
+            seconds[variant.name].append(once.seconds(work))
+            memory[variant.name] = max(memory[variant.name], once.peak_bytes)
+            took = f"{1e3 * once.step:9.2f} ms a step{once.rest:9.3f} s besides"
+            say(f"{pair + 1}/{settings.pairs} {variant.name:10}{took}")
             gc.collect()
     rows = [
         Row(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.machine import held_bytes
 from seal_ray.bank import Bank, Job
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import ALL, make_model, make_texts, make_tokenizer
 
-
-def held_bytes() -> int:
-    """Of every tensor there is, each storage once."""
-    gc.collect()
-    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+CPU = torch.device("cpu")
 
 
 @pytest.mark.slow
@@ -27,12 +22,12 @@ def test_a_slot_in_training_adds_what_the_formula_says(dtype: torch.dtype, compu
     held = {}
     for slots in (4, 12):
         bank = Bank(make_model(dtype=dtype), make_tokenizer(), slots=slots)
-        before = held_bytes()
+        before = held_bytes(CPU)
         for number in range(slots):
             bank.submit(Job(f"{number}", make_texts(3, seed=number), lora, OptimSpec(1e-3, 4), seed=number))
         bank.step()
         adapters = bank.training._adapters()
-        held[slots] = held_bytes() - before
+        held[slots] = held_bytes(CPU) - before
         del adapters
     added = (held[12] - held[4]) / 8
     numbers = 16 * sum(
@@ -54,7 +49,7 @@ def test_two_thousand_trials_leave_no_memory_behind() -> None:
             for n in range(400)
         )  # fmt: skip
         assert all(result.failure is None for result in bank.run(jobs))
-        held.append(held_bytes())
+        held.append(held_bytes(CPU))
         resident.append(4096 * int(Path("/proc/self/statm").read_text().split()[1]))
     assert held[-1] <= held[0] * 1.01
     assert resident[-1] - resident[1] < 4 << 20
