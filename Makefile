@@ -8,7 +8,7 @@ REPORT ?= runs/demo-$(SEED)/report.html
 BESIDE ?= 2
 HEIGHT ?= 1220
 
-.PHONY: demo test test-fast test-real real-model test-chaos fuzz lint picture install browser clean
+.PHONY: demo test test-fast test-real real-model test-chaos fuzz lint picture install browser gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -36,6 +36,10 @@ fuzz: $(VENV)/.tested-with
 # Forty schedules of faults. Given again, it goes on with those that were not survived yet; AFRESH=--afresh starts over.
 test-chaos: $(VENV)/.tested-with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos $(AFRESH)
+
+# Measures an NVIDIA GPU where little but torch is: GPU_CHECK="--model FOLDER --data FILE"; without one, GPU_CHECK=--rehearse.
+gpu-check:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check $(GPU_CHECK)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .
