@@ -66,12 +66,12 @@ class Replica:
         self._slots.take()
         return float(loss_S[0])
 
-    def finish(self, *gradients: np.ndarray) -> Adapter:
-        """Take the last step; the adapter."""
+    def finish(self, *gradients: np.ndarray) -> Adapter | None:
+        """Take the last step, along these if any; the adapter, or None where its weights are no numbers."""
         self._take(gradients)
         weight_P = self._slots.buffers_SP[0][0]
         if not weight_P.isfinite().all():
-            raise RuntimeError("the update failed: the weights are not finite")
+            return None
         return to_adapter(weight_P, self._slots.buffer_layout, self._prepared.modules, self._prepared.job.lora)
 
     def _take(self, gradients: Sequence[np.ndarray]) -> None:

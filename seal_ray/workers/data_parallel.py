@@ -16,7 +16,7 @@ from typing import Any
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from seal_ray.types import FinetuneSpec
-from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.failures import survivable, unwrap
 from seal_ray.workers.pool import Member, Pool
 from seal_ray.workers.trainer import UpdateResult
@@ -77,7 +77,7 @@ class ReplicaGroup:
             return None
         self._losses[step:] = [sum(losses)]
         if not math.isfinite(self._losses[step]):
-            raise RuntimeError(f"the update failed: the loss is not finite at step {step}")
+            raise update_failed(f"the loss is not finite at step {step}")
         return [gradient for _, gradient in parts]
 
     async def _regroup(self) -> int:

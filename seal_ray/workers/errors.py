@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from seal_ray.types import UserError
+
 
 class Poisoned(Exception):
     """A call that killed its worker again and again, running alone."""
@@ -9,3 +11,9 @@ class Poisoned(Exception):
 
 class WorkerLost(Exception):
     """A worker that cannot go on (its device failed), or was given up as hung: the call is made elsewhere."""
+
+
+def update_failed(reason: str) -> UserError:
+    """Nothing can stand in for an update, and another try would come to the same."""
+    advice = "; take a smaller update.optim.lr, in another --run.dir" if "not finite" in reason else ""
+    return UserError(f"the update failed: {reason}{advice}")

@@ -15,7 +15,7 @@ from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
 from seal_ray.workers.base import OnSpan
-from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.rebalance import Allocation, Span
 from seal_ray.workers.sampler import EngineSpec, Sampler
 from seal_ray.workers.trainer import Trainer, UpdateResult
@@ -86,7 +86,7 @@ class InProcessCluster:
         while len(losses) < steps:
             losses.append(await trainer.in_update("step"))
             if not math.isfinite(losses[-1]):
-                raise RuntimeError(f"the update failed: the loss is not finite at step {len(losses) - 1}")
+                raise update_failed(f"the loss is not finite at step {len(losses) - 1}")
             on_steps(len(losses))
             if keeper and keeper.is_due:
                 _, numbers = await trainer.in_update("state")

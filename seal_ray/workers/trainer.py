@@ -14,7 +14,7 @@ from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import render_example, render_prompt
-from seal_ray.workers.errors import WorkerLost
+from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.one_thread import OneThread
 from seal_ray.workers.pulse import Beating, on_its_own_thread
 
@@ -185,7 +185,7 @@ class Trainer(Beating):
         self._updating = job.key
         result = await self._run(job)
         if result.failure:
-            raise RuntimeError(f"the update failed: {result.failure.reason}")
+            raise update_failed(result.failure.reason)
         assert result.adapter
         return UpdateResult(result.adapter, result.losses, self._name, result.warnings)
 
@@ -209,7 +209,10 @@ class Trainer(Beating):
         self._check(finetune.base)
         job = self._update_job(finetune)
         async with self._turn:
-            self._replica = await self._thread.run(Replica, self._bank, job)
+            try:
+                self._replica = await self._thread.run(Replica, self._bank, job)
+            except DataError as error:
+                raise update_failed(str(error)) from None
         return self._replica.steps
 
     async def in_update(self, method: str, *args: Any) -> Any:
@@ -225,6 +228,8 @@ class Trainer(Beating):
     async def finish_update(self, *gradients: Any) -> UpdateResult:
         """Take the last step of a shared update; the losses are for the caller to add."""
         adapter = await self.in_update("finish", *gradients)
+        if adapter is None:
+            raise update_failed("the weights are not finite")
         assert self._replica
         warnings, self._replica = self._replica.warnings, None  # with its memory
         return UpdateResult(adapter, (), self._name, warnings)
