@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, get_args
@@ -12,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 from seal_ray.endpoints.openai_client import Reply
 from seal_ray.serving.answering import Answerer
 from seal_ray.types import Chat, DataError, UserError
+from seal_ray.workers.one_thread import OneThread
 
 EngineName = Literal["auto", "transformers", "vllm"]
 DEFAULT_TOKENS = 256
@@ -37,17 +36,17 @@ class InTurn:
 
     def __init__(self, answerer: Answerer) -> None:
         self._answerer = answerer
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._thread = OneThread("model")
 
     async def reply(self, turns: Chat, longest: int | None, *, learnt: bool, **sampling: Any) -> Reply:
         def answer() -> Reply:
             tokens = length_of_reply(longest, self._answerer.room(turns))
             return self._answerer.answer(turns, tokens, learnt=learnt, **sampling)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+        return await self._thread.run(answer)
 
     async def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
 
 def length_of_reply(longest: int | None, room: int) -> int:

@@ -25,3 +25,7 @@ class OneThread:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the work comes to, made by the thread."""
         return await asyncio.wrap_future(self._pool.submit(work, *args, **kwargs))
+
+    def close(self) -> None:
+        """What has not begun is never done."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
