@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,13 @@ def experiment(size: Experiment, weights: str, data: str, dtype: str, slots: int
 
 def rehearsed(size: Experiment, weights: str, data: str, slots: int) -> Config:
     """As little as possible of the same, on random weights: they earn no reward to choose by."""
-    small = LoraSpec(4, 8.0)
-    return Config(
-        run=Run(name="gpu-check", rounds=size.rounds),
-        model=Model(path=weights, dtype="float32", max_length=512),
-        domain=_domain(size, data),
-        sampling=Sampling(engine="transformers", per_task=size.candidates, max_tokens=12),
+    whole, small = experiment(size, weights, data, "float32", slots), LoraSpec(4, 8.0)
+    return replace(
+        whole,
+        sampling=replace(whole.sampling, max_tokens=12),
         trial=TrialSection(lora=small, optim=OptimSpec(1e-3, 1, 4), seeds=size.seeds, answer_tokens=4),
         selection=Selection(rule="usable"),
         update=Update(lora=small, optim=OptimSpec(1e-3, 1, 4)),
-        evaluation=Evaluation(baselines=("base", "passage only", "in-context")),
-        grading=Grading(name="offline"),
-        workers=Workers(address="in-process", slots=slots),
     )
 
 
