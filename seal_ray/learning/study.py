@@ -26,6 +26,7 @@ from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import Place
 from seal_ray.loop.run import put_kept_on_record
 from seal_ray.loop.session import Session
+from seal_ray.plain import counted
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Trial, UserError, derive_seed
@@ -96,7 +97,8 @@ class Study:
         finetune = FinetuneSpec(examples, update.lora, update.optim, seed)
         versions = [row.version for row in session.journal.read(PolicyRow)]
         parent = replace(base, version=max(versions, default=0))  # documents are learnt from the base, every time
-        return await session.policies.next(parent, finetune, len(self.kept))
+        stage = f"training on {counted(len(self.tasks), 'passage')}"
+        return await session.policies.next(parent, finetune, len(self.kept), stage)
 
     async def _elsewhere(self, session: Session, policy: Policy) -> Elsewhere:
         """What a policy knows of things that no document is about."""

@@ -83,15 +83,18 @@ class Policies:
         self._adapters = {ref: self._adapters[ref] for ref in wanted}
         await self._cluster.hold(self._adapters, self._probe)
 
-    async def next(self, parent: Policy, finetune: FinetuneSpec, kept: int) -> Policy:
-        """Finetune the main head's policy, unless that was done before, and move on; `kept` self-edits led to it."""
+    async def next(self, parent: Policy, finetune: FinetuneSpec, kept: int, stage: str = "") -> Policy:
+        """Finetune the main head's policy, unless that was done before, and move on; `kept` self-edits led to it.
+
+        `stage` is what watchers see it called, where it is not a round's update.
+        """
         name = self._names.next_policy(parent.version + 1, parent, finetune, self._config.update.max_rank)
-        row = self._finished.get(name) or await self._trained(name, parent, finetune, kept)
+        stage = stage or f"round {parent.version + 1}: update on {counted(kept, 'self-edit')}"
+        row = self._finished.get(name) or await self._trained(name, parent, finetune, kept, stage)
         return await self.move(MAIN, await self._pointer(row))
 
-    async def _trained(self, name: str, parent: Policy, finetune: FinetuneSpec, kept: int) -> PolicyRow:
+    async def _trained(self, name: str, parent: Policy, finetune: FinetuneSpec, kept: int, stage: str) -> PolicyRow:
         version = parent.version + 1
-        stage = f"round {version}: update on {counted(kept, 'self-edit')}"
         steps, done = finetune.optim.steps(len(finetune.examples)), 0
 
         def advance(now: int) -> None:
@@ -106,7 +109,7 @@ class Policies:
         result = await self._cluster.update(replace(finetune, base=parent.adapter), advance, half_done)
         advance(steps)
         for warning in result.warnings:
-            logger.warning("round %d: update: %s", version, warning)
+            logger.warning("%s: %s", stage, warning)
         adapter, error = await self._consolidated(parent, result.adapter)
         ref = await asyncio.to_thread(adapters.put, self._store, adapter)
         self._events.emit(UpdateTrained(version, tuple(result.losses)))

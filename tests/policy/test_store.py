@@ -52,7 +52,7 @@ class Heard:
     """An observer of how far stages are."""
 
     def __init__(self) -> None:
-        self.stages: list[Event] = []
+        self.stages: list[StageBegan | Advanced] = []
 
     def on(self, event: Event) -> None:
         if isinstance(event, StageBegan | Advanced):
@@ -84,6 +84,13 @@ def test_the_next_policy_is_trained_kept_and_held_by_the_workers(tmp_path: Path)
     (row,) = journal.read(PolicyRow)
     assert (row.version, row.parent, row.kept, row.first_loss, row.last_loss) == (1, 0, 1, 2.0, 1.0)
     assert adapter_of(Store(str(tmp_path)), row).ref == ADAPTER.ref
+
+
+def test_a_training_that_is_no_rounds_update_is_called_what_it_is(tmp_path: Path) -> None:
+    policies, _ = opened(tmp_path, RecordsFinetune())
+    policies._events.add([heard := Heard()])
+    asyncio.run(policies.next(policies.base, FINETUNE, kept=0, stage="training on 2 passages"))
+    assert {event.stage for event in heard.stages} == {"training on 2 passages"}
 
 
 def test_a_policy_is_trained_on_top_of_its_parents_adapter_and_holds_both(tmp_path: Path) -> None:
