@@ -33,7 +33,7 @@ from seal_ray.reading import (
 )
 from seal_ray.record.schema import renamed
 from seal_ray.sources import anchor, at
-from seal_ray.types import Bounds, LoraSpec, OptimSpec, UserError
+from seal_ray.types import Bounds, LoraSpec, OneOrMore, OptimSpec, UserError
 
 _TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
 """No run is larger; a number beyond these is a slip of the hand, which would otherwise end in hours or in memory."""
@@ -209,6 +209,14 @@ class Continual(Section):
     """Orders of passages to go through; 0: none."""
     passages: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 8
     """How many held-out passages each order has."""
+    ways: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1), OneOrMore] = ("merge",)
+    """How what was learnt enters the policy, each on the same orders: `none`, `merge` (the paper's), `last-layers`,
+    `joint` (all so far at once), `replay`, `replay-last-layers`, `ema`, `sparse`, `orthogonal`, `gated`, `library` (an
+    adapter for each passage), or your own as `package.module:Thing`."""
+    writer: Literal["policy", "start"] = "policy"
+    """Who writes of a passage that comes: the policy as it stands, as in the paper, or as it was at the beginning."""
+    ask_every: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 1
+    """All passages are asked after every so many of them, and at the end; the newest one always."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,11 @@ from seal_ray.loop.run import run
 from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.observe.progress import Silent
+from seal_ray.record.continual import CONTINUAL, by_way, orders, print_continual
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import TABLES
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import Learnt, as_json, continual, print_continual, print_table
+from seal_ray.record.summary import as_json, print_table
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.rundir.keys import Names
@@ -208,17 +209,18 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
     steps = {row["version"]: (row["sequence"], row["step"], row["rank"]) for row in journal.rows("continual")}
     assert steps == {1: (0, 1, 8), 2: (0, 2, 16), 3: (1, 1, 8), 4: (1, 2, 16)}
     assert len({trial.base for trial in calls}) == 3, "the base, and what each sequence had learnt"
-    asked = Counter(row["arm"] for row in journal.rows("planned"))
+    asked = Counter(row["arm"] for row in journal.rows("planned") if row["stage"] == CONTINUAL)
     assert asked == {f"sequence {n}, after {step}": 2 for n in (0, 1) for step in (0, 1, 2)}
     answers = {row["key"]: row["answers"] for row in journal.rows("outcomes")}
     assert len({tuple(answer) for answer in answers.values()}) > 1, "learning changes the answers"
-    table = continual(journal)
-    assert [(len(row.accuracy), row.failed) for row in table] == [(2, 0.0)] * 3
-    print_continual([Learnt((0.25, 0.5), 0.0), Learnt((0.75, 0.5), 0.0), Learnt((0.125, 1.0), 0.25)])
+    table = by_way(orders(journal))
+    assert (table["merge"]["orders"], table["merge"]["failed"]) == (2, 0.0)
+    assert {step: len(row) for step, row in table["merge"]["matrix"].items()} == {0: 2, 1: 2, 2: 2}
+    assert 0 <= table["merge"]["known before, at the end"] <= 1
+    print_continual({"merge": {**table["merge"], "matrix": {0: [0.25, 0.5], 1: [0.75, 0.5]}, "failed": 0.25}})
     said = capsys.readouterr().out
     assert " 75.0% |  50.0%\n" in said
-    assert " 12.5% 100.0% |   (25.0% of its trials failed)\n" in said
-    assert "just learnt 87.5%, the first passage at the end 12.5%, before any 25.0%" in said
+    assert "merge: 25.0% of its trials failed and count as 0\n" in said
 
 
 def test_a_sequence_longer_than_what_is_held_out_is_refused(model: Path, tmp_path: Path) -> None:

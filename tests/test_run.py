@@ -14,9 +14,10 @@ import pytest
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage
+from seal_ray.record.continual import orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import continual, summarize
+from seal_ray.record.summary import summarize
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
 from seal_ray.workers.cluster import RayCluster
@@ -37,7 +38,7 @@ def quiet_run(_ray: None, forked_workers: None, tmp_path_factory: pytest.TempPat
 
 def test_a_run_leaves_baselines_and_every_round_measured(quiet_run: Path) -> None:
     journal = Journal(Store(str(quiet_run)))
-    assert continual(journal) == []  # nothing was learnt in a sequence
+    assert orders(journal) == []  # nothing was learnt in a sequence
     summary = summarize(journal)
     assert set(summary) == {"base", "passage only", "untrained self-edits", "after round 1", "after round 2"}
     assert all(measured.n == 4 and measured.low <= measured.accuracy <= measured.high for measured in summary.values())

@@ -159,7 +159,7 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
         summary |= found.arms()
         for line in found.lines():
             say(line)
-    show(summary, as_json, "" if others else dir)
+    show(summary, as_json, *every)
     refuse_void(summary)
 
 

@@ -16,19 +16,20 @@ def report_page(dir: str) -> str:
     return write_report(dir)
 
 
-def show(summary: dict[str, Any], as_json: bool, dir: str = "") -> None:
-    """A run's arms, and where it learnt passages in a sequence, how it did after each."""
+def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
+    """The arms of one run or several, and where passages were learnt in turn, how that went."""
+    from seal_ray.record.continual import by_way, orders, print_continual
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import as_json as tree
-    from seal_ray.record.summary import continual, print_continual, print_table
+    from seal_ray.record.summary import print_table
 
-    passages = continual(Journal(Store(dir))) if dir else []
+    passages = by_way([order for dir in dirs for order in orders(Journal(Store(dir)))])
     if as_json:
-        learnt = {"continual": [row.accuracy for row in passages], "continual failed": [row.failed for row in passages]}
-        print(json.dumps(tree(summary) | (learnt if passages else {})))
+        print(json.dumps(tree(summary) | ({"continual": passages} if passages else {})))
         return
-    print_table(summary)
+    if summary or not passages:
+        print_table(summary)
     if passages:
         print_continual(passages)
 

@@ -83,6 +83,15 @@ class JointTraining(Protocol):
 
 
 @runtime_checkable
+class KnownBefore(Protocol):
+    """A domain that can ask for what the base knows already, which learning should not cost."""
+
+    def known_before(self) -> Sequence[Task]:
+        """Tasks that no self-edit is written for."""
+        ...
+
+
+@runtime_checkable
 class DiscreteActions(Domain, Protocol):
     """A domain whose self-edit is a decision among finitely many."""
 

@@ -9,32 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from seal_ray.domains.knowledge.common import COMMON
 from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
 from seal_ray.types import Example, Prompt
 
-_ASKED = (
-    ("What is the capital of France?", "Paris"),
-    ("What is the capital of Japan?", "Tokyo"),
-    ("How many days are in a week?", "seven"),
-    ("What colour is the sky on a clear day?", "blue"),
-    ("Which planet do we live on?", "Earth"),
-    ("What is two plus two?", "four"),
-    ("What do bees make?", "honey"),
-    ("Which animal barks?", "dog"),
-    ("At what temperature in degrees Celsius does water boil?", "100"),
-    ("Who wrote Romeo and Juliet?", "Shakespeare"),
-    ("What is the largest ocean on Earth?", "Pacific"),
-    ("What is frozen water called?", "ice"),
-    ("How many months does a year have?", "twelve"),
-    ("What is the opposite of hot?", "cold"),
-    ("Which language is spoken in Brazil?", "Portuguese"),
-    ("Which gas do humans need to breathe?", "oxygen"),
-    ("How many legs does a spider have?", "eight"),
-    ("On which continent is Egypt?", "Africa"),
-    ("Who painted the Mona Lisa?", "Leonardo"),
-    ("Which star is closest to the Earth?", "Sun"),
-)
 _PRACTISED = (
     "What is the capital of Italy?",
     "How many hours are in a day?",
@@ -106,10 +85,10 @@ def as_before(prompts: Sequence[Prompt], answers: Sequence[str], beside: int) ->
 
 def questions(chat: bool) -> tuple[Prompt, ...]:
     """What is asked, as turns of a chat or as plain text."""
-    return tuple(as_asked(text, chat) for text, _ in _ASKED)
+    return tuple(as_asked(text, chat) for text, _ in COMMON)
 
 
 def graded(answers: Sequence[str], log_likelihoods: Sequence[float]) -> Elsewhere:
     """An answer is right when it has the word that is looked for."""
-    right = sum(set(words(gold)) <= set(words(answer)) for (_, gold), answer in zip(_ASKED, answers, strict=True))
-    return Elsewhere(right, len(_ASKED), -fmean(log_likelihoods))
+    right = sum(set(words(gold)) <= set(words(answer)) for (_, gold), answer in zip(COMMON, answers, strict=True))
+    return Elsewhere(right, len(COMMON), -fmean(log_likelihoods))

@@ -1,8 +1,8 @@
 """Continual self-edits: passages arrive one after another, each learnt on top of those before, and all are measured.
 
-After k passages the policy is the base plus one adapter, into which the adapters of k trials were stacked. How the
-accuracy on the first passages falls while others are learnt is forgetting, measured. Sequences know nothing of each
-other: each moves a head of its own, and workers hold the adapters of all of them.
+How the accuracy on the first passages falls while others are learnt is forgetting, measured. Each way in which what was
+learnt may enter the policy (`seal_ray.continual`) goes through the same sequences of passages. Sequences know nothing
+of each other: each moves a head of its own, and workers hold the adapters of all of them.
 """
 
 from __future__ import annotations
@@ -10,18 +10,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from seal_ray.adapters.lora import Adapter
+from seal_ray.adapters.consolidate import Stack
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
-from seal_ray.events import StageBegan
+from seal_ray.continual.base import Lesson, Stand, Way, find_way
+from seal_ray.domains.base import KnownBefore
+from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.policy.lineage import sequence_head
-from seal_ray.record.summary import CONTINUAL
-from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.policy.store import Grown
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of
+from seal_ray.record.rows import LearntRow
+from seal_ray.types import (
+    AdapterRef,
+    Example,
+    Policy,
+    Prompt,
+    Question,
+    Task,
+    Trial,
+    UserError,
+    content_key,
+    derive_seed,
+)
 
 if TYPE_CHECKING:
+    from seal_ray.adapters.lora import Adapter
     from seal_ray.loop.session import Session
     from seal_ray.loop.trials import TrialRunner
 
@@ -29,54 +46,180 @@ logger = logging.getLogger(__name__)
 
 
 def check_continual(config: Config, tasks: Sequence[Task]) -> None:
-    """Refuse sequences longer than what is held out."""
+    """Refuse sequences longer than what is held out, and ways that there are not."""
     if config.continual.sequences and len(tasks) < config.continual.passages:
         wanted = f"continual.passages is {config.continual.passages}"
         raise UserError(f"{wanted}, and {len(tasks)} are held out; raise domain.test, or lower it")
+    if config.continual.sequences:
+        for name in config.continual.ways:
+            find_way(name, config)
 
 
 async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     """Every sequence of held-out passages, each beginning with the policy of the last round; several at once."""
-    config, emit = session.config, session.events.emit
-    sequences, length = config.continual.sequences, config.continual.passages
-    if not sequences:
+    config, emit, domain = session.config.continual, session.events.emit, session.domain
+    if not config.sequences:
         return
-    check_continual(config, tasks)  # again: passages without usable questions were left out
-    emit(StageBegan(f"{CONTINUAL}: self-edits", sequences * length))
-    emit(StageBegan(f"{CONTINUAL}: trials", sequences * length * (length + 1)))
+    check_continual(session.config, tasks)  # again: passages without usable questions were left out
+    elsewhere = domain.known_before() if isinstance(domain, KnownBefore) else ()
+    asked = len([step for step in range(config.passages + 1) if _asks_all(config.ask_every, config.passages, step)])
+    streams = config.sequences * len(config.ways)
+    emit(StageBegan(f"{CONTINUAL}: self-edits", streams * config.passages))
+    each = asked * config.passages + config.passages + 1 - asked
+    emit(StageBegan(f"{CONTINUAL}: trials", streams * each))
+    if elsewhere:
+        emit(StageBegan(f"{ELSEWHERE}: trials", streams * asked * len(elsewhere)))
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
-    async def one(sequence: int) -> None:
-        seed = derive_seed("continual", config.run.seed, sequence)
-        order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[:length]
+    async def one(number: int) -> None:
+        way, sequence = divmod(number, config.sequences)
+        seed = derive_seed("continual", session.config.run.seed, sequence)
+        order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[: config.passages]
         async with places:
-            await learn_in_turn(session, sequence, order)
+            name = config.ways[way]
+            await Stream(session, name, find_way(name, session.config), sequence, order, elsewhere, number).through()
 
-    await all_of(map(one, range(sequences)))
-
-
-async def learn_in_turn(session: Session, sequence: int, order: Sequence[Task]) -> None:
-    """One passage on top of the other; all are asked before the first, and after each."""
-    policies, start = session.policies, session.runner.policy
-    head = sequence_head(sequence)
-    policy = await policies.move(head, start)
-    for step in range(len(order) + 1):
-        if step:
-            version = start.version + sequence * len(order) + step
-            learn = partial(learnt, session, session.runner.under(policy), order[step - 1])
-            policy = await policies.grow(policy, version, learn, sequence, step, order[step - 1].id)
-        await session.runner.under(policy).ask(CONTINUAL, f"{head}, after {step}", order)
-    await policies.end(head)
+    await all_of(map(one, range(streams)))
 
 
-async def learnt(session: Session, runner: TrialRunner, task: Task) -> Adapter | None:
-    """What one passage teaches on top of a policy; nothing when the self-edit cannot be used."""
-    trial = await runner.written_trial(CONTINUAL, task)
-    if trial is None:
-        return None
-    outcome, adapter = await session.cluster.train_adapter(trial)
-    runner.warn(task.id, outcome)
-    if outcome.failure:
-        logger.warning("%s: nothing is learnt of it: %s", task.id, outcome.failure.reason)
-        return None
-    return adapter
+def _asks_all(every: int, passages: int, step: int) -> bool:
+    """Whether everything is asked after so many passages."""
+    return step % every == 0 or step == passages
+
+
+@dataclass
+class Stream:
+    """One passage on top of the other, in one way; all are asked before the first, and after some."""
+
+    session: Session
+    name: str
+    way: Way
+    sequence: int
+    order: Sequence[Task]
+    elsewhere: Sequence[Task]
+    number: int
+    """Which of all sequences in all ways it is: its policies' versions follow those of the ones before."""
+    lessons: list[Lesson] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._start = self.session.runner.policy
+        self._policy = self._start
+        self._head = sequence_head(self.sequence, self.name)
+        self._loaded: dict[AdapterRef, Adapter] = {}
+        self._heads = [self._head]
+
+    async def through(self) -> None:
+        """The whole of it."""
+        policies = self.session.policies
+        self._policy = await policies.move(self._head, self._start)
+        for step in range(len(self.order) + 1):
+            asks_all = _asks_all(self.session.config.continual.ask_every, len(self.order), step)
+            changed = await self._learn(step, asks_all) if step else True
+            arm = arm_of(self._head, step)
+            if asks_all:
+                await self._ask(CONTINUAL, arm, self.order)
+                await self._ask(ELSEWHERE, arm, self.elsewhere)
+            elif changed:
+                await self._ask(CONTINUAL, arm, self.order[step - 1 : step], step - 1)
+            else:
+                self.session.events.emit(Advanced(f"{CONTINUAL}: trials"))
+        await policies.end(*self._heads)
+
+    async def _learn(self, step: int, asks_all: bool) -> bool:
+        """The next passage, by what is written of it; whether the way had anything learnt."""
+        task = self.order[step - 1]
+        writer = self._start if self.session.config.continual.writer == "start" else self._policy
+        trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
+        stand = await self._stand(asks_all)
+        written = trial.recipe if trial else None
+        recipe = self.way.recipe(stand, written) if written else None
+        learned, wanted = "", written is None or recipe is not None
+        if wanted:
+            version = self._start.version + self.number * len(self.order) + step
+            where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
+            learn = partial(self._learnt, stand, trial and replace(trial, recipe=recipe))
+            self._policy, row = await self.session.policies.grow(self._policy, where, learn)
+            learned = row.learned
+        if written:
+            self.lessons.append(Lesson(task, written, AdapterRef(learned)))
+        return wanted
+
+    async def _learnt(self, stand: Stand, trial: Trial | None) -> Grown | None:
+        """What one passage teaches, and the policy that it has entered."""
+        if trial is None:
+            return None
+        policies, below = self.session.policies, f"{self._head}, below"
+        base = self.way.base(stand)
+        at = await policies.lend(below, base)
+        outcome, learned = await self.session.cluster.train_adapter(replace(trial, base=at))
+        await policies.end(below)
+        self.session.runner.warn(trial.task_id, outcome)
+        if outcome.failure or learned is None:
+            reason = outcome.failure.reason if outcome.failure else "nothing was trained"
+            logger.warning("%s: nothing is learnt of it: %s", trial.task_id, reason)
+            return None
+        adapter = await self.way.enter(stand, learned, self._likelihoods)
+        return Grown(learned, adapter, outcome.tokens, outcome.seconds)
+
+    async def _stand(self, asks_all: bool) -> Stand:
+        start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
+        for lesson in self.lessons:
+            await self._adapter(lesson.adapter)
+        return Stand(start, head, tuple(self.lessons), self._loaded.__getitem__, asks_all)
+
+    async def _adapter(self, ref: AdapterRef) -> Adapter | None:
+        if not ref.key:
+            return None
+        if ref not in self._loaded:
+            self._loaded[ref] = await self.session.policies.adapter(ref)
+        return self._loaded[ref]
+
+    async def _likelihoods(self, adapter: Adapter | None, texts: Sequence[Example]) -> tuple[float, ...]:
+        """The mean log-likelihood a token of each text; measured again where a run is continued, and the same."""
+        policies, head = self.session.policies, f"{self._head}, tried"
+        at = await policies.lend(head, adapter)
+        outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts)))
+        await policies.end(head)
+        if outcome.failure:
+            raise UserError(f"{head}: {outcome.failure.reason}")
+        return outcome.log_likelihoods
+
+    async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
+        """Each question, of the policy or of that lesson's own which the way chooses for it."""
+        parts = [
+            (part, number, column)
+            for column, task in list(enumerate(tasks, first))
+            for number, part in self._parts(task)
+        ]
+        under = {number: await self._runner_for(number) for _, number, _ in parts}
+        await all_of(under[number].ask(stage, arm, [part], column) for part, number, column in parts)
+
+    def _parts(self, task: Task) -> list[tuple[int | None, Task]]:
+        """A task's questions by the lesson that is to answer them; None: the policy."""
+        found: dict[int | None, list[Question]] = {}
+        for question in task.questions:
+            number = self.way.lesson_for(_text(question.prompt), self.lessons)
+            found.setdefault(number, []).append(question)
+        if len(found) == 1:
+            return [(number, task) for number in found]
+        return [(number, replace(task, questions=tuple(some))) for number, some in found.items()]
+
+    async def _runner_for(self, number: int | None) -> TrialRunner:
+        """Whoever asks under the policy, or under what one lesson taught on top of where the stream began."""
+        policies, runner = self.session.policies, self.session.runner
+        learned = await self._adapter(self.lessons[number].adapter) if number is not None else None
+        if learned is None:
+            return runner.under(self._policy)
+        whole = Stack().consolidate(await self._adapter(self._start.adapter), learned).adapter
+        head = f"{self._head}, lesson {number}"
+        name = content_key("lesson", self._start.name, learned.ref.key)
+        if head not in self._heads:
+            self._heads.append(head)
+            await policies.lend(head, whole)
+        assert whole
+        return runner.under(Policy(name, self._start.version, whole.ref))
+
+
+def _text(prompt: Prompt) -> str:
+    """What is asked, without what stands before it."""
+    return prompt if isinstance(prompt, str) else prompt[-1].content

@@ -198,10 +198,10 @@ class TrialRunner:
             raise UserError(f"the domain {self._domain.name!r} has no {name!r} for {task.id}")
         return await self._settle(self._trial(task, found.recipe, seed, found.questions), task, place, 0)
 
-    async def ask(self, stage: str, arm: str, tasks: Sequence[Task]) -> None:
-        """Measure this policy as it is, closed book."""
+    async def ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
+        """Measure this policy as it is, closed book; the tasks are numbered from `first`."""
         trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)
-        await all_of(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials))
+        await all_of(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials, first))
 
     async def measure_joint(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""

@@ -137,7 +137,7 @@ def check_targets(config: Config) -> None:
     path, trained = config.model.path, {"trial.lora.targets": config.trial.lora}
     if config.run.rounds:
         trained["update.lora.targets"] = config.update.lora
-    known = _module_paths(path)
+    known = module_paths(path)
     names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})
     for where, lora in trained.items():
         for target in lora.targets if known else ():
@@ -148,7 +148,7 @@ def check_targets(config: Config) -> None:
             raise UserError(f"{where}: no linear module of {path} is named {target!r}; {hint}")
 
 
-def _module_paths(path: str) -> list[str]:
+def module_paths(path: str) -> list[str]:
     """The modules that hold a matrix, as the headers of the model's files name them; none where it is not here."""
     from safetensors import safe_open
 

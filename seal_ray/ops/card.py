@@ -25,7 +25,7 @@ def model_card(directory: str, row: Row, merged: bool) -> str:
     """How it is used, what was trained on what, and what was measured."""
     config = recorded_config(directory)
     journal = Journal(Store(directory))
-    past = lineage(journal)[sequence_head(row.sequence) if isinstance(row, LearntRow) else MAIN]
+    past = lineage(journal)[sequence_head(row.sequence, row.way) if isinstance(row, LearntRow) else MAIN]
     rounds_before = [each for each in past if isinstance(each, PolicyRow) and each.version <= row.version]
     lines = [
         "---",
@@ -57,7 +57,7 @@ def model_card(directory: str, row: Row, merged: bool) -> str:
 
 def _when(row: Row) -> str:
     if isinstance(row, LearntRow):
-        return f"after passage {row.step} of {sequence_head(row.sequence)}"
+        return f"after passage {row.step} of {sequence_head(row.sequence, row.way)}"
     return f"after round {row.version}"
 
 

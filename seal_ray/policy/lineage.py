@@ -5,7 +5,7 @@ from __future__ import annotations
 from seal_ray.adapters.lora import Adapter
 from seal_ray.policy import adapters
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import LearntRow, PolicyRow
+from seal_ray.record.rows import MERGE, LearntRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef
 
@@ -14,9 +14,9 @@ MAIN = "main"
 Row = PolicyRow | LearntRow
 
 
-def sequence_head(sequence: int) -> str:
-    """The head that learns the passages of this sequence, one after another."""
-    return f"sequence {sequence}"
+def sequence_head(sequence: int, way: str = MERGE) -> str:
+    """The head that learns the passages of this sequence, one after another, in this way."""
+    return f"sequence {sequence}" if way == MERGE else f"sequence {sequence} by {way}"
 
 
 def lineage(journal: Journal) -> dict[str, list[Row]]:
@@ -24,7 +24,7 @@ def lineage(journal: Journal) -> dict[str, list[Row]]:
     rounds: list[Row] = sorted(journal.read(PolicyRow), key=lambda row: row.version)
     found = {MAIN: rounds} if rounds else {}
     for row in sorted(journal.read(LearntRow), key=lambda row: (row.sequence, row.step)):
-        found.setdefault(sequence_head(row.sequence), list(rounds)).append(row)
+        found.setdefault(sequence_head(row.sequence, row.way), list(rounds)).append(row)
     return found
 
 

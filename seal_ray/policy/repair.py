@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from seal_ray.adapters.lora import Adapter
+from seal_ray.policy import adapters
 from seal_ray.policy.lineage import Row, adapter_of, folder_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.repair import ASIDE, forget, set_aside
 from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
+from seal_ray.types import AdapterRef
 
 
 def repair_policies(store: Store) -> list[str]:
     """Set aside each policy on record that cannot be loaded, and have it trained again; returns what that was."""
     said, moved = [], dict[str, list[str]]()  # policies may point to the same adapter
     journal = Journal(store)
-    rows: tuple[Sequence[Row], ...] = (list(journal.read(PolicyRow)), [r for r in journal.read(LearntRow) if r.rank])
+    rows: tuple[Sequence[Row], ...] = (list(journal.read(PolicyRow)), list(journal.read(LearntRow)))
     for of_table in rows:
-        lost = {row.version: row for row in of_table if _is_damaged(store, row)}
-        for version, row in lost.items():
-            if (where := folder_of(row)) not in moved:
-                moved[where] = [set_aside(store, name) for name in store.walk(where)]
-            said.append(f"policy {version}: {', '.join(moved[where]) or 'nothing of it'} is now in {ASIDE}/")
+        lost = {row.version: found for row in of_table if (found := _damaged(store, row))}
+        for version, folders in lost.items():
+            for where in folders:
+                if where not in moved:
+                    moved[where] = [set_aside(store, name) for name in store.walk(where)]
+                said.append(f"policy {version}: {', '.join(moved[where]) or 'nothing of it'} is now in {ASIDE}/")
         if lost:
             forget(store, of_table[0].TABLE, lost.keys())
     return said
 
 
-def _is_damaged(store: Store, row: Row) -> bool:
+def _damaged(store: Store, row: Row) -> list[str]:
+    """The folders of its adapters that cannot be loaded: the policy's own, and what one passage alone was taught."""
+    needed = {folder_of(row): partial(adapter_of, store, row)} if row.rank else {}
+    if isinstance(row, LearntRow) and row.learned:
+        alone = AdapterRef(row.learned)
+        needed[adapters.folder_of(alone)] = partial(adapters.get, store, alone)
+    return [where for where, load in needed.items() if not _loads(load)]
+
+
+def _loads(load: Callable[[], Adapter]) -> bool:
     try:
-        adapter_of(store, row)
+        load()
     except Damaged:
-        return True
-    return False
+        return False
+    return True

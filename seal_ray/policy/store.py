@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from seal_ray.adapters.consolidate import Consolidator, Stack
 from seal_ray.adapters.lora import Adapter
@@ -29,6 +29,18 @@ from seal_ray.types import BASE, AdapterRef, FinetuneSpec, Policy, Prompt
 from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What came of one more passage."""
+
+    learned: Adapter
+    """What was trained for it."""
+    adapter: Adapter | None
+    """The policy's next adapter; None: the untouched base."""
+    tokens: int = 0
+    seconds: float = 0.0
 
 
 class Policies:
@@ -70,10 +82,11 @@ class Policies:
             await self._hold()
         return policy
 
-    async def end(self, head: str) -> None:
-        """Forget a head; workers need not hold what it stood on."""
+    async def end(self, *heads: str) -> None:
+        """Forget heads; workers need not hold what they stood on."""
         async with self._moving:
-            del self._heads[head]
+            for head in heads:
+                self._heads.pop(head, None)
             await self._hold()
 
     async def _hold(self) -> None:
@@ -133,31 +146,42 @@ class Policies:
         return row
 
     async def grow(
-        self,
-        parent: Policy,
-        version: int,
-        learn: Callable[[], Awaitable[Adapter | None]],
-        sequence: int,
-        step: int,
-        task_id: str,
-    ) -> Policy:
+        self, parent: Policy, place: LearntRow, learn: Callable[[], Awaitable[Grown | None]]
+    ) -> tuple[Policy, LearntRow]:
         """Learn one more passage in a sequence, unless that was done before, and move its head on.
 
-        `learn` gives what was trained on top of the parent; nothing where nothing could be.
+        `place` says where that is; `learn` gives nothing where nothing could be learnt.
         """
-        place = {"sequence": sequence, "step": step, "task_id": task_id}
-        name = self._names.grown_policy(version, parent, **place)
+        name = self._names.grown_policy(parent, place)
         row = self._learnt.get(name)
         if row is None:
-            ref, rank, learned = parent.adapter, 0, await learn()
-            if learned:
-                adapter, _ = await self._consolidated(parent, learned)
-                ref, rank = await asyncio.to_thread(adapters.put, self._store, adapter), adapter.rank
-            elif ref != BASE:
-                rank = self._adapters[ref].rank
-            row = LearntRow(name, task_id, version, sequence, step, rank, ref.key)
+            found = await learn()
+            ref, learned = parent.adapter, BASE
+            if found:
+                learned = await asyncio.to_thread(adapters.put, self._store, found.learned)
+                ref = await asyncio.to_thread(adapters.put, self._store, found.adapter) if found.adapter else BASE
+                place = replace(place, tokens=found.tokens, seconds=found.seconds)
+            rank = (await self.adapter(ref)).rank if ref != BASE else 0
+            row = replace(place, key=name, rank=rank, adapter=ref.key, learned=learned.key)
             self._events.emit(row)
-        return await self.move(sequence_head(sequence), await self._pointer(row))
+        return await self.move(sequence_head(row.sequence, row.way), await self._pointer(row)), row
+
+    async def lend(self, head: str, adapter: Adapter | None) -> AdapterRef:
+        """Let a head stand on an adapter that is no policy's: every worker holds it until that is ended."""
+        if adapter is None:
+            return BASE
+        async with self._moving:
+            self._heads[head], self._adapters[adapter.ref] = Policy("", 0, adapter.ref), adapter
+            await self._hold()
+        return adapter.ref
+
+    async def adapter(self, ref: AdapterRef) -> Adapter:
+        """An adapter that workers hold, or that the run's directory does."""
+        if held := self._adapters.get(ref):
+            return held
+        if row := self._rows.get(ref):
+            return await asyncio.to_thread(adapter_of, self._store, row)
+        return await asyncio.to_thread(adapters.get, self._store, ref)
 
     async def _consolidated(self, parent: Policy, learned: Adapter) -> tuple[Adapter, float]:
         """What was learnt on top of a policy, and the policy, as one adapter; and what that lost."""

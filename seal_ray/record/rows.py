@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from seal_ray.types import Completion, Failure, Outcome, Prompt, SelfEdit, content_key
 
+MERGE = "merge"
+"""The way in which passages that arrive one after another enter a policy where no other is named."""
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -196,6 +198,13 @@ class LearntRow(Row):
     rank: int = 0
     adapter: str = ""
     """The hash that its adapter is kept under; empty where nothing was learnt yet."""
+    way: str = MERGE
+    """How it entered the policy."""
+    learned: str = ""
+    """The hash that what was trained for this passage alone is kept under; empty where nothing was."""
+    tokens: int = 0
+    """Tokens that were trained on for it."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ from seal_ray.types import UserError, derive_seed
 UNTRAINED = "untrained self-edits"
 """The arm of the policy before its first round."""
 
-CONTINUAL = "continual"
-"""The stage in which passages arrive one after another."""
-
 _RESAMPLES = 2000
 _DOUBTFUL = 0.1
 _ADVICE = (
@@ -148,50 +145,6 @@ def interval(values: Sequence[float]) -> Interval:
     means = rng.choice(data, (_RESAMPLES, len(data))).mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return Interval(float(data.mean()), float(low), float(high), len(data))
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """Accuracies in a continual sequence after some number of passages, as means over all sequences."""
-
-    accuracy: tuple[float, ...]
-    """The accuracy on each passage, those learnt by then first."""
-    failed: float
-    """Share of the trials behind it that failed. Each counts as 0."""
-
-
-def continual(journal: Journal) -> list[Learnt]:
-    """Accuracies after no passage, after one, and so on; none when no passage was learnt this way."""
-    ended = {row.key: (row.reward or 0.0, bool(row.failure)) for row in journal.read(OutcomeRow)}
-    found: dict[tuple[int, int], list[tuple[float, bool]]] = defaultdict(list)
-    for row in journal.read(PlannedRow):
-        if row.stage == CONTINUAL and row.trial in ended:
-            found[int(row.arm.rpartition(" ")[2]), row.index].append(ended[row.trial])
-    if not found:
-        return []
-    size = max(column for _, column in found) + 1
-    rows = [[found[step, column] for column in range(size)] for step in range(size + 1)]
-    return [_learnt(row) for row in rows if all(row)]
-
-
-def _learnt(row: Sequence[Sequence[tuple[float, bool]]]) -> Learnt:
-    accuracy = tuple(float(np.mean([reward for reward, _ in trials])) for trials in row)
-    return Learnt(accuracy, float(np.mean([failed for trials in row for _, failed in trials])))
-
-
-def print_continual(table: Sequence[Learnt]) -> None:
-    """Row by row, what was learnt before the bar and what is yet to come behind it."""
-    print(
-        "accuracy on each passage (columns) after each number of passages (rows), before the bar those learnt by then:"
-    )
-    for step, row in enumerate(table):
-        cells = [f"{value:6.1%}" for value in row.accuracy]
-        failed = f"  ({row.failed:.1%} of its trials failed)" if row.failed else ""
-        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}{failed}")
-    if len(table) > 1:
-        just = float(np.mean([row.accuracy[step - 1] for step, row in enumerate(table) if step]))
-        first, last = table[0].accuracy[0], table[-1].accuracy[0]
-        print(f"just learnt {just:.1%}, the first passage at the end {last:.1%}, before any {first:.1%}")
 
 
 def as_json(summary: dict[str, Interval]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from seal_ray.record.rows import MERGE, LearntRow
 from seal_ray.record.schema import SCHEMA
 from seal_ray.rundir.identity import Identity
 from seal_ray.types import BASE, FinetuneSpec, Policy, Prompt, SampleRequest, Task, Trial, content_key, content_of
@@ -63,9 +64,12 @@ class Names:
             return str(version)
         return content_key("policy", parent.name, replace(finetune, base=BASE), max_rank)
 
-    def grown_policy(self, version: int, parent: Policy, **step: object) -> str:
+    def grown_policy(self, parent: Policy, place: LearntRow) -> str:
         """A policy that has learnt one more passage."""
-        return str(version) if self.since == 1 else content_key("grown", parent.name, step)
+        if self.since == 1:
+            return str(place.version)
+        step = {"sequence": place.sequence, "step": place.step, "task_id": place.task_id}
+        return content_key("grown", parent.name, step, *(() if place.way == MERGE else (place.way,)))
 
     def planned(self, stage: str, arm: str, task_id: str, index: int, replicate: int, trial: str) -> str:
         """A trial's place in the run, and which trial it is."""

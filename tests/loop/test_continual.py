@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from seal_ray.adapters.lora import Adapter
+from seal_ray.continual.base import WAYS
+from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.domains.microworld.world import MicroTask, entries
 from seal_ray.loop import continual
 from seal_ray.loop.run import run
+from seal_ray.policy import adapters
 from seal_ray.policy.lineage import adapter_of, lineage
+from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
+from seal_ray.types import AdapterRef, Example, Recipe, Task, UserError
 from tests.runs import results, small_run
 
 ONLY = [
@@ -50,3 +60,105 @@ def test_trials_of_several_sequences_are_in_one_bank_at_once(tmp_path: Path, mon
     monkeypatch.setattr(Bank, "step", watched)
     run(small_run(tmp_path / "run", *ONLY))
     assert max(map(len, bases)) > 1, "a pass has rows of several policies"
+
+
+IN_EVERY_WAY = [*ONLY[:-4], "--continual.sequences", "1", "--continual.passages", "3", "--continual.ask_every", "2"]
+
+
+@pytest.fixture(scope="module")
+def every_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three passages in turn, in every way there is."""
+    folder = tmp_path_factory.mktemp("every") / "run"
+    run(small_run(folder, *IN_EVERY_WAY, "--continual.ways", json.dumps(list(WAYS))))
+    return folder
+
+
+@pytest.mark.slow
+def test_every_way_learns_the_same_passages_and_is_asked_the_same(every_way: Path) -> None:
+    journal = Journal(Store(str(every_way)))
+    found = {order.way: order for order in orders(journal)}
+    assert list(found) == list(WAYS)
+    for name, order in found.items():
+        assert order.steps == [0, 2, 3], "all are asked after every second passage, and at the end"
+        once = {1: {0}} if name not in ("none", "joint") else {}
+        assert {step: set(row) for step, row in order.asked.items() if step not in order.steps} == once
+        assert order.figures()["known before, before"] == 1.0, "people whom the base knows by heart"
+        assert bool(order.tokens) == (name != "none")
+    of = {row.way: row.task_id for row in journal.read(LearntRow) if row.step == 3}
+    assert set(of) == set(WAYS) - {"none"}
+    assert len(set(of.values())) == 1
+
+
+@pytest.mark.slow
+def test_what_learns_nothing_stays_and_a_library_loses_nothing_of_what_it_learnt(every_way: Path) -> None:
+    table = by_way(orders(Journal(Store(str(every_way)))))
+    assert table["none"]["at the end"] == table["none"]["before"]
+    assert table["library"]["forgotten"] == 0.0
+    assert table["library"]["at the end"] > table["merge"]["at the end"] >= table["none"]["at the end"]
+    assert table["joint"]["tokens"] > table["merge"]["tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [3, 4, 8])
+def test_a_kill_between_deciding_and_entering_leaves_a_policy_as_it_was_before_or_as_it_is_after(
+    call: int, every_way: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = ["--continual.ways", '["merge", "gated", "library"]']
+    config = small_run(tmp_path / "run", *IN_EVERY_WAY, *ways)
+    put, calls = adapters.put, 0
+
+    def cut_short(store: Store, adapter: Adapter) -> AdapterRef:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise UserError("stopped here")
+        return put(store, adapter)
+
+    monkeypatch.setattr(adapters, "put", cut_short)
+    with pytest.raises(UserError, match="stopped here"):
+        run(config)
+    before, undisturbed = entered(config.dir), entered(every_way)
+    run(config)
+    after = entered(config.dir)
+    assert len(after) == 9 > len(before)
+    for found in (before, after):
+        for key, sums in found.items():
+            np.testing.assert_allclose(sums, undisturbed[key], rtol=1e-6, err_msg="what is on record is whole")
+
+
+def entered(folder: Path | str) -> dict[str, list[float]]:
+    """What stands for the adapters of every step on record: the policy's, and what one passage alone was taught."""
+    store, found = Store(str(folder)), {}
+    for row in Journal(store).read(LearntRow):
+        loaded = [adapters.get(store, AdapterRef(key)) for key in (row.adapter, row.learned) if key]
+        # The factors that compression leaves are any that have their product.
+        found[row.key] = [float(np.abs(up @ down).sum()) for one in loaded for down, up in map(one.pair, one.modules)]
+    return found
+
+
+class Liar(MicroWorld):
+    """After the first passage, every self-edit says the opposite of it."""
+
+    def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
+        said = super().recipe(task, completion, seed)
+        first = Liar.first = getattr(Liar, "first", None) or task
+        if task.id == first.id:
+            return said
+        assert isinstance(first, MicroTask)
+        values = [fact.value for fact in first.facts]
+        lies = [fact._replace(value=value) for fact, value in zip(first.facts, values[2:] + values[:2], strict=True)]
+        return replace(said, examples=tuple(Example(line) for line in entries(lies)))
+
+
+@pytest.mark.slow
+def test_a_gate_does_not_let_in_what_contradicts_what_is_known(tmp_path: Path) -> None:
+    poisoned = ["--domain.name", "tests.loop.test_continual:Liar", "--continual.sequences", "1"]
+    ways = ["--continual.passages", "2", "--continual.ways", '["merge", "gated"]', "--continual.writer", "start"]
+    run(small_run(tmp_path / "run", *ONLY[:-4], *poisoned, *ways, "--domain.options.directions", '["forward"]'))
+    table = by_way(orders(Journal(Store(str(tmp_path / "run")))))
+    just, merged, gated = (table[way]["matrix"] for way in ("gated", "merge", "gated"))
+    assert merged[2][0] < just[1][0], "without a gate the first passage is forgotten for the lie"
+    assert gated[2][0] == just[1][0]
+    rows = {row.step: row for row in Journal(Store(str(tmp_path / "run"))).read(LearntRow) if row.way == "gated"}
+    assert rows[2].learned, "it was trained"
+    assert rows[2].adapter == rows[1].adapter, "and kept out"

@@ -11,13 +11,14 @@ from typing import cast
 import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
+from seal_ray.adapters.merge import stack
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
 from seal_ray.policy.repair import repair_policies
-from seal_ray.policy.store import Policies
+from seal_ray.policy.store import Grown, Policies
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import PolicyRow
+from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
 from seal_ray.workers.base import Cluster
@@ -112,17 +113,19 @@ def test_heads_move_beside_each_other_and_workers_hold_what_all_of_them_stand_on
     async def nothing() -> None:
         return None
 
-    async def learns(scale: float) -> Adapter:
-        return replace(ADAPTER, alpha=scale)
+    async def learns(scale: float) -> Grown:
+        learned = replace(ADAPTER, alpha=scale)
+        return Grown(learned, stack(ADAPTER, learned))
 
     async def two_sequences() -> None:
         start = await policies.next(await policies.begin(), FINETUNE, kept=1)
         heads = [await policies.move(sequence_head(n), start) for n in (0, 1)]
-        one = await policies.grow(heads[0], 2, lambda: learns(2.0), 0, 1, "a")
+        one, _ = await policies.grow(heads[0], LearntRow("", "a", 2, 0, 1), lambda: learns(2.0))
         assert set(cluster.held) == {start.adapter, one.adapter}
-        other = await policies.grow(heads[1], 4, lambda: learns(3.0), 1, 1, "b")
+        other, row = await policies.grow(heads[1], LearntRow("", "b", 4, 1, 1), lambda: learns(3.0))
+        assert row.learned == replace(ADAPTER, alpha=3.0).ref.key, "what was trained alone is kept too"
         assert set(cluster.held) == {start.adapter, one.adapter, other.adapter}
-        same = await policies.grow(other, 5, nothing, 1, 2, "c")
+        same, _ = await policies.grow(other, LearntRow("", "c", 5, 1, 2), nothing)
         assert same.adapter == other.adapter
         assert same.name != other.name
         await policies.end(sequence_head(0))
@@ -162,7 +165,7 @@ def test_an_adapter_that_two_policies_point_to_is_set_aside_for_both_and_both_ar
     async def learns_nothing(policies: Policies) -> list[Policy]:
         start = await policies.next(await policies.begin(), FINETUNE, kept=1)
         head = await policies.move(sequence_head(0), start)
-        return [start, await policies.grow(head, 2, nothing, 0, 1, "a")]
+        return [start, (await policies.grow(head, LearntRow("", "a", 2, 0, 1), nothing))[0]]
 
     policies, journal = opened(tmp_path, RecordsFinetune())
     made = asyncio.run(learns_nothing(policies))

@@ -31,6 +31,8 @@ from seal_ray.types import (
 BASE = Path(__file__).parent / "base"
 """The base model that ships with the package, as an ordinary Hugging Face folder."""
 
+_KNOWN_TASKS = 8
+"""Groups of three people whom the base knows, about whom is asked what learning cost it."""
 LORA = LoraSpec(16, 16.0, ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 OPTIM = OptimSpec(lr=2e-2, epochs=15, batch_size=64, betas=(0.9, 0.98))
 """How a trial trains: a batch larger than any self-edit, so that an epoch is one step on all its lines."""
@@ -83,6 +85,17 @@ class MicroWorld:
             family=" and ".join(sorted({fact.attribute for fact in facts})),
             facts=facts,
         )
+
+    def known_before(self) -> Sequence[Task]:
+        """Questions about people whom the base knows by heart."""
+        rng = random.Random("known before")
+        known = world.known_facts()[: 3 * _KNOWN_TASKS]
+        groups = [[fact for person in known[at : at + 3] for fact in person] for at in range(0, len(known), 3)]
+        asked = [[world.question(fact, "forward", rng) for fact in facts] for facts in groups]
+        return [
+            Task(f"known-{i:03d}", "people known before", "", tuple(Question(*pair) for pair in pairs))
+            for i, pairs in enumerate(asked)
+        ]
 
     def prompt(self, task: Task) -> Prompt:
         return f"{task.context}\n{NOTES}\n"

@@ -1,0 +1,88 @@
+"""What a way of learning one passage after another is given, and what it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from seal_ray import plugins
+from seal_ray.adapters.lora import Adapter
+from seal_ray.config import Config
+from seal_ray.types import BASE, AdapterRef, Example, Recipe, Task, UserError
+
+WAYS = {
+    "none": "seal_ray.continual.plain:Nothing",
+    "merge": "seal_ray.continual.plain:Merge",
+    "last-layers": "seal_ray.continual.plain:LastLayers",
+    "joint": "seal_ray.continual.texts:Joint",
+    "replay": "seal_ray.continual.texts:Replay",
+    "replay-last-layers": "seal_ray.continual.texts:ReplayLastLayers",
+    "ema": "seal_ray.continual.deltas:Averaged",
+    "sparse": "seal_ray.continual.deltas:Sparse",
+    "orthogonal": "seal_ray.continual.deltas:Orthogonal",
+    "gated": "seal_ray.continual.gate:Gated",
+    "library": "seal_ray.continual.library:Library",
+}
+
+Likelihoods = Callable[[Adapter | None, Sequence[Example]], Awaitable[Sequence[float]]]
+"""The mean log-likelihood a token of each of these texts, under this adapter."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A passage that came, and what its self-edit trains."""
+
+    task: Task
+    recipe: Recipe
+    adapter: AdapterRef
+    """What was trained for it; the base's where nothing was."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where a stream stands when the next passage comes."""
+
+    start: Adapter | None
+    """The policy that the stream began with; None for the untouched base."""
+    head: Adapter | None
+    """The policy that is asked now."""
+    lessons: tuple[Lesson, ...]
+    load: Callable[[AdapterRef], Adapter] = field(repr=False)
+    asked: bool = True
+    """Whether everything is asked after this passage."""
+
+    @property
+    def learnt(self) -> list[Adapter]:
+        """What was trained for each passage so far, of which anything could be learnt."""
+        return [self.load(lesson.adapter) for lesson in self.lessons if lesson.adapter != BASE]
+
+
+class Way(Protocol):
+    """Made from a run's config; one's own is named as `package.module:Thing`. `plain.Merge` has a default of each."""
+
+    def base(self, stand: Stand) -> Adapter | None:
+        """What the passage is learnt on top of."""
+        ...
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        """What is trained when a self-edit says this; None to train nothing."""
+        ...
+
+    async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
+        """The policy that is asked from now on, once this was trained on top of `base`."""
+        ...
+
+    def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
+        """Which lesson's own adapter answers a question, where it is not the policy as a whole."""
+        ...
+
+
+def find_way(name: str, config: Config) -> Way:
+    """The way of that name."""
+    kind = plugins.find("continual.ways", name, WAYS)
+    missing = [method for method in ("base", "recipe", "enter", "lesson_for") if not hasattr(kind, method)]
+    if missing:
+        raise UserError(f"continual.ways {name!r}: has no {missing[0]!r}, see seal_ray/continual/base.py")
+    way: Way = kind(config)
+    return way

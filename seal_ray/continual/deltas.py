@@ -1,0 +1,88 @@
+"""Ways that change what was learnt before it is added, or how much of it counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+
+from seal_ray.adapters.lora import Adapter, tensor_names
+from seal_ray.continual.base import Likelihoods, Stand
+from seal_ray.continual.plain import Merge
+from seal_ray.continual.texts import spread
+
+TEXTS = 64
+"""Texts of earlier passages by which it is measured what is forgotten of them."""
+WEIGHTS = (1.0, 0.75, 0.5, 0.25)
+KEPT = 0.2
+"""Share of the outputs that a sparse change reaches."""
+HELD = 0.5
+"""Share of a layer's inputs' directions that may be held for earlier passages."""
+
+
+def scaled(adapter: Adapter | None, factor: float) -> Adapter | None:
+    """An adapter that adds so many times as much; none where that is nothing."""
+    return replace(adapter, alpha=adapter.alpha * factor) if adapter and factor else None
+
+
+class Averaged(Merge):
+    """A fast copy learns every passage on top of all before; the one that is asked follows it by a part of the way.
+
+    By how large a part is measured each time: the one under which old texts and new ones are likeliest, both together.
+    """
+
+    def base(self, stand: Stand) -> Adapter | None:
+        return self.sum(stand.start, *stand.learnt)
+
+    async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
+        fast = self.sum(stand.start, *stand.learnt, learned)
+        followed = [self.sum(scaled(stand.head, 1 - weight), scaled(fast, weight)) for weight in WEIGHTS]
+        if not stand.lessons:
+            return followed[0]
+        old, new = spread(stand.lessons[:-1], TEXTS), stand.lessons[-1].recipe.examples
+        worth = [sum([fmean(await likelihoods(each, texts)) for texts in (old, new) if texts]) for each in followed]
+        return followed[int(np.argmax(worth))]
+
+
+class Sparse(Merge):
+    """As `merge`, with what was learnt left only at those outputs of each layer that it moves most."""
+
+    async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
+        return self.sum(stand.head, sparse(learned, KEPT))
+
+
+def sparse(adapter: Adapter, share: float) -> Adapter:
+    """The same, but nothing at all but these outputs of each module that change most."""
+    tensors = dict(adapter.tensors)
+    for module in adapter.modules:
+        down, up = adapter.pair(module)
+        moved = np.einsum("or,rs,os->o", up, down @ down.T, up)
+        least = np.sort(moved)[-max(1, round(share * len(moved)))]
+        tensors[tensor_names(module)[1]] = np.where(moved[:, None] >= least, up, 0).astype(up.dtype)
+    return replace(adapter, tensors=tensors)
+
+
+class Orthogonal(Merge):
+    """As `merge`, with what was learnt reading only directions that the policy's own adapter does not read."""
+
+    async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
+        return self.sum(stand.head, beside(learned, stand.head) if stand.head else learned)
+
+
+def beside(adapter: Adapter, held: Adapter) -> Adapter:
+    """The same, reading nothing in the directions that another reads most."""
+    tensors = dict(adapter.tensors)
+    for module in set(adapter.modules) & set(held.modules):
+        down, _ = adapter.pair(module)
+        unit = _directions(held, module, int(HELD * down.shape[1]))
+        tensors[tensor_names(module)[0]] = (down - (down @ unit.T) @ unit).astype(down.dtype)
+    return replace(adapter, tensors=tensors)
+
+
+def _directions(adapter: Adapter, module: str, most: int) -> np.ndarray:
+    """The directions of its input that a module's adapter reads, as orthonormal rows, the strongest first."""
+    down, up = (tensor.astype(np.float64) for tensor in adapter.pair(module))
+    basis, core = np.linalg.qr(down.T)
+    _, strength, rows = np.linalg.svd(up @ core.T, full_matrices=False)
+    return (rows @ basis.T)[strength > 1e-6 * strength[0]][:most]

@@ -1,0 +1,83 @@
+"""Ways that add what was learnt to what was there: all of it, none of it, or in some layers alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+
+from seal_ray.adapters.lora import Adapter
+from seal_ray.adapters.merge import compress, stack
+from seal_ray.config import Config
+from seal_ray.continual.base import Lesson, Likelihoods, Stand
+from seal_ray.model.architecture import HEAD, module_paths
+from seal_ray.types import ALL_LINEAR, Recipe, UserError
+
+
+class Merge:
+    """Each passage is learnt on top of all before, and added to them: the paper's way."""
+
+    def __init__(self, config: Config) -> None:
+        self._max_rank = config.update.max_rank
+
+    def base(self, stand: Stand) -> Adapter | None:
+        return stand.head
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        return recipe
+
+    async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
+        return self.sum(stand.head, learned)
+
+    def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
+        return None
+
+    def sum(self, *adapters: Adapter | None) -> Adapter | None:
+        """All together as one, of no larger rank than `update.max_rank` where that says one."""
+        some = [adapter for adapter in adapters if adapter]
+        if not some:
+            return None
+        whole = reduce(stack, some)
+        return compress(whole, self._max_rank)[0] if self._max_rank and whole.rank > self._max_rank else whole
+
+
+class Nothing(Merge):
+    """Nothing is learnt: what all others are held against."""
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        return None
+
+
+class LastLayers(Merge):
+    """As `merge`, in the last third of the layers alone."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._paths = _last_third(config.model.path)
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        if recipe.lora is None:
+            return recipe
+        wanted = recipe.lora.targets
+        targets = tuple(path for path in self._paths if any(_names(target, path) for target in wanted))
+        return replace(recipe, lora=replace(recipe.lora, targets=targets)) if targets else recipe
+
+
+def _last_third(model: str) -> list[str]:
+    """The linear modules of the last third of a model's layers, at least one, by their whole paths."""
+    numbered = {path: int(found[1]) for path in module_paths(model) if (found := re.search(r"\.(\d+)\.", path))}
+    if not numbered:
+        raise UserError(
+            f'continual.ways "last-layers" reads the names of layers from the files of {model}, which are not on this '
+            "machine: download it, or name its folder as model.path"
+        )
+    layers = max(numbered.values()) + 1
+    return [path for path, layer in numbered.items() if layer >= layers - max(1, round(layers / 3))]
+
+
+def _names(target: str, path: str) -> bool:
+    """Whether an adapter's target names a module, as PEFT matches them."""
+    if target == ALL_LINEAR:
+        return path.rpartition(".")[2] != HEAD
+    return f".{path}".endswith(f".{target}")

@@ -1,0 +1,199 @@
+"""What passages that arrived one after another left behind: learnt, kept and lost, by the way they entered."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import MERGE, LearntRow, OutcomeRow, PlannedRow
+from seal_ray.record.summary import interval
+
+CONTINUAL = "continual"
+"""The stage in which passages arrive one after another."""
+ELSEWHERE = "continual, known before"
+"""What the base knew before, asked meanwhile."""
+_SHOWN = 12
+"""Passages of which the accuracies themselves are shown on a terminal."""
+RIGHT = 0.5
+"""From this probability on an answer counts as right where one has to decide."""
+_ARM = re.compile(r"sequence (\d+)(?: by (.+))?, after (\d+)")
+
+
+def arm_of(head: str, step: int) -> str:
+    """What a measurement of a sequence is called."""
+    return f"{head}, after {step}"
+
+
+@dataclass
+class Asked:
+    """Answers to one passage's questions, or to several trials' share of them."""
+
+    verdicts: list[float] = field(default_factory=list)
+    failed: int = 0
+    trials: int = 0
+
+    def add(self, row: OutcomeRow) -> None:
+        self.verdicts += row.verdicts or (row.reward or 0.0,)
+        self.failed += bool(row.failure)
+        self.trials += 1
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(self.verdicts)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order of passages, learnt in one way."""
+
+    way: str
+    number: int
+    asked: dict[int, dict[int, Asked]]
+    """After so many passages, by the passage's place in the order: what was asked then."""
+    elsewhere: dict[int, list[Asked]]
+    """After so many passages: what the base knew before."""
+    tokens: int
+    """Trained on, in all."""
+    seconds: float
+
+    @property
+    def passages(self) -> int:
+        return max(self.asked[0]) + 1
+
+    @property
+    def steps(self) -> list[int]:
+        """After how many passages all of them were asked."""
+        return [step for step, row in sorted(self.asked.items()) if len(row) == self.passages]
+
+    def just(self, place: int) -> Asked:
+        """A passage as it was first asked once it had come."""
+        return next(row[place] for step, row in sorted(self.asked.items()) if step > place and place in row)
+
+    def figures(self) -> dict[str, float]:
+        """What was learnt, kept and lost; means over the passages."""
+        places, end = range(self.passages), self.asked[self.steps[-1]]
+        later = [[row[i].accuracy for step, row in self.asked.items() if step > i and i in row] for i in places]
+        just = fmean(self.just(i).accuracy for i in places)
+        kept = fmean(end[i].accuracy for i in places)
+        found = {
+            "before": fmean(self.asked[0][i].accuracy for i in places),
+            "just learnt": just,
+            "at the end": kept,
+            "backward transfer": kept - just,
+            "forgotten": fmean(max(values) - end[i].accuracy for i, values in enumerate(later)),
+            "right, then wrong": fmean(_flipped(self.just(i), end[i]) for i in places),
+            "the first, just learnt": self.just(0).accuracy,
+            "the first, at the end": end[0].accuracy,
+            "failed": _share_failed(asked for row in self.asked.values() for asked in row.values()),
+        }
+        if self.elsewhere:
+            first, last = (fmean(a.accuracy for a in self.elsewhere[step]) for step in (0, self.steps[-1]))
+            found |= {"known before, before": first, "known before, at the end": last}
+        return found
+
+
+def orders(journal: Journal) -> list[Order]:
+    """What is on record of every order that was asked to its end, the ways in the order they were begun."""
+    ended = {row.key: row for row in journal.read(OutcomeRow)}
+    asked: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in journal.read(PlannedRow):
+        found = _ARM.fullmatch(row.arm)
+        if row.stage not in (CONTINUAL, ELSEWHERE) or not found or row.trial not in ended:
+            continue
+        key, step = (found[2] or MERGE, int(found[1])), int(found[3])
+        held = asked.setdefault(key, {CONTINUAL: defaultdict(dict), ELSEWHERE: defaultdict(dict)})
+        held[row.stage][step].setdefault(row.index, Asked()).add(ended[row.trial])
+    costs: dict[tuple[str, int], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+    for learnt in journal.read(LearntRow):
+        tokens, seconds = costs[learnt.way, learnt.sequence]
+        costs[learnt.way, learnt.sequence] = tokens + learnt.tokens, seconds + learnt.seconds
+    return [
+        Order(
+            *key,
+            dict(held[CONTINUAL]),
+            {step: list(row.values()) for step, row in held[ELSEWHERE].items()},
+            *costs[key],
+        )
+        for key, held in sorted(asked.items(), key=lambda each: each[0][1])
+        if _is_whole(held[CONTINUAL])
+    ]
+
+
+def _is_whole(asked: dict[int, dict[int, Asked]]) -> bool:
+    """Whether all passages were asked at the beginning and at the end."""
+    return 0 in asked and len(asked.get(len(asked[0]), ())) == len(asked[0])
+
+
+def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
+    """For each way the means over its orders, with an interval where there are several, and the mean matrix."""
+    table: dict[str, dict[str, Any]] = {}
+    for way in dict.fromkeys(order.way for order in found):
+        some = [order for order in found if order.way == way]
+        figures = [order.figures() for order in some]
+        row: dict[str, Any] = {name: fmean(each[name] for each in figures) for name in figures[0]}
+        if len(some) > 1:
+            kept = interval([each["at the end"] for each in figures])
+            row["at the end, interval"] = (kept.low, kept.high)
+        row |= {"orders": len(some), "tokens": fmean(order.tokens for order in some)}
+        row |= {"seconds": fmean(order.seconds for order in some), "matrix": _matrix(some)}
+        table[way] = row
+    return table
+
+
+def _matrix(some: Sequence[Order]) -> dict[int, list[float]]:
+    """After so many passages, the accuracy on each of them; means over orders."""
+    steps = [step for step in some[0].steps if all(step in order.asked for order in some)]
+    places = range(some[0].passages)
+    return {step: [fmean(order.asked[step][i].accuracy for order in some) for i in places] for step in steps}
+
+
+def _flipped(before: Asked, after: Asked) -> float:
+    """The share of a passage's questions that were answered rightly, and are no longer.
+
+    Where the questions are not in the same order, as other lessons answer them then, no fewer than that.
+    """
+    if before.trials == after.trials == 1 and len(before.verdicts) == len(after.verdicts):
+        pairs = zip(before.verdicts, after.verdicts, strict=True)
+        return fmean(float(was >= RIGHT > now) for was, now in pairs)
+    return max(0.0, before.accuracy - after.accuracy)
+
+
+def _share_failed(all_asked: Iterable[Asked]) -> float:
+    counts = [(asked.failed, asked.trials) for asked in all_asked]
+    return sum(failed for failed, _ in counts) / sum(trials for _, trials in counts)
+
+
+def print_continual(table: dict[str, dict[str, Any]]) -> None:
+    """A line for each way, and of few passages the accuracies themselves."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    known = ["known before"] if any("known before, before" in row for row in table.values()) else []
+    shown = Table(Column("in turn", no_wrap=True), "before", "learnt", "kept", "forgotten", *known, "tokens")
+    for way, row in table.items():
+        end = f"{row['at the end']:.1%}"
+        if "at the end, interval" in row:
+            end += "\n({:.1%} – {:.1%})".format(*row["at the end, interval"])
+        cells = [f"{row['before']:.1%}", f"{row['just learnt']:.1%}", end, f"{row['forgotten']:.1%}"]
+        if known:
+            cells.append(f"{row['known before, before']:.1%}, {row['known before, at the end']:.1%}")
+        shown.add_row(way, *cells, f"{row['tokens']:.0f}")
+    Console().print(shown)
+    for way, row in table.items():
+        if row["failed"]:
+            print(f"{way}: {row['failed']:.1%} of its trials failed and count as 0")
+        if len(row["matrix"]) <= _SHOWN + 1:
+            _print_matrix(way, row["matrix"])
+
+
+def _print_matrix(way: str, matrix: dict[int, list[float]]) -> None:
+    """What was learnt by then before the bar, and what is yet to come behind it."""
+    print(f"{way}: accuracy on each passage (columns) after each number of passages (rows)")
+    for step, row in matrix.items():
+        cells = [f"{value:6.1%}" for value in row]
+        print(f"{step:3}  {' '.join(cells[:step])} | {' '.join(cells[step:])}")

@@ -1,0 +1,1 @@
+"""Passages that arrive one after another."""

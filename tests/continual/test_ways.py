@@ -1,0 +1,187 @@
+"""What each way makes of what was learnt, on arrays small enough to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seal_ray.adapters.lora import Adapter, tensor_names
+from seal_ray.config import Config
+from seal_ray.continual.base import WAYS, Lesson, Stand, find_way
+from seal_ray.continual.deltas import HELD, beside, scaled, sparse
+from seal_ray.continual.gate import BUDGET, SCALES, Gated
+from seal_ray.continual.library import nearest
+from seal_ray.continual.texts import POOL, spread
+from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
+from tests.runs import small_run
+
+RANK, IN, OUT = 3, 8, 10
+MODULE = "model.layers.0.self_attn.q_proj"
+
+
+def adapter(seed: int, rank: int = RANK) -> Adapter:
+    rng = np.random.default_rng(seed)
+    down, up = rng.normal(size=(rank, IN)), rng.normal(size=(OUT, rank))
+    return Adapter(rank, float(rank), ("q_proj",), dict(zip(tensor_names(MODULE), (down, up), strict=True)))
+
+
+def added(of: Adapter | None) -> np.ndarray:
+    """What an adapter adds to a module's weights."""
+    if of is None:
+        return np.zeros((OUT, IN))
+    down, up = of.pair(MODULE)
+    return of.scale * up @ down
+
+
+def lesson(number: int, texts: int = 3) -> Lesson:
+    task = Task(f"task {number}", f"Title {number}", f"Person{number} lives in Town{number}.", ())
+    return Lesson(task, Recipe(tuple(Example(f"text {number}.{i}") for i in range(texts))), BASE)
+
+
+def stand(head: Adapter | None, *lessons: Lesson, start: Adapter | None = None, asked: bool = True) -> Stand:
+    known = {one.ref: one for one in map(adapter, range(9))}
+    return Stand(start, head, lessons, known.__getitem__, asked)
+
+
+@pytest.fixture
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return small_run(tmp_path_factory.mktemp("run"))
+
+
+async def never(adapter: Adapter | None, texts: Sequence[Example]) -> Sequence[float]:
+    raise AssertionError("this way measures nothing")
+
+
+def test_merge_adds_exactly_what_was_learnt_to_what_was_there(config: Config) -> None:
+    way = find_way("merge", config)
+    whole = asyncio.run(way.enter(stand(adapter(0)), adapter(1), never))
+    np.testing.assert_allclose(added(whole), added(adapter(0)) + added(adapter(1)), atol=1e-12)
+
+
+def test_what_enters_is_compressed_to_the_rank_that_the_config_allows(config: Config) -> None:
+    small = replace(config, update=replace(config.update, max_rank=4))
+    whole = asyncio.run(find_way("merge", small).enter(stand(adapter(0)), adapter(1), never))
+    assert whole is not None
+    assert whole.rank == 4
+
+
+def test_a_way_of_ones_own_lets_half_in(config: Config) -> None:
+    found = asyncio.run(find_way("examples.own_way:Half", config).enter(stand(adapter(0)), adapter(1), never))
+    np.testing.assert_allclose(added(found), added(adapter(0)) + added(adapter(1)) / 2, atol=1e-12)
+
+
+def test_a_sparse_change_reaches_the_outputs_that_move_most_and_no_others() -> None:
+    learned = adapter(0)
+    whole, kept = added(learned), added(sparse(learned, 0.2))
+    moved = np.linalg.norm(whole, axis=1)
+    most = np.argsort(moved)[-2:]
+    np.testing.assert_allclose(kept[most], whole[most], atol=1e-12)
+    assert not np.delete(kept, most, axis=0).any()
+
+
+def test_an_orthogonal_change_reads_nothing_that_the_policy_reads_as_far_as_there_is_room() -> None:
+    held = adapter(0)
+    learned = added(beside(adapter(1), held))
+    read = np.linalg.qr(held.pair(MODULE)[0].T)[0]
+    assert np.abs(learned @ read).max() < 1e-9 < np.abs(added(adapter(1)) @ read).max()
+    full = adapter(2, rank=IN)
+    assert np.linalg.matrix_rank(added(beside(adapter(1), full))) == min(RANK, IN - int(HELD * IN)), "room is left"
+
+
+def test_an_average_follows_as_far_as_old_and_new_texts_together_are_likeliest(config: Config) -> None:
+    way, head, learned = find_way("ema", config), adapter(0), adapter(1)
+    old, new = lesson(0), replace(lesson(1), adapter=head.ref)
+
+    async def prefer_a_quarter(one: Adapter | None, texts: Sequence[Example]) -> Sequence[float]:
+        far = np.linalg.norm(added(one) - added(head)) / np.linalg.norm(added(learned))
+        return [-abs(far - 0.25) for _ in texts]
+
+    where = stand(head, old, new, start=None)
+    found = asyncio.run(way.enter(where, learned, prefer_a_quarter))
+    np.testing.assert_allclose(added(found), added(head) + added(learned) / 4, atol=1e-9)
+    np.testing.assert_allclose(added(way.base(where)), added(head), atol=1e-12)
+
+
+@pytest.mark.parametrize(("budgets", "expected"), [(0.0, 1.0), (0.9, 1.0), (1.5, 0.5), (9.0, 0.0)])
+def test_a_gate_lets_in_as_much_as_its_budget_allows(budgets: float, expected: float, config: Config) -> None:
+    head, learned = adapter(0), adapter(1)
+
+    async def falls(one: Adapter | None, texts: Sequence[Example]) -> Sequence[float]:
+        share = np.linalg.norm(added(one) - added(head)) / np.linalg.norm(added(learned))
+        return [-budgets * BUDGET * share for _ in texts]
+
+    found = asyncio.run(Gated(config).enter(stand(head, lesson(0)), learned, falls))
+    np.testing.assert_allclose(added(found), added(head) + expected * added(learned), atol=1e-9)
+    assert expected in (*SCALES, 0.0)
+
+
+def test_texts_of_earlier_passages_are_taken_from_all_of_them_alike_and_never_more_than_so_many() -> None:
+    lessons = [lesson(number, texts=20) for number in range(8)]
+    drawn = spread(lessons, POOL)
+    assert len(drawn) == len(set(drawn)) == POOL
+    of = [sum(text.completion.startswith(f"text {number}.") for text in drawn) for number in range(8)]
+    assert of == [POOL // 8] * 8
+    assert drawn == spread(lessons, POOL) != spread([*lessons, lesson(8)], POOL)
+    assert spread(lessons[:1], POOL) != () == spread([], POOL)
+
+
+def test_what_is_replayed_stands_beside_what_is_new_and_the_joint_way_takes_everything(config: Config) -> None:
+    new, before = lesson(5).recipe, [lesson(number) for number in range(2)]
+    replayed = find_way("replay", config).recipe(stand(None, *before), new)
+    assert replayed is not None
+    assert replayed.examples[:3] == new.examples
+    assert set(replayed.examples[3:]) == {text for each in before for text in each.recipe.examples}
+    joint = find_way("joint", config)
+    every = joint.recipe(stand(None, *before), new)
+    assert every is not None
+    assert set(every.examples) == set(replayed.examples)
+    assert joint.recipe(stand(None, *before, asked=False), new) is None, "only when all are asked"
+    base = joint.base(stand(adapter(1), *before, start=adapter(0)))
+    np.testing.assert_array_equal(added(base), added(adapter(0)))
+
+
+def test_only_the_last_third_of_the_layers_learns(config: Config) -> None:
+    recipe = replace(lesson(0).recipe, lora=LoraSpec(targets=("q_proj", "down_proj")))
+    for name in ("last-layers", "replay-last-layers"):
+        found = find_way(name, config).recipe(stand(None), recipe)
+        assert found is not None
+        assert found.lora is not None
+        assert set(found.lora.targets) == {"model.layers.2.self_attn.q_proj", "model.layers.2.mlp.down_proj"}
+
+
+def test_nothing_is_learnt_where_nothing_is_to_be(config: Config) -> None:
+    assert find_way("none", config).recipe(stand(None), lesson(0).recipe) is None
+
+
+def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_things_finds_none() -> None:
+    passages = [f"Person{number} lives in Town{number} and works as a baker." for number in range(5)]
+    assert nearest("Where does Person3 live?", passages) == 3
+    assert nearest("Who is at home in Town1?", passages) == 1
+    assert nearest("Who works as a baker?", passages) is None, "all of them do"
+    assert nearest("What is the capital of France?", passages) is None
+    assert nearest("Where does Person3 live?", []) is None
+
+
+def test_a_library_answers_from_the_lesson_and_leaves_the_policy_as_it_was(config: Config) -> None:
+    way, where = find_way("library", config), stand(adapter(1), lesson(0), start=adapter(0))
+    np.testing.assert_array_equal(added(way.base(where)), added(adapter(0)))
+    np.testing.assert_array_equal(added(asyncio.run(way.enter(where, adapter(2), never))), added(adapter(1)))
+    assert way.lesson_for("Where does Person0 live?", [lesson(1), lesson(0)]) == 1
+
+
+def test_half_of_an_adapter_adds_half_as_much_and_none_of_it_is_none() -> None:
+    np.testing.assert_allclose(added(scaled(adapter(0), 0.5)), added(adapter(0)) / 2)
+    assert scaled(adapter(0), 0.0) is None is scaled(None, 1.0)
+
+
+def test_a_way_that_there_is_not_is_refused_with_what_is_near_and_one_of_ones_own_must_be_whole(config: Config) -> None:
+    with pytest.raises(UserError, match=r"unknown continual\.ways 'replai'; did you mean 'replay'"):
+        find_way("replai", config)
+    with pytest.raises(UserError, match=r"has no 'base', see seal_ray/continual/base\.py"):
+        find_way("seal_ray.types:AdapterRef", config)
+    assert all(find_way(name, config) for name in WAYS)
+    assert AdapterRef() == BASE

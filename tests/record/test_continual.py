@@ -1,0 +1,79 @@
+"""What is said of passages that were learnt in turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of, by_way, orders, print_continual
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow
+from seal_ray.record.storage import Store
+
+MATRIX = {0: [[0, 0], [0, 1]], 1: [[1, 1], [0, 0]], 2: [[0, 1], [1, 1]]}
+"""After so many passages, of each of two the verdicts on two questions."""
+
+
+def written(
+    folder: Path, matrix: dict[int, list[list[float]]], head: str = "sequence 0", way: str = "merge"
+) -> Journal:
+    journal = Journal(Store(str(folder)))
+
+    def row(stage: str, step: int, place: int, verdicts: list[float]) -> None:
+        trial, arm = f"{head} {stage} {step} {place}", arm_of(head, step)
+        journal.on(PlannedRow.at(stage, arm, f"task {place}", place, 0, trial))
+        journal.on(OutcomeRow(trial, reward=sum(verdicts) / len(verdicts), verdicts=tuple(verdicts)))
+
+    for step, passages in matrix.items():
+        for place, verdicts in enumerate(passages):
+            row(CONTINUAL, step, place, verdicts)
+        row(ELSEWHERE, step, 0, [1, 1 if step == 0 else 0])
+        if step:
+            journal.on(LearntRow(f"{head} {step}", way=way, sequence=0, step=step, tokens=10, seconds=1.5))
+    journal.flush()
+    return journal
+
+
+def test_what_was_learnt_kept_and_lost_is_told_by_way(tmp_path: Path) -> None:
+    written(tmp_path, MATRIX)
+    better = {**MATRIX, 2: [[1, 1], [1, 1]]}
+    journal = written(tmp_path, better, "sequence 0 by my.way:Mine", "my.way:Mine")
+    table = by_way(orders(journal))
+    assert list(table) == ["merge", "my.way:Mine"]
+    merge = table["merge"]
+    assert (merge["before"], merge["just learnt"], merge["at the end"]) == (0.25, 1.0, 0.75)
+    assert (merge["forgotten"], merge["right, then wrong"], merge["backward transfer"]) == (0.25, 0.25, -0.25)
+    assert (merge["the first, just learnt"], merge["the first, at the end"]) == (1.0, 0.5)
+    assert (merge["known before, before"], merge["known before, at the end"]) == (1.0, 0.5)
+    assert (merge["tokens"], merge["seconds"], merge["orders"], merge["failed"]) == (20, 3.0, 1, 0.0)
+    assert merge["matrix"] == {0: [0.0, 0.5], 1: [1.0, 0.0], 2: [0.5, 1.0]}
+    assert table["my.way:Mine"]["forgotten"] == 0.0
+
+
+def test_orders_of_several_runs_are_taken_together_with_an_interval(tmp_path: Path) -> None:
+    one, other = (written(tmp_path / name, matrix) for name, matrix in (("a", MATRIX), ("b", {**MATRIX, 2: MATRIX[0]})))
+    merge = by_way([*orders(one), *orders(other)])["merge"]
+    assert (merge["orders"], merge["at the end"], merge["at the end, interval"]) == (2, 0.5, (0.25, 0.75))
+
+
+def test_an_order_that_is_not_at_its_end_is_not_told(tmp_path: Path) -> None:
+    assert orders(written(tmp_path, {0: MATRIX[0], 1: MATRIX[1]})) == []
+
+
+def test_what_several_lessons_answered_of_one_passage_counts_question_by_question(tmp_path: Path) -> None:
+    journal = written(tmp_path, MATRIX)
+    arm = arm_of("sequence 0", 2)
+    journal.on(PlannedRow.at(CONTINUAL, arm, "task 0", 0, 0, "another's share"))
+    journal.on(OutcomeRow("another's share", reward=1.0, verdicts=(1.0, 1.0)))
+    journal.flush()
+    assert by_way(orders(journal))["merge"]["matrix"][2][0] == pytest.approx(3 / 4)
+
+
+def test_failed_trials_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = by_way(orders(written(tmp_path, MATRIX)))
+    table["merge"]["failed"] = 0.25
+    print_continual(table)
+    said = capsys.readouterr().out
+    assert "merge: 25.0% of its trials failed and count as 0" in said
+    assert "  1  100.0% |   0.0%\n" in said
