@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from seal_ray.types import UserError
 
@@ -40,6 +40,13 @@ class Files(Protocol):
     def create(self, name: str, data: bytes) -> bool: ...
     def overwrite(self, name: str, data: bytes) -> None: ...
     def delete(self, name: str) -> None: ...
+
+
+def current(files: Files) -> dict[str, Any] | None:
+    """The lease that nobody has given back, as it is now: who has it, for how many seconds, and its beat."""
+    last = _last(files)
+    found = json.loads(last[1]) if last else {"released": True}
+    return None if found.get("released") else found
 
 
 def clock() -> float:

@@ -1,0 +1,110 @@
+"""What a run's record holds, read once for all that is said of it; texts are left out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from seal_ray.config import Config, parse
+from seal_ray.learning.account import read_account
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import (
+    KeptRow,
+    LearntRow,
+    OutcomeRow,
+    PlannedRow,
+    PolicyRow,
+    QuestionRow,
+    SelfEditRow,
+    SpanRow,
+)
+from seal_ray.record.schema import brought_up, checked
+from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import CONFIG
+from seal_ray.types import UserError
+
+_OF_OUTCOMES = ["key", "reward", "failure", "reason", "worker", "steps", "tokens", "seconds"]
+_OF_EDITS = ["key", "stage", "task_id", "index", "tokens", "refused"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run at one moment, as far as it is on record."""
+
+    config: Config
+    planned: Sequence[PlannedRow]
+    outcomes: Mapping[str, OutcomeRow]
+    edits: Sequence[SelfEditRow]
+    kept: Sequence[KeptRow]
+    policies: Sequence[PolicyRow]
+    passages: Sequence[LearntRow]
+    spans: Sequence[SpanRow]
+    questions: int
+    """Tasks for which a model wrote questions."""
+    learnt: bool
+    """Whether it says that documents were learnt to their end."""
+
+    @cached_property
+    def pending(self) -> int:
+        """Trials that were planned and have not ended."""
+        return sum(row.trial not in self.outcomes for row in self.planned)
+
+    @cached_property
+    def failures(self) -> Counter[str]:
+        """Trials that failed, by the class of what went wrong."""
+        return Counter(row.failure for row in self.outcomes.values() if row.failure)
+
+    @property
+    def versions(self) -> set[int]:
+        """The rounds whose update is done."""
+        return {row.version for row in self.policies}
+
+    @property
+    def started(self) -> float | None:
+        """When the first call of a worker began, by the clock of its driver."""
+        return min((row.start for row in self.spans), default=None)
+
+    @property
+    def last(self) -> float | None:
+        """When the last one ended."""
+        return max((row.end for row in self.spans), default=None)
+
+
+def read_config(store: Store) -> Config:
+    """The config of a run, without a look at what it names, which may be on another machine."""
+    where = store.path(CONFIG)
+    try:
+        tree = json.loads(store.read(CONFIG))
+        checked(int(tree.get("schema", 1)), where)
+        config = tree["config"]
+    except FileNotFoundError:
+        raise UserError(f"{store.url}: no run is here ({CONFIG} is missing)") from None
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise UserError(f"{where}: is not as a run wrote it, so whose run this is is not known") from None
+    if config is None:
+        raise UserError(f"{store.url}: holds an imported record, not a run of its own")
+    return parse(brought_up(config, where), where)
+
+
+def look(store: Store) -> Seen:
+    """A run as it is now; `UserError` says what is missing or damaged."""
+    config, journal = read_config(store), Journal(store)
+    outcomes = OutcomeRow.each(journal.table(OutcomeRow.TABLE).select(_OF_OUTCOMES))
+    edits = SelfEditRow.each(journal.table(SelfEditRow.TABLE).select(_OF_EDITS))
+    return Seen(
+        config,
+        list(journal.read(PlannedRow)),
+        {row.key: row for row in outcomes},
+        list(edits),
+        list(journal.read(KeptRow)),
+        list(journal.read(PolicyRow)),
+        list(journal.read(LearntRow)),
+        list(journal.read(SpanRow)),
+        len(journal.table(QuestionRow.TABLE)),
+        read_account(store) is not None,
+    )

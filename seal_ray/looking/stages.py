@@ -1,0 +1,183 @@
+"""How far a run is: its stages with what is done of how much, from its config and what is on record.
+
+A stage's size is what the config asks of the tasks that were drawn. Where tasks may turn out fewer, it is the most that
+it can be; where nothing says how many there are, none is given.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from seal_ray.learning.learn import learns
+from seal_ray.looking.seen import Seen
+from seal_ray.loop.place import SCREENING
+from seal_ray.record.rows import PlannedRow
+from seal_ray.record.summary import CONTINUAL, UNTRAINED
+from seal_ray.types import UserError
+from seal_ray.update.base import tries_self_edits
+
+Kind = Literal["sample", "trial", "update"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run, by the name that its progress has."""
+
+    name: str
+    kind: Kind
+    done: int
+    total: int | None
+    """None where nothing says how many there will be."""
+    at_most: bool = False
+    """Whether it may end with fewer."""
+    reward: float | None = None
+    """The mean reward of its trials so far, a failed one worth 0."""
+    begun: bool = False
+
+    @property
+    def left(self) -> int:
+        return max(0, (self.total or 0) - self.done)
+
+
+@dataclass(frozen=True)
+class Count:
+    """So many tasks, or at most so many; None: not known."""
+
+    tasks: int | None
+    at_most: bool = False
+
+    def times(self, each: int) -> tuple[int | None, bool]:
+        return (None if self.tasks is None else self.tasks * each), self.at_most
+
+
+def stages(seen: Seen) -> list[Stage]:
+    """All that a run consists of, in the order in which it is begun; what no config speaks of comes as it was met."""
+    trials: dict[str, list[PlannedRow]] = defaultdict(list)
+    for row in seen.planned:
+        trials[_name(row)].append(row)
+    expected = [] if learns(seen.config) else list(_expected(seen))
+    found = {each[0]: _stage(seen, trials, *each) for each in expected}
+    more = {name: rows for name, rows in trials.items() if name not in found}
+    others = {name: _of_trials(seen, name, rows, len(rows), False) for name, rows in more.items()}
+    early = {name: stage for name, stage in others.items() if name.startswith(SCREENING)}
+    return list((early | found | others).values())
+
+
+def is_whole(seen: Seen) -> bool | None:
+    """Whether all that the run is to do is on record; None where its record cannot say."""
+    config = seen.config
+    if learns(config):
+        return seen.learnt and not seen.pending
+    found = {stage.name: stage for stage in stages(seen)}
+    rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds)}"
+    if seen.pending or not set(range(1, rounds + 1)) <= seen.versions:
+        return False
+    if (asked := found.get(f"{CONTINUAL}: trials")) and asked.left:
+        return False
+    if last not in found:  # nothing is measured last
+        return bool(seen.planned) or not config.evaluation.baselines
+    stage = found[last]
+    if not stage.done or (stage.left and not stage.at_most):
+        return False
+    return None if stage.total is None or stage.left else True
+
+
+def _name(row: PlannedRow) -> str:
+    return f"evaluation: {row.arm}" if row.stage == "evaluation" else f"{row.stage}: trials"
+
+
+def _arm(version: int) -> str:
+    return f"after round {version}" if version else UNTRAINED
+
+
+Expected = tuple[str, Kind, int | None, bool]
+"""A stage's name and kind, how much it is to be, and whether that is the most."""
+
+
+def _expected(seen: Seen) -> Iterator[Expected]:
+    config, held = seen.config, _held_out(seen)
+    evaluation, rounds = config.evaluation, config.run.rounds
+    for version in range(rounds + 1):
+        for name in evaluation.baselines if version == 0 else ():
+            yield f"evaluation: {name}", "trial", *held.times(evaluation.seeds)
+        if evaluation.samples and (evaluation.every_round or version == rounds):
+            each = evaluation.seeds * (1 if evaluation.joint else evaluation.samples)
+            yield f"evaluation: {_arm(version)}", "trial", *held.times(each)
+        if version < rounds:
+            yield from _round(seen, version + 1)
+    if count := config.continual.sequences * config.continual.passages:
+        yield f"{CONTINUAL}: trials", "trial", count * (config.continual.passages + 1), False
+
+
+def _round(seen: Seen, number: int) -> Iterator[Expected]:
+    config, stage, drawn = seen.config, f"round {number}", _drawn(seen, number)
+    per_task, over = config.sampling.per_task, number in seen.versions
+    written = sum(row.stage == stage for row in seen.edits)
+    yield f"{stage}: self-edits", "sample", *((written, False) if over else drawn.times(per_task))
+    if _tries(seen):
+        race = config.selection.race
+        total, at_most = drawn.times(race or per_task * config.trial.seeds)
+        planned = sum(row.stage == stage for row in seen.planned)
+        yield f"{stage}: trials", "trial", *((planned, False) if over else (total, at_most or bool(race)))
+    yield f"{stage}: update", "update", 1, False
+
+
+def _stage(
+    seen: Seen, trials: dict[str, list[PlannedRow]], name: str, kind: Kind, total: int | None, at_most: bool
+) -> Stage:
+    stage = name.partition(":")[0]
+    if kind == "sample":
+        done = sum(row.stage == stage for row in seen.edits)
+        return Stage(name, kind, done, total, at_most, begun=bool(done))
+    if kind == "update":
+        number = int(stage.split()[-1])
+        chosen = any(row.stage == stage for row in seen.kept)
+        return Stage(name, kind, int(number in seen.versions), 1, begun=chosen or number in seen.versions)
+    return _of_trials(seen, name, trials.get(name, []), total, at_most)
+
+
+def _of_trials(seen: Seen, name: str, rows: list[PlannedRow], total: int | None, at_most: bool) -> Stage:
+    """A stage of trials; those of a baseline are planned at once, for the tasks that have it."""
+    ended = [seen.outcomes[row.trial].reward or 0.0 for row in rows if row.trial in seen.outcomes]
+    baseline = name.partition(": ")[2] in seen.config.evaluation.baselines
+    if rows and baseline:
+        total, at_most = len(rows), False
+    reward = fmean(ended) if ended else None
+    return Stage(name, "trial", len(ended), total, at_most, reward, begun=bool(rows))
+
+
+def _tries(seen: Seen) -> bool:
+    """Whether self-edits of the rounds are tried; a rule of one's own need not be importable here."""
+    try:
+        return tries_self_edits(seen.config)
+    except UserError:
+        return True
+
+
+def _drawn(seen: Seen, number: int) -> Count:
+    """The training tasks of a round: those that were asked without training are all of them, at most."""
+    config, by_policy = seen.config, defaultdict(set)
+    for row in seen.planned:
+        if row.stage == SCREENING:
+            by_policy[row.policy].add(row.task_id)
+    again = config.trial.start == "base" and not config.domain.fresh
+    asked = by_policy.get(number - 1) or (by_policy.get(0) if again else None)
+    if asked:
+        return Count(len(asked), config.domain.skip_solved)
+    return Count(config.domain.train or None, bool(seen.questions) or config.domain.skip_solved)
+
+
+def _held_out(seen: Seen) -> Count:
+    """The held-out tasks. Those of a baseline are planned at once, and those of the untrained arm before any update."""
+    evaluation, by_arm = seen.config.evaluation, defaultdict(set)
+    for row in seen.planned:
+        if row.stage == "evaluation":
+            by_arm[row.arm].add(row.task_id)
+    whole = [*evaluation.baselines, *([UNTRAINED] if seen.versions else [])]
+    if known := max((len(by_arm[arm]) for arm in whole), default=0):
+        return Count(known)
+    return Count(seen.config.domain.test or None, bool(seen.questions))

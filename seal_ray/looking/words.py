@@ -1,0 +1,55 @@
+"""Figures and times as the commands of this room say them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+from seal_ray.plain import visible
+from seal_ray.record.summary import Interval
+
+NOTHING = "–"
+FEWEST = 6
+"""With fewer tasks there is no interval: that all differ to one side happens by chance more often than once in 20."""
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, one each, whose cells stand below each other; nothing in them that a terminal would obey."""
+    shown = [[visible(" ".join(cell.split())) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(map(_padded, row, widths)).rstrip() for row in shown]
+
+
+def percent(value: float | None) -> str:
+    """A share; nothing where there is none."""
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def accuracy(measured: Interval | None) -> str:
+    """Mean and interval, marked where most answers are none; no interval where it would be of a task or two."""
+    if measured is None:
+        return NOTHING
+    if measured.void:
+        return "failed"
+    between = f"{measured.low:.1%} – {measured.high:.1%}" if measured.n > 1 else "one task"
+    return f"{measured.accuracy:.1%} ({between}){' (!)' if measured.doubt else ''}"
+
+
+def when(moment: float | None) -> str:
+    """A time of this machine's clock, to the minute."""
+    return NOTHING if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def size(count: int) -> str:
+    """Bytes with the unit that fits them."""
+    number, units = float(count), ["B", "kB", "MB", "GB"]
+    while number >= 1000 and len(units) > 1:
+        number /= 1000
+        units.pop(0)
+    return f"{number:.0f} {units[0]}" if units[0] == "B" or number >= 100 else f"{number:.1f} {units[0]}"
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - cell_len(cell))

@@ -1,0 +1,24 @@
+"""The S3 that journals are tested on, for runs that are looked at there; and one small run for all who only look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seal_ray.loop.run import run
+from tests.in_process import CountingCluster
+from tests.record.conftest import _s3, bucket
+from tests.runs import small_run
+
+__all__ = ["_s3", "bucket"]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of two rounds, in the test's own process."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
+        run(small_run(folder))
+    return folder
