@@ -6,6 +6,8 @@ import json
 
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import say
+from seal_ray.plain import visible
+from seal_ray.types import UserError
 
 
 def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
@@ -25,3 +27,45 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
         print("\n".join(lines(found)))
     else:
         say(f"{dir}: no run is here, nor below")
+
+
+def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson = False) -> None:
+    """Say all that is known of one trial, or list the trials of a run.
+
+    Parameters
+    ----------
+    trial
+        The beginning of its key, as much as no other's begins with; without one, every trial is listed.
+    again
+        Also do it again, alone in this process, and say whether reward and answers come out the same.
+    """
+    from seal_ray.looking import explanation
+    from seal_ray.looking.explained import explain as explained
+    from seal_ray.looking.seen import look
+    from seal_ray.record.storage import Store
+
+    seen = look(Store(dir))
+    found = seen.trials(trial)
+    if trial and not found:
+        raise UserError(f"{dir}: no trial's key begins with {trial!r}; `seal-ray explain {dir}` lists all")
+    if not trial or len(found) > 1:
+        print("\n".join(explanation.listed(found, seen.outcomes)))
+        if trial:
+            raise UserError(f"{dir}: the keys of {len(found)} trials begin with {trial!r}; give more of one")
+        return
+    (key,) = found
+    known = explained(dir, key)
+    tree = explanation.as_json(dir, known)
+    if not as_json:
+        print("\n".join(explanation.lines(dir, known)))
+    if again:
+        from seal_ray.looking.again import again as done_again
+        from seal_ray.observe.progress import start_log
+
+        start_log(quiet=True)
+        result = done_again(dir, known)
+        tree["same"] = result.same
+        if not as_json:
+            print("\n".join(map(visible, result.lines())))
+    if as_json:
+        print(json.dumps(tree))

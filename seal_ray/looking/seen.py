@@ -57,6 +57,14 @@ class Seen:
         """Trials that failed, by the class of what went wrong."""
         return Counter(row.failure for row in self.outcomes.values() if row.failure)
 
+    def trials(self, prefix: str = "") -> dict[str, list[PlannedRow]]:
+        """The trials whose key begins like this, each with the places that want it; none for what no task asked."""
+        found: dict[str, list[PlannedRow]] = {key: [] for key in self.outcomes if key.startswith(prefix)}
+        for row in self.planned:
+            if row.trial.startswith(prefix):
+                found.setdefault(row.trial, []).append(row)
+        return found
+
     @property
     def versions(self) -> set[int]:
         """The rounds whose update is done."""

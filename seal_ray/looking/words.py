@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from seal_ray.plain import visible
-from seal_ray.record.summary import Interval
+from seal_ray.record.summary import Interval, cells
 
 NOTHING = "–"
 FEWEST = 6
@@ -17,7 +17,7 @@ FEWEST = 6
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines, one each, whose cells stand below each other; nothing in them that a terminal would obey."""
-    shown = [[visible(" ".join(cell.split())) for cell in row] for row in rows]
+    shown = [[visible(" ".join(text.split())) for text in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
     return ["  ".join(map(_padded, row, widths)).rstrip() for row in shown]
 
@@ -28,13 +28,11 @@ def percent(value: float | None) -> str:
 
 
 def accuracy(measured: Interval | None) -> str:
-    """Mean and interval, marked where most answers are none; no interval where it would be of a task or two."""
+    """Mean and interval as every table says them; no interval where it would be of one task."""
     if measured is None:
         return NOTHING
-    if measured.void:
-        return "failed"
-    between = f"{measured.low:.1%} – {measured.high:.1%}" if measured.n > 1 else "one task"
-    return f"{measured.accuracy:.1%} ({between}){' (!)' if measured.doubt else ''}"
+    mean, between, *_ = cells(measured)
+    return mean if measured.void else f"{mean} ({between if measured.n > 1 else 'one task'})"
 
 
 def when(moment: float | None) -> str:

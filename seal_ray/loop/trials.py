@@ -177,10 +177,10 @@ class TrialRunner:
 
         await all_of(one(task, replicate) for task in tasks for replicate in range(seeds))
 
-    async def try_text(self, stage: str, task: Task, text: str, index: int) -> TrialSummary:
+    async def try_text(self, stage: str, task: Task, text: str, index: int, replicate: int = 0) -> TrialSummary:
         """What came of a self-edit that nobody wrote; it goes on record under its own text."""
         edit = SelfEdit(task.id, index, self.policy.version, self._domain.prompt(task), text, seed=index)
-        return await self._try_edit(task, edit, Place(stage, text, task.id, index), 0)
+        return await self._try_edit(task, edit, Place(stage, text, task.id, index), replicate)
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
         """One self-edit of this policy as a trial without questions; None when it cannot be used."""
@@ -191,12 +191,12 @@ class TrialRunner:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
 
-    async def try_baseline(self, place: Place, name: str, task: Task) -> TrialSummary:
+    async def try_baseline(self, place: Place, name: str, task: Task, replicate: int = 0) -> TrialSummary:
         """A baseline of the domain's on one task, at a place of its own, with the seed that its self-edits get."""
-        seed = self._trial_seed(task, 0)
+        seed = self._trial_seed(task, replicate)
         if (found := self._domain.baseline(name, task, seed)) is None:
             raise UserError(f"the domain {self._domain.name!r} has no {name!r} for {task.id}")
-        return await self._settle(self._trial(task, found.recipe, seed, found.questions), task, place, 0)
+        return await self._settle(self._trial(task, found.recipe, seed, found.questions), task, place, replicate)
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Measure this policy as it is, closed book; the tasks are numbered from `first`."""

@@ -1,0 +1,170 @@
+"""All that is on record of one trial, and of its task what the sources here still say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.registry import load_domain
+from seal_ray.learning.learn import learns
+from seal_ray.loop.place import SCREENING
+from seal_ray.loop.preflight import draw
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import CONTINUAL
+from seal_ray.report.rounds import place_of, round_number
+from seal_ray.rundir.directory import recorded_config
+from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
+
+PASSAGE = "passage only"
+TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One trial, and whatever could be found of it."""
+
+    key: str
+    places: tuple[PlannedRow, ...]
+    """Where in the run its outcome is wanted; none for questions that are no task's."""
+    outcome: OutcomeRow | None
+    before: OutcomeRow | None
+    """The same questions, answered without training."""
+    before_by: str
+    """By whom: the policy that the trial started from, or the base where that one was not asked."""
+    edit: SelfEditRow | None
+    kept: bool
+    """Whether the self-edit was kept for its round's update."""
+    config: Config
+    task: Task | None
+    questions: tuple[Prompt, ...]
+    """As they were asked."""
+    recipe: Recipe | None
+    unknown: str = ""
+    """Why task, questions or recipe are not known here."""
+
+    @property
+    def place(self) -> PlannedRow:
+        """The place that wanted it first."""
+        if not self.places:
+            raise UserError(f"trial {self.key}: its questions are no task's, so it is not run again alone")
+        return self.places[0]
+
+    @property
+    def baseline(self) -> str:
+        """The baseline that it is, or empty."""
+        return self.place.arm if self.places and is_baseline(self.place, self.config) else ""
+
+    @property
+    def is_recorded_recipe(self) -> bool:
+        """Whether the recipe made here is the one that the run trained."""
+        return (self.recipe.key if self.recipe else "") == self.place.recipe
+
+
+def explain(directory: str, key: str) -> Explained:
+    """What is known of the trial of this key."""
+    config, journal = recorded_config(directory), Journal(Store(directory))
+    planned = list(journal.read(PlannedRow))
+    places = tuple(row for row in planned if row.trial == key)
+    row = places[0] if places else None
+    before = _before(row, planned) if row else None
+    wanted = {key, before.trial} if before else {key}
+    outcomes = {each.key: each for each in journal.read(OutcomeRow) if each.key in wanted}
+    edit = _edit(row, journal, config) if row else None
+    kept = {place_of(each) for each in journal.read(KeptRow)}
+    known = Explained(
+        key,
+        places,
+        outcomes.get(key),
+        outcomes.get(before.trial) if before else None,
+        f"{before.stage}, {before.arm}, policy {before.policy}" if before else "",
+        edit,
+        any(place_of(each) in kept for each in places),
+        config,
+        task=None,
+        questions=(),
+        recipe=None,
+    )
+    return _with_task(known, journal) if row else replace(known, unknown="its questions are no task's")
+
+
+def is_baseline(row: PlannedRow, config: Config) -> bool:
+    """Whether this place is one of a baseline: of the evaluation, or of documents that are learnt."""
+    return row.arm in config.evaluation.baselines or row.arm == PASSAGE
+
+
+def trains_nothing(row: PlannedRow) -> bool:
+    """Whether a task is only asked there."""
+    return row.stage in (SCREENING, CONTINUAL)
+
+
+def _before(row: PlannedRow, planned: Sequence[PlannedRow]) -> PlannedRow | None:
+    """The place where the task was asked without training: under the same policy, or else of the base."""
+    if not row.recipe:
+        return None
+    of_task = [each for each in planned if each.task_id == row.task_id]
+    screened = [each for each in of_task if (each.stage, each.policy) == (SCREENING, row.policy)]
+    base = [each for each in of_task if (each.stage, each.arm) == ("evaluation", "base")]
+    return next(iter([*screened, *base]), None)
+
+
+def _edit(row: PlannedRow, journal: Journal, config: Config) -> SelfEditRow | None:
+    """The self-edit that was tried, if one was."""
+    if trains_nothing(row) or is_baseline(row, config):
+        return None
+    at = (row.stage, row.task_id, row.index, row.policy)
+    for each in journal.read(SelfEditRow):
+        if (each.stage, each.task_id, each.index, each.policy) == at:
+            return each
+    return None
+
+
+def _with_task(known: Explained, journal: Journal) -> Explained:
+    """With task, questions and recipe, as far as the sources that the config names are here and say them."""
+    config = known.config
+    if learns(config):
+        return replace(known, unknown="questions of documents are put together only while they are learnt")
+    try:
+        domain = load_domain(config)
+        task = _task(known.place, config, domain, journal)
+    except UserError as error:
+        return replace(known, unknown=str(error))
+    found = replace(known, task=task, questions=domain.questions(task))
+    if config.evaluation.joint and known.place.stage == "evaluation" and known.baseline in ("", PASSAGE):
+        return replace(found, unknown=TOGETHER)
+    try:
+        return _with_recipe(found, domain, task)
+    except DataError as error:
+        return replace(found, unknown=f"no recipe: {error}")
+
+
+def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
+    place = known.place
+    if known.baseline:
+        baseline = domain.baseline(known.baseline, task, place.seed)
+        if baseline is None:
+            return replace(known, unknown=f"the domain has no baseline {known.baseline!r} for this task any more")
+        return replace(known, questions=baseline.questions, recipe=baseline.recipe)
+    text = known.edit.completion if known.edit else "" if trains_nothing(place) else place.arm
+    return replace(known, recipe=domain.recipe(task, text, place.seed)) if text else known
+
+
+def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> Task:
+    """The task, drawn as the run drew it, with the questions that a model wrote where it came without any."""
+    number = round_number(row.stage)
+    if number is not None or row.stage == SCREENING:
+        tasks = draw(config, domain, number or row.policy + 1)
+    else:
+        tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
+    task = next((task for task in tasks if task.id == row.task_id), None)
+    if task is None:
+        raise UserError(f"{row.task_id}: no such task is drawn from what the config names here")
+    if isinstance(domain, NeedsQuestions) and (prompt := domain.question_prompt(task)) is not None:
+        asked = prompt_text(prompt)
+        for written in journal.read(QuestionRow):
+            if (written.task_id, written.prompt) == (task.id, asked):
+                return domain.with_questions(task, written.completion) or task
+    return task

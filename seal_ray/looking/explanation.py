@@ -1,0 +1,167 @@
+"""One trial in words: what it was, what it trained, what it was asked and answered, and what became of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from seal_ray.looking.explained import Explained, trains_nothing
+from seal_ray.looking.words import NOTHING, columns, percent
+from seal_ray.plain import counted, visible
+from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.rows import prompt_text as recorded_text
+from seal_ray.report.rounds import round_number
+from seal_ray.report.sanitize import prompt_text
+from seal_ray.types import Prompt, Recipe
+
+
+def listed(trials: Mapping[str, Sequence[PlannedRow]], outcomes: Mapping[str, OutcomeRow]) -> list[str]:
+    """Trials, a line each: where they belong, and what came of them."""
+    rows = [("trial", "stage", "arm", "task", "self-edit", "seed", "reward", "failure")]
+    for key, places in trials.items():
+        found = outcomes.get(key)
+        came = (percent(found.reward), found.failure or "") if found else ("not ended", "")
+        where = [(row.stage, row.arm, row.task_id, str(row.index), str(row.replicate)) for row in places[:1]]
+        rows.append((key, *(where or [("no task's", "", "", "", "")])[0], *came))
+    return columns(rows)
+
+
+def lines(directory: str, found: Explained) -> list[str]:
+    """All that is known, for a person; nothing that a model wrote does anything to a terminal."""
+    said = [f"trial {found.key}", *_task(found), *_places(found), *_trained(found), *_came(found), *_answers(found)]
+    said += [f"again: {command(directory, found.key)}"] if found.places else []
+    return [visible(line) for line in said]
+
+
+def command(directory: str, key: str) -> str:
+    """What does this trial again, alone."""
+    return shlex.join(["seal-ray", "explain", directory, key, "--again"])
+
+
+def as_json(directory: str, found: Explained) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "key": found.key,
+        "task": {"id": found.task.id, "title": found.task.title} if found.task else None,
+        "places": [asdict(row) for row in found.places],
+        "self_edit": asdict(found.edit) if found.edit else None,
+        "kept": found.kept,
+        "recipe": asdict(found.recipe) if found.recipe else None,
+        "questions": [shown(question) for question in found.questions],
+        "gold": _gold(found),
+        "before": asdict(found.before) if found.before else None,
+        "before_by": found.before_by,
+        "outcome": asdict(found.outcome) if found.outcome else None,
+        "unknown": found.unknown,
+        "again": command(directory, found.key) if found.places else None,
+    }
+
+
+def shown(prompt: Prompt) -> str:
+    """A prompt as one text."""
+    return prompt_text(recorded_text(prompt))
+
+
+def _task(found: Explained) -> Iterator[str]:
+    if found.task:
+        yield f"task: {found.task.title} ({found.task.id})"
+    elif found.places:
+        yield f"task: {found.place.task_id}"
+    if found.unknown:
+        yield f"not known here: {found.unknown}"
+
+
+def _places(found: Explained) -> Iterator[str]:
+    for row in found.places:
+        policy = f"policy {row.policy}" if row.policy else "the untrained policy"
+        edit = f", self-edit {row.index}" if found.edit or row.index else ""
+        yield f"wanted by: {row.stage}, {row.arm}{edit}, seed {row.replicate}, under {policy}"
+        number = round_number(row.stage)
+        if number is not None:
+            yield f"selection: {'kept' if found.kept else 'not kept'} for the update of round {number}"
+
+
+def _trained(found: Explained) -> Iterator[str]:
+    if found.edit:
+        cut = "" if found.edit.finished else ", cut off by the token limit"
+        by = found.edit.worker or "a worker that is not on record"
+        yield f"self-edit: {counted(found.edit.tokens, 'token')}{cut}, written by {by}"
+        yield from _indented(found.edit.completion or f"(none: {found.edit.refused})")
+    if found.recipe:
+        yield f"recipe: {_recipe(found.recipe)}"
+        if not found.is_recorded_recipe:
+            yield "(!) the run trained another recipe: what the config names here is not what it was"
+    elif found.places and (trains_nothing(found.place) or (found.baseline and not found.unknown)):
+        yield "recipe: none; the questions are asked without training"
+
+
+def _recipe(recipe: Recipe) -> str:
+    """What is trained and how, all settings resolved."""
+    optim, lora = recipe.optim, recipe.lora
+    what = f"LoRA of {_settings(vars(lora))}" if lora else "all weights"
+    steps = counted(optim.steps(len(recipe.examples)), "step")
+    return f"{counted(len(recipe.examples), 'text')}, {steps}; {what}; {_settings(vars(optim))}"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _came(found: Explained) -> Iterator[str]:
+    row = found.outcome
+    if row is None:
+        yield "outcome: it has not ended"
+        return
+    yield f"reward: {_number(row.reward)}" + _untrained(found)
+    if row.failure:
+        yield f"failure: {row.failure}: {row.reason}"
+    losses = f", loss {row.first_loss:.3f} to {row.last_loss:.3f}" if row.steps and row.first_loss is not None else ""
+    work = f"{counted(row.steps, 'step')} on {counted(row.tokens, 'token')}{losses}"
+    yield f"work: {row.seconds:.1f} s of {row.worker or 'no worker'}, {work}"
+
+
+def _untrained(found: Explained) -> str:
+    return f", {_number(found.before.reward)} before ({found.before_by})" if found.before else ""
+
+
+def _answers(found: Explained) -> Iterator[str]:
+    """Every question with its gold answer, and what was answered before and after."""
+    after, before = found.outcome, found.before
+    gold, count = _gold(found), len(after.answers) if after else len(found.questions)
+    if after and not after.answers and after.log_likelihoods:
+        yield f"log-likelihoods of the held-out statements: {', '.join(map(_number, after.log_likelihoods))}"
+    for i in range(count):
+        yield f"question {i + 1}:" + ("" if i < len(found.questions) else " its text is not known here")
+        yield from _indented(shown(found.questions[i])) if i < len(found.questions) else ()
+        if len(gold) == count:
+            yield f"  gold:   {_one(gold[i])}"
+        for name, row in (("before", before), ("after", after)):
+            if row and len(row.answers) == count:
+                yield f"  {name + ':':7} {_one(row.answers[i])}  [{_verdict(row, i)}]"
+
+
+def _gold(found: Explained) -> list[str]:
+    return [question.answer for question in found.task.questions] if found.task else []
+
+
+def _verdict(row: OutcomeRow, i: int) -> str:
+    cut = ", cut off" if i < len(row.cut) and row.cut[i] else ""
+    return (_number(row.verdicts[i]) if i < len(row.verdicts) else "not judged") + cut
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _one(text: str) -> str:
+    return " ".join(text.split()) or "(nothing)"
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.replace("\r", "\n").split("\n")]
