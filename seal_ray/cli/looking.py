@@ -29,6 +29,21 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
         say(f"{dir}: no run is here, nor below")
 
 
+def compare(dir: str, *others: str, as_json: AsJson = False) -> None:
+    """Hold runs to the first one, of whatever configs: settings, held-out accuracy, differences by task, rewards.
+
+    Parameters
+    ----------
+    others
+        The runs that are held to it. Seeds of one config, whose tasks are to be taken together, are for `eval`.
+    """
+    from seal_ray.looking import comparison
+    from seal_ray.looking.comparing import compare as compared
+
+    found = compared((dir, *others))
+    print(json.dumps(comparison.as_json(found)) if as_json else visible("\n".join(comparison.lines(found))))
+
+
 def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson = False) -> None:
     """Say all that is known of one trial, or list the trials of a run.
 

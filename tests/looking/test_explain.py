@@ -21,6 +21,8 @@ from seal_ray.types import UserError
 from tests.report.build import FakeRun
 from tests.runs import results, small_run
 
+pytestmark = pytest.mark.slow
+
 
 def planned(folder: Path, wanted: Callable[[PlannedRow], bool]) -> PlannedRow:
     return next(row for row in Journal(Store(str(folder))).read(PlannedRow) if wanted(row))
@@ -77,7 +79,6 @@ SORTS: dict[str, Callable[[PlannedRow], bool]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sort", SORTS)
 def test_a_trial_done_again_alone_comes_out_the_same_and_leaves_the_run_as_it_is(small: Path, sort: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
@@ -88,7 +89,6 @@ def test_a_trial_done_again_alone_comes_out_the_same_and_leaves_the_run_as_it_is
     assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_seed_of_a_self_edit_is_done_again_as_that_seed(tmp_path: Path) -> None:
     few = ("--run.rounds", "0", "--evaluation.seeds", "2", "--domain.test", "1", "--evaluation.baselines", "[]")
@@ -106,7 +106,6 @@ def test_answers_that_came_out_otherwise_are_counted(small: Path) -> None:
     assert f"answers again: 1 of {len(found.outcome.answers)} came out otherwise" in result.lines()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_self_edit_that_could_not_be_used_is_told_and_fails_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +162,6 @@ def test_the_beginning_of_a_key_is_enough_and_one_that_several_have_lists_them(
     assert "no trial's key begins with 'zzz'" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_command_that_is_named_does_the_trial_again(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = explained(small, of_policy(1, "screening"))
     _, *arguments = lines(str(small), found)[-1].removeprefix("again: ").split()

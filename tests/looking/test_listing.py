@@ -114,6 +114,7 @@ def test_a_run_of_an_older_version_is_listed(tmp_path: Path) -> None:
     assert (old.state, old.rounds_done, old.started) == ("stopped", 1, None)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_is_finished(small: Path) -> None:
     (found,) = runs_below(str(small), never)
     assert (found.state, found.rounds_done, found.problem) == ("finished", 2, "")

@@ -1,0 +1,140 @@
+"""`seal-ray compare`: what differs between runs, and by how much, each task held to itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from seal_ray.cli.app import main
+from seal_ray.looking.comparing import LAST, compare, difference
+from seal_ray.looking.comparison import lines
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import Measured, summarize
+from seal_ray.types import UserError
+from tests.report.build import FakeRun, control, finished
+
+OLD_RUN = str(Path(__file__).parents[1] / "data" / "run-0.1.0")
+
+
+def of_tasks(**rewards: float) -> Measured:
+    found = Measured()
+    for task, reward in rewards.items():
+        found.rewards[task].append(reward)
+    return found
+
+
+def recorded_reward(folder: Path, arm: str, task: str) -> float:
+    journal = Journal(Store(str(folder)))
+    outcomes = {row.key: row.reward or 0.0 for row in journal.read(OutcomeRow)}
+    return fmean(outcomes[row.trial] for row in journal.read(PlannedRow) if (row.arm, row.task_id) == (arm, task))
+
+
+def test_a_difference_is_that_of_each_task_to_itself() -> None:
+    first = of_tasks(a=0.1, b=0.9, c=0.2, d=0.8, e=0.3, f=0.7, only_here=0.0)
+    one = of_tasks(a=0.2, b=1.0, c=0.3, d=0.9, e=0.4, f=0.8, only_there=1.0)
+    found = difference(one, first)
+    assert found.tasks == 6
+    assert found.mean == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1), "tasks differ by much, and each does as much better"
+    assert found.high == pytest.approx(0.1)
+
+
+def test_few_tasks_give_no_interval_and_none_in_common_no_figure() -> None:
+    few = difference(of_tasks(a=0.5, b=0.75), of_tasks(a=0.25, b=0.25, c=1.0))
+    assert (few.mean, few.low, few.high, few.tasks) == (0.375, None, None, 2)
+    assert few.why == "no interval: fewer than 6 tasks in common"
+    none = difference(of_tasks(a=0.5), of_tasks(b=0.5))
+    assert (none.mean, none.why) == (None, "no task in common")
+
+
+def test_an_arm_whose_trials_all_failed_is_no_zero_to_compare_with() -> None:
+    failed = of_tasks(a=0.0)
+    failed.reasons["lost"] += 1
+    assert difference(of_tasks(a=0.5), failed).why == "all trials of one of the two failed"
+
+
+def test_runs_of_other_configs_stand_side_by_side(tmp_path: Path) -> None:
+    finished(str(tmp_path / "one"))
+    control(str(tmp_path / "two"))
+    one, two = compare([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert one.differs == ()
+    assert "selection.rule: 'best' -> 'random'" in two.differs
+    assert one.arms == summarize(Journal(Store(str(tmp_path / "one"))))
+    assert two.arms == summarize(Journal(Store(str(tmp_path / "two"))))
+    arm = "after round 2"
+    paired = two.paired[arm]
+    tasks = [f"test-{i:03d}" for i in range(12)]
+    expected = fmean(
+        recorded_reward(tmp_path / "two", arm, task) - recorded_reward(tmp_path / "one", arm, task) for task in tasks
+    )
+    assert paired.tasks == 12
+    assert paired.mean == pytest.approx(expected)
+    assert paired.low
+    assert paired.high
+    assert paired.low < paired.mean < paired.high < 0
+    assert two.by_name, "the seeds differ"
+    assert set(two.paired) == {"untrained self-edits", "after round 1", "after round 2"}
+
+
+def test_last_policies_of_differently_many_rounds_are_compared(tmp_path: Path) -> None:
+    finished(str(tmp_path / "one"))
+    run = FakeRun(str(tmp_path / "two"), rounds=1)
+    run.write_config()
+    run.evaluate("untrained self-edits", 0.58)
+    run.explore(1, 0.5)
+    run.update(1)
+    run.evaluate("after round 1", 0.5, 1, ended=0.6)
+    run.fail("round 1", "train-000", 0, "cannot be parsed")
+    run.journal.flush()
+    one, two = compare([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert two.paired[LAST].mean
+    assert two.paired[LAST].mean < 0
+    assert two.pending["after round 1"] == 12 - two.paired["after round 1"].tasks
+    assert two.failures == {"data": 1}
+    assert one.failures == {}
+    said = "\n".join(lines([one, two]))
+    assert "[2]  run.rounds: 2 -> 1" in said
+    assert "trials to come" in said
+    assert "failed: data" in said
+    (round_two,) = [line for line in said.splitlines() if line.startswith("round 2")]
+    assert round_two.endswith("–")
+
+
+@pytest.mark.slow
+def test_a_run_of_an_older_version_is_compared_and_what_it_did_not_record_is_said(small: Path) -> None:
+    said = "what lies behind its paths is not on record (0.1.0)"
+    _, old = compare([str(small), OLD_RUN])
+    assert "domain.test: 4 -> 2" in old.differs
+    assert said in old.differs
+    assert old.seconds is None
+    _, new = compare([OLD_RUN, str(small)])
+    assert "domain.test: 2 -> 4" in new.differs
+
+
+def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(str(tmp_path / "one"))
+    finished(str(tmp_path / "two"), seed=5)
+    places = [str(tmp_path / "one"), str(tmp_path / "two")]
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", *places, "--json"])
+    one, two = json.loads(capsys.readouterr().out)
+    assert one["paired"] == {}
+    assert set(two["paired"]["base"]) == {"mean", "low", "high", "tasks", "why"}
+    assert [each["number"] for each in two["rounds"]] == [1, 2]
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", *places])
+    shown = capsys.readouterr().out
+    assert "[2]  run.seed: 1 -> 5" in shown
+    assert "[2] is of another source, seed or domain than [1]" in shown
+
+
+def test_one_run_alone_is_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give two directories or more"):
+        compare([str(tmp_path)])
+    with pytest.raises(UserError, match="no run is here"):
+        compare([str(tmp_path), str(tmp_path)])
