@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 import seal_ray
 from seal_ray.cli.learning import ask, chat, learn, tell
-from seal_ray.cli.looking import compare, explain, ls
+from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
@@ -38,6 +38,7 @@ app.command(chat)
 app.command(serve)
 app.command(export)
 app.command(ls)
+app.command(watch)
 app.command(compare)
 app.command(explain)
 

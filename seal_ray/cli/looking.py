@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import say
@@ -27,6 +28,25 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
         print("\n".join(lines(found)))
     else:
         say(f"{dir}: no run is here, nor below")
+
+
+def watch(dir: str, *, once: bool = False) -> None:
+    """Follow a run from beside until it ends: stages, rewards, losses, what is waited for, how long is left.
+
+    On a terminal the picture is drawn again and again, elsewhere what is new is said line by line.
+
+    Parameters
+    ----------
+    once
+        Only show how it is now.
+    """
+    from seal_ray.looking.screen import shown
+    from seal_ray.looking.watching import Watch, follow
+
+    if once:
+        print("\n".join(Watch(dir).picture().lines()))
+    else:
+        shown(follow(dir, 10.0 if "://" in dir or not sys.stdout.isatty() else 2.0))
 
 
 def compare(dir: str, *others: str, as_json: AsJson = False) -> None:

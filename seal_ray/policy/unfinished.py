@@ -15,6 +15,7 @@ from seal_ray.workers.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
+_FOLDER, _SUFFIX = "updates", ".safetensors"
 _EVERY = 300.0
 """Seconds of work that may be lost; shorter updates are never kept."""
 
@@ -23,7 +24,7 @@ class Kept:
     """One update, by the name of the policy that it leads to."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store, self._file = store, f"updates/{name}.safetensors"
+        self._store, self._file = store, f"{_FOLDER}/{name}{_SUFFIX}"
         self._since = time.monotonic()
         self.is_there = False
         """Whether a file of it was met or made."""
@@ -57,3 +58,11 @@ class Kept:
     def forget(self) -> None:
         """Once what it led to is on record."""
         self._store.delete(self._file)
+
+
+def losses_under_way(store: Store) -> tuple[float, ...]:
+    """The losses of an update under way, as far as they were kept; none where nothing was."""
+    for file in sorted(store.walk(_FOLDER)):
+        if found := Kept(store, file.removeprefix(f"{_FOLDER}/").removesuffix(_SUFFIX)).found():
+            return found.losses
+    return ()
