@@ -10,7 +10,7 @@ from seal_ray import grading
 from seal_ray.config import IN_PROCESS, Config
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Event, Events
-from seal_ray.looking.explained import TOGETHER, Explained, trains_nothing
+from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.loop.place import Place
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.policy.lineage import Row, adapter_of, lineage
@@ -66,13 +66,8 @@ class _Outcomes:
 
 def again(directory: str, trial: Explained) -> Again:
     """Do a trial again, and put it beside what is on record."""
-    if trial.outcome is None:
-        raise UserError(f"trial {trial.key}: it has not ended, so there is nothing to hold it to; `resume` does it")
-    if trial.unknown == TOGETHER:
-        raise UserError(f"trial {trial.key}: {TOGETHER}, so it is not run again alone")
-    if trial.task is None or not (trial.outcome.failure or trial.is_recorded_recipe):
-        why = trial.unknown or "what the config names here makes another recipe than the run trained"
-        raise UserError(f"trial {trial.key} cannot be done again here: {why}")
+    if trial.hindrance or not trial.outcome or not trial.task:
+        raise UserError(f"trial {trial.key} cannot be done again alone: {trial.hindrance}")
     now = asyncio.run(_done(directory, trial, trial.task, _in_this_process(trial.config)))
     if now.key != trial.key and not trial.outcome.failure:
         raise UserError(f"trial {trial.key}: what is here makes another trial ({now.key}), so nothing is compared")
@@ -81,8 +76,6 @@ def again(directory: str, trial: Explained) -> Again:
 
 def _in_this_process(config: Config) -> Config:
     """The config with its workers here; the sampler answers only what a judge of the run's own base is asked."""
-    if config.trial.eval_engine != "bank":
-        raise UserError(f"its questions were answered by {config.trial.eval_engine} (trial.eval_engine), not by a bank")
     elsewhere = config.sampling.engine == "endpoint"
     sampling = config.sampling if elsewhere else replace(config.sampling, engine="transformers")
     return replace(config, sampling=sampling, workers=replace(config.workers, address=IN_PROCESS))
@@ -116,8 +109,7 @@ async def _tried(runner: TrialRunner, trial: Explained, task: Task) -> None:
         place = Place(row.stage, row.arm, row.task_id, row.index)
         await runner.try_baseline(place, trial.baseline, task, row.replicate)
     else:
-        text = trial.edit.completion if trial.edit else row.arm
-        await runner.try_text(row.stage, task, text, row.index, row.replicate)
+        await runner.try_text(row.stage, task, trial.text or "", row.index, row.replicate)
 
 
 def _policy(store: Store, names: Names, version: int) -> Policy:

@@ -9,6 +9,7 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain
 from seal_ray.learning.learn import learns
+from seal_ray.loop.oracle import STAGE
 from seal_ray.loop.place import SCREENING
 from seal_ray.loop.preflight import draw
 from seal_ray.record.journal import Journal
@@ -20,6 +21,8 @@ from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
 
 PASSAGE = "passage only"
+_ASKED_WHILE_LEARNT = "questions of documents are put together only while they are learnt"
+_NO_TEXT = "no self-edit is on record"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
 
@@ -49,9 +52,27 @@ class Explained:
     @property
     def place(self) -> PlannedRow:
         """The place that wanted it first."""
-        if not self.places:
-            raise UserError(f"trial {self.key}: its questions are no task's, so it is not run again alone")
         return self.places[0]
+
+    @property
+    def hindrance(self) -> str:
+        """Why it cannot be done again alone; empty where it can."""
+        if self.outcome is None:
+            return "it has not ended, so there is nothing to hold it to"
+        if self.task is None or self.unknown in (TOGETHER, _ASKED_WHILE_LEARNT, _NO_TEXT):
+            return self.unknown
+        if self.config.trial.eval_engine != "bank":
+            return f"its questions were answered by {self.config.trial.eval_engine} (trial.eval_engine), not by a bank"
+        if not self.outcome.failure and not self.is_recorded_recipe:
+            return self.unknown or "what the config names here makes another recipe than the run trained"
+        return ""
+
+    @property
+    def text(self) -> str | None:
+        """The self-edit that was tried; a search for the best decision calls its arms by it."""
+        if self.edit:
+            return None if self.edit.refused else self.edit.completion
+        return self.place.arm if self.place.stage == STAGE else None
 
     @property
     def baseline(self) -> str:
@@ -125,13 +146,13 @@ def _edit(row: PlannedRow, journal: Journal, config: Config) -> SelfEditRow | No
 def _with_task(known: Explained, journal: Journal) -> Explained:
     """With task, questions and recipe, as far as the sources that the config names are here and say them."""
     config = known.config
-    if learns(config):
-        return replace(known, unknown="questions of documents are put together only while they are learnt")
     try:
         domain = load_domain(config)
         task = _task(known.place, config, domain, journal)
     except UserError as error:
         return replace(known, unknown=str(error))
+    if learns(config):
+        return replace(known, task=task, unknown=_ASKED_WHILE_LEARNT)
     found = replace(known, task=task, questions=domain.questions(task))
     if config.evaluation.joint and known.place.stage == "evaluation" and known.baseline in ("", PASSAGE):
         return replace(found, unknown=TOGETHER)
@@ -148,23 +169,34 @@ def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
         if baseline is None:
             return replace(known, unknown=f"the domain has no baseline {known.baseline!r} for this task any more")
         return replace(known, questions=baseline.questions, recipe=baseline.recipe)
-    text = known.edit.completion if known.edit else "" if trains_nothing(place) else place.arm
-    return replace(known, recipe=domain.recipe(task, text, place.seed)) if text else known
+    if trains_nothing(place):
+        return known
+    if known.text is None:
+        return replace(known, unknown=_NO_TEXT)
+    return replace(known, recipe=domain.recipe(task, known.text, place.seed))
 
 
 def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> Task:
-    """The task, drawn as the run drew it, with the questions that a model wrote where it came without any."""
+    """The task, drawn as the run drew it."""
     number = round_number(row.stage)
-    if number is not None or row.stage == SCREENING:
+    if learns(config):
+        tasks = domain.tasks("train", None, config.run.seed)
+    elif number is not None or row.stage == SCREENING:
         tasks = draw(config, domain, number or row.policy + 1)
     else:
         tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
     task = next((task for task in tasks if task.id == row.task_id), None)
     if task is None:
         raise UserError(f"{row.task_id}: no such task is drawn from what the config names here")
-    if isinstance(domain, NeedsQuestions) and (prompt := domain.question_prompt(task)) is not None:
-        asked = prompt_text(prompt)
-        for written in journal.read(QuestionRow):
-            if (written.task_id, written.prompt) == (task.id, asked):
-                return domain.with_questions(task, written.completion) or task
+    return task if learns(config) else _with_questions(task, domain, journal)
+
+
+def _with_questions(task: Task, domain: Domain, journal: Journal) -> Task:
+    """The task with the questions that a model wrote, where it came without any."""
+    if not isinstance(domain, NeedsQuestions) or (prompt := domain.question_prompt(task)) is None:
+        return task
+    asked = prompt_text(prompt)
+    for written in journal.read(QuestionRow):
+        if (written.task_id, written.prompt) == (task.id, asked):
+            return domain.with_questions(task, written.completion) or task
     return task

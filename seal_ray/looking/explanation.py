@@ -31,7 +31,7 @@ def listed(trials: Mapping[str, Sequence[PlannedRow]], outcomes: Mapping[str, Ou
 def lines(directory: str, found: Explained) -> list[str]:
     """All that is known, for a person; nothing that a model wrote does anything to a terminal."""
     said = [f"trial {found.key}", *_task(found), *_places(found), *_trained(found), *_came(found), *_answers(found)]
-    said += [f"again: {command(directory, found.key)}"] if found.places else []
+    said.append(f"again: not here: {why}" if (why := found.hindrance) else f"again: {command(directory, found.key)}")
     return [visible(line) for line in said]
 
 
@@ -55,7 +55,7 @@ def as_json(directory: str, found: Explained) -> dict[str, Any]:
         "before_by": found.before_by,
         "outcome": asdict(found.outcome) if found.outcome else None,
         "unknown": found.unknown,
-        "again": command(directory, found.key) if found.places else None,
+        "again": command(directory, found.key) if not found.hindrance else None,
     }
 
 
@@ -76,7 +76,7 @@ def _task(found: Explained) -> Iterator[str]:
 def _places(found: Explained) -> Iterator[str]:
     for row in found.places:
         policy = f"policy {row.policy}" if row.policy else "the untrained policy"
-        edit = f", self-edit {row.index}" if found.edit or row.index else ""
+        edit = f", {'self-edit' if found.edit else 'number'} {row.index}" if found.edit or row.index else ""
         yield f"wanted by: {row.stage}, {row.arm}{edit}, seed {row.replicate}, under {policy}"
         number = round_number(row.stage)
         if number is not None:

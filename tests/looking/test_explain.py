@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from seal_ray.cli.app import main
+from seal_ray.config import load
+from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import Explained, explain
 from seal_ray.looking.explanation import lines
+from seal_ray.loop.oracle import oracle
 from seal_ray.loop.run import run
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
-from seal_ray.types import UserError
+from seal_ray.types import DataError, UserError
 from tests.report.build import FakeRun
-from tests.runs import results, small_run
+from tests.runs import CONFIG, results, small_run
 
 pytestmark = pytest.mark.slow
 
@@ -110,9 +113,6 @@ def test_answers_that_came_out_otherwise_are_counted(small: Path) -> None:
 def test_a_self_edit_that_could_not_be_used_is_told_and_fails_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seal_ray.domains.microworld.domain import MicroWorld
-    from seal_ray.types import DataError
-
     def refuse(self: MicroWorld, task: object, completion: str, seed: int) -> None:
         raise DataError("nothing \x1b[31mred")
 
@@ -123,6 +123,18 @@ def test_a_self_edit_that_could_not_be_used_is_told_and_fails_again(
     assert "failure: data: nothing [31mred" in said
     assert "not known here: no recipe: nothing [31mred" in said
     assert set(again(str(tmp_path / "run"), found).same.values()) == {True}
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_decision_that_a_search_tried_is_told_and_done_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    few = ("--domain.name", "tests.loop.test_oracle:FewDecisions", "--domain.test", "2", "--run.rounds", "0")
+    run(load(CONFIG.parent / "arc_small.toml", ["--run.dir", str(folder), *few]))
+    oracle(str(folder))
+    found = explained(folder, lambda row: row.stage == "oracle" and bool(row.recipe))
+    assert found.text == found.place.arm
+    assert found.is_recorded_recipe
+    assert set(again(str(folder), found).same.values()) == {True}
 
 
 def test_of_a_run_whose_sources_are_gone_the_record_is_told(tmp_path: Path) -> None:
@@ -136,7 +148,7 @@ def test_of_a_run_whose_sources_are_gone_the_record_is_told(tmp_path: Path) -> N
     assert "a note]0;title that a terminal" in said
     assert not set("\x1b\x07\r\u202e") & set(said)
     assert "after:  Velm" in said
-    with pytest.raises(UserError, match="cannot be done again here: train-000: no such task"):
+    with pytest.raises(UserError, match="cannot be done again alone: train-000: no such task"):
         again(str(tmp_path / "run"), found)
 
 
