@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from seal_ray.cli.options import AsJson
-from seal_ray.cli.output import say
+from seal_ray.cli.output import lines, say
 from seal_ray.plain import visible
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.looking.again import Again
+    from seal_ray.looking.explained import Explained
 
 
 def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
@@ -19,13 +24,13 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
     dir
         A folder, or `s3://`, `gs://`.
     """
-    from seal_ray.looking.listing import lines, runs_below
+    from seal_ray.looking.listing import runs_below, table
 
     found = runs_below(dir)
     if as_json:
-        print(json.dumps([each.as_json() for each in found]))
+        lines([json.dumps([each.as_json() for each in found])])
     elif found:
-        print("\n".join(lines(found)))
+        lines(table(found))
     else:
         say(f"{dir}: no run is here, nor below")
 
@@ -44,7 +49,7 @@ def watch(dir: str, *, once: bool = False) -> None:
     from seal_ray.looking.watching import Watch, follow
 
     if once:
-        print("\n".join(Watch(dir).picture().lines()))
+        lines(Watch(dir).picture().lines())
     else:
         shown(follow(dir, 10.0 if "://" in dir or not sys.stdout.isatty() else 2.0))
 
@@ -61,7 +66,7 @@ def compare(dir: str, *others: str, as_json: AsJson = False) -> None:
     from seal_ray.looking.comparing import compare as compared
 
     found = compared((dir, *others))
-    print(json.dumps(comparison.as_json(found)) if as_json else visible("\n".join(comparison.lines(found))))
+    lines([json.dumps(comparison.as_json(found))] if as_json else map(visible, comparison.lines(found)))
 
 
 def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson = False) -> None:
@@ -83,24 +88,28 @@ def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson =
     found = seen.trials(trial)
     if trial and not found:
         raise UserError(f"{dir}: no trial's key begins with {trial!r}; `seal-ray explain {dir}` lists all")
-    if not trial or len(found) > 1:
-        print("\n".join(explanation.listed(found, seen.outcomes)))
+    if again and not trial:
+        raise UserError("--again does one trial again: give the beginning of its key")
+    if len(found) != 1 or not trial:
+        rows = explanation.rows(found, seen.outcomes)
+        lines([json.dumps(rows)] if as_json else explanation.table(rows))
         if trial:
             raise UserError(f"{dir}: the keys of {len(found)} trials begin with {trial!r}; give more of one")
         return
-    (key,) = found
-    known = explained(dir, key)
-    tree = explanation.as_json(dir, known)
+    known = explained(dir, *found)
     if not as_json:
-        print("\n".join(explanation.lines(dir, known)))
-    if again:
-        from seal_ray.looking.again import again as done_again
-        from seal_ray.observe.progress import start_log
-
-        start_log(quiet=True)
-        result = done_again(dir, known)
-        tree["same"] = result.same
-        if not as_json:
-            print("\n".join(map(visible, result.lines())))
+        lines(explanation.lines(dir, known))
+    result = _again(dir, known) if again else None
     if as_json:
-        print(json.dumps(tree))
+        tree = explanation.as_json(dir, known)
+        lines([json.dumps(tree | {"same": result.same} if result else tree)])
+    elif result:
+        lines(map(visible, result.lines()))
+
+
+def _again(dir: str, known: Explained) -> Again:
+    from seal_ray.looking.again import again
+    from seal_ray.observe.progress import start_log
+
+    start_log(quiet=True)
+    return again(dir, known)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from seal_ray.plain import visible
@@ -37,6 +39,14 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
 def facts(found: dict[str, float], as_json: bool) -> None:
     """Numbers by name."""
     print(json.dumps(found) if as_json else "\n".join(f"{name:22} {value:.4g}" for name, value in found.items()))
+
+
+def lines(found: Iterable[str]) -> None:
+    """Lines on standard output; that whoever reads them, such as `head`, has enough of them is no error."""
+    try:
+        print("\n".join(found), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
 
 
 def say(line: str) -> None:

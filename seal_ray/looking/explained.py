@@ -37,7 +37,7 @@ class Explained:
     before: OutcomeRow | None
     """The same questions, answered without training."""
     before_by: str
-    """By whom: the policy that the trial started from, or the base where that one was not asked."""
+    """Where in the run: of what the trial started from, or of the base where that was not asked."""
     edit: SelfEditRow | None
     kept: bool
     """Whether the self-edit was kept for its round's update."""
@@ -91,7 +91,7 @@ def explain(directory: str, key: str) -> Explained:
     planned = list(journal.read(PlannedRow))
     places = tuple(row for row in planned if row.trial == key)
     row = places[0] if places else None
-    before = _before(row, planned) if row else None
+    before = _before(row, planned, config) if row else None
     wanted = {key, before.trial} if before else {key}
     outcomes = {each.key: each for each in journal.read(OutcomeRow) if each.key in wanted}
     edit = _edit(row, journal, config) if row else None
@@ -122,12 +122,14 @@ def trains_nothing(row: PlannedRow) -> bool:
     return row.stage in (SCREENING, CONTINUAL)
 
 
-def _before(row: PlannedRow, planned: Sequence[PlannedRow]) -> PlannedRow | None:
-    """The place where the task was asked without training: under the same policy, or else of the base."""
+def _before(row: PlannedRow, planned: Sequence[PlannedRow], config: Config) -> PlannedRow | None:
+    """The place where the task was asked without training: of what the trial started from, or else of the base."""
     if not row.recipe:
         return None
     of_task = [each for each in planned if each.task_id == row.task_id]
-    screened = [each for each in of_task if (each.stage, each.policy) == (SCREENING, row.policy)]
+    screened = [each for each in of_task if each.stage == SCREENING]
+    if config.trial.start == "policy":
+        screened = [each for each in screened if each.policy == row.policy]
     base = [each for each in of_task if (each.stage, each.arm) == ("evaluation", "base")]
     return next(iter([*screened, *base]), None)
 

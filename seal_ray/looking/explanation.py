@@ -16,16 +16,29 @@ from seal_ray.report.rounds import round_number
 from seal_ray.report.sanitize import prompt_text
 from seal_ray.types import Prompt, Recipe
 
+_PLACE = ("stage", "arm", "task_id", "index", "replicate")
 
-def listed(trials: Mapping[str, Sequence[PlannedRow]], outcomes: Mapping[str, OutcomeRow]) -> list[str]:
-    """Trials, a line each: where they belong, and what came of them."""
-    rows = [("trial", "stage", "arm", "task", "self-edit", "seed", "reward", "failure")]
-    for key, places in trials.items():
-        found = outcomes.get(key)
-        came = (percent(found.reward), found.failure or "") if found else ("not ended", "")
-        where = [(row.stage, row.arm, row.task_id, str(row.index), str(row.replicate)) for row in places[:1]]
-        rows.append((key, *(where or [("no task's", "", "", "", "")])[0], *came))
-    return columns(rows)
+
+def rows(trials: Mapping[str, Sequence[PlannedRow]], outcomes: Mapping[str, OutcomeRow]) -> list[dict[str, Any]]:
+    """Trials by the place that wanted each first, and what came of them; nothing of the place where no task did."""
+    return [_row(key, places, outcomes.get(key)) for key, places in trials.items()]
+
+
+def _row(key: str, places: Sequence[PlannedRow], outcome: OutcomeRow | None) -> dict[str, Any]:
+    place = {name: getattr(places[0], name) if places else None for name in _PLACE}
+    came = {"reward": outcome.reward, "failure": outcome.failure} if outcome else {"reward": None, "failure": None}
+    return {"trial": key, **place, **came, "ended": outcome is not None}
+
+
+def table(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Such rows, a line each."""
+    return columns([("trial", *_PLACE, "reward", "failure"), *map(_cells, trials)])
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    place = ["" if row[name] is None else str(row[name]) for name in _PLACE]
+    came = [percent(row["reward"]), row["failure"] or ""] if row["ended"] else ["not ended", ""]
+    return [row["trial"], *place, *came]
 
 
 def lines(directory: str, found: Explained) -> list[str]:
@@ -70,7 +83,7 @@ def _task(found: Explained) -> Iterator[str]:
     elif found.places:
         yield f"task: {found.place.task_id}"
     if found.unknown:
-        yield f"not known here: {found.unknown}"
+        yield f"note: {found.unknown}"
 
 
 def _places(found: Explained) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -76,7 +76,7 @@ _TITLES = (
 )
 
 
-def lines(found: list[Listed]) -> list[str]:
+def table(found: Sequence[Listed]) -> list[str]:
     """The list for a person."""
     return columns([_TITLES, *(each.cells() for each in found)])
 

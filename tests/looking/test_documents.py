@@ -57,4 +57,4 @@ def test_its_trials_are_told_and_why_they_cannot_be_done_again(documents: str) -
     assert said[1].startswith("task: The Lantern House (the-lantern-house")
     assert said[-1] == "again: not here: questions of documents are put together only while they are learnt"
     nobodys = next(key for key, places in trials.items() if not places)
-    assert "not known here: its questions are no task's" in lines(documents, explain(documents, nobodys))
+    assert "note: its questions are no task's" in lines(documents, explain(documents, nobodys))

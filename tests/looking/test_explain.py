@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,7 +124,7 @@ def test_a_self_edit_that_could_not_be_used_is_told_and_fails_again(
     found = explained(tmp_path / "run", lambda row: row.stage == "evaluation")
     said = lines("x", found)
     assert "failure: data: nothing [31mred" in said
-    assert "not known here: no recipe: nothing [31mred" in said
+    assert "note: no recipe: nothing [31mred" in said
     assert set(again(str(tmp_path / "run"), found).same.values()) == {True}
 
 
@@ -162,6 +165,15 @@ def test_the_beginning_of_a_key_is_enough_and_one_that_several_have_lists_them(
     with pytest.raises(SystemExit, match="0"):
         main(["explain", str(small)])
     assert len(capsys.readouterr().out.splitlines()) == len(keys) + 1
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", str(small), "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["trial"]: row["reward"] for row in rows} == {
+        key: reward for key, (reward, _) in results(small)["rewards"].items()
+    }
+    with pytest.raises(SystemExit, match="2"):
+        main(["explain", str(small), "--again"])
+    assert "--again does one trial again" in capsys.readouterr().err
     shared = next(key[0] for key in keys if sum(other[0] == key[0] for other in keys) > 1)
     with pytest.raises(SystemExit, match="2"):
         main(["explain", str(small), shared])
@@ -194,3 +206,12 @@ def test_a_trial_that_has_not_ended_is_told_as_such(small: Path, tmp_path: Path)
     assert "outcome: it has not ended" in lines("x", found)
     with pytest.raises(UserError, match="it has not ended"):
         again(str(folder), found)
+
+
+def test_whoever_reads_only_the_first_lines_ends_no_command_with_a_traceback(small: Path) -> None:
+    lister = [sys.executable, "-m", "seal_ray", "explain", str(small)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    shown = subprocess.run(lister, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (shown.returncode, shown.stderr) == (0, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.cli.app import main
-from seal_ray.looking.listing import Listed, lines, runs_below
+from seal_ray.looking.listing import Listed, runs_below, table
 from seal_ray.record.lease import Lease
 from seal_ray.record.storage import Store
 from tests.record.journals import segments
@@ -123,7 +123,7 @@ def test_a_run_that_ended_is_finished(small: Path) -> None:
 def test_every_run_is_one_line_and_nothing_is_obeyed(tmp_path: Path) -> None:
     finished(str(tmp_path / "a\x1b[2Jb"))
     finished(str(tmp_path / "c"))
-    shown = lines(runs_below(str(tmp_path), never))
+    shown = table(runs_below(str(tmp_path), never))
     assert len(shown) == 3
     assert shown[1].startswith("a[2Jb")
     assert shown[1].index("finished") == shown[2].index("finished") == shown[0].index("state")
