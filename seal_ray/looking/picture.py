@@ -59,8 +59,11 @@ class Picture:
         run = self.seen.config.run
         rows = [(stage.name, progress(stage), percent(stage.reward)) for stage in self.stages]
         table = columns([("stage", "done", "mean reward"), *rows])
-        said = [f"{run.name}, seed {run.seed}, in {self.place}: {self.state}", *table, self.failures, *self.updates]
-        return [visible(line) for line in [*said, self.waiting, self.left]]
+        asked = [f"questions: a model wrote those of {counted(self.seen.questions, 'task')}"] * bool(
+            self.seen.questions
+        )
+        said = [f"{run.name}, seed {run.seed}, in {self.place}: {self.state}", *table, *asked, self.failures]
+        return [visible(line) for line in [*said, *self.updates, self.waiting, self.left]]
 
     @property
     def failures(self) -> str:

@@ -113,6 +113,6 @@ def look(store: Store) -> Seen:
         list(journal.read(PolicyRow)),
         list(journal.read(LearntRow)),
         list(journal.read(SpanRow)),
-        len(journal.table(QuestionRow.TABLE)),
+        len(set(journal.table(QuestionRow.TABLE)["task_id"].to_pylist())),
         read_account(store) is not None,
     )

@@ -39,16 +39,20 @@ ROOT = Path(__file__).parents[2]
 class Story:
     """A run in a process of its own, which is killed and goes on while it is watched; each wait is the next chapter."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.gate = folder, Gate(folder.with_name("gate"))
+    def __init__(self, folder: Path, place: str = "") -> None:
+        self.place, self.gate, self.log = (
+            place or str(folder),
+            Gate(folder.with_name("gate")),
+            folder.with_suffix(".log"),
+        )
         self.chapters = [self.go_on, self.be_killed, self.go_on_after_all, self.end]
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def begin(self, trials: int) -> None:
         self.gate.allow(trials)
-        arguments = [*SMALL, "--run.dir", str(self.folder), "--workers.address", "in-process", *self.gate.arguments]
+        arguments = [*SMALL, "--run.dir", self.place, "--workers.address", "in-process", *self.gate.arguments]
         command = [sys.executable, "-m", "seal_ray", "run", str(CONFIG), *arguments, "--quiet"]
-        with self.folder.with_suffix(".log").open("ab") as log:
+        with self.log.open("ab") as log:
             alone = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
             self.processes.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=alone))
 
@@ -57,12 +61,12 @@ class Story:
         process = self.processes[-1]
         while process.poll() is None:
             try:
-                if self.gate.holds and len(Journal(Store(str(self.folder))).table("outcomes")) >= trials:
+                if self.gate.holds and len(Journal(Store(self.place)).table("outcomes")) >= trials:
                     return
                 process.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
-        raise AssertionError(self.folder.with_suffix(".log").read_text())
+        raise AssertionError(self.log.read_text())
 
     def __call__(self, seconds: float) -> None:
         self.chapters.pop(0)()
@@ -80,7 +84,7 @@ class Story:
 
     def end(self) -> None:
         self.gate.open()
-        assert self.processes[-1].wait(300) == 0, self.folder.with_suffix(".log").read_text()
+        assert self.processes[-1].wait(300) == 0, self.log.read_text()
 
 
 @pytest.mark.slow
@@ -90,18 +94,32 @@ def test_a_run_that_is_killed_and_goes_on_is_followed_to_its_end_and_the_numbers
     story = Story(tmp_path / "run")
     story.begin(4)
     story.until(4)
-    pictures = list(follow(str(story.folder), 2.0, story))
+    pictures = list(follow(story.place, 2.0, story))
     assert [each.state for each in pictures] == ["running", "running", "stopped", "running", "finished"]
     counts = [len(each.seen.outcomes) for each in pictures]
     assert counts == sorted(counts)
     assert counts[:4] == [4, 12, 12, 17]
     assert "seal-ray resume" in pictures[2].waiting
     assert "trials (" in pictures[1].waiting
-    agrees_with_its_journal(pictures[-1], story.folder)
+    agrees_with_its_journal(pictures[-1], story.place)
 
 
-def agrees_with_its_journal(picture: Picture, folder: Path) -> None:
-    journal = Journal(Store(str(folder)))
+@pytest.mark.slow
+def test_a_run_that_writes_to_object_storage_is_followed_to_its_end(bucket: str, tmp_path: Path) -> None:
+    story = Story(tmp_path / "run", bucket)
+    story.begin(4)
+    story.until(4)
+    story.chapters = [story.go_on, story.end]
+    pictures = list(follow(bucket, 10.0, story))
+    assert [len(each.seen.outcomes) for each in pictures][:2] == [4, 12]
+    assert pictures[0].at_work is None, "its lease was seen once"
+    assert pictures[1].at_work is not False
+    assert pictures[-1].state == "finished"
+    agrees_with_its_journal(pictures[-1], bucket)
+
+
+def agrees_with_its_journal(picture: Picture, place: str) -> None:
+    journal = Journal(Store(place))
     planned, outcomes = list(journal.read(PlannedRow)), {row.key: row for row in journal.read(OutcomeRow)}
     expected = Counter(f"evaluation: {r.arm}" if r.stage == "evaluation" else f"{r.stage}: trials" for r in planned)
     trials = {stage.name: stage for stage in picture.stages if stage.kind == "trial"}
@@ -146,6 +164,7 @@ def test_stages_say_how_much_is_done_of_what_the_config_asks_for(tmp_path: Path)
     trials = done(picture, "round 1: trials")
     assert (trials.done, trials.total, trials.at_most) == (4, 8 * 5 * 3, False)
     assert (done(picture, "round 2: trials").total, done(picture, "round 2: trials").begun) == (120, False)
+    assert not any(line.startswith("questions:") for line in picture.lines())
     assert picture.failures == f"failures: 1 data of {len(picture.seen.outcomes)} trials"
     assert picture.state == "stopped"
 
