@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.base import Domain, KnownBefore, NeedsQuestions
 from seal_ray.domains.registry import load_domain
 from seal_ray.learning.learn import learns
 from seal_ray.loop.oracle import STAGE
 from seal_ray.loop.place import SCREENING
 from seal_ray.loop.preflight import draw
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import CONTINUAL
 from seal_ray.report.rounds import place_of, round_number
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
@@ -119,7 +119,7 @@ def is_baseline(row: PlannedRow, config: Config) -> bool:
 
 def trains_nothing(row: PlannedRow) -> bool:
     """Whether a task is only asked there."""
-    return row.stage in (SCREENING, CONTINUAL)
+    return row.stage in (SCREENING, CONTINUAL, ELSEWHERE)
 
 
 def _before(row: PlannedRow, planned: Sequence[PlannedRow], config: Config) -> PlannedRow | None:
@@ -183,6 +183,8 @@ def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> 
     number = round_number(row.stage)
     if learns(config):
         tasks = domain.tasks("train", None, config.run.seed)
+    elif row.stage == ELSEWHERE:
+        tasks = domain.known_before() if isinstance(domain, KnownBefore) else ()
     elif number is not None or row.stage == SCREENING:
         tasks = draw(config, domain, number or row.policy + 1)
     else:

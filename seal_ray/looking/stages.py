@@ -14,9 +14,11 @@ from typing import Literal
 
 from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
+from seal_ray.loop.continual import trials_of
 from seal_ray.loop.place import SCREENING
+from seal_ray.record.continual import CONTINUAL
 from seal_ray.record.rows import PlannedRow
-from seal_ray.record.summary import CONTINUAL, UNTRAINED
+from seal_ray.record.summary import UNTRAINED
 from seal_ray.types import UserError
 from seal_ray.update.base import tries_self_edits
 
@@ -109,8 +111,8 @@ def _expected(seen: Seen) -> Iterator[Expected]:
             yield f"evaluation: {_arm(version)}", "trial", *held.times(each)
         if version < rounds:
             yield from _round(seen, version + 1)
-    if count := config.continual.sequences * config.continual.passages:
-        yield f"{CONTINUAL}: trials", "trial", count * (config.continual.passages + 1), False
+    for stage, pieces in trials_of(config.continual, 0).items():
+        yield stage, "trial", pieces, False
 
 
 def _round(seen: Seen, number: int) -> Iterator[Expected]:

@@ -15,10 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from seal_ray.adapters.consolidate import Stack
-from seal_ray.config import SEQUENCES_AT_ONCE, Config
+from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
-from seal_ray.events import Advanced, StageBegan
+from seal_ray.events import StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
@@ -62,13 +62,10 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         return
     check_continual(session.config, tasks)  # again: passages without usable questions were left out
     elsewhere = domain.known_before() if isinstance(domain, KnownBefore) else ()
-    asked = len([step for step in range(config.passages + 1) if _asks_all(config.ask_every, config.passages, step)])
     streams = config.sequences * len(config.ways)
     emit(StageBegan(f"{CONTINUAL}: self-edits", streams * config.passages))
-    each = asked * config.passages + config.passages + 1 - asked
-    emit(StageBegan(f"{CONTINUAL}: trials", streams * each))
-    if elsewhere:
-        emit(StageBegan(f"{ELSEWHERE}: trials", streams * asked * len(elsewhere)))
+    for stage, pieces in trials_of(config, len(elsewhere)).items():
+        emit(StageBegan(stage, pieces))
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
     async def one(number: int) -> None:
@@ -80,6 +77,15 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
             await Stream(session, name, find_way(name, session.config), sequence, order, elsewhere, number).through()
 
     await all_of(map(one, range(streams)))
+
+
+def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
+    """How many trials the stages of all sequences have, with so many tasks of what the base knew before."""
+    streams = config.sequences * len(config.ways)
+    whole = sum(_asks_all(config.ask_every, config.passages, step) for step in range(config.passages + 1))
+    each = whole * config.passages + config.passages + 1 - whole
+    found = {f"{CONTINUAL}: trials": streams * each, f"{ELSEWHERE}: trials": streams * whole * elsewhere}
+    return {stage: pieces for stage, pieces in found.items() if pieces}
 
 
 def _asks_all(every: int, passages: int, step: int) -> bool:
@@ -114,27 +120,26 @@ class Stream:
         self._policy = await policies.move(self._head, self._start)
         for step in range(len(self.order) + 1):
             asks_all = _asks_all(self.session.config.continual.ask_every, len(self.order), step)
-            changed = await self._learn(step, asks_all) if step else True
+            if step:
+                await self._learn(step, asks_all)
             arm = arm_of(self._head, step)
             if asks_all:
                 await self._ask(CONTINUAL, arm, self.order)
                 await self._ask(ELSEWHERE, arm, self.elsewhere)
-            elif changed:
-                await self._ask(CONTINUAL, arm, self.order[step - 1 : step], step - 1)
             else:
-                self.session.events.emit(Advanced(f"{CONTINUAL}: trials"))
+                await self._ask(CONTINUAL, arm, self.order[step - 1 : step], step - 1)
         await policies.end(*self._heads)
 
-    async def _learn(self, step: int, asks_all: bool) -> bool:
-        """The next passage, by what is written of it; whether the way had anything learnt."""
+    async def _learn(self, step: int, asks_all: bool) -> None:
+        """The next passage, by what is written of it; nothing where the way wants nothing learnt."""
         task = self.order[step - 1]
         writer = self._start if self.session.config.continual.writer == "start" else self._policy
         trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
         stand = await self._stand(asks_all)
         written = trial.recipe if trial else None
         recipe = self.way.recipe(stand, written) if written else None
-        learned, wanted = "", written is None or recipe is not None
-        if wanted:
+        learned = ""
+        if written is None or recipe is not None:
             version = self._start.version + self.number * len(self.order) + step
             where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
             learn = partial(self._learnt, stand, trial and replace(trial, recipe=recipe))
@@ -142,7 +147,6 @@ class Stream:
             learned = row.learned
         if written:
             self.lessons.append(Lesson(task, written, AdapterRef(learned)))
-        return wanted
 
     async def _learnt(self, stand: Stand, trial: Trial | None) -> Grown | None:
         """What one passage teaches, and the policy that it has entered."""

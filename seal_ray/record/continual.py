@@ -57,6 +57,8 @@ class Order:
     """After so many passages, by the passage's place in the order: what was asked then."""
     elsewhere: dict[int, list[Asked]]
     """After so many passages: what the base knew before."""
+    learnt: frozenset[int]
+    """The passages, counted from 1, at which anything was learnt."""
     tokens: int
     """Trained on, in all."""
     seconds: float
@@ -71,8 +73,9 @@ class Order:
         return [step for step, row in sorted(self.asked.items()) if len(row) == self.passages]
 
     def just(self, place: int) -> Asked:
-        """A passage as it was first asked once it had come."""
-        return next(row[place] for step, row in sorted(self.asked.items()) if step > place and place in row)
+        """A passage as it was first asked once it, or anything after it, had been learnt."""
+        since = min((step for step in self.learnt if step > place), default=place + 1)
+        return next(row[place] for step, row in sorted(self.asked.items()) if step >= since and place in row)
 
     def figures(self) -> dict[str, float]:
         """What was learnt, kept and lost; means over the passages."""
@@ -101,23 +104,24 @@ def orders(journal: Journal) -> list[Order]:
     """What is on record of every order that was asked to its end, the ways in the order they were begun."""
     ended = {row.key: row for row in journal.read(OutcomeRow)}
     asked: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in journal.read(PlannedRow):
-        found = _ARM.fullmatch(row.arm)
-        if row.stage not in (CONTINUAL, ELSEWHERE) or not found or row.trial not in ended:
+    for place in journal.read(PlannedRow):
+        found = _ARM.fullmatch(place.arm)
+        if place.stage not in (CONTINUAL, ELSEWHERE) or not found or place.trial not in ended:
             continue
         key, step = (found[2] or MERGE, int(found[1])), int(found[3])
         held = asked.setdefault(key, {CONTINUAL: defaultdict(dict), ELSEWHERE: defaultdict(dict)})
-        held[row.stage][step].setdefault(row.index, Asked()).add(ended[row.trial])
-    costs: dict[tuple[str, int], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
-    for learnt in journal.read(LearntRow):
-        tokens, seconds = costs[learnt.way, learnt.sequence]
-        costs[learnt.way, learnt.sequence] = tokens + learnt.tokens, seconds + learnt.seconds
+        held[place.stage][step].setdefault(place.index, Asked()).add(ended[place.trial])
+    learnt: dict[tuple[str, int], list[LearntRow]] = defaultdict(list)
+    for row in journal.read(LearntRow):
+        learnt[row.way, row.sequence].append(row)
     return [
         Order(
             *key,
             dict(held[CONTINUAL]),
             {step: list(row.values()) for step, row in held[ELSEWHERE].items()},
-            *costs[key],
+            frozenset(row.step for row in learnt[key]),
+            sum(row.tokens for row in learnt[key]),
+            sum(row.seconds for row in learnt[key]),
         )
         for key, held in sorted(asked.items(), key=lambda each: each[0][1])
         if _is_whole(held[CONTINUAL])

@@ -16,11 +16,14 @@ import pytest
 from rich.console import Console
 
 from seal_ray.cli.app import main
+from seal_ray.looking.explained import explain
 from seal_ray.looking.pace import pace, rate
 from seal_ray.looking.picture import Picture, news
 from seal_ray.looking.screen import shown
-from seal_ray.looking.stages import Stage
+from seal_ray.looking.seen import look
+from seal_ray.looking.stages import Stage, is_whole, stages
 from seal_ray.looking.watching import Watch, follow
+from seal_ray.loop.run import run
 from seal_ray.policy.unfinished import Kept
 from seal_ray.record.journal import Journal
 from seal_ray.record.lease import Lease
@@ -31,7 +34,7 @@ from seal_ray.types import UserError
 from seal_ray.workers.unfinished import Unfinished
 from tests.gated import Gate
 from tests.report.build import FakeRun, finished
-from tests.runs import CONFIG, SMALL, kill_when
+from tests.runs import CONFIG, SMALL, kill_when, small_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -283,3 +286,18 @@ def test_the_command_shows_a_run_once_or_until_it_ends(tmp_path: Path, capsys: p
     with pytest.raises(UserError, match="no run is here"):
         Watch(str(tmp_path / "nowhere")).picture()
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.slow
+def test_passages_learnt_in_turn_are_counted_to_their_end_in_every_way(tmp_path: Path) -> None:
+    alone = ("--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]")
+    turns = ("--continual.sequences", "1", "--continual.passages", "3", "--continual.ask_every", "2")
+    ways = ("--continual.ways", '["none", "joint", "library"]', "--workers.address", "in-process")
+    run(small_run(tmp_path / "run", *alone, *turns, *ways))
+    seen = look(Store(str(tmp_path / "run")))
+    assert is_whole(seen)
+    assert {stage.name: stage.left for stage in stages(seen)}["continual: trials"] == 0
+    known = next(row.trial for row in seen.planned if row.stage == "continual, known before")
+    found = explain(str(tmp_path / "run"), known)
+    assert found.task is not None
+    assert not found.hindrance
