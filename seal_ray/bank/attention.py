@@ -6,6 +6,8 @@ Letters: N packed tokens, R rows, T padded length, C cache length, H heads, K ke
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
@@ -15,7 +17,9 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
+from seal_ray.bank.gather import ToLines, ToTokens
 from seal_ray.bank.layout import TILE, Bucket, Layout, side_by_side
+from seal_ray.bank.mixing import Batch, Batches, Mixer, States
 
 NAME = "seal_ray_bank"
 _PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
@@ -25,14 +29,22 @@ HARMLESS = _PACKING | _OUTPUTS | {"dropout", "deterministic"}
 mode, and which tokens belong together is the layout's to say."""
 
 
+LEAST_BYTES = 1024
+"""What a token is taken to hold in a model that has no keys and values, or hardly any."""
+
+
 class Unfit(Exception):
     """What of a model's attention the bank cannot compute."""
 
 
 class Attention(Protocol):
-    """What a pass does at a layer's attention."""
+    """What a pass does where the tokens of a text meet, which keeps its rows apart."""
 
-    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor: ...
+    def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
+        """A layer's softmax attention."""
+
+    def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
+        """A layer that carries a state along a text."""
 
 
 class AttentionParams:
@@ -81,11 +93,12 @@ class AttentionParams:
 
 
 class KVCache:
-    """Keys and values of each layer, `[R, K, C, D]`, filled by a prefill and grown a token at a time."""
+    """Keys and values of each layer, `[R, K, C, D]`, or its states; filled by a prefill, grown a token at a time."""
 
     def __init__(self, rows: int, capacity: int) -> None:
         self.rows, self.capacity = rows, capacity
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self.states: dict[int, States] = defaultdict(States)
 
     def put(
         self, layer: int, rows_N: Tensor, positions_N: Tensor, k_NKD: Tensor, v_NKD: Tensor
@@ -102,22 +115,33 @@ class KVCache:
         """Have rows begin as the first of them does."""
         for x_RKCD in chain.from_iterable(self.layers.values()):
             x_RKCD[rows.start + 1 : rows.stop, :, :length] = x_RKCD[rows.start, :, :length]
+        for states in self.states.values():
+            states.repeat(rows)
 
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.rows, like.shape[-2], self.capacity, like.shape[-1])
+
+    @property
+    def row_tokens(self) -> int:
+        """How many tokens' keys and values take as much as the states of one row."""
+        states = sum(states.bytes for states in self.states.values()) // self.rows
+        token = sum(x.nbytes for x in chain.from_iterable(self.layers.values())) // (self.rows * self.capacity)
+        return states // max(token, LEAST_BYTES)
 
     def keep(self, rows: Tensor) -> None:
         """Forget every row but these."""
         self.rows = len(rows)
         for layer, pair in self.layers.items():
             self.layers[layer] = (pair[0].index_select(0, rows), pair[1].index_select(0, rows))
+        for layer, states in self.states.items():
+            self.states[layer] = states.of(rows)
 
 
 class PackedAttention:
     """Whole texts: each row attends to itself; filled into a cache, at some of its rows, when one is given."""
 
     def __init__(self, layout: Layout, cache: KVCache | None = None, rows: Tensor | None = None) -> None:
-        self.layout, self.cache = layout, cache
+        self.layout, self.cache, self.rows_R = layout, cache, rows
         self.rows = layout.row if rows is None else rows[layout.row]
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
@@ -137,14 +161,33 @@ class PackedAttention:
             out_CHTD = params(q_CHTD, k_CKTD, v_CKTD, mask[:, None] if mask is not None and mask.dim() == 3 else mask)
             parts.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return out if place is None else _ToTokens.apply(out, place)
+        return out if place is None else ToTokens.apply(out, place)
+
+    @cached_property
+    def batches(self) -> Batches:
+        return Batches(self.layout, keep=self.cache is not None)
+
+    def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
+        def each(x_CTD: Tensor, batch: Batch) -> Tensor:
+            if self.cache is None:
+                return mixer.call(x_CTD, batch, None)
+            y_CTD, after = mixer.onwards(x_CTD, batch, States())
+            rows_C = batch.rows_C if self.rows_R is None else self.rows_R[batch.rows_C]
+            self.cache.states[mixer.layer].put(rows_C, after, self.cache.rows)
+            return y_CTD
+
+        return self.batches.mix(x_ND, each)
 
 
 class ContinuedAttention:
-    """Rows that go on where their rows of a cache end: each sees what is there, and itself."""
+    """Rows that go on where their rows of a cache end: each sees what is there, and itself.
 
-    def __init__(self, layout: Layout, cache: KVCache, rows_R: Tensor) -> None:
-        self.cache, self.rows = cache, rows_R[layout.row]
+    `before` is what they go on from, for the cache's own states move on, and a pass may be made again.
+    """
+
+    def __init__(self, layout: Layout, cache: KVCache, rows_R: Tensor, before: dict[int, States]) -> None:
+        self.layout, self.cache, self.before, self.rows_R = layout, cache, before, rows_R
+        self.rows = rows_R[layout.row]
         self.positions = layout.position_ids[0]
         self.parts, self.place = side_by_side(layout.row)
         self.rows_of = [rows_R[rows] for rows, _ in self.parts]
@@ -160,6 +203,19 @@ class ContinuedAttention:
             out_CHTD = params(q_CHTD, cache_k[rows_C, :, :longest], cache_v[rows_C, :, :longest], mask)
             out.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         return torch.cat(out) if self.place is None else torch.cat(out).index_select(0, self.place)
+
+    @cached_property
+    def batches(self) -> Batches:
+        return Batches(self.layout, keep=True)
+
+    def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
+        def each(x_CTD: Tensor, batch: Batch) -> Tensor:
+            rows_C = self.rows_R[batch.rows_C]
+            y_CTD, after = mixer.onwards(x_CTD, batch, self.before[mixer.layer].of(rows_C))
+            self.cache.states[mixer.layer].put(rows_C, after, self.cache.rows)
+            return y_CTD
+
+        return self.batches.mix(x_ND, each)
 
     def _mask(self, number: int, window: int | None) -> Tensor:
         """`[lines, 1, T, C]`: true where a place's token sees a key of its row."""
@@ -191,6 +247,10 @@ class CachedAttention:
         out = params(q_RKQD, cache_k[:, :, : self.longest], cache_v[:, :, : self.longest], self._mask(params.window))
         return out.reshape(rows, heads, -1)
 
+    def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
+        y_R1D, self.cache.states[mixer.layer] = mixer.onwards(x_ND[:, None], None, self.cache.states[mixer.layer])
+        return y_R1D[:, 0]
+
     def _mask(self, window: int | None) -> Tensor:
         if window not in self.masks:
             seen = torch.arange(self.longest, device=self.positions.device)
@@ -202,36 +262,8 @@ class CachedAttention:
 
 
 def _to_lines(x_NHD: Tensor, bucket: Bucket) -> Tensor:
-    x = x_NHD if bucket.index is None else _ToLines.apply(x_NHD, bucket.index)
+    x = x_NHD if bucket.index is None else ToLines.apply(x_NHD, bucket.index)
     return x.reshape(bucket.count, bucket.length, *x_NHD.shape[1:]).transpose(1, 2)
-
-
-class _ToLines(torch.autograd.Function):
-    """Gather a bucket's padded lines. Padding is seen by no real query, so its gradient is zero and is dropped."""
-
-    @staticmethod
-    def forward(ctx: Any, x_NHD: Tensor, index: Tensor) -> Tensor:
-        ctx.index, ctx.tokens = index, x_NHD.shape[0]
-        return x_NHD.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].new_zeros(ctx.tokens, *grads[0].shape[1:])
-        return grad.index_add_(0, ctx.index, grads[0]), None
-
-
-class _ToTokens(torch.autograd.Function):
-    """Take the real tokens out of the padded lines; the gradient of padding is zero."""
-
-    @staticmethod
-    def forward(ctx: Any, x_PHD: Tensor, place: Tensor) -> Tensor:
-        ctx.place, ctx.padded = place, x_PHD.shape[0]
-        return x_PHD.index_select(0, place)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].new_zeros(ctx.padded, *grads[0].shape[1:])
-        return grad.index_copy_(0, ctx.place, grads[0]), None
 
 
 def bank_attention(

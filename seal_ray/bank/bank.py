@@ -15,7 +15,7 @@ from weakref import WeakSet
 import torch
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.bank.fit import usable_positions
+from seal_ray.bank.fit import examine
 from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, PatchedModel
@@ -28,7 +28,7 @@ from seal_ray.types import DataError, Failure, LoraSpec
 
 log = logging.getLogger(__name__)
 CACHE_TOKENS = 65536
-"""Keys and values held at once while answering, in tokens."""
+"""Keys and values held at once while answering, in tokens; states count as the tokens that would take as much."""
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -57,7 +57,8 @@ class Bank:
         max_length: int = 2048,
     ) -> None:
         self.patched = PatchedModel(model)
-        self.positions = usable_positions(self.patched)
+        fit = examine(self.patched)
+        self.positions, self.row_tokens = fit.positions, fit.row_tokens
         self.slots, self.max_length = slots, min(max_length, self.positions)
         self.vocabulary = self.patched.vocabulary
         self.stop_criteria = StopCriteria(tokenizer, eos_ids(model, tokenizer))
@@ -165,7 +166,7 @@ class Bank:
             )
         bases = sorted({spec.base for spec in specs})
         requests = [GenerateRequest.of(spec, bases.index(spec.base)) for spec in specs]
-        return list(map(self._sampled, specs, self._generated(_untrained(bases), requests)))
+        return list(map(self._sampled, specs, self._generated(Adapters.none(bases), requests)))
 
     def _sampled(self, spec: SampleSpec, answer: Answer) -> SampledText:
         if answer.broken:
@@ -178,7 +179,7 @@ class Bank:
         if (longest := max((len(text.ids) for text in texts), default=0)) > self.positions:
             raise ValueError(f"a text of {longest} tokens exceeds the model's {self.positions} positions")
         rows = [(0, Text.of(text, self.positions)) for text in texts]
-        return list(map(tuple, self._scored(_untrained([base]), rows)))
+        return list(map(tuple, self._scored(Adapters.none([base]), rows)))
 
     def memory_per_slot(self, lora: LoraSpec) -> int:
         """Bytes a training slot holds for an adapter of this shape."""
@@ -221,7 +222,7 @@ class Bank:
         return self._within(
             requests,
             lambda part: generate(self.patched, adapters, part, self.stop_criteria, budget),
-            lambda request: len(request.prompt) + request.max_new_tokens,
+            lambda request: len(request.prompt) + request.max_new_tokens + self.row_tokens,
             lambda request: (request.slot, request.prompt),
         )
 
@@ -283,11 +284,6 @@ def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:
             apart.append(trained)
         slots.append(slot)
     return slots, apart
-
-
-def _untrained(bases: Sequence[str]) -> Adapters:
-    """A slot for each of these, without adapters of their own."""
-    return Adapters({}, (1.0,) * len(bases), bases)
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

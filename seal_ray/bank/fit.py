@@ -9,19 +9,28 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from seal_ray.bank.attention import AttentionParams, CachedAttention, KVCache, PackedAttention, Unfit, bank_attention
+from seal_ray.bank.attention import (
+    AttentionParams,
+    CachedAttention,
+    ContinuedAttention,
+    KVCache,
+    PackedAttention,
+    Unfit,
+    bank_attention,
+)
 from seal_ray.bank.generate import step_layout
-from seal_ray.bank.layout import pack
+from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.mixing import Mixer
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Row
 from seal_ray.bank.slots import is_out_of_memory
@@ -30,25 +39,39 @@ from seal_ray.types import UserError
 log = logging.getLogger(__name__)
 WATCHED = "seal_ray_bank_watched"
 """The bank's attention, while it is noted which masks the model wants."""
-LAYERS = {"full_attention", "sliding_attention"}
+WITH_STATES = {"linear_attention", "conv", "hybrid"}
+"""Kinds of layers that carry a state along a text."""
+LAYERS = {"full_attention", "sliding_attention", "moe", "mlp"} | WITH_STATES
 LENGTHS = 9, 20
 """Tokens of the two texts; on a CPU they share a line of attention."""
+CONTINUED = 3
+"""Tokens of a text that go on from where the tokens before them were read."""
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 2e-3, torch.float16: 0.1, torch.bfloat16: 0.4}
 """How far rounding through many layers may move a prediction, in nats."""
-PLAIN = Adapters({}, (1.0,), (BASE,))
+PLAIN = Adapters.none([BASE])
 
 _windows: ContextVar[set[int]] = ContextVar("windows of the masks that a model asked for")
 
 
-def usable_positions(patched: PatchedModel) -> int:
-    """How many positions of the model a text may take; `UserError` where the bank is not right for the model."""
+@dataclass(frozen=True)
+class Fit:
+    """What was found out of a model that the bank is right for."""
+
+    positions: int
+    """How many of its positions a text may take."""
+    row_tokens: int
+    """What a text's states take while it is answered, in tokens whose keys and values would take as much."""
+
+
+def examine(patched: PatchedModel) -> Fit:
+    """`UserError` where the bank is not right for the model."""
     config: Any = patched.model.config
     text_config = config.get_text_config(decoder=True)
     odd = set(getattr(text_config, "layer_types", None) or ()) - LAYERS
     try:
         if odd:
             raise Unfit(f"it has {', '.join(sorted(odd))} layers")
-        return _Check(patched, text_config).positions()
+        return _Check(patched, text_config).fit()
     except Unfit as error:
         why = str(error)
     except Exception as error:
@@ -57,19 +80,33 @@ def usable_positions(patched: PatchedModel) -> int:
         log.debug("a model that does not fit", exc_info=True)
         why = f"it fails on two short texts ({type(error).__name__}: {(str(error) or '-').splitlines()[0]})"
     raise UserError(
-        f'a model of type "{config.model_type}" does not fit the bank: {why}; give a decoder whose layers all have '
-        "softmax attention, as Llama, Qwen, Gemma or Mistral have"
+        f'a model of type "{config.model_type}" does not fit the bank: {why}; give a decoder with softmax attention, '
+        "as Llama, Gemma or Mistral, or one that also has short convolutions, Gated DeltaNet or Mamba, as Qwen3.5"
     )
 
 
-class _Watching(PackedAttention):
-    """Notes the windows that layers see their texts through."""
+@dataclass
+class _Seen:
+    """What came to the bank of a model's layers."""
 
-    windows: set[int | None]
+    windows: set[int | None] = field(default_factory=set)
+    """That layers see their texts through."""
+    mixers: set[int] = field(default_factory=set)
+    """Layers that carry a state."""
+
+
+class _Watching(PackedAttention):
+    """Notes what comes of the model's layers."""
+
+    seen: _Seen
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
-        self.windows.add(params.window)
+        self.seen.windows.add(params.window)
         return super().attend(layer, q_NHD, k_NKD, v_NKD, params)
+
+    def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
+        self.seen.mixers.add(mixer.layer)
+        return super().mix(mixer, x_ND)
 
 
 class _Check:
@@ -83,16 +120,22 @@ class _Check:
         self.texts = [draw.integers(vocabulary // 4, vocabulary // 2, length) for length in LENGTHS]
         self.alone = [self._alone(ids) for ids in self.texts]
 
-    def positions(self) -> int:
+    def fit(self) -> Fit:
         positions = int(getattr(self.config, "max_position_embeddings", None) or 1 << 30)
-        with self._watched() as (asked, given):
-            found = self._packed(None, given)
-        if not given:
+        with self._watched() as (asked, seen):
+            found = self._packed(None, seen)
+        if not seen.windows and not seen.mixers:
             raise Unfit("its attention is not one of those that Transformers lets others compute")
-        self._compare_windows(asked, given, positions)
+        self._compare_windows(asked, seen.windows, positions)
+        self._compare_mixers(seen.mixers)
         self._compare(found, "in one pass")
-        self._compare(self._stepped(), "a token at a time", last=True)
-        return self._independent(positions) if positions < 1 << 30 else positions
+        self._isolated()
+        stepped, cache = self._stepped()
+        self._compare(stepped, "a token at a time")
+        if seen.mixers:
+            self._compare(self._stepped(CONTINUED)[0], "a part at a time")
+            self._forgets_nothing(cache)
+        return Fit(self._independent(positions) if positions < 1 << 30 else positions, cache.row_tokens)
 
     def _independent(self, positions: int) -> int:
         """The positions among which none changes what others get, as it does where RoPE follows the longest text."""
@@ -116,7 +159,7 @@ class _Check:
         return alone_TV
 
     @torch.no_grad()
-    def _packed(self, far: int | None, windows: set[int | None] | None = None) -> list[Tensor]:
+    def _packed(self, far: int | None, seen: _Seen | None = None) -> list[Tensor]:
         """Both texts in one pass, beside one whose last token is at the last of `positions`."""
         rows = [Row(0, ids, np.arange(len(ids))) for ids in self.texts]
         if far:
@@ -125,7 +168,7 @@ class _Check:
         if far:
             layout.position_ids[0, -1] = far - 1
         attention = _Watching(layout)
-        attention.windows = set() if windows is None else windows
+        attention.seen = seen or _Seen()
         with self.patched.active(layout, attention, PLAIN):
             logits_LV = self.patched.logits(layout)
         if len(logits_LV) != sum(LENGTHS):
@@ -133,33 +176,86 @@ class _Check:
         return list(logits_LV.double().log_softmax(-1).split(LENGTHS))
 
     @torch.no_grad()
-    def _stepped(self) -> list[Tensor]:
-        """The prediction after each text's last token, which comes after the others, to their keys and values."""
-        patched = self.patched
-        cache = KVCache(len(LENGTHS), max(LENGTHS))
-        layout = pack([Row(0, ids[:-1], np.array([len(ids) - 2])) for ids in self.texts], patched.device, patched.dtype)
+    def _isolated(self) -> None:
+        """No number is in a text that stands between two others of other slots: whatever came of it would be none."""
+        first, middle = self.texts
+        rows = [Row(slot, ids, np.arange(len(ids))) for slot, ids in enumerate((first, middle, first))]
+        layout = pack(rows, self.patched.device, self.patched.dtype)
+        own = slice(len(first), len(first) + len(middle))
+
+        def spoil(_: nn.Module, __: Any, embedded_1ND: Tensor) -> Tensor:
+            spoilt_1ND = torch.full_like(embedded_1ND, float("nan"))
+            spoilt_1ND[:, own] = embedded_1ND[:, own]
+            return spoilt_1ND
+
+        embeddings: Any = self.patched.model.get_input_embeddings()  # type: ignore[operator]
+        hook = embeddings.register_forward_hook(spoil)
+        try:
+            with self.patched.active(layout, PackedAttention(layout), Adapters.none([BASE] * len(rows))):
+                logits_LV = self.patched.logits(layout)
+        finally:
+            hook.remove()
+        if not bool(logits_LV[own].isfinite().all()):
+            raise Unfit("in one pass, its texts reach each other")
+
+    def _forgets_nothing(self, cache: KVCache) -> None:
+        """Each kind of state matters to a text that goes on from it, or it was not gone on from."""
+        for kind in sorted({kind for states in cache.states.values() for kind in states.kinds}):
+            if not all(bool(found_TV.isnan().any()) for found_TV in self._stepped(CONTINUED, spoilt=kind)[0]):
+                raise Unfit(f"a part of a text does not go on from the {kind[0].replace('_', ' ')} of that before it")
+
+    @torch.no_grad()
+    def _stepped(self, continued: int = 0, spoilt: tuple[str, int] | None = None) -> tuple[list[Tensor], KVCache]:
+        """The predictions after each text's last tokens, two of which go through the model one at a time.
+
+        Those before them are read together; the last `continued` of these after the rest, as those of prompts that
+        begin alike are, from states of which the `spoilt` ones are no numbers.
+        """
+        patched, rows_R = self.patched, torch.arange(len(LENGTHS), device=self.patched.device)
+        cache, steps = KVCache(len(LENGTHS), max(LENGTHS)), 2
+        layout = self._part(0, -steps - continued)
+        found: list[list[Tensor]] = [[], []]
         with patched.active(layout, PackedAttention(layout, cache), PLAIN):
             patched.logits(layout)
-        last_R = torch.tensor([int(ids[-1]) for ids in self.texts], device=patched.device)
-        positions_R = torch.tensor(LENGTHS, device=patched.device) - 1
-        layout = replace(step_layout([0, 0], 1, patched), input_ids=last_R[None], position_ids=positions_R[None])
-        with patched.active(layout, CachedAttention(cache, positions_R, max(LENGTHS)), PLAIN):
-            return list(patched.logits(layout).double().log_softmax(-1).split(1))
+        if continued:
+            layout = self._part(-steps - continued, -steps)
+            begins = torch.tensor(LENGTHS, device=patched.device) - steps - continued
+            layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
+            before = {layer: states.of(rows_R) for layer, states in cache.states.items()}
+            for states in before.values():
+                if spoilt in states.kinds:
+                    states.kinds[spoilt].fill_(float("nan"))
+            with patched.active(layout, ContinuedAttention(layout, cache, rows_R, before), PLAIN):
+                parts = patched.logits(layout).split(continued)
+            found = [[part_TV] for part_TV in parts]
+        for step in range(steps, 0, -1):
+            tokens_R = torch.tensor([int(ids[-step]) for ids in self.texts], device=patched.device)
+            positions_R = torch.tensor(LENGTHS, device=patched.device) - step
+            layout = replace(step_layout([0, 0], 1, patched), input_ids=tokens_R[None], position_ids=positions_R[None])
+            with patched.active(layout, CachedAttention(cache, positions_R, max(LENGTHS)), PLAIN):
+                parts = patched.logits(layout).split(1)
+            found = [[*before_TV, part_TV] for before_TV, part_TV in zip(found, parts, strict=True)]
+        return [torch.cat(parts_TV).double().log_softmax(-1) for parts_TV in found], cache
+
+    def _part(self, start: int, end: int) -> Layout:
+        """A part of both texts, and the predictions after each of its tokens."""
+        rows = [Row(0, ids[start:end], np.arange(len(ids[start:end]))) for ids in self.texts]
+        return pack(rows, self.patched.device, self.patched.dtype)
 
     @property
     def _tolerance(self) -> float:
         return TOLERANCE[self.patched.dtype]
 
-    def _compare(self, found: list[Tensor], how: str, last: bool = False) -> None:
-        apart = self._apart(found, last)
+    def _compare(self, found: list[Tensor], how: str) -> None:
+        apart = self._apart(found)
         if not apart <= self._tolerance:
             raise Unfit(f"{how}, its predictions are {apart:.1g} nats from those it makes of each text alone")
 
-    def _apart(self, found: list[Tensor], last: bool = False) -> float:
-        """How far two predictions of a text lie apart, from their divergence, in nats; of the worse of the texts."""
+    def _apart(self, found: list[Tensor]) -> float:
+        """How far predictions of a text, or of its end, are apart by their divergence, in nats; of the worse text."""
         distances = []
         for alone_TV, found_TV in zip(self.alone, found, strict=True):
-            alone_TV = alone_TV[-1:] if last else alone_TV
+            alone_TV = alone_TV[-len(found_TV) :]
             probs_TV = alone_TV.exp()
             divergence_T = torch.where(probs_TV > 0, probs_TV * (alone_TV - found_TV), 0.0).sum(-1)
             distances.append(float((2 * divergence_T.clamp_min(0)).sqrt().mean()))
@@ -174,14 +270,20 @@ class _Check:
         if ours != theirs:
             raise Unfit(f"its masks have windows of {_listed(theirs)} and its layers see {_listed(ours)}")
 
+    def _compare_mixers(self, mixers: set[int]) -> None:
+        """A layer whose state is nowhere reset may change so little in a random text that numbers do not tell."""
+        kinds = enumerate(getattr(self.config, "layer_types", None) or ())
+        if strange := {kind for layer, kind in kinds if kind in WITH_STATES and layer not in mixers}:
+            raise Unfit(f"its {', '.join(sorted(strange))} layers are not of a kind whose states the bank keeps apart")
+
     @contextmanager
-    def _watched(self) -> Iterator[tuple[set[int], set[int | None]]]:
-        """The windows of the masks that the model wanted meanwhile, and a place for those that layers pass on."""
+    def _watched(self) -> Iterator[tuple[set[int], _Seen]]:
+        """The windows of the masks that the model wanted meanwhile, and a place for what its layers bring."""
         asked: set[int] = set()
         usual, self.patched.implementation = self.patched.implementation, WATCHED
         token = _windows.set(asked)
         try:
-            yield asked, set()
+            yield asked, _Seen()
         finally:
             _windows.reset(token)
             self.patched.implementation = usual

@@ -63,6 +63,11 @@ class Groups:
         shift = np.arange(self.slots) * self.width - self._starts
         return _tensor(np.arange(self.tokens) + np.repeat(shift, self._counts), self.counts.device)
 
+    def among(self, tokens: Ints) -> Groups:
+        """How some of the tokens, in their order, divide over the slots."""
+        slots = np.searchsorted(self._starts + self._counts, tokens, side="right")
+        return Groups(np.bincount(slots, minlength=self.slots), self.counts.device)
+
     def column(self, values_G: Tensor) -> Tensor:
         """`[N, 1]`: each slot's value at each of its tokens."""
         return values_G.repeat_interleave(self.counts, output_size=self.tokens)[:, None]
@@ -288,19 +293,25 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, share: b
     )
 
 
-def side_by_side(row_N: Tensor) -> tuple[list[tuple[Tensor, Bucket]], Tensor | None]:
+def side_by_side(row_N: Tensor, padded: bool = True) -> tuple[list[tuple[Tensor, Bucket]], Tensor | None]:
     """Packed rows as lines of their own: the rows of each bucket, and where each token lies among all lines."""
     lengths = row_N.bincount().cpu().numpy()
     starts = np.cumsum(lengths) - lengths
-    buckets, place = _buckets([np.array([row]) for row in range(len(lengths))], lengths, starts, row_N.device)
+    lines = [np.array([row]) for row in range(len(lengths))]
+    buckets, place = _buckets(lines, lengths, starts, row_N.device, padded=padded)
     order = _tensor(np.argsort(-lengths, kind="stable"), row_N.device)
     return list(zip(order.split([bucket.count for bucket in buckets]), buckets, strict=True)), place
 
 
 def _buckets(
-    lines: Sequence[Ints], lengths: Ints, starts: Ints, device: torch.device, sight: Sight | None = None
+    lines: Sequence[Ints],
+    lengths: Ints,
+    starts: Ints,
+    device: torch.device,
+    sight: Sight | None = None,
+    padded: bool = True,
 ) -> tuple[tuple[Bucket, ...], Tensor | None]:
-    """Lines sorted by length, in buckets whose shortest is more than half as long as the longest."""
+    """Lines sorted by length, in buckets whose shortest is more than half as long as the longest; or all are alike."""
     sizes = np.array([lengths[line].sum() for line in lines])
     if len(lines) == len(lengths) and (lengths == lengths[0]).all():
         return (Bucket(None, len(lengths), int(lengths[0]), device),), None
@@ -309,9 +320,10 @@ def _buckets(
     buckets, at, offset = [], 0, 0
     while at < len(order):
         longest = int(sizes[order[at]])
-        count = int((sizes[order[at:]] > (longest / 2 if longest > TILE else 0)).sum())
+        shorter = longest - 1 if not padded else longest / 2 if longest > TILE else 0
+        count = int((sizes[order[at:]] > shorter).sum())
         # Vectorised softmax and products like whole multiples of sixteen.
-        width = -(-longest // 16) * 16 if longest <= TILE else longest
+        width = -(-longest // 16) * 16 if padded and longest <= TILE else longest
         chosen = [lines[line] for line in order[at : at + count]]
         index = np.empty((count, width), np.int64)
         real = np.zeros((count, width), bool)

@@ -5,52 +5,69 @@ Letters: G slots of a pass, N packed tokens, T tokens per slot, I in, O out, R r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seal_ray.bank.attention import NAME, Attention
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.lora import linear_modules
+from seal_ray.bank.mixing import Batch, Mixer, states_argument
 from seal_ray.bank.residents import BASE, Residents, Weights
 
 Views = dict[str, tuple[Tensor, Tensor]]
-Columns = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
-class Under:
-    """A resident adapter in a pass, and the tokens it lies under."""
+class Multiplied:
+    """Tokens that linear layers multiply together, and what lies on each of them."""
 
-    weights: Weights
-    tokens: Tensor | None
-    """Indices of packed tokens; None when it lies under all of them."""
-    heads: Tensor | None
-    """Indices of the tokens whose logits are wanted; None when it lies under all of them."""
+    groups: Groups
+    """How they divide over the slots."""
+    scale: Tensor | None
+    """Each slot's scale, as a column over its tokens; None when all are 1."""
+    bases: tuple[tuple[Weights, Tensor | None], ...]
+    """The resident adapters, and the indices of the tokens that each lies under; None when these are all of them."""
 
 
 @dataclass
 class PassContext:
     """What the model's layers read during a pass; empty between passes."""
 
-    layout: Layout | None = None
     attention: Attention | None = None
+    tokens: Multiplied | None = None
+    heads: Multiplied | None = None
+    """Those whose logits are wanted."""
+    of_groups: Callable[[Groups], Multiplied] | None = None
+    """What lies on tokens that divide over the pass's slots like this."""
+    batch: Batch | None = None
+    """The rows that a mixer is at work on; None outside of mixers."""
     weights: Views = field(default_factory=dict)
     """A and B of the pass's slots by module, in the base model's dtype."""
     grads: Views = field(default_factory=dict)
-    scale: Columns = (None, None)
-    """Each slot's scale, as a column over its tokens and over its wanted tokens; None when all are 1."""
-    bases: tuple[Under, ...] = ()
-    """The resident adapters that lie under slots of the pass."""
     recompute: bool = False
     """Layers keep their input alone for the backward half of a pass, and work out the rest a second time."""
+
+    @contextmanager
+    def at(self, batch: Batch | None) -> Iterator[None]:
+        """Have linear layers multiply the tokens of these rows, given as lines; those of all, packed, with None."""
+        usual = self.tokens
+        if batch is not None:
+            assert self.of_groups
+            self.batch, self.tokens = batch, self.of_groups(batch.groups)
+        try:
+            yield
+        finally:
+            self.batch, self.tokens = None, usual
 
 
 @dataclass(frozen=True)
@@ -63,17 +80,14 @@ class Adapters:
     bases: Sequence[str]
     """The key of the resident adapter under each slot; the empty one is the untouched base."""
 
+    @classmethod
+    def none(cls, bases: Sequence[str]) -> Adapters:
+        """A slot for each of these, without adapters of their own."""
+        return cls({}, (1.0,) * len(bases), bases)
+
 
 FEW, LARGE = 32, 1 << 18
 """Rows that are few, and the numbers of a matrix that is large."""
-
-
-def _columns(values: Sequence[float], layout: Layout, patched: PatchedModel) -> Columns:
-    """Each slot's number at each of its tokens; None when all are 1."""
-    if all(value == 1.0 for value in values):
-        return None, None
-    values_G = torch.tensor(values, dtype=patched.dtype).to(patched.device, non_blocking=True)
-    return layout.tokens.column(values_G), layout.heads.column(values_G)
 
 
 def _narrow(views: Views, slots: slice) -> Views:
@@ -85,6 +99,8 @@ class PatchedModel:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.context = model, PassContext()
+        self.recurrent = False
+        """Whether it has layers that carry a state along a text."""
         self.implementation = NAME
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
@@ -99,6 +115,9 @@ class PatchedModel:
                 _install(module, name, self, is_head=module is head)
             if hasattr(module, "layer_idx"):
                 module.bank_context = self.context
+            if argument := states_argument(module):
+                self.recurrent = True
+                _install_mixer(module, argument, self.context)
             if isinstance(module, GradientCheckpointingLayer):
                 _let_recompute(module, self.context)
         model.requires_grad_(False).eval()
@@ -116,14 +135,19 @@ class PatchedModel:
         config: Any = self.model.config
         usual = config._attn_implementation
         slots = slice(layout.first, layout.first + layout.tokens.slots)
+
+        @cache
+        def of_groups(groups: Groups) -> Multiplied:
+            return self._multiplied(groups, adapters.scales[slots], adapters.bases[slots])
+
         vars(self.context).update(
-            layout=layout,
             attention=attention,
+            tokens=of_groups(layout.tokens),
+            heads=of_groups(layout.heads),
+            of_groups=of_groups,
             weights=_narrow(adapters.weights, slots),
             grads=_narrow(grads or {}, slots),
             recompute=recompute,
-            scale=_columns(adapters.scales[slots], layout, self),
-            bases=self._under(adapters.bases[slots], layout),
         )
         config._attn_implementation = self.implementation
         try:
@@ -132,13 +156,16 @@ class PatchedModel:
             config._attn_implementation = usual
             vars(self.context).update(vars(PassContext()))
 
-    def _under(self, bases: Sequence[str], layout: Layout) -> tuple[Under, ...]:
-        under = []
-        for key in dict.fromkeys(bases):
-            if key != BASE:
-                slots = tuple(base == key for base in bases)
-                under.append(Under(self.residents[key], layout.tokens.of(slots), layout.heads.of(slots)))
-        return tuple(under)
+    def _multiplied(self, groups: Groups, scales: Sequence[float], bases: Sequence[str]) -> Multiplied:
+        scale = None
+        if any(value != 1.0 for value in scales):
+            scale = groups.column(torch.tensor(scales, dtype=self.dtype).to(self.device, non_blocking=True))
+        under = [
+            (self.residents[key], groups.of(tuple(base == key for base in bases)))
+            for key in dict.fromkeys(bases)
+            if key != BASE
+        ]
+        return Multiplied(groups, scale, tuple(under))
 
     def logits(self, layout: Layout) -> Tensor:
         """`[L, V]`: the logits of the wanted tokens of a layout, within `active`."""
@@ -155,25 +182,45 @@ def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool)
     context, frozen = patched.context, linear.forward
     plain = type(linear).forward is nn.Linear.forward  # a router of experts is a linear layer that returns more
 
-    def forward(x: Tensor) -> Tensor:
-        if context.layout is None:
-            return frozen(x)
-        bases = [(u.weights[name], u.heads if is_head else u.tokens) for u in context.bases if name in u.weights]
+    def multiply(x: Tensor, tokens: Multiplied) -> Tensor:
+        bases = [(weights[name], under) for weights, under in tokens.bases if name in weights]
         if name not in context.weights and not bases:
             return base_product(x, linear.weight, linear.bias) if plain else frozen(x)
         call = _Call(
             linear=linear,
-            groups=context.layout.heads if is_head else context.layout.tokens,
+            groups=tokens.groups,
             weights=context.weights.get(name),
             grads=context.grads.get(name),
-            scale=context.scale[is_head],
+            scale=tokens.scale,
             bases=bases,
         )
         x_NI = x.reshape(-1, x.shape[-1])
         y_NO = _AdaptedLinear.apply(x_NI, patched.autograd_root, call) if context.grads else call.forward(x_NI)[0]
         return y_NO.view(*x.shape[:-1], -1)
 
+    def forward(x: Tensor) -> Tensor:
+        tokens, batch = context.heads if is_head else context.tokens, context.batch
+        if tokens is None:
+            return frozen(x)
+        return multiply(x, tokens) if batch is None else batch.spread(multiply(batch.packed(x), tokens))
+
     linear.forward = forward  # type: ignore[method-assign, assignment]
+
+
+def _install_mixer(module: nn.Module, argument: str, context: PassContext) -> None:
+    """Have a mixer called with rows side by side, and meanwhile its linear layers with the tokens of these rows."""
+    usual = module.forward
+
+    def forward(hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        def call(x_CTD: Tensor, batch: Batch | None, states: Cache | None) -> Tensor:
+            with context.at(batch):
+                return usual(x_CTD, **{**kwargs, argument: states})  # type: ignore[no-any-return]
+
+        if context.attention is None:
+            return usual(hidden_states, **kwargs)  # type: ignore[no-any-return]
+        return context.attention.mix(Mixer(module.layer_idx, call), hidden_states[0])[None]  # type: ignore[arg-type]
+
+    module.forward = forward  # type: ignore[method-assign, assignment]
 
 
 def _let_recompute(layer: nn.Module, context: PassContext) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_ray.adapters.lora import Adapter, tensor_names
+from seal_ray.model.kinds import not_adapted
 from seal_ray.types import ALL_LINEAR, DataError, LoraSpec, derive_seed
 
 
@@ -27,10 +28,16 @@ class TargetModule:
 
 
 def linear_modules(model: nn.Module) -> tuple[TargetModule, ...]:
-    """Every linear layer of a model, in the model's own order."""
+    """Every linear layer of a model that can carry an adapter, in the model's own order."""
     head_of = getattr(model, "get_output_embeddings", None)
     head = head_of() if callable(head_of) else None
-    found = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    experts = any(".experts." in name and weight.dim() == 3 for name, weight in model.named_parameters())
+    barred = not_adapted(getattr(getattr(model, "config", None), "model_type", ""), experts)
+    found = (
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] not in barred
+    )
     return tuple(TargetModule(name, module.in_features, module.out_features, module is head) for name, module in found)
 
 

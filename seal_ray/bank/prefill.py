@@ -40,11 +40,14 @@ def prefill(patched: PatchedModel, adapters: Adapters, prompts: Sequence[Row], b
     for family in together:
         cache.repeat(family.members, family.shared)
     after = np.array(rest)
+    before = {
+        layer: states.of(torch.arange(cache.rows, device=patched.device)) for layer, states in cache.states.items()
+    }
 
     def continued(layout: Layout, at: slice) -> Opened:
         rows, begins = (torch.from_numpy(column).to(patched.device) for column in after[at].T)
         layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
-        return layout, ContinuedAttention(layout, cache, rows)
+        return layout, ContinuedAttention(layout, cache, rows, before)
 
     own = [_last(prompts[number], shared, 0) for number, shared in rest]
     found = iter([row for _, logits_LV in passes(patched, adapters, own, budget, continued) for row in logits_LV])

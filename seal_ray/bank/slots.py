@@ -235,7 +235,7 @@ class Slots:
         self, rows: list[Row], adapters: Adapters, grads: Views, losses_S: Tensor, factors_S: Tensor | None
     ) -> None:
         """One pass over rows that all need a reference, or none of which does."""
-        layout = pack(rows, self.patched.device, self.dtype, share=True)
+        layout = pack(rows, self.patched.device, self.dtype, share=not self.patched.recurrent)
         too_long = layout.tokens.tokens > self.max_tokens_per_microbatch
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from seal_ray.bank import Bank, Job, SampleSpec, TokenText
+from seal_ray.bank import Bank, Job, SampleSpec, TokenText, fit
 from seal_ray.bank.attention import Unfit, bank_attention
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 from tests.bank.small import (
@@ -57,6 +57,9 @@ REFUSED = {
     "a mask of its own": [("doge", SHAPE)],
     "its masks have windows of 5 and its layers see none": [("phimoe", {**SHAPE, **EXPERTS, "sliding_window": 5})],
     "it has chunked_attention layers": [("llama4_text", {**SHAPE, **EXPERTS, "attention_chunk_size": 8})],
+    "its linear_attention layers are not of a kind whose states the bank keeps apart": [
+        ("minimax", {**SHAPE, **EXPERTS, "layer_types": ["linear_attention", "full_attention"]}),
+    ],
 }
 
 
@@ -79,6 +82,26 @@ def test_a_model_whose_texts_reach_each_other_within_a_pass_is_refused(monkeypat
     monkeypatch.setattr(layer, "forward", lambda x: usual(x + x.roll(1, dims=1)))
     with pytest.raises(UserError, match=r"in one pass, its predictions are \S+ nats from those it makes of each text"):
         make_bank(model)
+
+
+UNTOLD = {
+    "a part of a text does not go on from the recurrent states of that before it": (
+        "jamba",
+        {**SHAPE, "num_experts": 1, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8},
+    ),
+    "in one pass, its texts reach each other": (
+        "recurrent_gemma",
+        {**SHAPE, "block_types": ["recurrent", "attention"], "attention_window_size": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize("why", UNTOLD)
+def test_what_rounding_would_hide_is_found_by_what_is_no_number(why, monkeypatch):
+    model_type, config = UNTOLD[why]
+    monkeypatch.setattr(fit, "TOLERANCE", {torch.bfloat16: 10.0})
+    with pytest.raises(UserError, match=f'a model of type "{model_type}" does not fit the bank: {why}'):
+        make_bank(build(model_type, torch.bfloat16, **config))
 
 
 def test_an_argument_of_attention_that_is_not_known_is_an_error_and_one_that_changes_nothing_is_not():
