@@ -34,6 +34,7 @@ from seal_ray.bank.mixing import Mixer
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Row
 from seal_ray.bank.slots import is_out_of_memory
+from seal_ray.model.kinds import KNOWN
 from seal_ray.types import UserError
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,7 @@ def examine(patched: PatchedModel) -> Fit:
             raise
         log.debug("a model that does not fit", exc_info=True)
         why = f"it fails on two short texts ({type(error).__name__}: {(str(error) or '-').splitlines()[0]})"
-    raise UserError(
-        f'a model of type "{config.model_type}" does not fit the bank: {why}; give a decoder with softmax attention, '
-        "as Llama, Gemma or Mistral, or one that also has short convolutions, Gated DeltaNet or Mamba, as Qwen3.5"
-    )
+    raise UserError(f'a model of type "{config.model_type}" does not fit the bank: {why}; {KNOWN}')
 
 
 @dataclass

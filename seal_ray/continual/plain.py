@@ -66,7 +66,7 @@ class LastLayers(Merge):
 
 def _last_third(model: str) -> list[str]:
     """The linear modules of the last third of a model's layers, at least one, by their whole paths."""
-    numbered = {path: int(found[1]) for path in module_paths(model) if (found := re.search(r"\.(\d+)\.", path))}
+    numbered = {path: int(found[1]) for path in module_paths(model)[0] if (found := re.search(r"\.(\d+)\.", path))}
     if not numbered:
         raise UserError(
             f'continual.ways "last-layers" reads the names of layers from the files of {model}, which are not on this '

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.model.kinds import why_no_base
+from seal_ray.model.kinds import not_adapted, why_no_base
 from seal_ray.model.locate import local_copy, resolve
 from seal_ray.plain import first_line
 from seal_ray.types import ALL_LINEAR, LoraSpec, UserError
@@ -124,11 +124,7 @@ def model_folder(path: str, revision: str | None = None) -> Path | None:
 def check_kind(path: str) -> None:
     """Refuse a model on this machine that does not continue text; of any other, its workers will say so."""
     folder = model_folder(path)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.path {path!r}: its config.json cannot be read: {first_line(error)}") from None
-    if reason := why_no_base(config):
+    if reason := why_no_base(_config(path, folder) if folder else {}):
         raise UserError(f"model.path {path!r}: {reason}")
 
 
@@ -137,37 +133,68 @@ def check_targets(config: Config) -> None:
     path, trained = config.model.path, {"trial.lora.targets": config.trial.lora}
     if config.run.rounds:
         trained["update.lora.targets"] = config.update.lora
-    known = module_paths(path)
+    known, barred = module_paths(path)
     names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})
     for where, lora in trained.items():
         for target in lora.targets if known else ():
             if target in (ALL_LINEAR, HEAD) or any(f".{name}".endswith(f".{target}") for name in known):
                 continue
+            if target.rpartition(".")[2] in barred:
+                left = ", ".join(names)
+                raise UserError(
+                    f"{where}: PEFT would not read an adapter on {target!r} of {path} as trained; take {left}"
+                )
             near = difflib.get_close_matches(target, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}, or {ALL_LINEAR!r}"
             raise UserError(f"{where}: no linear module of {path} is named {target!r}; {hint}")
 
 
-def module_paths(path: str) -> list[str]:
-    """The modules that hold a matrix, as the headers of the model's files name them; none where it is not here."""
+def module_paths(path: str) -> tuple[list[str], frozenset[str]]:
+    """The modules that hold a matrix and may be adapted, and the names of those that may not.
+
+    They are read from the headers of the model's files; none where it is not here.
+    """
     from safetensors import safe_open
 
-    found: list[str] = []
+    found, experts = list[str](), False
     folder = model_folder(path)
     for file in sorted(folder.glob("*.safetensors")) if folder else ():
         try:
             with safe_open(file, framework="numpy") as tensors:
-                names = (name for name in tensors.keys() if name.endswith(".weight"))  # noqa: SIM118
+                keys = list(tensors.keys())
+                experts = experts or any(".experts." in name for name in keys)
+                names = (name for name in keys if name.endswith(".weight"))
                 found += [name[:-7] for name in names if len(tensors.get_slice(name).get_shape()) == 2]
         except Exception as error:  # the library has a class of its own for files it cannot read
             raise UserError(f"model.path {path!r}: {file.name} is no safetensors file: {error}") from None
-    return [name for name in found if name.rpartition(".")[2] not in _EMBEDDINGS]
+    barred = not_adapted(_config(path, folder).get("model_type", "") if folder else "", experts)
+    return [name for name in found if name.rpartition(".")[2] not in {*_EMBEDDINGS, *barred}], barred
+
+
+def _config(path: str, folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path {path!r}: its config.json cannot be read: {first_line(error)}") from None
+
+
+class NoShape(UserError):
+    """The model is of a kind whose size is not worked out from its config."""
+
+
+_EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_STATE_SIZES = ("linear_conv_kernel_dim", "conv_L_cache", "mamba_d_state", "ssm_state_size")
 
 
 def read_shape(file: Path) -> Shape:
+    """The shape in a config.json; `NoShape` for a model with experts, or layers that carry a state."""
     try:
         tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         tree = tree.get("text_config", tree)
+        has = "experts" if any(tree.get(name) for name in _EXPERT_COUNTS) else ""
+        if has or any(tree.get(name) for name in _STATE_SIZES):
+            has = has or "layers that carry a state"
+            raise NoShape(f"{file}: the time and memory of a model with {has} are not planned; run a small job instead")
         heads, width = tree["num_attention_heads"], tree["hidden_size"]
         return Shape(
             tree["num_hidden_layers"],
@@ -181,5 +208,7 @@ def read_shape(file: Path) -> Shape:
         )
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except NoShape:
+        raise
     except (ValueError, KeyError) as error:
         raise UserError(f"{file}: says no shape that can be planned with: {error} is missing or wrong") from None

@@ -305,11 +305,15 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     """What a trainer needs for its slots, against the smallest GPU here, or this machine's memory for all workers."""
     import psutil
 
-    from seal_ray.model.architecture import model_shape
+    from seal_ray.model.architecture import NoShape, model_shape
     from seal_ray.plan.course import Simulation
     from seal_ray.plan.memory import plan_memory
 
-    shape, work, workers = model_shape(config.model.path), Simulation(config).work(), config.workers
+    try:
+        shape = model_shape(config.model.path)
+    except NoShape as error:
+        return Check("memory", True, f"not looked at: {error}")
+    work, workers = Simulation(config).work(), config.workers
     engine = "vllm" if config.sampling.engine == "vllm" else "transformers"
 
     def need(slots: int) -> int:

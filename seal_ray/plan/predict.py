@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from seal_ray.config import Config, difference
-from seal_ray.model.architecture import Shape, model_shape
+from seal_ray.model.architecture import Shape, check_kind, model_shape
 from seal_ray.plan.cluster import Devices, Losses
 from seal_ray.plan.course import Course, Simulation
 from seal_ray.plan.measure import measure
@@ -96,6 +96,7 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
             "--from DIR (the journal of an earlier run), or --calibrate (a short measurement here)"
         )
     config = config.in_precision(basis.dtype if basis else "bfloat16")  # which all GPUs of the table multiply
+    check_kind(config.model.path)
     shape, engine = model_shape(config.model.path), _engine(config, hardware)
     simulation = Simulation(config, basis.seen if basis else None)
     rates, notes = _rates(simulation, hardware, basis, shape, engine)

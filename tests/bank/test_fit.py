@@ -8,6 +8,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from seal_ray.bank import Bank, Job, SampleSpec, TokenText, fit
 from seal_ray.bank.attention import Unfit, bank_attention
+from seal_ray.model.kinds import UNFIT
 from seal_ray.types import LoraSpec, OptimSpec, UserError
 from tests.bank.small import (
     CONFIGS,
@@ -94,6 +95,8 @@ UNTOLD = {
         {**SHAPE, "block_types": ["recurrent", "attention"], "attention_window_size": 16},
     ),
 }
+OF_A_NAME = {model_type: config for models in (*REFUSED.values(), [*UNTOLD.values()]) for model_type, config in models}
+OF_A_NAME["mamba"] = {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
 
 
 @pytest.mark.parametrize("why", UNTOLD)
@@ -102,6 +105,13 @@ def test_what_rounding_would_hide_is_found_by_what_is_no_number(why, monkeypatch
     monkeypatch.setattr(fit, "TOLERANCE", {torch.bfloat16: 10.0})
     with pytest.raises(UserError, match=f'a model of type "{model_type}" does not fit the bank: {why}'):
         make_bank(build(model_type, torch.bfloat16, **config))
+
+
+@pytest.mark.parametrize("model_type", UNFIT)
+def test_what_is_refused_by_its_name_is_what_does_not_fit(model_type):
+    config = OF_A_NAME[model_type]
+    with pytest.raises(UserError, match=f'a model of type "{model_type}" does not fit the bank'):
+        make_bank(build(model_type, torch.float32, **config))
 
 
 def test_an_argument_of_attention_that_is_not_known_is_an_error_and_one_that_changes_nothing_is_not():

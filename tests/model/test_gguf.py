@@ -229,6 +229,18 @@ OTHERS = {
         {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
         "T5ForConditionalGeneration reads one text and writes another",
     ),
+    "one whose states a text cannot go on from": (
+        {"model_type": "jamba", "architectures": ["JambaForCausalLM"]},
+        "JambaForCausalLM has Mamba layers that go on from a state by one token alone; give a decoder",
+    ),
+    "one that attends in chunks": (
+        {
+            "model_type": "llama4",
+            "architectures": ["Llama4ForConditionalGeneration"],
+            "text_config": {"model_type": "llama4_text"},
+        },
+        "Llama4ForConditionalGeneration attends in chunks; give a decoder",
+    ),
 }
 
 

@@ -12,7 +12,10 @@ import pytest
 from seal_ray.config import load
 from seal_ray.model.precision import of_this_process
 from seal_ray.ops.doctor import Check, examine
+from tests.bank.small import SHAPE
+from tests.bank.test_hybrids import HYBRIDS
 from tests.disks import mounted
+from tests.model.test_architecture import saved
 from tests.runs import CONFIG
 
 JOBS = CONFIG.parent
@@ -117,3 +120,19 @@ def test_tasks_that_cannot_be_read_are_no_trouble_of_the_memory(tmp_path: Path) 
     found = {check.name: check for check in examine(load(JOBS / "knowledge.toml", nowhere))}
     assert not found["tasks"].fine
     assert "memory" not in found
+
+
+def test_a_model_whose_memory_is_not_planned_is_no_trouble(tmp_path: Path) -> None:
+    saved(tmp_path / "hybrid", "qwen3_5_text", HYBRIDS["qwen3_5_text"])
+    found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.path", str(tmp_path / "hybrid"))
+    assert found["memory"].fine
+    assert "of a model with layers that carry a state are not planned" in found["memory"].found
+
+
+def test_a_model_that_the_bank_does_not_fit_is_named_before_it_is_loaded(tmp_path: Path) -> None:
+    saved(tmp_path / "model", "llama", SHAPE)
+    config = tmp_path / "model/config.json"
+    config.write_text(config.read_text().replace('"model_type": "llama"', '"model_type": "jamba"'))
+    found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.path", str(tmp_path / "model"))
+    assert not found["model"].fine
+    assert "has Mamba layers that go on from a state by one token alone; give a decoder" in found["model"].line
