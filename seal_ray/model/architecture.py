@@ -194,7 +194,7 @@ def read_shape(file: Path) -> Shape:
         has = "experts" if any(tree.get(name) for name in _EXPERT_COUNTS) else ""
         if has or any(tree.get(name) for name in _STATE_SIZES):
             has = has or "layers that carry a state"
-            raise NoShape(f"{file}: the time and memory of a model with {has} are not planned; run a small job instead")
+            raise NoShape(f"{file}: the size, time and memory of a model with {has} are not worked out")
         heads, width = tree["num_attention_heads"], tree["hidden_size"]
         return Shape(
             tree["num_hidden_layers"],

@@ -17,7 +17,7 @@ from typing import Any
 
 from seal_ray.config import NO_PRESET, Config, Sampling, TrialSection, parse
 from seal_ray.domains.registry import option_kinds
-from seal_ray.model.architecture import model_shape
+from seal_ray.model.architecture import NoShape, model_shape
 from seal_ray.model.template import Files, is_instruct
 from seal_ray.reading import as_tree, put
 from seal_ray.sources import at
@@ -79,12 +79,16 @@ def _nearest(config: Config, ask_hub: bool) -> Preset:
     path, revision = config.model.path, config.model.revision
     instruct = is_instruct(path, revision, ask_hub)
     Files(path, revision, ask_hub).tree("config.json")  # a hub's comes into this machine's cache
-    parameters = model_shape(path).parameters
+    hint = f"name one ({', '.join(presets())}), or leave the preset out"
+    try:
+        parameters = model_shape(path).parameters
+    except NoShape as error:
+        raise UserError(f"trial.preset {AUTO!r}: none was measured for such a model ({error}); {hint}") from None
     best = min(presets().values(), key=lambda preset: preset.distance(parameters, instruct))
     if abs(math.log(parameters / best.parameters)) > _TOO_FAR:
         raise UserError(
             f"trial.preset {AUTO!r}: none was measured for a model of {parameters / 1e6:,.1f} million parameters; "
-            f"name one ({', '.join(presets())}), or leave the preset out"
+            f"{hint}"
         )
     return best
 

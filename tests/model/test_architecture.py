@@ -57,7 +57,7 @@ def test_where_the_name_of_a_mixers_projection_is_not_read_back_it_is_no_target(
 @pytest.mark.parametrize("kind", [*HYBRIDS, "qwen2_moe"])
 def test_a_model_that_is_no_dense_decoder_is_not_planned_as_one(tmp_path: Path, kind: str) -> None:
     saved(tmp_path, kind, HYBRIDS.get(kind, EXPERTS))
-    with pytest.raises(NoShape, match=r"the time and memory of a model with .* are not planned"):
+    with pytest.raises(NoShape, match=r"the size, time and memory of a model with .* are not worked out"):
         model_shape(str(tmp_path))
     with pytest.raises(NoShape):
         predict(load(CONFIG, ["--model.path", str(tmp_path)]), Hardware(1, "h100"))

@@ -126,7 +126,7 @@ def test_a_model_whose_memory_is_not_planned_is_no_trouble(tmp_path: Path) -> No
     saved(tmp_path / "hybrid", "qwen3_5_text", HYBRIDS["qwen3_5_text"])
     found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.path", str(tmp_path / "hybrid"))
     assert found["memory"].fine
-    assert "of a model with layers that carry a state are not planned" in found["memory"].found
+    assert "of a model with layers that carry a state are not worked out" in found["memory"].found
 
 
 def test_a_model_that_the_bank_does_not_fit_is_named_before_it_is_loaded(tmp_path: Path) -> None:

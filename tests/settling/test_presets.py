@@ -73,6 +73,10 @@ def test_a_preset_is_taken_by_name(tmp_path: Path) -> None:
     base = model(tmp_path / "model", num_hidden_layers=1, hidden_size=16, vocab_size=64)
     with pytest.raises(UserError, match=r"none was measured for a model of .* million parameters; name one \(smollm2"):
         settle(config(tmp_path, base, *AUTO))
+    with pytest.raises(
+        UserError, match=r"none was measured for such a model \(.* with experts are .*\); name one \(sm"
+    ):
+        settle(config(tmp_path, model(tmp_path / "experts", num_experts=8), *AUTO))
     found = settle(config(tmp_path, base, "--trial.preset", SMALL.name)).config
     assert found.trial.optim.epochs == 20
     with pytest.raises(UserError, match=r"unknown trial.preset 'papr'; did you mean 'paper'"):
