@@ -137,6 +137,7 @@ def asked() -> tuple[tuple[int, ...], ...]:
     return ((5,), *make_prompts(4, seed=2), *(stem + end for end in make_prompts(3, seed=4)), (*stem, 6), (*stem, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("kind", HYBRIDS)
 def test_batched_answers_are_those_of_generate_one_at_a_time(kind: str, tmp_path: Any) -> None:
@@ -153,6 +154,7 @@ def test_batched_answers_are_those_of_generate_one_at_a_time(kind: str, tmp_path
     assert tokens.count < 2 * sum(map(len, asked())), "what prompts begin with alike is read once"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("kind", HYBRIDS)
 def test_a_sampled_text_is_its_own_whichever_rows_end_before_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +178,7 @@ def test_a_text_too_long_for_a_pass_comes_out_as_in_one_it_fits_in(kind: str) ->
     assert_same(split, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("kind", HYBRIDS)
 def test_a_trial_gone_to_nan_breaks_none_beside_it(kind: str) -> None:
