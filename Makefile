@@ -7,8 +7,9 @@ SEED   ?= 1
 REPORT ?= runs/demo-$(SEED)/report.html
 BESIDE ?= 2
 HEIGHT ?= 1220
+TRACKERS ?= $(VENV)-trackers
 
-.PHONY: demo test test-fast test-real real-model test-chaos fuzz lint picture install browser gpu-check clean
+.PHONY: demo test test-fast test-real test-trackers real-model test-chaos fuzz lint picture install browser gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/seal-ray demo --seed $(SEED)
@@ -20,6 +21,16 @@ test: $(VENV)/.tested-with browser
 # What needs neither Ray, nor vLLM, nor a browser, nor its time: three minutes, for while one works.
 test-fast: $(VENV)/.tested-with
 	$(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder -m "not ray and not vllm and not browser and not real and not slow" $(TESTS)
+
+# Every tracker against its own package, in an environment of its own: of what is pinned, MLflow and trackio want some older.
+test-trackers: $(TRACKERS)/.installed
+	$(TRACKERS)/bin/python -m pytest tests/observe
+
+$(TRACKERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TRACKERS)
+	grep -E '^(numpy|peft|ray|torch|transformers)==' constraints.txt > $(TRACKERS)/constraints.txt
+	$(TRACKERS)/bin/python -m pip --disable-pip-version-check -q install -c $(TRACKERS)/constraints.txt -e '.[dev,mlflow,trackio,wandb]'
+	@touch $@
 
 # What needs a real model, SmolLM2-135M-Instruct; without it these tests are skipped.
 test-real: $(VENV)/.tested-with
@@ -71,4 +82,4 @@ browser:
 	  || ! command -v apt-get >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(TRACKERS) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

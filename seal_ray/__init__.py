@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Bank, BankSession, Job, JobResult, Objective, SampleSpec, TokenText
     from seal_ray.config import Config, load
     from seal_ray.domains.base import Baseline, Domain
-    from seal_ray.events import Advanced, Event, Observer, StageBegan, UpdateTrained
+    from seal_ray.events import Advanced, Ended, Event, Measured, Observer, StageBegan, UpdateTrained
     from seal_ray.grading.base import Grader, Item
     from seal_ray.learning.learn import learn
     from seal_ray.loop.run import run
@@ -35,7 +35,7 @@ _NAMES = {
     "bank": ("Adapter", "Bank", "BankSession", "Job", "JobResult", "Objective", "SampleSpec", "TokenText"),
     "config": ("Config", "load"),
     "domains.base": ("Baseline", "Domain"),
-    "events": ("Advanced", "Event", "Observer", "StageBegan", "UpdateTrained"),
+    "events": ("Advanced", "Ended", "Event", "Measured", "Observer", "StageBegan", "UpdateTrained"),
     "grading.base": ("Grader", "Item"),
     "learning.learn": ("learn",),
     "loop.run": ("run",),
@@ -62,6 +62,7 @@ __all__ = [
     "Candidate",
     "Config",
     "Domain",
+    "Ended",
     "Event",
     "Example",
     "FinetuneSpec",
@@ -73,6 +74,7 @@ __all__ = [
     "JobResult",
     "Journal",
     "LoraSpec",
+    "Measured",
     "Objective",
     "Observer",
     "OptimSpec",

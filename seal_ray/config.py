@@ -57,7 +57,8 @@ class Run(Section):
     rounds: Annotated[int, Bounds(ge=0, le=10_000)] = 2
     """Rounds of sample, try, select, update. 0 only evaluates."""
     observers: tuple[str, ...] = ()
-    """Who else is told what happens: `jsonl`, `tensorboard`, or your own as `package.module:Thing`."""
+    """Who else is told what happens: the trackers `tensorboard`, `wandb`, `mlflow` and `trackio`; `jsonl`, a file of
+    events; or your own as `package.module:Thing`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +338,7 @@ def _note_what_is_said(tree: dict[str, Any]) -> None:
     trial = tree.get("trial")
     if isinstance(trial, dict) and trial.get("preset", NO_PRESET) != NO_PRESET:
         said = {section: tree[section] for section in ("trial", "sampling") if section in tree}
-        trial["preset_leaves"] = [*trial.get("preset_leaves", ()), *(key for key, _ in _flatten(said))]
+        trial["preset_leaves"] = [*trial.get("preset_leaves", ()), *(key for key, _ in flat(said))]
 
 
 def parse(tree: dict[str, Any], where: str) -> Config:
@@ -372,14 +373,15 @@ def _explain(wrong: Wrong) -> str:
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """One line per setting that differs between two identities."""
-    before, after = dict(_flatten(old)), dict(_flatten(new))
+    before, after = dict(flat(old)), dict(flat(new))
     keys = sorted(before.keys() | after.keys())
     return [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys if before.get(k) != after.get(k)]
 
 
-def _flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a tree, as `section.key`, with its value."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, tree

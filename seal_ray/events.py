@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from seal_ray.record.rows import Row
 
@@ -45,7 +45,23 @@ class UpdateTrained:
     losses: tuple[float, ...]
 
 
-Event = Row | StageBegan | Advanced | UpdateTrained
+@dataclass(frozen=True)
+class Measured:
+    """All that is measured on held-out tasks under a version of the policy has been; its rows are on disk."""
+
+    SAVED_AT_ONCE: ClassVar[bool] = True
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """All that the run was to do is done, and on disk; one that stops before its time does not say so."""
+
+    SAVED_AT_ONCE: ClassVar[bool] = True
+
+
+Event = Row | StageBegan | Advanced | UpdateTrained | Measured | Ended
 """Whatever goes on record is an event as well: its row."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
-from seal_ray.events import Advanced, StageBegan
+from seal_ray.events import Advanced, Ended, StageBegan
 from seal_ray.learning.elsewhere import (
     PRACTICE_TOKENS,
     STATEMENTS,
@@ -74,6 +74,7 @@ class Study:
         await runner.under(policy).ask("evaluation", arm, reported)
         session.events.emit(StageBegan(_ELSEWHERE, 2))
         self.before, self.after = await all_of(self._elsewhere(session, each) for each in (base, policy))
+        session.events.emit(Ended())
 
     async def _choose(self, session: Session, tasks: Sequence[StudiedTask]) -> list[Candidate]:
         """For each passage the self-edit that taught most, where it taught more than the passage alone."""

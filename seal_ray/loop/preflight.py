@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seal_ray import plugins
 from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
@@ -20,7 +19,7 @@ from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
 from seal_ray.model.precision import AUTO
-from seal_ray.observe.observers import OBSERVERS
+from seal_ray.observe import observers
 from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
@@ -98,8 +97,7 @@ def precise(config: Config, domain: Domain, force: bool = False) -> Config:
 def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
     rule, update_rule = find_rule(config.selection.rule), find_update_rule(config.update)
-    for name in config.run.observers:
-        plugins.find("run.observers", name, OBSERVERS)
+    observers.check(config)
     resolve(config.model.path)
     check_kind(config.model.path)
     check_targets(config)

@@ -13,12 +13,11 @@ import asyncio
 from collections.abc import Sequence
 
 from seal_ray.config import Config
-from seal_ray.events import Observer
+from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
 from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
-from seal_ray.loop.trials import TrialRunner
 from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import UNTRAINED, Interval, summarize
@@ -51,7 +50,7 @@ async def rounds(session: Session, ready: Ready) -> None:
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
         tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
         _, candidates = await asyncio.gather(
-            evaluate(runner, config, held_out), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
+            evaluate(session, held_out), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
         )
         kept = choose(ready.rule, candidates, config.run.seed, round_)
         put_kept_on_record(session, kept, round_)
@@ -59,12 +58,14 @@ async def rounds(session: Session, ready: Ready) -> None:
         finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
         runner.policy = await policies.next(runner.policy, finetune, len(kept))
         session.cluster.rebalance()
-    await evaluate(runner, config, held_out)
+    await evaluate(session, held_out)
     await measure_continual(session, held_out)
+    session.events.emit(Ended())
 
 
-async def evaluate(runner: TrialRunner, config: Config, held_out: Sequence[Task]) -> None:
+async def evaluate(session: Session, held_out: Sequence[Task]) -> None:
     """Measure the policy as it is, on tasks that it never learns from; the baselines once, with the untrained one."""
+    config, runner = session.config, session.runner
     version = runner.policy.version
     untrained = version == 0
     baselines = config.evaluation.baselines if untrained else ()
@@ -79,6 +80,7 @@ async def evaluate(runner: TrialRunner, config: Config, held_out: Sequence[Task]
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)
         measures.append(measure)
     await asyncio.gather(*measures)
+    session.events.emit(Measured(version))
 
 
 def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:

@@ -97,7 +97,7 @@ def open_run(
             journal = events.record = Journal(store, claim.run)
             journal.begin()
             environment.record(store)
-            events.add(named(config))
+            events.add(named(config, store, journal))
             names = Names.of(identity, claim.since)
             try:
                 yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))

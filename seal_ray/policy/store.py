@@ -138,6 +138,7 @@ class Policies:
             compression_error=error,
             seconds=time.monotonic() - start,
             adapter=ref.key,
+            losses=tuple(result.losses),
         )
         self._events.emit(row)
         if half_done.is_there:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -57,6 +57,7 @@ class Journal:
         self._unmergeable: set[str] = set()
         self._lost: Lost | None = None
         self._unsure = False  # whether the last commit was made
+        self._told_of_saved: list[Callable[[Rows], None]] = []
         manifests.latest(store)  # what cannot be read at all is said at once
 
     def begin(self) -> None:
@@ -86,14 +87,18 @@ class Journal:
         self.append(row.TABLE, row.as_dict())
 
     def on(self, event: object) -> None:
-        """Record an event that is a row, as an observer of the run."""
+        """Record an event that is a row, as an observer of the run; some want all that was before them on disk."""
         if isinstance(event, Row):
             self.record(event)
-            if event.SAVED_AT_ONCE:
-                self.flush()
+        if getattr(event, "SAVED_AT_ONCE", False):
+            self.flush()
 
     def close(self) -> None:
         self.flush()
+
+    def tell_of_saved(self, told: Callable[[Rows], None]) -> None:
+        """Have this told, from now on, of the rows that are on disk, once each and by table; it must return at once."""
+        self._told_of_saved.append(told)
 
     def flush(self) -> None:
         """Put everything recorded so far on disk."""
@@ -105,8 +110,9 @@ class Journal:
                 if not any(self._rows.values()):
                     return
                 self._leaving, self._rows = self._rows, {name: [] for name in TABLES}
+            leaving = self._leaving
             try:
-                errors = self._write_all(self._leaving)
+                errors = self._write_all(leaving)
             except BaseException:
                 with self._state:
                     self._rows = {name: self._leaving[name] + rows for name, rows in self._rows.items()}
@@ -114,6 +120,8 @@ class Journal:
             finally:
                 with self._state:
                     self._leaving = {}
+            for told in self._told_of_saved:
+                told(leaving)
         if errors:  # of single rows; all others are on disk
             raise errors[0]
 

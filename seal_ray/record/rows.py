@@ -182,6 +182,8 @@ class PolicyRow(Row):
     seconds: float = 0.0
     adapter: str = ""
     """The hash that its adapter is kept under."""
+    losses: tuple[float, ...] = ()
+    """The loss of every step; older versions did not write them down."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seal_ray.config import load
 from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
+from seal_ray.observe import observers
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SpanRow
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import summarize
 from seal_ray.types import UserError
-from tests.runs import small_run
+from tests.runs import CONFIG, small_run
 
 pytestmark = pytest.mark.slow
 
@@ -97,10 +101,12 @@ def test_the_board_has_the_losses_of_the_update_and_the_mean_reward_of_each_stag
     board.Reload()
     (trained,) = (event for event in remembers.events if isinstance(event, UpdateTrained))
     assert [scalar.value for scalar in board.Scalars("update 1/loss")] == pytest.approx(trained.losses, rel=1e-6)
-    planned = {e.trial for e in remembers.events if isinstance(e, PlannedRow) and e.stage == "round 1"}
-    rewards = [e.reward for e in remembers.events if isinstance(e, OutcomeRow) and e.key in planned]
+    ended = {e.key: e.reward or 0.0 for e in remembers.events if isinstance(e, OutcomeRow)}
+    rewards = [ended[e.trial] for e in remembers.events if isinstance(e, PlannedRow) and e.stage == "round 1"]
     last = board.Scalars("reward/round 1")[-1]
-    assert (last.step, last.value) == (len(rewards), pytest.approx(sum(rewards) / len(rewards)))  # type: ignore[arg-type]
+    assert (last.step, last.value) == (len(rewards), pytest.approx(sum(rewards) / len(rewards)))
+    (accuracy,) = board.Scalars("held-out accuracy/passage only")
+    assert accuracy.value == pytest.approx(summarize(Journal(Store(str(folder))))["passage only"].accuracy)
 
 
 def test_a_run_continues_under_other_observers(watched: tuple[Path, Remembers, Breaks]) -> None:
@@ -113,6 +119,23 @@ def test_observers_that_cannot_watch_are_refused_before_anything_starts(tmp_path
     with pytest.raises(UserError, match=r"unknown run.observers 'jsonnl'; did you mean 'jsonl'\?"):
         run(small_run(tmp_path / "run", *IN_PROCESS, "--run.observers", '["jsonnl"]'))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_whose_package_is_missing_is_refused_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()  # as W&B leaves one, which is no package
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [""])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(UserError, match=r"'wandb' needs its package: pip install \"seal-ray\[wandb\]\""):
+        observers.check(small_run(tmp_path / "run", "--run.observers", '["wandb"]'))
+
+
+@pytest.mark.parametrize("name", ["jsonl", "tensorboard"])
+def test_what_appends_to_a_file_is_refused_in_object_storage(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name!r} writes a file as it goes, which object storage cannot"):
+        observers.check(load(CONFIG, ["--run.dir", "s3://bucket/run", "--run.observers", f'["{name}"]']))
 
 
 def test_what_the_record_cannot_take_ends_the_run(tmp_path: Path) -> None:
