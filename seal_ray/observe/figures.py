@@ -23,7 +23,7 @@ from seal_ray.record.summary import UNTRAINED
 _UNUSUAL = re.compile(r"[^\w .-]+")
 """What some trackers do not take in a name."""
 _TRAINED = re.compile(r"after round \d+")
-_OCTAVE = 32
+_OCTAVE = 16
 """A curve over trials has so many points between one number of trials and its double, and its last at the end."""
 
 

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 WAITING = 50_000
 """Figures that may wait for a tracker; there are a few for every trial."""
-PAUSE = 10.0
+PAUSE = 30.0
 """Seconds between what a tracker is told and what it is told next: most of what telling takes is taken each time."""
 _AT_ONCE = 500
 _LATER = "told when the run is continued"

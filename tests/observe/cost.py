@@ -1,4 +1,4 @@
-"""What trackers cost a driver: processor time of its process over many synthetic trials, with and without all of them.
+"""What trackers cost a driver: processor time over many synthetic trials, all trackers at once.
 
     python -m tests.observe.cost        # in the environment of `make test-trackers`
 
@@ -9,16 +9,19 @@ their own (W&B's writer, MLflow's server) is not the driver's.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from seal_ray.events import Ended, Events
 from seal_ray.observe import outlet
 from seal_ray.observe.observers import named
+from seal_ray.observe.trackers import Trackers
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, Row, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
@@ -39,44 +42,51 @@ def rows(trials: int) -> Iterator[Row]:
         yield OutcomeRow(trial, tokens=1000, reward=(number % 7) / 7)
 
 
-def one(folder: Path, names: list[str], trials: int) -> float:
-    """Seconds of processor time of this process, with these trackers and so many trials."""
-    config = small_run(folder / "run", "--run.observers", json.dumps(names))
-    store = Store(config.dir)
-    journal = Journal(store)
-    journal.begin()
-    observers = named(config, store, journal)
-    events = Events(journal, observers)
-    start, outlet.PAUSE = time.process_time(), 0.0
-    for number, row in enumerate(rows(trials), 1):
-        events.emit(row)
-        if number % (4 * _AT_ONCE) == 0:
-            journal.flush()
-            while any(each._waiting for watching in observers for each in watching._outlets):  # type: ignore[attr-defined]
-                time.sleep(0.005)
-    events.emit(Ended())
-    events.close()
-    return time.process_time() - start
+class Cost:
+    """Processor time that this process spends on trackers: all threads but this one, and what it does for them."""
+
+    def __init__(self) -> None:
+        self._mine, self._telling = threading.get_native_id(), 0.0
+        tell = Trackers._tell
+
+        def timed(trackers: Trackers, *rest: object) -> None:
+            start = time.thread_time()
+            tell(trackers, *rest)  # type: ignore[arg-type]
+            self._telling += time.thread_time() - start
+
+        Trackers._tell = timed  # type: ignore[assignment, method-assign]
+
+    @property
+    def seconds(self) -> float:
+        threads = (each for each in psutil.Process().threads() if each.id != self._mine)
+        return self._telling + sum(each.user_time + each.system_time for each in threads)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as place, mlflow_server(Path(place)) as server:
-
-        def seconds(number: int, names: list[str], trials: int) -> float:
-            folder = Path(place, str(number))
-            folder.mkdir()
-            command = [sys.executable, "-m", "tests.observe.cost", str(folder), json.dumps(names), str(trials)]
-            return float(subprocess.check_output(command, env=environment(folder, server)))
-
-        opening = seconds(0, INSTALLED, 0) - seconds(1, [], 0)
-        without, watched = seconds(2, [], TRIALS), seconds(3, INSTALLED, TRIALS)
-    cost = watched - without - opening
+        os.environ.update(environment(Path(place), server))
+        config = small_run(Path(place, "run"), "--run.observers", json.dumps(INSTALLED))
+        store = Store(config.dir)
+        journal = Journal(store)
+        journal.begin()
+        cost, outlet.PAUSE = Cost(), 0.0
+        trackers = named(config, store, journal)
+        events = Events(journal, trackers)
+        opening = 0.0
+        for number, row in enumerate(rows(TRIALS)):
+            events.emit(row)
+            if number % (4 * _AT_ONCE) == 0:
+                journal.flush()
+                while any(each._waiting for watching in trackers for each in watching._outlets):  # type: ignore[attr-defined]
+                    time.sleep(0.005)
+                opening = opening or cost.seconds
+        journal.flush()
+        spent = cost.seconds - opening
+        events.emit(Ended())
+        events.close()
     print(f"{', '.join(INSTALLED)}: {opening:.1f} s of processor time to open them, in threads of their own")
-    print(f"{TRIALS} trials: {cost:.2f} s, {cost / TRIALS * 1e3:.3f} ms a trial; the record alone {without:.2f} s")
+    print(f"{TRIALS} trials: {spent:.2f} s, {spent / TRIALS * 1e3:.3f} ms a trial")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(one(Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])))
-    else:
-        main()
+    main()

@@ -93,9 +93,9 @@ def test_a_curve_over_many_trials_has_few_points_and_its_last_one_at_the_end() -
         }
     )
     steps = [step for step, _ in curve(found, "reward/round 1")]
-    assert steps[:66] == [*range(1, 65), 66, 68]
-    assert len(steps) < 320
-    assert max(after / before for before, after in itertools.pairwise(steps[31:])) <= 1 + 1 / 32
+    assert steps[:34] == [*range(1, 33), 34, 36]
+    assert len(steps) < 170
+    assert max(after / before for before, after in itertools.pairwise(steps[15:])) <= 1 + 1 / 16
     assert steps[-1] < len(trials)
     assert curve(figures.ended(), "reward/round 1") == [(len(trials), 1.0)]
 
