@@ -32,7 +32,7 @@ ID = "tracked-as"
 """The file of a run's directory that says by which name trackers know the run."""
 _ENDED, _STOPPED = 30.0, 2.0
 """Seconds that trackers have at the end of a run; one that is told to stop should not be held up."""
-_SECRET = re.compile(r"(?:^|[_.-])(?:key|token|secret|password|passwd|credentials?|auth|authorization)$", re.IGNORECASE)
+_SECRET = re.compile(r"(?:^|[_.-]|api)(?:key|token|secret|password|credentials?|auth(?:orization)?)$", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)[^/@\s]*@|(?<=\?)\S*")
 
 

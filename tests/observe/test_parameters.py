@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from seal_ray.record.rows import SelfEditRow
 from seal_ray.record.storage import Store
 from tests.observe.readers import INSTALLED, environment
 from tests.runs import CONFIG, small_run
+
+
+class Endpoint:
+    """A grader of one's own, with what a server of one's own may want."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        headers: dict[str, str]
+        words: str
+
 
 WRITES = {"mlflow": "mlflow.db", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
 """Where each tracker writes here."""
@@ -37,6 +48,17 @@ def test_keys_and_what_an_address_carries_are_left_out(monkeypatch: pytest.Monke
     assert found["sampling.endpoint"] == "https://host/v1?"
     assert found["sampling.key_env"] == "OPENAI_API_KEY"
     assert not [value for value in found.values() if "hunter" in value]
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "apikey", "token", "hf-token", "Authorization", "password", "client_secret"]
+)
+def test_a_setting_that_is_called_a_secret_is_left_out(name: str) -> None:
+    options = json.dumps({"headers": {name: "hunter2"}, "words": "key"})
+    own = ["--grading.name", "tests.observe.test_parameters:Endpoint", "--grading.options", options]
+    found = parameters(load(CONFIG, own))
+    assert found["grading.options.words"] == "key"
+    assert f"grading.options.headers.{name}" not in found
 
 
 @pytest.mark.slow
