@@ -45,12 +45,12 @@ class Shown:
         self.ended.append(ended)
 
 
-def opened(folder: Path, sink: Shown) -> tuple[Journal, Events]:
+def opened(folder: Path | str, sink: Shown) -> tuple[Journal, Events]:
     """A run's record and who watches it, as when it is begun or continued."""
     store = Store(str(folder))
     journal = Journal(store)
     journal.begin()
-    return journal, Events(journal, [Trackers(small_run(folder), store, journal, {"shown": sink})])
+    return journal, Events(journal, [Trackers(small_run(Path(folder)), store, journal, {"shown": sink})])
 
 
 def test_a_row_is_shown_once_it_is_on_disk(tmp_path: Path) -> None:
