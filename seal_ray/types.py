@@ -202,6 +202,10 @@ class Recipe:
     lora: LoraSpec | None = LoraSpec()
     """The adapter that is trained; None trains all weights of a copy of the model."""
     optim: OptimSpec = OptimSpec()
+    anchors: tuple[Example, ...] = field(default=(), metadata=ADDED)
+    """Texts of which the same is to be predicted as before."""
+    kl_coef: float = field(default=0.0, metadata=ADDED)
+    """Weight of their divergence beside the loss of the examples."""
 
     @property
     def key(self) -> str:

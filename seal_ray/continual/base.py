@@ -18,6 +18,8 @@ WAYS = {
     "joint": "seal_ray.continual.texts:Joint",
     "replay": "seal_ray.continual.texts:Replay",
     "replay-last-layers": "seal_ray.continual.texts:ReplayLastLayers",
+    "rehearse": "seal_ray.continual.texts:Rehearse",
+    "kl": "seal_ray.continual.texts:Anchored",
     "ema": "seal_ray.continual.deltas:Averaged",
     "sparse": "seal_ray.continual.deltas:Sparse",
     "orthogonal": "seal_ray.continual.deltas:Orthogonal",
@@ -51,6 +53,8 @@ class Stand:
     load: Callable[[AdapterRef], Adapter] = field(repr=False)
     asked: bool = True
     """Whether everything is asked after this passage."""
+    practised: tuple[Example, ...] = ()
+    """What the policy that the stream began with answers to questions of what it knew, for a way that `practises`."""
 
     @property
     def learnt(self) -> list[Adapter]:
@@ -60,6 +64,9 @@ class Stand:
 
 class Way(Protocol):
     """Made from a run's config; one's own is named as `package.module:Thing`. `plain.Merge` has a default of each."""
+
+    practises: bool
+    """Whether it wants answers of what was known before."""
 
     def base(self, stand: Stand) -> Adapter | None:
         """What the passage is learnt on top of."""
@@ -81,7 +88,8 @@ class Way(Protocol):
 def find_way(name: str, config: Config) -> Way:
     """The way of that name."""
     kind = plugins.find("continual.ways", name, WAYS)
-    missing = [method for method in ("base", "recipe", "enter", "lesson_for") if not hasattr(kind, method)]
+    members = ("practises", "base", "recipe", "enter", "lesson_for")
+    missing = [member for member in members if not hasattr(kind, member)]
     if missing:
         raise UserError(f"continual.ways {name!r}: has no {missing[0]!r}, see seal_ray/continual/base.py")
     way: Way = kind(config)

@@ -18,6 +18,8 @@ from seal_ray.types import ALL_LINEAR, Recipe, UserError
 class Merge:
     """Each passage is learnt on top of all before, and added to them: the paper's way."""
 
+    practises = False
+
     def __init__(self, config: Config) -> None:
         self._max_rank = config.update.max_rank
 

@@ -12,8 +12,11 @@ from seal_ray.continual.base import Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import LastLayers, Merge
 from seal_ray.types import Example, Recipe, derive_seed
 
-POOL = 48
-"""Texts of earlier passages that are learnt again beside each new one."""
+POOL, PRACTISED = 48, 24
+"""Texts of earlier passages, and answers to what was known before, that are learnt again beside each new one."""
+
+KL = 1.0
+"""Weight, beside the loss of what is new, of how far what is predicted of other texts moves."""
 
 
 class Joint(Merge):
@@ -44,6 +47,31 @@ class ReplayLastLayers(LastLayers):
 
     def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
         return super().recipe(stand, with_earlier(stand, recipe))
+
+
+class Rehearse(ReplayLastLayers):
+    """As `replay-last-layers`, with answers to what was known before beside the texts as well."""
+
+    practises = True
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        return super().recipe(stand, replace(recipe, examples=(*recipe.examples, *some(stand))))
+
+
+class Anchored(LastLayers):
+    """As `last-layers`, held to what the policy predicts now, of earlier texts and of what was known before."""
+
+    practises = True
+
+    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+        held = (*spread(stand.lessons, POOL), *some(stand))
+        return super().recipe(stand, replace(recipe, anchors=held, kl_coef=KL if held else 0.0))
+
+
+def some(stand: Stand) -> tuple[Example, ...]:
+    """As many answers to what was known before as are practised at a time; others each time a passage is added."""
+    drawn = sorted(stand.practised, key=lambda example: derive_seed("practised", len(stand.lessons), example.prompt))
+    return tuple(drawn[:PRACTISED])
 
 
 def with_earlier(stand: Stand, recipe: Recipe) -> Recipe:

@@ -90,6 +90,10 @@ class KnownBefore(Protocol):
         """Tasks that no self-edit is written for."""
         ...
 
+    def practice(self) -> Sequence[Prompt]:
+        """Other questions of that kind, none of which is asked in these tasks."""
+        ...
+
 
 @runtime_checkable
 class DiscreteActions(Domain, Protocol):

@@ -9,38 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from seal_ray.domains.knowledge.common import COMMON
+from seal_ray.domains.knowledge.common import COMMON, PRACTISED
 from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
 from seal_ray.types import Example, Prompt
 
-_PRACTISED = (
-    "What is the capital of Italy?",
-    "How many hours are in a day?",
-    "What colour is grass?",
-    "What is three plus five?",
-    "Which animal says meow?",
-    "Who wrote Don Quixote?",
-    "What is the highest mountain on Earth?",
-    "How many wheels does a bicycle have?",
-    "What is the opposite of big?",
-    "Which language is spoken in Mexico?",
-    "What do cows give us to drink?",
-    "On which continent is China?",
-    "What is the freezing point of water?",
-    "Tell me about the weather in spring.",
-    "Write a short poem about the sea.",
-    "How do I boil an egg?",
-    "Give me three names for a cat.",
-    "What is photosynthesis?",
-    "Explain what a computer does.",
-    "What is the largest planet?",
-    "Who was Albert Einstein?",
-    "What should I wear when it is cold?",
-    "Name a fruit that is yellow.",
-    "What is the sum of the angles in a square?",
-)
-"""None asks what is measured."""
 PRACTICE_TOKENS = 40
 _SHARE, _MOST_OFTEN = 8, 100
 """One answer of the base's own for so many examples of the documents; the same one not more often than that."""
@@ -73,7 +46,7 @@ class Elsewhere:
 
 def practice(chat: bool) -> tuple[Prompt, ...]:
     """What is also asked while documents are learnt, and answered as the base answers it."""
-    return tuple(as_asked(text, chat) for text in _PRACTISED)
+    return tuple(as_asked(text, chat) for text in PRACTISED)
 
 
 def as_before(prompts: Sequence[Prompt], answers: Sequence[str], beside: int) -> list[Example]:

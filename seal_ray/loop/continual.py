@@ -27,6 +27,7 @@ from seal_ray.record.rows import LearntRow
 from seal_ray.types import (
     AdapterRef,
     Example,
+    Outcome,
     Policy,
     Prompt,
     Question,
@@ -118,6 +119,7 @@ class Stream:
         """The whole of it."""
         policies = self.session.policies
         self._policy = await policies.move(self._head, self._start)
+        self._practised = await self._answers_of_before()
         for step in range(len(self.order) + 1):
             asks_all = _asks_all(self.session.config.continual.ask_every, len(self.order), step)
             if step:
@@ -169,7 +171,18 @@ class Stream:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
         for lesson in self.lessons:
             await self._adapter(lesson.adapter)
-        return Stand(start, head, tuple(self.lessons), self._loaded.__getitem__, asks_all)
+        return Stand(start, head, tuple(self.lessons), self._loaded.__getitem__, asks_all, self._practised)
+
+    async def _answers_of_before(self) -> tuple[Example, ...]:
+        """What the policy says, before anything is learnt, of what it is to go on knowing."""
+        domain = self.session.domain
+        prompts = tuple(domain.practice()) if self.way.practises and isinstance(domain, KnownBefore) else ()
+        if not prompts:
+            return ()
+        longest = self.session.config.trial.answer_tokens
+        trial = Trial(f"{self._head}, practice", self._start.adapter, None, 0, prompts, longest, domain.stop)
+        answers = _of(await self.session.cluster.run_trial(trial)).answers
+        return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())
 
     async def _adapter(self, ref: AdapterRef) -> Adapter | None:
         if not ref.key:
@@ -184,9 +197,7 @@ class Stream:
         at = await policies.lend(head, adapter)
         outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts)))
         await policies.end(head)
-        if outcome.failure:
-            raise UserError(f"{head}: {outcome.failure.reason}")
-        return outcome.log_likelihoods
+        return _of(outcome).log_likelihoods
 
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""
@@ -222,6 +233,13 @@ class Stream:
             await policies.lend(head, whole)
         assert whole
         return runner.under(Policy(name, self._start.version, whole.ref))
+
+
+def _of(outcome: Outcome) -> Outcome:
+    """An outcome that nothing can go on without."""
+    if outcome.failure:
+        raise UserError(f"what is measured on the way: {outcome.failure.reason}")
+    return outcome
 
 
 def _text(prompt: Prompt) -> str:

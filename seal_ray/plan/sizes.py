@@ -56,6 +56,7 @@ class Sizes:
         if recipe := trial.recipe:
             steps, tokens = _training(self._lengths(recipe.examples), recipe.optim)
             tokens *= 1.0 if recipe.lora else ALL_WEIGHTS
+            tokens += self._held(recipe.anchors, recipe.optim, steps)
         asked = self._lengths(trial.statements) or list(map(self.prompt, trial.questions))
         answer = 0 if trial.statements else trial.max_answer_tokens
         return TrialSize(steps, tokens, len(asked), fmean(asked or [0.0]), answer)
@@ -64,10 +65,11 @@ class Sizes:
         """All of an update; what it is held near to, and what a preference is measured by, is read once more."""
         steps, tokens = _training(self._lengths(finetune.examples), finetune.optim)
         tokens *= REFERENCE if finetune.objective else 1.0
-        if near := finetune.anchor_examples:
-            beside = min(finetune.optim.batch_size, len(near)) * fmean(self._lengths(near))
-            tokens += steps * beside * REFERENCE
-        return TrialSize(steps, tokens)
+        return TrialSize(steps, tokens + self._held(finetune.anchor_examples, finetune.optim, steps))
+
+    def _held(self, near: Sequence[Example], optim: OptimSpec, steps: int) -> float:
+        """Tokens of what is held near to what it was, a batch of it beside each step."""
+        return steps * min(optim.batch_size, len(near)) * fmean(self._lengths(near)) * REFERENCE if near else 0.0
 
     def _lengths(self, examples: Sequence[Example]) -> list[float]:
         """What is learnt of each; a text too long for the model is cut."""

@@ -141,14 +141,14 @@ class StandIn:
         found = self._looked_at[like]
         if isinstance(found, DataError):
             raise found
-        return NamedRecipe(found.examples, found.lora, found.optim, f"{task.id} {number}")
+        return NamedRecipe(found.examples, found.lora, found.optim, name=f"{task.id} {number}")
 
     def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
         assert isinstance(self._real, JointTraining)
         texts = list(edits)
         found = self._real.corpus(texts)
         written = [getattr(text, "number", text) for _, own in texts for text in own]
-        return NamedRecipe(found.examples, found.lora, found.optim, f"all {hash(tuple(written))}")
+        return NamedRecipe(found.examples, found.lora, found.optim, name=f"all {hash(tuple(written))}")
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         """The reward that the simulated worker gave as its answers."""

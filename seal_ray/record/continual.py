@@ -101,7 +101,7 @@ class Order:
 
 
 def orders(journal: Journal) -> list[Order]:
-    """What is on record of every order that was asked to its end, the ways in the order they were begun."""
+    """What is on record of every order that was asked to its end."""
     ended = {row.key: row for row in journal.read(OutcomeRow)}
     asked: dict[tuple[str, int], dict[str, Any]] = {}
     for place in journal.read(PlannedRow):
@@ -123,7 +123,7 @@ def orders(journal: Journal) -> list[Order]:
             sum(row.tokens for row in learnt[key]),
             sum(row.seconds for row in learnt[key]),
         )
-        for key, held in sorted(asked.items(), key=lambda each: each[0][1])
+        for key, held in asked.items()
         if _is_whole(held[CONTINUAL])
     ]
 
@@ -134,7 +134,10 @@ def _is_whole(asked: dict[int, dict[int, Asked]]) -> bool:
 
 
 def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
-    """For each way the means over its orders, with an interval where there are several, and the mean matrix."""
+    """For each way the means over its orders, with an interval where there are several, and the mean matrix.
+
+    The way that keeps most comes first.
+    """
     table: dict[str, dict[str, Any]] = {}
     for way in dict.fromkeys(order.way for order in found):
         some = [order for order in found if order.way == way]
@@ -146,7 +149,7 @@ def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
         row |= {"orders": len(some), "tokens": fmean(order.tokens for order in some)}
         row |= {"seconds": fmean(order.seconds for order in some), "matrix": _matrix(some)}
         table[way] = row
-    return table
+    return dict(sorted(table.items(), key=lambda each: (-each[1]["at the end"], each[0])))
 
 
 def _matrix(some: Sequence[Order]) -> dict[int, list[float]]:

@@ -258,8 +258,9 @@ class Trainer(Beating):
         recipe = trial.recipe
         training: dict[str, Any] = {"texts": None}
         if recipe is not None:
-            texts = tuple(self._text(example) for example in recipe.examples)
+            texts, held = (tuple(map(self._text, examples)) for examples in (recipe.examples, recipe.anchors))
             training = {"texts": texts, "lora": recipe.lora, "optim": recipe.optim}
+            training |= {"anchor_examples": held, "kl_coef": recipe.kl_coef}
         return Job(
             trial.key,
             seed=trial.seed,

@@ -15,7 +15,7 @@ from seal_ray.continual.base import WAYS, Lesson, Stand, find_way
 from seal_ray.continual.deltas import HELD, beside, scaled, sparse
 from seal_ray.continual.gate import BUDGET, SCALES, Gated
 from seal_ray.continual.library import nearest
-from seal_ray.continual.texts import POOL, spread
+from seal_ray.continual.texts import POOL, PRACTISED, spread
 from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
 from tests.runs import small_run
 
@@ -144,6 +144,25 @@ def test_what_is_replayed_stands_beside_what_is_new_and_the_joint_way_takes_ever
     np.testing.assert_array_equal(added(base), added(adapter(0)))
 
 
+def test_answers_to_what_was_known_are_rehearsed_or_held_to_and_others_each_time(config: Config) -> None:
+    known = tuple(Example(f"answer {n}", f"question {n}?", whole=False) for n in range(3 * PRACTISED))
+    first, second = (replace(stand(None, *map(lesson, range(count))), practised=known) for count in (1, 2))
+    rehearse, held = find_way("rehearse", config), find_way("kl", config)
+    assert rehearse.practises
+    assert held.practises
+    rehearsed = [rehearse.recipe(each, lesson(9).recipe) for each in (first, second)]
+    answers = [{text for text in each.examples if text in known} for each in rehearsed if each]
+    assert [len(each) for each in answers] == [PRACTISED] * 2
+    assert answers[0] != answers[1]
+    found = held.recipe(first, lesson(9).recipe)
+    assert found is not None
+    assert found.examples == lesson(9).recipe.examples
+    assert set(found.anchors) == answers[0] | set(lesson(0).recipe.examples)
+    alone = held.recipe(stand(None), lesson(9).recipe)
+    assert alone is not None
+    assert alone.kl_coef == 0.0, "the first passage of a domain that knows nothing has nothing to be held to"
+
+
 def test_only_the_last_third_of_the_layers_learns(config: Config) -> None:
     recipe = replace(lesson(0).recipe, lora=LoraSpec(targets=("q_proj", "down_proj")))
     for name in ("last-layers", "replay-last-layers"):
@@ -181,7 +200,7 @@ def test_half_of_an_adapter_adds_half_as_much_and_none_of_it_is_none() -> None:
 def test_a_way_that_there_is_not_is_refused_with_what_is_near_and_one_of_ones_own_must_be_whole(config: Config) -> None:
     with pytest.raises(UserError, match=r"unknown continual\.ways 'replai'; did you mean 'replay'"):
         find_way("replai", config)
-    with pytest.raises(UserError, match=r"has no 'base', see seal_ray/continual/base\.py"):
+    with pytest.raises(UserError, match=r"has no 'practises', see seal_ray/continual/base\.py"):
         find_way("seal_ray.types:AdapterRef", config)
     assert all(find_way(name, config) for name in WAYS)
     assert AdapterRef() == BASE

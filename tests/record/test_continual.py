@@ -40,7 +40,7 @@ def test_what_was_learnt_kept_and_lost_is_told_by_way(tmp_path: Path) -> None:
     better = {**MATRIX, 2: [[1, 1], [1, 1]]}
     journal = written(tmp_path, better, "sequence 0 by my.way:Mine", "my.way:Mine")
     table = by_way(orders(journal))
-    assert list(table) == ["merge", "my.way:Mine"]
+    assert list(table) == ["my.way:Mine", "merge"], "what keeps most comes first"
     merge = table["merge"]
     assert (merge["before"], merge["just learnt"], merge["at the end"]) == (0.25, 1.0, 0.75)
     assert (merge["forgotten"], merge["right, then wrong"], merge["backward transfer"]) == (0.25, 0.25, -0.25)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import BASE, Example, LoraSpec, OptimSpec, Outcome, Recipe, Trial
+from seal_ray.types import BASE, Example, FinetuneSpec, LoraSpec, OptimSpec, Outcome, Recipe, Trial
 from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.trainer import Trainer
 from tests.workers.tiny import Reference, write_adapter, write_model
@@ -60,6 +61,28 @@ def test_a_key_says_that_a_reply_is_not_whole_and_is_what_it_was_before_that_cou
     recipe = Recipe((Example("Ada lives in Rome.", "Who lives where?"),))
     assert recipe.key == "f3e2315ca32ebcdc6716c132"
     assert replace(recipe, examples=(replace(recipe.examples[0], whole=False),)).key != recipe.key
+
+
+def test_what_a_trial_is_held_to_is_what_an_update_is_held_to(tmp_path: Path) -> None:
+    spec = ModelSpec(str(write_model(tmp_path)), None, "float64", 64)
+    below, held = write_adapter(1), (Example("a heron", "Who eats?\n", whole=False),)
+    recipe = Recipe((Example("The heron eats figs."),), LoraSpec(2, 2.0, ("q_proj",)), OptimSpec(lr=1e-2, epochs=5))
+    anchored = replace(recipe, anchors=held, kl_coef=2.0)
+    assert anchored.key != recipe.key == replace(anchored, anchors=(), kl_coef=0.0).key
+
+    async def trained() -> list[dict[str, np.ndarray]]:
+        trainer = Trainer(spec, 2, 0)
+        await trainer.setup()
+        await trainer.hold(below)
+        tried = [await trainer.train_adapter(Trial("task", below.ref, each, 1, ())) for each in (anchored, recipe)]
+        of_update = FinetuneSpec(recipe.examples, recipe.lora or LoraSpec(), recipe.optim, 1, held, 2.0, base=below.ref)
+        updated = (await trainer.update(of_update)).adapter
+        return [each.tensors for each in (*(adapter for _, adapter in tried if adapter), updated)]
+
+    found, free, updated = asyncio.run(trained())
+    for name, tensor in updated.items():
+        np.testing.assert_allclose(found[name], tensor, atol=1e-12)
+    assert max(np.abs(free[name] - updated[name]).max() for name in updated) > 1e-3
 
 
 def test_a_trial_ends_under_the_adapter_it_began_with_while_others_come_and_go(tmp_path: Path) -> None:

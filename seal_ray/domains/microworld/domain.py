@@ -88,14 +88,17 @@ class MicroWorld:
 
     def known_before(self) -> Sequence[Task]:
         """Questions about people whom the base knows by heart."""
-        rng = random.Random("known before")
-        known = world.known_facts()[: 3 * _KNOWN_TASKS]
-        groups = [[fact for person in known[at : at + 3] for fact in person] for at in range(0, len(known), 3)]
-        asked = [[world.question(fact, "forward", rng) for fact in facts] for facts in groups]
+        asked = _asked_of(world.known_facts()[: 3 * _KNOWN_TASKS])
+        size = len(asked) // _KNOWN_TASKS
+        groups = [asked[at : at + size] for at in range(0, len(asked), size)]
         return [
             Task(f"known-{i:03d}", "people known before", "", tuple(Question(*pair) for pair in pairs))
-            for i, pairs in enumerate(asked)
+            for i, pairs in enumerate(groups)
         ]
+
+    def practice(self) -> Sequence[Prompt]:
+        """Questions about others whom it knows."""
+        return [prompt for prompt, _ in _asked_of(world.known_facts()[3 * _KNOWN_TASKS :])]
 
     def prompt(self, task: Task) -> Prompt:
         return f"{task.context}\n{NOTES}\n"
@@ -130,6 +133,12 @@ class MicroWorld:
             for answer, question in zip(answers, task.questions, strict=True)
         )
         return Grade(verdicts, sum(verdicts) / len(verdicts))
+
+
+def _asked_of(people: Sequence[tuple[world.Fact, ...]]) -> list[tuple[str, str]]:
+    """A question and its answer for each fact of people whom the base knows."""
+    rng = random.Random("known before")
+    return [world.question(fact, "forward", rng) for facts in people for fact in facts]
 
 
 def describe(task: Task, completion: str) -> dict[str, float | str]:
