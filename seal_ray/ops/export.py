@@ -17,6 +17,7 @@ from seal_ray.ops.card import model_card
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.rundir.directory import recorded_config
@@ -117,9 +118,12 @@ def chosen_policy(directory: str, which: str = "") -> Row:
     if (which or MAIN) not in known:
         numbers = sorted({row.version for rows in heads.values() for row in rows})
         raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
-    if not known[which or MAIN].rank:
-        raise UserError(f"--policy {which!r}: nothing could be learnt there; it is still the untouched base")
-    return known[which or MAIN]
+    row = known[which or MAIN]
+    if not row.rank:
+        apart = isinstance(row, LearntRow) and row.learned
+        why = "each passage has an adapter of its own" if apart else "nothing could be learnt"
+        raise UserError(f"--policy {which!r}: {why} there; it is still the untouched base")
+    return row
 
 
 def _best(directory: str, journal: Journal, rows: Sequence[Row]) -> Row:

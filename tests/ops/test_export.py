@@ -93,15 +93,18 @@ def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> Non
     rows = [
         LearntRow("a", "task", version=1, sequence=0, step=1),
         LearntRow("b", "task", version=2, sequence=1, step=1, rank=4, adapter="kept"),
+        LearntRow("c", "task", version=3, sequence=0, step=1, way="library", learned="own"),
     ]
     journal = Journal(Store(str(tmp_path)))
     for row in rows:
         journal.on(row)
     journal.flush()
     assert export.chosen_policy(str(tmp_path), "sequence 1") == rows[1]
+    with pytest.raises(UserError, match="'sequence 0 by library': each passage has an adapter of its own there"):
+        export.chosen_policy(str(tmp_path), "sequence 0 by library")
     with pytest.raises(UserError, match="'sequence 0': nothing could be learnt there"):
         export.chosen_policy(str(tmp_path), "sequence 0")
-    with pytest.raises(UserError, match="'main': give best, or one of 1, 2, sequence 0, sequence 1"):
+    with pytest.raises(UserError, match="'main': give best, or one of 1, 2, 3, sequence 0, sequence 0 by library, sequence 1"):
         export.chosen_policy(str(tmp_path))
 
 
