@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from statistics import fmean
 
@@ -36,8 +37,8 @@ class Averaged(Merge):
         return self.sum(stand.start, *stand.learnt)
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        fast = self.sum(stand.start, *stand.learnt, learned)
-        followed = [self.sum(scaled(stand.head, 1 - weight), scaled(fast, weight)) for weight in WEIGHTS]
+        fast = await self.total(self.base(stand), learned)
+        followed = [await self.total(scaled(stand.head, 1 - weight), scaled(fast, weight)) for weight in WEIGHTS]
         if not stand.lessons:
             return followed[0]
         old, new = spread(stand.lessons[:-1], TEXTS), stand.lessons[-1].recipe.examples
@@ -49,7 +50,7 @@ class Sparse(Merge):
     """As `merge`, with what was learnt left only at those outputs of each layer that it moves most."""
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        return self.sum(stand.head, sparse(learned, KEPT))
+        return await self.total(stand.head, await asyncio.to_thread(sparse, learned, KEPT))
 
 
 def sparse(adapter: Adapter, share: float) -> Adapter:
@@ -67,7 +68,9 @@ class Orthogonal(Merge):
     """As `merge`, with what was learnt reading only directions that the policy's own adapter does not read."""
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        return self.sum(stand.head, beside(learned, stand.head) if stand.head else learned)
+        if stand.head:
+            learned = await asyncio.to_thread(beside, learned, stand.head)
+        return await self.total(stand.head, learned)
 
 
 def beside(adapter: Adapter, held: Adapter) -> Adapter:

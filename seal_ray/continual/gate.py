@@ -21,10 +21,10 @@ class Gated(Merge):
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         held = spread(stand.lessons, TEXTS)
         if not held:
-            return self.sum(stand.head, learned)
+            return await self.total(stand.head, learned)
         before = fmean(await likelihoods(stand.head, held))
         for scale in SCALES:
-            found = self.sum(stand.head, scaled(learned, scale))
+            found = await self.total(stand.head, scaled(learned, scale))
             if before - fmean(await likelihoods(found, held)) <= BUDGET:
                 return found
         return stand.head

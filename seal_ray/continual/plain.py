@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,10 +31,14 @@ class Merge:
         return recipe
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        return self.sum(stand.head, learned)
+        return await self.total(stand.head, learned)
 
     def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
         return None
+
+    async def total(self, *adapters: Adapter | None) -> Adapter | None:
+        """`sum`, beside the event loop: of a large model's adapters it takes seconds."""
+        return await asyncio.to_thread(self.sum, *adapters)
 
     def sum(self, *adapters: Adapter | None) -> Adapter | None:
         """All together as one, of no larger rank than `update.max_rank` where that says one."""

@@ -32,7 +32,7 @@ class Joint(Merge):
         return replace(recipe, examples=(*before, *recipe.examples))
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        return self.sum(stand.start, learned)
+        return await self.total(stand.start, learned)
 
 
 class Replay(Merge):

@@ -22,6 +22,7 @@ from seal_ray.learning.elsewhere import (
     questions,
 )
 from seal_ray.learning.questions import questioned
+from seal_ray.loop.asked import asked_once
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import Place
 from seal_ray.loop.run import put_kept_on_record
@@ -29,7 +30,7 @@ from seal_ray.loop.session import Session
 from seal_ray.plain import counted
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.selection.rules import Candidate
-from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Trial, UserError, derive_seed
+from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Trial, derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -112,14 +113,7 @@ class Study:
     ) -> OutcomeRow:
         """A policy's answers to what is no task's, once, and on record."""
         trial = Trial(_ELSEWHERE, policy.adapter, None, 0, asked, tokens, (), said)
-        key = session.names.trial(trial, policy, [])
-        row = next((row for row in session.journal.read(OutcomeRow) if row.key == key), None)
-        if row is None:
-            row = OutcomeRow.of(replace(await session.cluster.run_trial(trial), key=key))
-            session.events.emit(row)
-        if row.failure:
-            raise UserError(f"questions of general knowledge: {row.reason}")
-        return row
+        return await asked_once(session, policy, trial)
 
 
 def chosen(candidates: Mapping[str, Sequence[Candidate]], alone: Mapping[str, float]) -> list[Candidate]:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from seal_ray.adapters.consolidate import Stack
+from seal_ray.adapters.merge import stack
 from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
 from seal_ray.events import StageBegan
+from seal_ray.loop.asked import asked_once
 from seal_ray.loop.gathering import all_of
+from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of
@@ -27,7 +29,6 @@ from seal_ray.record.rows import LearntRow
 from seal_ray.types import (
     AdapterRef,
     Example,
-    Outcome,
     Policy,
     Prompt,
     Question,
@@ -51,9 +52,11 @@ def check_continual(config: Config, tasks: Sequence[Task]) -> None:
     if config.continual.sequences and len(tasks) < config.continual.passages:
         wanted = f"continual.passages is {config.continual.passages}"
         raise UserError(f"{wanted}, and {len(tasks)} are held out; raise domain.test, or lower it")
-    if config.continual.sequences:
-        for name in config.continual.ways:
-            find_way(name, config)
+    ways = config.continual.ways if config.continual.sequences else ()
+    for name in ways:
+        find_way(name, config)
+        if ways.count(name) > 1:
+            raise UserError(f"continual.ways names {name!r} twice; name each way once")
 
 
 async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
@@ -67,15 +70,17 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     emit(StageBegan(f"{CONTINUAL}: self-edits", streams * config.passages))
     for stage, pieces in trials_of(config, len(elsewhere)).items():
         emit(StageBegan(stage, pieces))
+    ways = {name: find_way(name, session.config) for name in config.ways}
+    practised = await _answers_of_before(session) if any(way.practises for way in ways.values()) else ()
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
     async def one(number: int) -> None:
-        way, sequence = divmod(number, config.sequences)
+        which, sequence = divmod(number, config.sequences)
         seed = derive_seed("continual", session.config.run.seed, sequence)
         order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[: config.passages]
         async with places:
-            name = config.ways[way]
-            await Stream(session, name, find_way(name, session.config), sequence, order, elsewhere, number).through()
+            name = config.ways[which]
+            await Stream(session, name, ways[name], sequence, order, elsewhere, practised, number).through()
 
     await all_of(map(one, range(streams)))
 
@@ -94,6 +99,18 @@ def _asks_all(every: int, passages: int, step: int) -> bool:
     return step % every == 0 or step == passages
 
 
+async def _answers_of_before(session: Session) -> tuple[Example, ...]:
+    """What the policy says, before anything is learnt, of what it is to go on knowing."""
+    domain, start = session.domain, session.runner.policy
+    prompts = tuple(domain.practice()) if isinstance(domain, KnownBefore) else ()
+    if not prompts:
+        return ()
+    longest = session.config.trial.answer_tokens
+    trial = Trial("what was known before", start.adapter, None, 0, prompts, longest, domain.stop)
+    answers = (await asked_once(session, start, trial)).answers
+    return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())
+
+
 @dataclass
 class Stream:
     """One passage on top of the other, in one way; all are asked before the first, and after some."""
@@ -104,6 +121,8 @@ class Stream:
     sequence: int
     order: Sequence[Task]
     elsewhere: Sequence[Task]
+    practised: tuple[Example, ...]
+    """What the policy said of what it knew before anything was learnt; for the ways that want it."""
     number: int
     """Which of all sequences in all ways it is: its policies' versions follow those of the ones before."""
     lessons: list[Lesson] = field(default_factory=list)
@@ -119,7 +138,6 @@ class Stream:
         """The whole of it."""
         policies = self.session.policies
         self._policy = await policies.move(self._head, self._start)
-        self._practised = await self._answers_of_before()
         for step in range(len(self.order) + 1):
             asks_all = _asks_all(self.session.config.continual.ask_every, len(self.order), step)
             if step:
@@ -155,8 +173,7 @@ class Stream:
         if trial is None:
             return None
         policies, below = self.session.policies, f"{self._head}, below"
-        base = self.way.base(stand)
-        at = await policies.lend(below, base)
+        at = await policies.lend(below, await asyncio.to_thread(self.way.base, stand))
         outcome, learned = await self.session.cluster.train_adapter(replace(trial, base=at))
         await policies.end(below)
         self.session.runner.warn(trial.task_id, outcome)
@@ -169,26 +186,15 @@ class Stream:
 
     async def _stand(self, asks_all: bool) -> Stand:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
-        for lesson in self.lessons:
-            await self._adapter(lesson.adapter)
-        return Stand(start, head, tuple(self.lessons), self._loaded.__getitem__, asks_all, self._practised)
-
-    async def _answers_of_before(self) -> tuple[Example, ...]:
-        """What the policy says, before anything is learnt, of what it is to go on knowing."""
-        domain = self.session.domain
-        prompts = tuple(domain.practice()) if self.way.practises and isinstance(domain, KnownBefore) else ()
-        if not prompts:
-            return ()
-        longest = self.session.config.trial.answer_tokens
-        trial = Trial(f"{self._head}, practice", self._start.adapter, None, 0, prompts, longest, domain.stop)
-        answers = _of(await self.session.cluster.run_trial(trial)).answers
-        return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())
+        return Stand(start, head, tuple(self.lessons), self._load, asks_all, self.practised)
 
     async def _adapter(self, ref: AdapterRef) -> Adapter | None:
-        if not ref.key:
-            return None
+        return await self.session.policies.adapter(ref) if ref.key else None
+
+    def _load(self, ref: AdapterRef) -> Adapter:
+        """What one lesson taught, for a way that needs all of it at every step."""
         if ref not in self._loaded:
-            self._loaded[ref] = await self.session.policies.adapter(ref)
+            self._loaded[ref] = adapters.get(self.session.store, ref)
         return self._loaded[ref]
 
     async def _likelihoods(self, adapter: Adapter | None, texts: Sequence[Example]) -> tuple[float, ...]:
@@ -197,7 +203,9 @@ class Stream:
         at = await policies.lend(head, adapter)
         outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts)))
         await policies.end(head)
-        return _of(outcome).log_likelihoods
+        if outcome.failure:
+            raise UserError(f"{head}: {outcome.failure.reason}")
+        return outcome.log_likelihoods
 
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""
@@ -225,21 +233,13 @@ class Stream:
         learned = await self._adapter(self.lessons[number].adapter) if number is not None else None
         if learned is None:
             return runner.under(self._policy)
-        whole = Stack().consolidate(await self._adapter(self._start.adapter), learned).adapter
-        head = f"{self._head}, lesson {number}"
-        name = content_key("lesson", self._start.name, learned.ref.key)
+        start, head = await self._adapter(self._start.adapter), f"{self._head}, lesson {number}"
+        whole = await asyncio.to_thread(lambda: stack(start, learned) if start else learned)
         if head not in self._heads:
             self._heads.append(head)
             await policies.lend(head, whole)
-        assert whole
+        name = content_key("lesson", self._start.name, learned.ref.key)
         return runner.under(Policy(name, self._start.version, whole.ref))
-
-
-def _of(outcome: Outcome) -> Outcome:
-    """An outcome that nothing can go on without."""
-    if outcome.failure:
-        raise UserError(f"what is measured on the way: {outcome.failure.reason}")
-    return outcome
 
 
 def _text(prompt: Prompt) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -141,7 +141,9 @@ class SimulatedCluster:
     def gone(self) -> str:
         return ""
 
-    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+    async def hold(
+        self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
+    ) -> None:
         self.work.rank = max(self.work.rank, sum(adapter.rank for adapter in adapters.values()))
         if self.trainers.workers or self.samplers.workers:
             await asyncio.sleep(self._rates.policy)

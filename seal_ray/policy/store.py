@@ -94,7 +94,9 @@ class Policies:
         for ref in wanted.keys() - self._adapters.keys():
             self._adapters[ref] = await asyncio.to_thread(adapter_of, self._store, self._rows[ref])
         self._adapters = {ref: self._adapters[ref] for ref in wanted}
-        await self._cluster.hold(self._adapters, self._probe)
+        lent = {policy.adapter for policy in self._heads.values() if not policy.name}
+        written = {policy.adapter for policy in self._heads.values() if policy.name}
+        await self._cluster.hold(self._adapters, self._probe, lent - written)
 
     async def next(self, parent: Policy, finetune: FinetuneSpec, kept: int, stage: str = "") -> Policy:
         """Finetune the main head's policy, unless that was done before, and move on; `kept` self-edits led to it.

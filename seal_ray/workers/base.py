@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -28,10 +28,13 @@ class Cluster(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+    async def hold(
+        self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
+    ) -> None:
         """From now on every worker can start from each of these, besides the base, and from no others.
 
-        Work under those that stay goes on meanwhile. An engine of its own kind is checked with the probe.
+        Work under those that stay goes on meanwhile. An engine of its own kind is checked with the probe. Under those
+        that are `unwritten` nothing is sampled, only trained and asked.
         """
 
     async def sample(self, request: SampleRequest) -> Completion:

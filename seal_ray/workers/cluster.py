@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["RayCluster", "Span"]
 
 logger = logging.getLogger(__name__)
+Held = Mapping[AdapterRef, "ray.ObjectRef[Adapter]"]
 
 _CHARACTERS_PER_TOKEN = 3  # rather too few: the driver has no tokenizer to count with
 _QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot without a trip to the driver
@@ -110,7 +111,9 @@ class RayCluster:
         await self.samplers.close()
         await self.trainers.close()
 
-    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+    async def hold(
+        self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
+    ) -> None:
         """Every worker, and each that joins later, can start from each of these from now on.
 
         An engine that loads adapters its own way is held to the bank's log-probabilities of the probe.
@@ -119,19 +122,20 @@ class RayCluster:
             self._held,
             {ref: self._held.get(ref) or ray.put(adapter) for ref, adapter in adapters.items()},
         )
+        written = {ref: held for ref, held in self._held.items() if ref not in unwritten}
         if self._engine.name == "vllm":
-            await self._probe(probe, before)
+            await self._probe(probe, before, written)
         await self.trainers.broadcast("hold", *self._held.values())
-        for readings in await self.samplers.broadcast("hold", self._probes, *self._held.values()):
+        for readings in await self.samplers.broadcast("hold", self._probes, *written.values()):
             for reading in readings:
                 untold = reading.step and reading.stepped is None
                 logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
 
-    async def _probe(self, probe: Prompt, before: Mapping[AdapterRef, ray.ObjectRef[Adapter]]) -> None:
-        """Have the bank score the probe under what is new, and under what that replaces."""
+    async def _probe(self, probe: Prompt, before: Held, written: Held) -> None:
+        """Have the bank score the probe under what is new there, and under what that replaces."""
         gone = next((ref for ref in before if ref not in self._held), BASE)
-        self._probes = {ref: checked for ref, checked in self._probes.items() if ref in self._held}
-        if new := [ref for ref in self._held if ref not in self._probes]:
+        self._probes = {ref: checked for ref, checked in self._probes.items() if ref in written}
+        if new := [ref for ref in written if ref not in self._probes]:
             await self.trainers.broadcast("hold", *{**before, **self._held}.values())
         with _needed("the check of the policy"):
             for ref in new:

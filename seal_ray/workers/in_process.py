@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -52,9 +52,11 @@ class InProcessCluster:
     def gone(self) -> str:
         return ""
 
-    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
+    async def hold(
+        self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
+    ) -> None:
         await self._trainer.hold(*adapters.values())
-        await self._sampler.hold({}, *adapters.values())
+        await self._sampler.hold({}, *(adapter for ref, adapter in adapters.items() if ref not in unwritten))
 
     async def sample(self, request: SampleRequest) -> Completion:
         asked = self._patience.until_answered(lambda: self._sampler.sample(request))

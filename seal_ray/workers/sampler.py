@@ -72,7 +72,7 @@ class EngineSpec:
             name,
             rank,
             sampling.context,
-            max(1, min(config.continual.sequences, SEQUENCES_AT_ONCE)),
+            max(1, min(config.continual.sequences * len(config.continual.ways), SEQUENCES_AT_ONCE)),
             config.workers.slots if by_vllm else 0,
             sampling.endpoint,
             sampling.endpoint_model,

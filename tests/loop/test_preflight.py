@@ -68,6 +68,14 @@ TROUBLES: dict[str, tuple[list[str], str]] = {
     "a domain that cannot be imported": (["--domain.name", "toy:Toy"], "cannot be imported: No module named 'toy'"),
     "a key that is not set": ([*SERVER, "--run.rounds", "0", "--sampling.key_env", "NO_KEY"], "NO_KEY is not set"),
     "rounds of a model that is a server's": (SERVER, r"a server's stays as it is; set run.rounds = 0"),
+    "a way of learning in turn that is named twice": (
+        ["--continual.sequences", "1", "--continual.passages", "1", "--continual.ways", '["none", "none"]'],
+        "continual.ways names 'none' twice",
+    ),
+    "a way that there is not": (
+        ["--continual.sequences", "1", "--continual.passages", "1", "--continual.ways", "merj"],
+        "did you mean 'merge'",
+    ),
     "a sequence longer than what is held out": (["--continual.sequences", "1"], "continual.passages is 8"),
 }
 

@@ -104,7 +104,9 @@ def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> Non
         export.chosen_policy(str(tmp_path), "sequence 0 by library")
     with pytest.raises(UserError, match="'sequence 0': nothing could be learnt there"):
         export.chosen_policy(str(tmp_path), "sequence 0")
-    with pytest.raises(UserError, match="'main': give best, or one of 1, 2, 3, sequence 0, sequence 0 by library, sequence 1"):
+    with pytest.raises(
+        UserError, match="'main': give best, or one of 1, 2, 3, sequence 0, sequence 0 by library, sequence 1"
+    ):
         export.chosen_policy(str(tmp_path))
 
 

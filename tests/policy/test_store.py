@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -20,7 +20,7 @@ from seal_ray.policy.store import Grown, Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.storage import Store
-from seal_ray.types import AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
+from seal_ray.types import BASE, AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
 from seal_ray.workers.base import Cluster
 from seal_ray.workers.trainer import UpdateResult
 from seal_ray.workers.unfinished import Keeper
@@ -45,8 +45,10 @@ class RecordsFinetune:
             on_steps(steps)
         return UpdateResult(ADAPTER, (2.0, 1.0), "")
 
-    async def hold(self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt) -> None:
-        self.held = dict(adapters)
+    async def hold(
+        self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
+    ) -> None:
+        self.held, self.unwritten = dict(adapters), set(unwritten)
 
 
 class Heard:
@@ -134,6 +136,24 @@ def test_heads_move_beside_each_other_and_workers_hold_what_all_of_them_stand_on
     asyncio.run(two_sequences())
     past = {head: [row.version for row in rows] for head, rows in lineage(journal).items()}
     assert past == {MAIN: [1], "sequence 0": [1, 2], "sequence 1": [1, 4, 5]}
+
+
+def test_what_is_lent_is_held_for_asking_alone_and_no_longer_than_it_is_lent(tmp_path: Path) -> None:
+    policies, _ = opened(tmp_path, cluster := RecordsFinetune())
+    lent, written = replace(ADAPTER, alpha=2.0), ADAPTER.ref
+
+    async def lend() -> None:
+        await policies.next(await policies.begin(), FINETUNE, kept=1)
+        assert await policies.lend("tried", lent) == lent.ref
+        assert (set(cluster.held), cluster.unwritten) == ({written, lent.ref}, {lent.ref})
+        assert (await policies.adapter(lent.ref)).alpha == 2.0
+        assert await policies.lend("below", ADAPTER) == written
+        assert cluster.unwritten == {lent.ref}, "what a policy stands on is written under, whoever else has it"
+        await policies.end("tried", "below", "never begun")
+        assert set(cluster.held) == {written}
+        assert await policies.lend("nothing", None) == BASE
+
+    asyncio.run(lend())
 
 
 def test_what_is_on_record_is_not_trained_again_and_its_adapter_is_found_by_its_content(tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""Questions that are no task's: asked of a policy once, and on record under all that they depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from seal_ray.loop.session import Session
+from seal_ray.record.rows import OutcomeRow
+from seal_ray.types import Policy, Trial, UserError
+
+
+async def asked_once(session: Session, policy: Policy, trial: Trial) -> OutcomeRow:
+    """A policy's answers to a trial without training; `UserError` where it cannot give any."""
+    key = session.names.trial(trial, policy, [])
+    row = next((row for row in session.journal.read(OutcomeRow) if row.key == key), None)
+    if row is None:
+        row = OutcomeRow.of(replace(await session.cluster.run_trial(trial), key=key))
+        session.events.emit(row)
+    if row.failure:
+        raise UserError(f"{trial.task_id}: {row.reason}")
+    return row
