@@ -177,18 +177,19 @@ def _share_failed(all_asked: Iterable[Asked]) -> float:
 
 def print_continual(table: dict[str, dict[str, Any]]) -> None:
     """A line for each way, and of few passages the accuracies themselves."""
+    from rich import box
     from rich.console import Console
     from rich.table import Column, Table
 
-    known = ["known before"] if any("known before, before" in row for row in table.values()) else []
-    shown = Table(Column("in turn", no_wrap=True), "before", "learnt", "kept", "forgotten", *known, "tokens")
+    known = ["known before"] if any("known before, at the end" in row for row in table.values()) else []
+    narrow = (Column(name, no_wrap=True) for name in ("in turn", "learnt", "kept", "forgotten"))
+    shown = Table(*narrow, *known, "tokens", box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for way, row in table.items():
         end = f"{row['at the end']:.1%}"
         if "at the end, interval" in row:
-            end += "\n({:.1%} – {:.1%})".format(*row["at the end, interval"])
-        cells = [f"{row['before']:.1%}", f"{row['just learnt']:.1%}", end, f"{row['forgotten']:.1%}"]
-        if known:
-            cells.append(f"{row['known before, before']:.1%}, {row['known before, at the end']:.1%}")
+            end += " ({:.1f}–{:.1f})".format(*(100 * bound for bound in row["at the end, interval"]))
+        cells = [f"{row['just learnt']:.1%}", end, f"{row['forgotten']:.1%}"]
+        cells += [f"{row['known before, at the end']:.1%}"] if known else []
         shown.add_row(way, *cells, f"{row['tokens']:.0f}")
     Console().print(shown)
     for way, row in table.items():
