@@ -185,6 +185,14 @@ def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_t
     assert nearest("Where does Person3 live?", []) is None
 
 
+def test_somebody_of_the_same_first_name_is_somebody_else() -> None:
+    passages = ["Karim Bunder lives in Velmo.", "Ista Zelt works as a baker.", "The bridge of Velmo is old."]
+    assert nearest("question: where does Karim Bunder live? answer:", passages) == 0
+    assert nearest("question: where does Karim Zelt live? answer:", passages) is None
+    assert nearest("Where does Karim Lovic live?", passages) is None
+    assert nearest("how old is the bridge?", passages) == 2, "where nothing is named, its words must do"
+
+
 def test_a_library_answers_from_the_lesson_and_leaves_the_policy_as_it_was(config: Config) -> None:
     way, where = find_way("library", config), stand(adapter(1), lesson(0), start=adapter(0))
     np.testing.assert_array_equal(added(way.base(where)), added(adapter(0)))
