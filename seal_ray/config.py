@@ -383,5 +383,8 @@ def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(tree, list | tuple) and any(isinstance(value, dict) for value in tree):
+        for number, value in enumerate(tree):
+            yield from flat(value, f"{prefix}.{number}")
     else:
         yield prefix, tree

@@ -53,6 +53,8 @@ class Stand:
     load: Callable[[AdapterRef], Adapter] = field(repr=False)
     asked: bool = True
     """Whether everything is asked after this passage."""
+    new: tuple[Example, ...] = ()
+    """What the self-edit of the passage that comes trains; nothing where it cannot be used."""
     practised: tuple[Example, ...] = ()
     """What the policy that the stream began with answers to questions of what it knew, for a way that `practises`."""
 
@@ -72,23 +74,23 @@ class Way(Protocol):
         """What the passage is learnt on top of."""
         ...
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
-        """What is trained when a self-edit says this; None to train nothing."""
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        """What is trained when a self-edit says this, or none could be used; None to train nothing."""
         ...
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         """The policy that is asked from now on, once this was trained on top of `base`."""
         ...
 
-    def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
-        """Which lesson's own adapter answers a question, where it is not the policy as a whole."""
+    def lessons_for(self, questions: Sequence[str], lessons: Sequence[Lesson]) -> list[int | None]:
+        """Which lesson's own adapter answers each question; None where it is the policy as a whole."""
         ...
 
 
 def find_way(name: str, config: Config) -> Way:
     """The way of that name."""
     kind = plugins.find("continual.ways", name, WAYS)
-    members = ("practises", "base", "recipe", "enter", "lesson_for")
+    members = ("practises", "base", "recipe", "enter", "lessons_for")
     missing = [member for member in members if not hasattr(kind, member)]
     if missing:
         raise UserError(f"continual.ways {name!r}: has no {missing[0]!r}, see seal_ray/continual/base.py")

@@ -37,12 +37,12 @@ class Averaged(Merge):
         return self.sum(stand.start, *stand.learnt)
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        fast = await self.total(self.base(stand), learned)
+        fast = await self.total(await asyncio.to_thread(self.base, stand), learned)
         followed = [await self.total(scaled(stand.head, 1 - weight), scaled(fast, weight)) for weight in WEIGHTS]
-        if not stand.lessons:
+        old = spread(stand.lessons, TEXTS)
+        if not old:
             return followed[0]
-        old, new = spread(stand.lessons[:-1], TEXTS), stand.lessons[-1].recipe.examples
-        worth = [sum([fmean(await likelihoods(each, texts)) for texts in (old, new) if texts]) for each in followed]
+        worth = [fmean(await likelihoods(each, old)) + fmean(await likelihoods(each, stand.new)) for each in followed]
         return followed[int(np.argmax(worth))]
 
 

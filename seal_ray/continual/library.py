@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
 from seal_ray.grading.text import words
 
-_WORD = re.compile(r"\w+")
+_WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")
 RARE = math.log(2)
 """How rare a word must be among the passages, at least, to say which of them a question is about."""
+COVERED = 0.2
+"""How much of a question that names nothing a passage must hold, rare words counting more."""
 
 
 class Library(Merge):
@@ -26,12 +28,12 @@ class Library(Merge):
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         return stand.head
 
-    def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
-        return nearest(question, [f"{lesson.task.title}\n{lesson.task.context}" for lesson in lessons])
+    def lessons_for(self, questions: Sequence[str], lessons: Sequence[Lesson]) -> list[int | None]:
+        return nearest(questions, [f"{lesson.task.title}\n{lesson.task.context}" for lesson in lessons])
 
 
-def nearest(question: str, passages: Sequence[str]) -> int | None:
-    """The passage with most of a question's words, rare ones counting more; none where it has only common ones.
+def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | None]:
+    """For each question the passage with most of its words, rare ones counting more; none if it has only common ones.
 
     A question that names things is about a passage that names most of them: another person of the same first name is
     another person.
@@ -39,16 +41,21 @@ def nearest(question: str, passages: Sequence[str]) -> int | None:
     held = [set(words(passage)) for passage in passages]
     common = Counter(word for each in held for word in each)
     rarity = {word: math.log((1 + len(held)) / count) for word, count in common.items()}
+    return [_nearest(question, held, rarity) for question in questions]
+
+
+def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float]) -> int | None:
     asked, named = set(words(question)), _names(question)
     shared = [asked & each if 2 * len(named & each) > len(named) or not named else set() for each in held]
     worth = [sum(rarity[word] for word in sorted(each)) for each in shared]
     best = max(range(len(held)), key=worth.__getitem__, default=None)
     if best is None or max((rarity[word] for word in shared[best]), default=0.0) < RARE:
         return None
-    return best
+    whole = sum(rarity.get(word, math.log(1 + len(held))) for word in sorted(asked))
+    return best if named or worth[best] >= COVERED * whole else None
 
 
 def _names(question: str) -> set[str]:
-    """The words of a question that begin with a capital, but for its first."""
-    _, *later = _WORD.findall(question) or [""]
-    return set(words(" ".join(word for word in later if word[0].isupper())))
+    """The words that begin with a capital, but not those that begin a line, a sentence, or what follows a colon."""
+    parts = (_WORD.findall(part) for part in _BREAK.split(question))
+    return set(words(" ".join(word for part in parts for word in part[1:] if word[0].isupper())))

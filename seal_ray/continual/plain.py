@@ -27,14 +27,14 @@ class Merge:
     def base(self, stand: Stand) -> Adapter | None:
         return stand.head
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
         return recipe
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         return await self.total(stand.head, learned)
 
-    def lesson_for(self, question: str, lessons: Sequence[Lesson]) -> int | None:
-        return None
+    def lessons_for(self, questions: Sequence[str], lessons: Sequence[Lesson]) -> list[int | None]:
+        return [None] * len(questions)
 
     async def total(self, *adapters: Adapter | None) -> Adapter | None:
         """`sum`, beside the event loop: of a large model's adapters it takes seconds."""
@@ -52,7 +52,7 @@ class Merge:
 class Nothing(Merge):
     """Nothing is learnt: what all others are held against."""
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
         return None
 
 
@@ -63,8 +63,8 @@ class LastLayers(Merge):
         super().__init__(config)
         self._paths = _last_third(config.model.path)
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
-        if recipe.lora is None:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        if recipe is None or recipe.lora is None:
             return recipe
         wanted = recipe.lora.targets
         targets = tuple(path for path in self._paths if any(_names(target, path) for target in wanted))

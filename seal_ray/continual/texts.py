@@ -25,11 +25,11 @@ class Joint(Merge):
     def base(self, stand: Stand) -> Adapter | None:
         return stand.start
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
-        if not stand.asked:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        recipes = [*(lesson.recipe for lesson in stand.lessons), *([recipe] if recipe else [])]
+        if not stand.asked or not recipes:
             return None
-        before = chain.from_iterable(lesson.recipe.examples for lesson in stand.lessons)
-        return replace(recipe, examples=(*before, *recipe.examples))
+        return replace(recipes[-1], examples=tuple(chain.from_iterable(each.examples for each in recipes)))
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         return await self.total(stand.start, learned)
@@ -38,15 +38,15 @@ class Joint(Merge):
 class Replay(Merge):
     """As `merge`, with some texts of earlier passages beside the new ones."""
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
-        return with_earlier(stand, recipe)
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        return with_earlier(stand, recipe) if recipe else None
 
 
 class ReplayLastLayers(LastLayers):
     """As `replay`, in the last third of the layers alone."""
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
-        return super().recipe(stand, with_earlier(stand, recipe))
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        return super().recipe(stand, with_earlier(stand, recipe) if recipe else None)
 
 
 class Rehearse(ReplayLastLayers):
@@ -54,7 +54,9 @@ class Rehearse(ReplayLastLayers):
 
     practises = True
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        if recipe is None:
+            return None
         return super().recipe(stand, replace(recipe, examples=(*recipe.examples, *some(stand))))
 
 
@@ -63,7 +65,9 @@ class Anchored(LastLayers):
 
     practises = True
 
-    def recipe(self, stand: Stand, recipe: Recipe) -> Recipe | None:
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        if recipe is None:
+            return None
         held = (*spread(stand.lessons, POOL), *some(stand))
         return super().recipe(stand, replace(recipe, anchors=held, kl_coef=KL if held else 0.0))
 

@@ -12,9 +12,9 @@ from seal_ray.learning.learn import learns
 from seal_ray.loop.oracle import STAGE
 from seal_ray.loop.place import SCREENING
 from seal_ray.loop.preflight import draw
-from seal_ray.record.continual import CONTINUAL, ELSEWHERE
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
+from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
 from seal_ray.report.rounds import place_of, round_number
 from seal_ray.rundir.directory import recorded_config
@@ -23,6 +23,7 @@ from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
 PASSAGE = "passage only"
 _ASKED_WHILE_LEARNT = "questions of documents are put together only while they are learnt"
 _NO_TEXT = "no self-edit is on record"
+OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
 
@@ -59,7 +60,7 @@ class Explained:
         """Why it cannot be done again alone; empty where it can."""
         if self.outcome is None:
             return "it has not ended, so there is nothing to hold it to"
-        if self.task is None or self.unknown in (TOGETHER, _ASKED_WHILE_LEARNT, _NO_TEXT):
+        if self.task is None or self.unknown in (TOGETHER, OF_A_LESSON, _ASKED_WHILE_LEARNT, _NO_TEXT):
             return self.unknown
         if self.config.trial.eval_engine != "bank":
             return f"its questions were answered by {self.config.trial.eval_engine} (trial.eval_engine), not by a bank"
@@ -155,6 +156,8 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
         return replace(known, unknown=str(error))
     if learns(config):
         return replace(known, task=task, unknown=_ASKED_WHILE_LEARNT)
+    if _of_a_lesson(known.place, journal):
+        return replace(known, task=task, unknown=OF_A_LESSON)
     found = replace(known, task=task, questions=domain.questions(task))
     if config.evaluation.joint and known.place.stage == "evaluation" and known.baseline in ("", PASSAGE):
         return replace(found, unknown=TOGETHER)
@@ -162,6 +165,14 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
         return _with_recipe(found, domain, task)
     except DataError as error:
         return replace(found, unknown=f"no recipe: {error}")
+
+
+def _of_a_lesson(row: PlannedRow, journal: Journal) -> bool:
+    """Whether it may have been asked of what one passage alone had taught: the policy itself stays as it is then."""
+    if row.stage not in (CONTINUAL, ELSEWHERE):
+        return False
+    learnt = [each for each in journal.read(LearntRow) if each.way == way_of(row.arm) and each.learned]
+    return len(learnt) > 1 and len({each.adapter for each in learnt}) == 1
 
 
 def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:

@@ -16,7 +16,7 @@ from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
 from seal_ray.loop.continual import trials_of
 from seal_ray.loop.place import SCREENING
-from seal_ray.record.continual import CONTINUAL
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE
 from seal_ray.record.rows import PlannedRow
 from seal_ray.record.summary import UNTRAINED
 from seal_ray.types import UserError
@@ -78,7 +78,7 @@ def is_whole(seen: Seen) -> bool | None:
     rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds)}"
     if seen.pending or not set(range(1, rounds + 1)) <= seen.versions:
         return False
-    if (asked := found.get(f"{CONTINUAL}: trials")) and asked.left:
+    if not _turns_are_over(seen):
         return False
     if last not in found:  # nothing is measured last
         return bool(seen.planned) or not config.evaluation.baselines
@@ -86,6 +86,18 @@ def is_whole(seen: Seen) -> bool | None:
     if not stage.done or (stage.left and not stage.at_most):
         return False
     return None if stage.total is None or stage.left else True
+
+
+def _turns_are_over(seen: Seen) -> bool:
+    """Whether all passages that come in turn were asked as often as is wanted, in every way; questions may be shared
+    out, so that a passage has several trials."""
+    wanted = trials_of(seen.config.continual, 1)
+    for stage in (CONTINUAL, ELSEWHERE):
+        rows = [row for row in seen.planned if row.stage == stage]
+        tasks = len({row.index for row in rows}) if stage == ELSEWHERE else 1
+        if len({(row.arm, row.index) for row in rows}) < wanted.get(f"{stage}: trials", 0) * tasks:
+            return False
+    return True
 
 
 def _name(row: PlannedRow) -> str:

@@ -12,10 +12,12 @@ from seal_ray.types import Policy, Trial, UserError
 async def asked_once(session: Session, policy: Policy, trial: Trial) -> OutcomeRow:
     """A policy's answers to a trial without training; `UserError` where it cannot give any."""
     key = session.names.trial(trial, policy, [])
-    row = next((row for row in session.journal.read(OutcomeRow) if row.key == key), None)
-    if row is None:
-        row = OutcomeRow.of(replace(await session.cluster.run_trial(trial), key=key))
-        session.events.emit(row)
-    if row.failure:
-        raise UserError(f"{trial.task_id}: {row.reason}")
+    for row in session.journal.read(OutcomeRow):
+        if row.key == key and not row.failure:
+            return row
+    outcome = replace(await session.cluster.run_trial(trial), key=key)
+    if outcome.failure:  # not on record: whoever continues the run asks again
+        raise UserError(f"{trial.task_id}: {outcome.failure.reason}")
+    row = OutcomeRow.of(outcome)
+    session.events.emit(row)
     return row

@@ -8,7 +8,10 @@ of each other: each moves a head of its own, and workers hold the adapters of al
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +21,7 @@ from seal_ray.adapters.merge import stack
 from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
-from seal_ray.events import StageBegan
+from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.asked import asked_once
 from seal_ray.loop.gathering import all_of
 from seal_ray.policy import adapters
@@ -32,6 +35,7 @@ from seal_ray.types import (
     Policy,
     Prompt,
     Question,
+    Recipe,
     Task,
     Trial,
     UserError,
@@ -46,12 +50,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LESSONS_AT_ONCE = 8
+"""How many lessons of a library workers hold at a time, beside the policies."""
+
 
 def check_continual(config: Config, tasks: Sequence[Task]) -> None:
     """Refuse sequences longer than what is held out, and ways that there are not."""
     if config.continual.sequences and len(tasks) < config.continual.passages:
         wanted = f"continual.passages is {config.continual.passages}"
         raise UserError(f"{wanted}, and {len(tasks)} are held out; raise domain.test, or lower it")
+    if config.continual.sequences > (there := math.perm(len(tasks), config.continual.passages)):
+        raise UserError(
+            f"continual.sequences is {config.continual.sequences}, and {config.continual.passages} of {len(tasks)} "
+            f"held-out passages have {there} orders; raise domain.test, or lower it"
+        )
     ways = config.continual.ways if config.continual.sequences else ()
     for name in ways:
         find_way(name, config)
@@ -72,17 +84,28 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         emit(StageBegan(stage, pieces))
     ways = {name: find_way(name, session.config) for name in config.ways}
     practised = await _answers_of_before(session) if any(way.practises for way in ways.values()) else ()
+    drawn = orders_of(session.config, tasks)
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
     async def one(number: int) -> None:
         which, sequence = divmod(number, config.sequences)
-        seed = derive_seed("continual", session.config.run.seed, sequence)
-        order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[: config.passages]
         async with places:
-            name = config.ways[which]
+            name, order = config.ways[which], drawn[sequence]
             await Stream(session, name, ways[name], sequence, order, elsewhere, practised, number).through()
 
     await all_of(map(one, range(streams)))
+
+
+def orders_of(config: Config, tasks: Sequence[Task]) -> list[list[Task]]:
+    """The orders of passages, no two the same."""
+    found: dict[tuple[str, ...], list[Task]] = {}
+    for sequence in itertools.count():
+        if len(found) == config.continual.sequences:
+            return [*found.values()]
+        seed = derive_seed("continual", config.run.seed, sequence)
+        order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[: config.continual.passages]
+        found.setdefault(tuple(task.id for task in order), order)
+    raise AssertionError("there are more seeds than orders")
 
 
 def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
@@ -132,7 +155,6 @@ class Stream:
         self._policy = self._start
         self._head = sequence_head(self.sequence, self.name)
         self._loaded: dict[AdapterRef, Adapter] = {}
-        self._heads = [self._head]
 
     async def through(self) -> None:
         """The whole of it."""
@@ -148,45 +170,47 @@ class Stream:
                 await self._ask(ELSEWHERE, arm, self.elsewhere)
             else:
                 await self._ask(CONTINUAL, arm, self.order[step - 1 : step], step - 1)
-        await policies.end(*self._heads)
+        await policies.end(self._head)
 
     async def _learn(self, step: int, asks_all: bool) -> None:
         """The next passage, by what is written of it; nothing where the way wants nothing learnt."""
         task = self.order[step - 1]
         writer = self._start if self.session.config.continual.writer == "start" else self._policy
         trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
-        stand = await self._stand(asks_all)
         written = trial.recipe if trial else None
-        recipe = self.way.recipe(stand, written) if written else None
+        stand = await self._stand(asks_all, written)
+        recipe = self.way.recipe(stand, written)
         learned = ""
-        if written is None or recipe is not None:
+        if recipe or not written:
             version = self._start.version + self.number * len(self.order) + step
             where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
-            learn = partial(self._learnt, stand, trial and replace(trial, recipe=recipe))
+            learn = partial(self._learnt, stand, task, recipe)
             self._policy, row = await self.session.policies.grow(self._policy, where, learn)
             learned = row.learned
         if written:
             self.lessons.append(Lesson(task, written, AdapterRef(learned)))
 
-    async def _learnt(self, stand: Stand, trial: Trial | None) -> Grown | None:
+    async def _learnt(self, stand: Stand, task: Task, recipe: Recipe | None) -> Grown | None:
         """What one passage teaches, and the policy that it has entered."""
-        if trial is None:
+        if recipe is None:
             return None
         policies, below = self.session.policies, f"{self._head}, below"
         at = await policies.lend(below, await asyncio.to_thread(self.way.base, stand))
-        outcome, learned = await self.session.cluster.train_adapter(replace(trial, base=at))
+        seed = derive_seed("trial", self.session.config.run.seed, task.id, 0)
+        outcome, learned = await self.session.cluster.train_adapter(Trial(task.id, at, recipe, seed, ()))
         await policies.end(below)
-        self.session.runner.warn(trial.task_id, outcome)
+        self.session.runner.warn(task.id, outcome)
         if outcome.failure or learned is None:
             reason = outcome.failure.reason if outcome.failure else "nothing was trained"
-            logger.warning("%s: nothing is learnt of it: %s", trial.task_id, reason)
+            logger.warning("%s: nothing is learnt of it: %s", task.id, reason)
             return None
         adapter = await self.way.enter(stand, learned, self._likelihoods)
         return Grown(learned, adapter, outcome.tokens, outcome.seconds)
 
-    async def _stand(self, asks_all: bool) -> Stand:
+    async def _stand(self, asks_all: bool, written: Recipe | None) -> Stand:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
-        return Stand(start, head, tuple(self.lessons), self._load, asks_all, self.practised)
+        new = written.examples if written else ()
+        return Stand(start, head, tuple(self.lessons), self._load, asks_all, new, self.practised)
 
     async def _adapter(self, ref: AdapterRef) -> Adapter | None:
         return await self.session.policies.adapter(ref) if ref.key else None
@@ -209,23 +233,23 @@ class Stream:
 
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""
-        parts = [
-            (part, number, column)
-            for column, task in list(enumerate(tasks, first))
-            for number, part in self._parts(task)
-        ]
-        under = {number: await self._runner_for(number) for _, number, _ in parts}
-        await all_of(under[number].ask(stage, arm, [part], column) for part, number, column in parts)
-
-    def _parts(self, task: Task) -> list[tuple[int | None, Task]]:
-        """A task's questions by the lesson that is to answer them; None: the policy."""
-        found: dict[int | None, list[Question]] = {}
-        for question in task.questions:
-            number = self.way.lesson_for(_text(question.prompt), self.lessons)
-            found.setdefault(number, []).append(question)
-        if len(found) == 1:
-            return [(number, task) for number in found]
-        return [(number, replace(task, questions=tuple(some))) for number, some in found.items()]
+        asked = [_text(question.prompt) for task in tasks for question in task.questions]
+        chosen = iter(await asyncio.to_thread(self.way.lessons_for, asked, self.lessons))
+        by_lesson: dict[int | None, list[tuple[int, Task]]] = defaultdict(list)
+        for column, task in enumerate(tasks, first):
+            parts = _parts(task, [next(chosen) for _ in task.questions])
+            for number, part in parts.items():
+                by_lesson[number].append((column, part))
+            if len(parts) > 1:
+                self.session.events.emit(Advanced(f"{stage}: trials", 1 - len(parts)))  # each of them will say so
+        own = sorted(number for number in by_lesson if number is not None)
+        groups: list[list[int | None]] = [[None]]
+        groups += [[*own[at : at + LESSONS_AT_ONCE]] for at in range(0, len(own), LESSONS_AT_ONCE)]
+        for some in groups:
+            under = {number: await self._runner_for(number) for number in some}
+            asks = [(under[number], part) for number in some for part in by_lesson[number]]
+            await all_of(runner.ask(stage, arm, [part], column) for runner, (column, part) in asks)
+            await self.session.policies.end(*map(self._of_lesson, some))
 
     async def _runner_for(self, number: int | None) -> TrialRunner:
         """Whoever asks under the policy, or under what one lesson taught on top of where the stream began."""
@@ -233,13 +257,24 @@ class Stream:
         learned = await self._adapter(self.lessons[number].adapter) if number is not None else None
         if learned is None:
             return runner.under(self._policy)
-        start, head = await self._adapter(self._start.adapter), f"{self._head}, lesson {number}"
+        start = await self._adapter(self._start.adapter)
         whole = await asyncio.to_thread(lambda: stack(start, learned) if start else learned)
-        if head not in self._heads:
-            self._heads.append(head)
-            await policies.lend(head, whole)
+        await policies.lend(self._of_lesson(number), whole)
         name = content_key("lesson", self._start.name, learned.ref.key)
         return runner.under(Policy(name, self._start.version, whole.ref))
+
+    def _of_lesson(self, number: int | None) -> str:
+        return f"{self._head}, lesson {number}"
+
+
+def _parts(task: Task, chosen: Sequence[int | None]) -> dict[int | None, Task]:
+    """A task's questions by the lesson that is to answer them; None: the policy."""
+    found: dict[int | None, list[Question]] = defaultdict(list)
+    for number, question in zip(chosen, task.questions, strict=True):
+        found[number].append(question)
+    if len(found) == 1:
+        return dict.fromkeys(found, task)
+    return {number: replace(task, questions=tuple(some)) for number, some in found.items()}
 
 
 def _text(prompt: Prompt) -> str:

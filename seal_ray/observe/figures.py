@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from seal_ray.intervals import Interval
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
 from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.summary import UNTRAINED
 
@@ -107,7 +108,8 @@ class Figures:
         held_out = row["stage"] == "evaluation"
         if held_out:
             self._arms[row["policy"], row["arm"]][row["task_id"]].append(row["trial"])
-        name = f"reward/{_plain(row['stage'])}" + (f"/{_plain(row['arm'])}" if held_out else "")
+        arm = row["arm"] if held_out else way_of(row["arm"]) if row["stage"] in (CONTINUAL, ELSEWHERE) else ""
+        name = f"reward/{_plain(row['stage'])}" + (f"/{_plain(arm)}" if arm else "")
         mean = self._means[name]
         mean.planned.append(row["trial"])
         if len(mean.planned) == 1:  # of more, the first is being waited for

@@ -32,8 +32,23 @@ ID = "tracked-as"
 """The file of a run's directory that says by which name trackers know the run."""
 _ENDED, _STOPPED = 30.0, 2.0
 """Seconds that trackers have at the end of a run; one that is told to stop should not be held up."""
-_SECRET = re.compile(r"(?:^|[_.-]|api)(?:key|token|secret|password|credentials?|auth(?:orization)?)$", re.IGNORECASE)
-_IN_URL = re.compile(r"(?<=://)[^/@\s]*@|(?<=\?)\S*")
+_SECRET = {
+    "key",
+    "keys",
+    "apikey",
+    "apikeys",
+    "token",
+    "secret",
+    "secrets",
+    "password",
+    "passwd",
+    "passphrase",
+    "bearer",
+}
+_SECRET |= {"credential", "credentials", "auth", "authorization", "cookie", "cookies"}
+"""Words of a setting's name, `tokens` being what is counted."""
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_IN_URL = re.compile(r"(?<=://)[^/\s]*@|(?<=[?#])\S*")
 
 
 class Trackers:
@@ -82,8 +97,13 @@ def parameters(config: Config) -> dict[str, str]:
     """Every setting of a run as trackers are told it: without keys, tokens, and what goes with an address."""
     settings = dict(flat(as_tree(spelled_out(config))))
     secrets = {os.environ.get(str(value)) for name, value in settings.items() if name.endswith("key_env")} - {None, ""}
-    found = {name: _IN_URL.sub("", str(value)) for name, value in settings.items() if not _SECRET.search(name)}
+    found = {name: _IN_URL.sub("", str(value)) for name, value in settings.items() if not _is_secret(name)}
     return {name: value for name, value in found.items() if not any(str(secret) in value for secret in secrets)}
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a setting's name says that it holds one; the name of a variable that does, `key_env`, may be told."""
+    return not name.endswith("key_env") and not _SECRET.isdisjoint(word.lower() for word in _WORDS.findall(name))
 
 
 def _opener(sink: Callable[[TrackedRun], Sink], run: TrackedRun) -> Callable[[], Sink]:

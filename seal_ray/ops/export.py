@@ -119,10 +119,12 @@ def chosen_policy(directory: str, which: str = "") -> Row:
         numbers = sorted({row.version for rows in heads.values() for row in rows})
         raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
     row = known[which or MAIN]
+    start = rounds[-1].adapter if (rounds := heads.get(MAIN)) else ""
+    if isinstance(row, LearntRow) and row.learned and row.adapter == start:
+        where = f"the last in adapters/{row.learned}"
+        raise UserError(f"--policy {which!r}: each passage has an adapter of its own there, {where}")
     if not row.rank:
-        apart = isinstance(row, LearntRow) and row.learned
-        why = "each passage has an adapter of its own" if apart else "nothing could be learnt"
-        raise UserError(f"--policy {which!r}: {why} there; it is still the untouched base")
+        raise UserError(f"--policy {which!r}: nothing could be learnt there; it is still the untouched base")
     return row
 
 

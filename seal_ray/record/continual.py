@@ -12,11 +12,14 @@ from typing import Any
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import MERGE, LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.summary import interval
+from seal_ray.types import UserError
 
 CONTINUAL = "continual"
 """The stage in which passages arrive one after another."""
 ELSEWHERE = "continual, known before"
 """What the base knew before, asked meanwhile."""
+FEWEST = 6
+"""Orders of which an interval is given."""
 _SHOWN = 12
 """Passages of which the accuracies themselves are shown on a terminal."""
 RIGHT = 0.5
@@ -27,6 +30,12 @@ _ARM = re.compile(r"sequence (\d+)(?: by (.+))?, after (\d+)")
 def arm_of(head: str, step: int) -> str:
     """What a measurement of a sequence is called."""
     return f"{head}, after {step}"
+
+
+def way_of(arm: str) -> str:
+    """The way in which a measurement's sequence learns."""
+    found = _ARM.fullmatch(arm)
+    return (found[2] if found else None) or MERGE
 
 
 @dataclass
@@ -134,16 +143,19 @@ def _is_whole(asked: dict[int, dict[int, Asked]]) -> bool:
 
 
 def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
-    """For each way the means over its orders, with an interval where there are several, and the mean matrix.
+    """For each way the means over its orders, with an interval where there are enough, and the mean matrix.
 
-    The way that keeps most comes first.
+    The way that keeps most comes first. Orders of unlike lengths are refused.
     """
+    if len(lengths := sorted({order.passages for order in found})) > 1:
+        said = " and of ".join(map(str, lengths))
+        raise UserError(f"these orders are of {said} passages; take runs of one continual.passages together")
     table: dict[str, dict[str, Any]] = {}
     for way in dict.fromkeys(order.way for order in found):
         some = [order for order in found if order.way == way]
         figures = [order.figures() for order in some]
         row: dict[str, Any] = {name: fmean(each[name] for each in figures) for name in figures[0]}
-        if len(some) > 1:
+        if len(some) >= FEWEST:
             kept = interval([each["at the end"] for each in figures])
             row["at the end, interval"] = (kept.low, kept.high)
         row |= {"orders": len(some), "tokens": fmean(order.tokens for order in some)}

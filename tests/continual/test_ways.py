@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from seal_ray.continual.deltas import HELD, beside, scaled, sparse
 from seal_ray.continual.gate import BUDGET, SCALES, Gated
 from seal_ray.continual.library import nearest
 from seal_ray.continual.texts import POOL, PRACTISED, spread
+from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
 from tests.runs import small_run
 
@@ -94,15 +96,20 @@ def test_an_orthogonal_change_reads_nothing_that_the_policy_reads_as_far_as_ther
 
 def test_an_average_follows_as_far_as_old_and_new_texts_together_are_likeliest(config: Config) -> None:
     way, head, learned = find_way("ema", config), adapter(0), adapter(1)
-    old, new = lesson(0), replace(lesson(1), adapter=head.ref)
+    old, new = replace(lesson(0), adapter=head.ref), lesson(1).recipe.examples
 
-    async def prefer_a_quarter(one: Adapter | None, texts: Sequence[Example]) -> Sequence[float]:
-        far = np.linalg.norm(added(one) - added(head)) / np.linalg.norm(added(learned))
-        return [-abs(far - 0.25) for _ in texts]
+    def which(of_old: float, of_new: float) -> Adapter | None:
+        """Old texts are likeliest where nothing follows, new ones where everything does, by so much each."""
 
-    where = stand(head, old, new, start=None)
-    found = asyncio.run(way.enter(where, learned, prefer_a_quarter))
-    np.testing.assert_allclose(added(found), added(head) + added(learned) / 4, atol=1e-9)
+        async def likely(one: Adapter | None, texts: Sequence[Example]) -> Sequence[float]:
+            far = float(np.linalg.norm(added(one) - added(head)) / np.linalg.norm(added(learned)))
+            return [of_new * far if text in new else -of_old * far for text in texts]
+
+        return asyncio.run(way.enter(replace(where, new=new), learned, likely))
+
+    where = stand(head, old)
+    np.testing.assert_allclose(added(which(2.0, 1.0)), added(head) + added(learned) / 4, atol=1e-9)
+    np.testing.assert_allclose(added(which(1.0, 2.0)), added(head) + added(learned), atol=1e-9)
     np.testing.assert_allclose(added(way.base(where)), added(head), atol=1e-12)
 
 
@@ -140,6 +147,12 @@ def test_what_is_replayed_stands_beside_what_is_new_and_the_joint_way_takes_ever
     assert every is not None
     assert set(every.examples) == set(replayed.examples)
     assert joint.recipe(stand(None, *before, asked=False), new) is None, "only when all are asked"
+    without = joint.recipe(stand(None, *before), None)
+    assert without is not None
+    assert len(without.examples) == 6, "what came before is learnt, though nothing could be written of the last"
+    assert joint.recipe(stand(None), None) is None
+    for name in set(WAYS) - {"joint"}:
+        assert find_way(name, config).recipe(stand(None, *before), None) is None
     base = joint.base(stand(adapter(1), *before, start=adapter(0)))
     np.testing.assert_array_equal(added(base), added(adapter(0)))
 
@@ -178,26 +191,44 @@ def test_nothing_is_learnt_where_nothing_is_to_be(config: Config) -> None:
 
 def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_things_finds_none() -> None:
     passages = [f"Person{number} lives in Town{number} and works as a baker." for number in range(5)]
-    assert nearest("Where does Person3 live?", passages) == 3
-    assert nearest("Who is at home in Town1?", passages) == 1
-    assert nearest("Who works as a baker?", passages) is None, "all of them do"
-    assert nearest("What is the capital of France?", passages) is None
-    assert nearest("Where does Person3 live?", []) is None
+    asked = {
+        "Where does Person3 live?": 3,
+        "Who is at home in Town1?": 1,
+        "Who works as a baker?": None,  # all of them do
+        "What is the capital of France?": None,
+    }
+    assert nearest(list(asked), passages) == list(asked.values())
+    assert nearest(["Where does Person3 live?"], []) == [None]
 
 
 def test_somebody_of_the_same_first_name_is_somebody_else() -> None:
     passages = ["Karim Bunder lives in Velmo.", "Ista Zelt works as a baker.", "The bridge of Velmo is old."]
-    assert nearest("question: where does Karim Bunder live? answer:", passages) == 0
-    assert nearest("question: where does Karim Zelt live? answer:", passages) is None
-    assert nearest("Where does Karim Lovic live?", passages) is None
-    assert nearest("how old is the bridge?", passages) == 2, "where nothing is named, its words must do"
+    asked = {
+        "question: where does Karim Bunder live? answer:": 0,
+        "question: where does Karim Zelt live? answer:": None,
+        "Where does Karim Lovic live?": None,
+        "how old is the bridge?": 2,  # where nothing is named, its words must do
+    }
+    assert nearest(list(asked), passages) == list(asked.values())
+
+
+def test_every_question_of_the_shipped_passages_finds_its_own_and_general_knowledge_none_of_them() -> None:
+    options = Knowledge.Options(train=str(Path(__file__).parents[2] / "jobs/passages.jsonl"), test_fraction=0.0)
+    domain = Knowledge(options)
+    tasks = domain.tasks("train", None, 1)
+    texts = [f"{task.title}\n{task.context}" for task in tasks]
+    for at, task in enumerate(tasks):
+        prompts = [str(question.prompt) for question in task.questions]
+        assert nearest(prompts, texts) == [at] * len(prompts), task.title
+    (known,) = domain.known_before()
+    assert nearest([str(question.prompt) for question in known.questions], texts) == [None] * len(known.questions)
 
 
 def test_a_library_answers_from_the_lesson_and_leaves_the_policy_as_it_was(config: Config) -> None:
     way, where = find_way("library", config), stand(adapter(1), lesson(0), start=adapter(0))
     np.testing.assert_array_equal(added(way.base(where)), added(adapter(0)))
     np.testing.assert_array_equal(added(asyncio.run(way.enter(where, adapter(2), never))), added(adapter(1)))
-    assert way.lesson_for("Where does Person0 live?", [lesson(1), lesson(0)]) == 1
+    assert way.lessons_for(["Where does Person0 live?", "And who is that?"], [lesson(1), lesson(0)]) == [1, None]
 
 
 def test_half_of_an_adapter_adds_half_as_much_and_none_of_it_is_none() -> None:

@@ -139,6 +139,15 @@ def entered(folder: Path | str) -> dict[str, list[float]]:
     return found
 
 
+def test_no_order_comes_twice(tmp_path: Path) -> None:
+    config = small_run(tmp_path, "--continual.sequences", "6", "--continual.passages", "3")
+    tasks = MicroWorld().tasks("test", 3, 1)
+    found = [tuple(task.id for task in order) for order in continual.orders_of(config, tasks)]
+    assert len(set(found)) == 6, "all that three passages have"
+    fewer = replace(config, continual=replace(config.continual, sequences=2))
+    assert [tuple(task.id for task in order) for order in continual.orders_of(fewer, tasks)] == found[:2]
+
+
 class Liar(MicroWorld):
     """After the first passage, every self-edit says the opposite of it."""
 

@@ -72,6 +72,10 @@ TROUBLES: dict[str, tuple[list[str], str]] = {
         ["--continual.sequences", "1", "--continual.passages", "1", "--continual.ways", '["none", "none"]'],
         "continual.ways names 'none' twice",
     ),
+    "more orders of passages than there are": (
+        ["--continual.sequences", "2", "--continual.passages", "1"],
+        "continual.sequences is 2, and 1 of 1 held-out passages have 1 orders",
+    ),
     "a way that there is not": (
         ["--continual.sequences", "1", "--continual.passages", "1", "--continual.ways", "merj"],
         "did you mean 'merge'",

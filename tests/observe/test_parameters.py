@@ -42,16 +42,21 @@ def test_every_setting_is_told_with_the_options_that_were_left_out() -> None:
 
 def test_keys_and_what_an_address_carries_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
-    endpoint = ["--sampling.endpoint", "https://me:hunter3@host/v1?token=hunter4"]
+    endpoint = ["--sampling.endpoint", "https://me:hun@ter3@host/v1?token=hunter4#hunter5"]
     slip = ["--sampling.endpoint_model", "hunter2"]  # the key, given where another thing belongs
     found = parameters(load(CONFIG, [*endpoint, *slip]))
     assert found["sampling.endpoint"] == "https://host/v1?"
     assert found["sampling.key_env"] == "OPENAI_API_KEY"
-    assert not [value for value in found.values() if "hunter" in value]
+    assert not [value for value in found.values() if "hunter" in value or "ter3" in value]
+    assert "trial.answer_tokens" in found, "what is counted in tokens is no secret"
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "apikey", "token", "hf-token", "Authorization", "password", "client_secret"]
+    "name",
+    [
+        *("api_key", "apikey", "token", "hf-token", "Authorization", "password", "client_secret"),
+        *("accessToken", "secretKey", "passwd", "passphrase", "bearer", "cookie", "api_keys", "AUTH"),
+    ],
 )
 def test_a_setting_that_is_called_a_secret_is_left_out(name: str) -> None:
     options = json.dumps({"headers": {name: "hunter2"}, "words": "key"})

@@ -10,6 +10,7 @@ from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of, by_way, orde
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
+from seal_ray.types import UserError
 
 MATRIX = {0: [[0, 0], [0, 1]], 1: [[1, 1], [0, 0]], 2: [[0, 1], [1, 1]]}
 """After so many passages, of each of two the verdicts on two questions."""
@@ -54,7 +55,18 @@ def test_what_was_learnt_kept_and_lost_is_told_by_way(tmp_path: Path) -> None:
 def test_orders_of_several_runs_are_taken_together_with_an_interval(tmp_path: Path) -> None:
     one, other = (written(tmp_path / name, matrix) for name, matrix in (("a", MATRIX), ("b", {**MATRIX, 2: MATRIX[0]})))
     merge = by_way([*orders(one), *orders(other)])["merge"]
-    assert (merge["orders"], merge["at the end"], merge["at the end, interval"]) == (2, 0.5, (0.25, 0.75))
+    assert (merge["orders"], merge["at the end"]) == (2, 0.5)
+    assert "at the end, interval" not in merge, "two orders are too few"
+    many = by_way([*orders(one), *orders(other)] * 3)["merge"]
+    low, high = many["at the end, interval"]
+    assert 0.25 <= low < 0.5 < high <= 0.75
+
+
+def test_orders_of_unlike_lengths_are_not_taken_together(tmp_path: Path) -> None:
+    short = {0: [[0, 0]], 1: [[1, 1]]}
+    one, other = (written(tmp_path / name, matrix) for name, matrix in (("a", MATRIX), ("b", short)))
+    with pytest.raises(UserError, match="these orders are of 1 and of 2 passages"):
+        by_way([*orders(one), *orders(other)])
 
 
 def test_an_order_that_is_not_at_its_end_is_not_told(tmp_path: Path) -> None:
