@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from seal_ray.intervals import total_length
 from seal_ray.looking.seen import Seen, look
-from seal_ray.looking.words import FEWEST
 from seal_ray.record.answers import last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import Interval, Measured, figure, interval, measured, synthetic
+from seal_ray.record.summary import FEWEST, Interval, Measured, figure, interval, measured, synthetic
 from seal_ray.report.rounds import Round, rounds
 from seal_ray.rundir.directory import CONFIG, Recorded, recorded
 from seal_ray.types import UserError

@@ -11,8 +11,6 @@ from seal_ray.plain import visible
 from seal_ray.record.summary import Interval, cells
 
 NOTHING = "–"
-FEWEST = 6
-"""With fewer tasks there is no interval: that all differ to one side happens by chance more often than once in 20."""
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,15 +11,13 @@ from typing import Any
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import MERGE, LearntRow, OutcomeRow, PlannedRow
-from seal_ray.record.summary import interval
+from seal_ray.record.summary import FEWEST, interval
 from seal_ray.types import UserError
 
 CONTINUAL = "continual"
 """The stage in which passages arrive one after another."""
 ELSEWHERE = "continual, known before"
 """What the base knew before, asked meanwhile."""
-FEWEST = 6
-"""Orders of which an interval is given."""
 _SHOWN = 12
 """Passages of which the accuracies themselves are shown on a terminal."""
 RIGHT = 0.5

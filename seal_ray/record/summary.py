@@ -18,6 +18,9 @@ from seal_ray.types import UserError, derive_seed
 UNTRAINED = "untrained self-edits"
 """The arm of the policy before its first round."""
 
+FEWEST = 6
+"""With fewer tasks or orders there is no interval of differences or means over them: that all lie to one side happens
+by chance more often than once in 20."""
 _RESAMPLES = 2000
 _DOUBTFUL = 0.1
 _ADVICE = (
