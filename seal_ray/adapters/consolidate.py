@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.adapters.merge import compress, stack
+from seal_ray.adapters.merge import total
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,4 @@ class Stack:
     """0 never compresses."""
 
     def consolidate(self, head: Adapter | None, learned: Adapter | None) -> Consolidated:
-        whole = stack(head, learned) if head and learned else learned or head
-        if whole and self.max_rank and whole.rank > self.max_rank:
-            return Consolidated(*compress(whole, self.max_rank))
-        return Consolidated(whole)
+        return Consolidated(*total((head, learned), self.max_rank))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
@@ -26,6 +29,13 @@ def stack(a: Adapter, b: Adapter) -> Adapter:
         tensors[name_a], tensors[name_b] = np.concatenate(part_a, axis=0), np.concatenate(part_b, axis=1)
     rank = a.rank + b.rank
     return Adapter(rank, scale * rank, tuple(dict.fromkeys((*a.targets, *b.targets))), tensors)
+
+
+def total(adapters: Iterable[Adapter | None], max_rank: int = 0) -> tuple[Adapter | None, float]:
+    """One adapter that adds what all of them do, compressed where it exceeds `max_rank` (0: never), and the error."""
+    some = [adapter for adapter in adapters if adapter]
+    whole = reduce(stack, some) if some else None
+    return compress(whole, max_rank) if whole and 0 < max_rank < whole.rank else (whole, 0.0)
 
 
 def compress(adapter: Adapter, rank: int) -> tuple[Adapter, float]:

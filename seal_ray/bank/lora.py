@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seal_ray.adapters.lora import Adapter, tensor_names
-from seal_ray.model.kinds import not_adapted
+from seal_ray.model.kinds import is_named, not_adapted
 from seal_ray.types import ALL_LINEAR, DataError, LoraSpec, derive_seed
 
 
@@ -57,7 +57,7 @@ def matching(modules: Iterable[TargetModule], targets: Sequence[str]) -> tuple[T
 def _matches(module: TargetModule, target: str) -> bool:
     if target == ALL_LINEAR:
         return not module.head
-    return module.name == target or module.name.endswith(f".{target}")
+    return is_named(module.name, target)
 
 
 def _known(modules: Iterable[TargetModule]) -> str:

@@ -55,6 +55,8 @@ class Stand:
     """Whether everything is asked after this passage."""
     new: tuple[Example, ...] = ()
     """What the self-edit of the passage that comes trains; nothing where it cannot be used."""
+    below: Adapter | None = None
+    """What the passage was learnt on top of, which is what `base` said; for `enter`."""
     practised: tuple[Example, ...] = ()
     """What the policy that the stream began with answers to questions of what it knew, for a way that `practises`."""
 

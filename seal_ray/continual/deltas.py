@@ -37,12 +37,13 @@ class Averaged(Merge):
         return self.sum(stand.start, *stand.learnt)
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
-        fast = await self.total(await asyncio.to_thread(self.base, stand), learned)
+        fast = await self.total(stand.below, learned)
         followed = [await self.total(scaled(stand.head, 1 - weight), scaled(fast, weight)) for weight in WEIGHTS]
         old = spread(stand.lessons, TEXTS)
         if not old:
             return followed[0]
-        worth = [fmean(await likelihoods(each, old)) + fmean(await likelihoods(each, stand.new)) for each in followed]
+        found = [await likelihoods(each, (*old, *stand.new)) for each in followed]
+        worth = [fmean(each[: len(old)]) + fmean(each[len(old) :]) for each in found]
         return followed[int(np.argmax(worth))]
 
 

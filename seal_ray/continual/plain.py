@@ -6,13 +6,13 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.adapters.merge import compress, stack
+from seal_ray.adapters.merge import total
 from seal_ray.config import Config
 from seal_ray.continual.base import Lesson, Likelihoods, Stand
 from seal_ray.model.architecture import HEAD, module_paths
+from seal_ray.model.kinds import is_named
 from seal_ray.types import ALL_LINEAR, Recipe, UserError
 
 
@@ -42,11 +42,7 @@ class Merge:
 
     def sum(self, *adapters: Adapter | None) -> Adapter | None:
         """All together as one, of no larger rank than `update.max_rank` where that says one."""
-        some = [adapter for adapter in adapters if adapter]
-        if not some:
-            return None
-        whole = reduce(stack, some)
-        return compress(whole, self._max_rank)[0] if self._max_rank and whole.rank > self._max_rank else whole
+        return total(adapters, self._max_rank)[0]
 
 
 class Nothing(Merge):
@@ -85,6 +81,4 @@ def _last_third(model: str) -> list[str]:
 
 def _names(target: str, path: str) -> bool:
     """Whether an adapter's target names a module, as PEFT matches them."""
-    if target == ALL_LINEAR:
-        return path.rpartition(".")[2] != HEAD
-    return f".{path}".endswith(f".{target}")
+    return path.rpartition(".")[2] != HEAD if target == ALL_LINEAR else is_named(path, target)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from seal_ray.adapters.merge import stack
+from seal_ray.adapters.merge import total
 from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
@@ -195,7 +195,8 @@ class Stream:
         if recipe is None:
             return None
         policies, below = self.session.policies, f"{self._head}, below"
-        at = await policies.lend(below, await asyncio.to_thread(self.way.base, stand))
+        stand = replace(stand, below=await asyncio.to_thread(self.way.base, stand))
+        at = await policies.lend(below, stand.below)
         seed = derive_seed("trial", self.session.config.run.seed, task.id, 0)
         outcome, learned = await self.session.cluster.train_adapter(Trial(task.id, at, recipe, seed, ()))
         await policies.end(below)
@@ -210,7 +211,7 @@ class Stream:
     async def _stand(self, asks_all: bool, written: Recipe | None) -> Stand:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
         new = written.examples if written else ()
-        return Stand(start, head, tuple(self.lessons), self._load, asks_all, new, self.practised)
+        return Stand(start, head, tuple(self.lessons), self._load, asks_all, new, practised=self.practised)
 
     async def _adapter(self, ref: AdapterRef) -> Adapter | None:
         return await self.session.policies.adapter(ref) if ref.key else None
@@ -258,7 +259,8 @@ class Stream:
         if learned is None:
             return runner.under(self._policy)
         start = await self._adapter(self._start.adapter)
-        whole = await asyncio.to_thread(lambda: stack(start, learned) if start else learned)
+        whole, _ = await asyncio.to_thread(total, (start, learned))
+        assert whole
         await policies.lend(self._of_lesson(number), whole)
         name = content_key("lesson", self._start.name, learned.ref.key)
         return runner.under(Policy(name, self._start.version, whole.ref))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.model.kinds import not_adapted, why_no_base
+from seal_ray.model.kinds import is_named, not_adapted, why_no_base
 from seal_ray.model.locate import local_copy, resolve
 from seal_ray.plain import first_line
 from seal_ray.types import ALL_LINEAR, LoraSpec, UserError
@@ -137,7 +137,7 @@ def check_targets(config: Config) -> None:
     names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})
     for where, lora in trained.items():
         for target in lora.targets if known else ():
-            if target in (ALL_LINEAR, HEAD) or any(f".{name}".endswith(f".{target}") for name in known):
+            if target in (ALL_LINEAR, HEAD) or any(is_named(name, target) for name in known):
                 continue
             if target.rpartition(".")[2] in barred:
                 left = ", ".join(names)

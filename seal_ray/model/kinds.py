@@ -28,6 +28,11 @@ UNFIT = {
 """Types of models that the bank is known not to fit, so that this can be said before any is loaded."""
 
 
+def is_named(path: str, target: str) -> bool:
+    """Whether an adapter's target names the module of this path, as PEFT matches them: at its end."""
+    return f".{path}".endswith(f".{target}")
+
+
 def why_no_base(config: Mapping[str, Any]) -> str:
     """Why a model cannot be trained as a base: it does not continue text, or not in a way the bank can compute.
 

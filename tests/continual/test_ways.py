@@ -105,7 +105,7 @@ def test_an_average_follows_as_far_as_old_and_new_texts_together_are_likeliest(c
             far = float(np.linalg.norm(added(one) - added(head)) / np.linalg.norm(added(learned)))
             return [of_new * far if text in new else -of_old * far for text in texts]
 
-        return asyncio.run(way.enter(replace(where, new=new), learned, likely))
+        return asyncio.run(way.enter(replace(where, new=new, below=way.base(where)), learned, likely))
 
     where = stand(head, old)
     np.testing.assert_allclose(added(which(2.0, 1.0)), added(head) + added(learned) / 4, atol=1e-9)
