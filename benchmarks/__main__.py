@@ -232,6 +232,36 @@ def alike(
     print(json.dumps(asdict(found)) if as_json else found.line())
 
 
+@bench.command
+def ranks(
+    *,
+    shape: str = "llama-30m",
+    ranks: tuple[int, ...] = (4, 8, 16, 32, 64, 128),
+    texts: int = 4,
+    pairs: int = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Adapters of several ranks in one bank, against banks of one rank each: processor time, operations and memory.
+
+    Parameters
+    ----------
+    shape
+        An architecture with random weights.
+    ranks
+        One slot has each of these.
+    texts
+        That a slot trains on.
+    pairs
+        How often all are measured, in turn; the median is shown.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.ranks import measure
+
+    found = measure(shape, ranks, texts, pairs)
+    print(json.dumps(asdict(found)) if as_json else found.line())
+
+
 if __name__ == "__main__":
     with said_in_one_line(sys.argv[1:]) as arguments:
         bench(arguments)

@@ -8,22 +8,23 @@ import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 import torch
 
 from seal_ray.adapters.lora import Adapter
+from seal_ray.bank.cohort import Running
 from seal_ray.bank.fit import examine
 from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
-from seal_ray.bank.linear import Adapters, PatchedModel
-from seal_ray.bank.lora import BufferLayout, matching, move, to_adapter
+from seal_ray.bank.linear import Adapters, Block, PatchedModel
+from seal_ray.bank.lora import BufferLayout, matching, to_adapter
 from seal_ray.bank.memory import most_tokens
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
-from seal_ray.bank.slots import Running, Slots, Trained, is_out_of_memory
+from seal_ray.bank.slots import Slots, Trained, is_out_of_memory
 from seal_ray.types import DataError, Failure, LoraSpec
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Bank:
             self.refused.append(JobResult(job.key, failure=Failure("data", str(error))))
             return
         if job.texts is None:
-            self.waiting.append(Trained(Running(prepared), torch.empty(0), BufferLayout(0, ()), ()))
+            self.waiting.append(Trained(Running(prepared), torch.empty(0)))
         else:
             # The longest first: one that begins late would end alone.
             insort(self.queue, prepared, key=lambda queued: -queued.steps)
@@ -238,13 +239,12 @@ class Bank:
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
         jobs = [trained.running.prepared.job for trained in batch]
-        specs = [(trained.buffer_layout.rank, trained.running.prepared.modules) for trained in batch]
-        buffer_layout = BufferLayout.union(specs, self.patched.modules)
-        flat_SP = torch.zeros(len(batch), buffer_layout.size, dtype=self.patched.dtype, device=self.patched.device)
-        for slot, trained in enumerate(batch):
-            if trained.buffer_layout.size:
-                move(trained.weight_P[None], trained.buffer_layout, flat_SP[slot : slot + 1], buffer_layout)
-        return Adapters(buffer_layout.views(flat_SP), [job.lora.scale for job in jobs], [job.base for job in jobs])
+        blocks, first = list[Block](), 0
+        for buffer_layout, alike in groupby(batch, lambda trained: trained.running.prepared.buffer_layout):
+            flat_SP = torch.stack([trained.weight_P for trained in alike]).to(self.patched.dtype)
+            blocks.append(Block(slice(first, first + len(flat_SP)), buffer_layout.views(flat_SP)))
+            first += len(flat_SP)
+        return Adapters(blocks, [job.lora.scale for job in jobs], [job.base for job in jobs])
 
     def _within(
         self,
@@ -275,15 +275,17 @@ class Bank:
 
 
 def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:
-    """Each job's slot, and the job of each slot: those that trained nothing and start from one adapter share one."""
-    slots, apart, plain = list[int](), list[Trained](), dict[str, int]()
-    for trained in batch:
-        job = trained.running.prepared.job
-        slot = plain.setdefault(job.base, len(apart)) if job.texts is None else len(apart)
-        if slot == len(apart):
-            apart.append(trained)
-        slots.append(slot)
-    return slots, apart
+    """Each job's slot, and the job of each slot, with adapters of one shape side by side.
+
+    Those that trained nothing and start from one adapter share one.
+    """
+    jobs = [trained.running.prepared for trained in batch]
+    places = [prepared.job.base if prepared.job.texts is None else number for number, prepared in enumerate(jobs)]
+    apart = dict(zip(places, batch, strict=True))
+    shapes = {layout: n for n, layout in enumerate(dict.fromkeys(prepared.buffer_layout for prepared in jobs))}
+    order = sorted(apart, key=lambda place: shapes[apart[place].running.prepared.buffer_layout])
+    slots = {place: slot for slot, place in enumerate(order)}
+    return [slots[place] for place in places], [apart[place] for place in order]
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -313,14 +315,14 @@ def _result(
     job = run.prepared.job
     adapter = None
     if job.keep_adapter and job.texts is not None and failure is None:
-        adapter = to_adapter(trained.weight_P, trained.buffer_layout, run.prepared.modules, job.lora)
+        adapter = to_adapter(trained.weight_P, run.prepared.buffer_layout, job.lora)
     return JobResult(
         key=job.key,
         answers=tuple(answer.ids for answer in answers),
         answer_texts=tuple(answer.text for answer in answers),
         answers_cut=tuple(not answer.finished for answer in answers),
         log_likelihoods=tuple(sum(values) / len(values) for values in scores),
-        losses=trained.losses,
+        losses=tuple(run.losses),
         steps=run.step,
         tokens=run.tokens,
         seconds=run.seconds + seconds,

@@ -43,6 +43,7 @@ class Groups:
         self.padding = self.slots * self.width - self.tokens if device.type == "cpu" else 0
         self._counts, self._starts = counts, np.cumsum(counts) - counts
         self._chosen: dict[tuple[bool, ...], Tensor] = {}
+        self._parts: dict[tuple[int, int], tuple[slice, Groups]] = {}
 
     @cached_property
     def spans(self) -> list[tuple[int, slice]]:
@@ -67,6 +68,16 @@ class Groups:
         """How some of the tokens, in their order, divide over the slots."""
         slots = np.searchsorted(self._starts + self._counts, tokens, side="right")
         return Groups(np.bincount(slots, minlength=self.slots), self.counts.device)
+
+    def part(self, slots: slice) -> tuple[slice, Groups]:
+        """Where the tokens of neighbouring slots lie, and how these divide over them."""
+        place = slots.start, slots.stop
+        if place == (0, self.slots):
+            return slice(0, self.tokens), self
+        if place not in self._parts:
+            own, start = Groups(self._counts[slots], self.counts.device), int(self._starts[slots.start])
+            self._parts[place] = slice(start, start + own.tokens), own
+        return self._parts[place]
 
     def column(self, values_G: Tensor) -> Tensor:
         """`[N, 1]`: each slot's value at each of its tokens."""

@@ -28,13 +28,92 @@ Views = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Multiplied:
-    """Tokens that linear layers multiply together, and what lies on each of them."""
+class Block:
+    """The adapters of neighbouring slots, all of one shape."""
 
+    slots: slice
+    weights: Views
+    """A `[S, R, I]` and B `[S, O, R]` by module, in the base model's dtype."""
+    grads: Views = field(default_factory=dict)
+    """What their gradients are added to, where the adapters are trained."""
+
+    def within(self, slots: slice) -> Block:
+        """Those of these slots, counted from the first of them."""
+        start, stop = max(self.slots.start, slots.start), min(self.slots.stop, slots.stop)
+        place = slice(start - slots.start, stop - slots.start)
+        if self.slots == slice(start, stop):
+            return Block(place, self.weights, self.grads)
+        own = slice(start - self.slots.start, stop - self.slots.start)
+        return Block(place, _narrow(self.weights, own), _narrow(self.grads, own))
+
+
+def _narrow(views: Views, slots: slice) -> Views:
+    return {name: (a_SRI[slots], b_SOR[slots]) for name, (a_SRI, b_SOR) in views.items()}
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of all slots, as a pass reads them."""
+
+    blocks: Sequence[Block]
+    """In the order of their slots; one that is in none has no adapter of its own."""
+    scales: Sequence[float]
+    bases: Sequence[str]
+    """The key of the resident adapter under each slot; the empty one is the untouched base."""
+
+    @classmethod
+    def none(cls, bases: Sequence[str]) -> Adapters:
+        """A slot for each of these, without adapters of their own."""
+        return cls((), (1.0,) * len(bases), bases)
+
+    def within(self, slots: slice) -> Adapters:
+        """Those of these slots alone."""
+        blocks = [
+            block.within(slots)
+            for block in self.blocks
+            if block.slots.start < slots.stop and slots.start < block.slots.stop
+        ]
+        return Adapters(blocks, self.scales[slots], self.bases[slots])
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tokens of the slots of one block: what their adapters do to them in any layer."""
+
+    rows: slice
+    """Where the tokens lie."""
     groups: Groups
     """How they divide over the slots."""
     scale: Tensor | None
     """Each slot's scale, as a column over its tokens; None when all are 1."""
+    block: Block
+
+    def add_product(self, layer: str, y_NO: Tensor, x_NI: Tensor) -> Tensor:
+        """`y += scale · x Aᵀ Bᵀ`; the scaled products with A, which the gradients of A and B need."""
+        a_GRI, b_GOR = self.block.weights[layer]
+        z_NR = self._scaled(self.groups.times(x_NI[self.rows], a_GRI.transpose(1, 2)))
+        self.groups.add_times(y_NO[self.rows], z_NR, b_GOR.transpose(1, 2))
+        return z_NR
+
+    def add_gradients(self, layer: str, dx_NI: Tensor | None, dy_NO: Tensor, x_NI: Tensor, z_NR: Tensor) -> None:
+        """Of A, of B, and where it is wanted of the input."""
+        (a_GRI, b_GOR), (grad_a, grad_b) = self.block.weights[layer], self.block.grads[layer]
+        dy_NO = dy_NO[self.rows]
+        dz_NR = self._scaled(self.groups.times(dy_NO, b_GOR))
+        self.groups.add_outer(grad_b, dy_NO, z_NR)
+        self.groups.add_outer(grad_a, dz_NR, x_NI[self.rows])
+        if dx_NI is not None:
+            self.groups.add_times(dx_NI[self.rows], dz_NR, a_GRI)
+
+    def _scaled(self, z_NR: Tensor) -> Tensor:
+        return z_NR if self.scale is None else z_NR.mul_(self.scale)
+
+
+@dataclass(frozen=True)
+class Multiplied:
+    """Tokens that linear layers multiply together, and what lies on each of them."""
+
+    parts: tuple[Part, ...]
     bases: tuple[tuple[Weights, Tensor | None], ...]
     """The resident adapters, and the indices of the tokens that each lies under; None when these are all of them."""
 
@@ -51,9 +130,8 @@ class PassContext:
     """What lies on tokens that divide over the pass's slots like this."""
     batch: Batch | None = None
     """The rows that a mixer is at work on; None outside of mixers."""
-    weights: Views = field(default_factory=dict)
-    """A and B of the pass's slots by module, in the base model's dtype."""
-    grads: Views = field(default_factory=dict)
+    trained: bool = False
+    """Whether gradients are gathered."""
     recompute: bool = False
     """Layers keep their input alone for the backward half of a pass, and work out the rest a second time."""
 
@@ -70,28 +148,8 @@ class PassContext:
             self.batch, self.tokens = None, usual
 
 
-@dataclass(frozen=True)
-class Adapters:
-    """The adapters of all slots, as a pass reads them."""
-
-    weights: Views
-    """A `[S, R, I]` and B `[S, O, R]` by module, in the base model's dtype."""
-    scales: Sequence[float]
-    bases: Sequence[str]
-    """The key of the resident adapter under each slot; the empty one is the untouched base."""
-
-    @classmethod
-    def none(cls, bases: Sequence[str]) -> Adapters:
-        """A slot for each of these, without adapters of their own."""
-        return cls({}, (1.0,) * len(bases), bases)
-
-
 FEW, LARGE = 32, 1 << 18
 """Rows that are few, and the numbers of a matrix that is large."""
-
-
-def _narrow(views: Views, slots: slice) -> Views:
-    return {name: (a_SRI[slots], b_SOR[slots]) for name, (a_SRI, b_SOR) in views.items()}
 
 
 class PatchedModel:
@@ -124,29 +182,23 @@ class PatchedModel:
 
     @contextmanager
     def active(
-        self,
-        layout: Layout,
-        attention: Attention,
-        adapters: Adapters,
-        grads: Views | None = None,
-        recompute: bool = False,
+        self, layout: Layout, attention: Attention, adapters: Adapters, recompute: bool = False
     ) -> Iterator[None]:
-        """Let the layers see this layout and these adapters during one pass; with `grads`, one that is trained."""
+        """Let the layers see this layout and these adapters during one pass."""
         config: Any = self.model.config
         usual = config._attn_implementation
-        slots = slice(layout.first, layout.first + layout.tokens.slots)
+        present = adapters.within(slice(layout.first, layout.first + layout.tokens.slots))
 
         @cache
         def of_groups(groups: Groups) -> Multiplied:
-            return self._multiplied(groups, adapters.scales[slots], adapters.bases[slots])
+            return self._multiplied(groups, present)
 
         vars(self.context).update(
             attention=attention,
             tokens=of_groups(layout.tokens),
             heads=of_groups(layout.heads),
             of_groups=of_groups,
-            weights=_narrow(adapters.weights, slots),
-            grads=_narrow(grads or {}, slots),
+            trained=any(block.grads for block in present.blocks),
             recompute=recompute,
         )
         config._attn_implementation = self.implementation
@@ -156,16 +208,21 @@ class PatchedModel:
             config._attn_implementation = usual
             vars(self.context).update(vars(PassContext()))
 
-    def _multiplied(self, groups: Groups, scales: Sequence[float], bases: Sequence[str]) -> Multiplied:
-        scale = None
-        if any(value != 1.0 for value in scales):
-            scale = groups.column(torch.tensor(scales, dtype=self.dtype).to(self.device, non_blocking=True))
+    def _multiplied(self, groups: Groups, adapters: Adapters) -> Multiplied:
+        parts = [self._part(groups, block, adapters.scales[block.slots]) for block in adapters.blocks]
         under = [
-            (self.residents[key], groups.of(tuple(base == key for base in bases)))
-            for key in dict.fromkeys(bases)
+            (self.residents[key], groups.of(tuple(base == key for base in adapters.bases)))
+            for key in dict.fromkeys(adapters.bases)
             if key != BASE
         ]
-        return Multiplied(groups, scale, tuple(under))
+        return Multiplied(tuple(part for part in parts if part.groups.tokens), tuple(under))
+
+    def _part(self, groups: Groups, block: Block, scales: Sequence[float]) -> Part:
+        rows, own = groups.part(block.slots)
+        scale = None
+        if any(value != 1.0 for value in scales):
+            scale = own.column(torch.tensor(scales, dtype=self.dtype).to(self.device, non_blocking=True))
+        return Part(rows, own, scale, block)
 
     def logits(self, layout: Layout) -> Tensor:
         """`[L, V]`: the logits of the wanted tokens of a layout, within `active`."""
@@ -184,18 +241,12 @@ def _install(linear: nn.Linear, name: str, patched: PatchedModel, is_head: bool)
 
     def multiply(x: Tensor, tokens: Multiplied) -> Tensor:
         bases = [(weights[name], under) for weights, under in tokens.bases if name in weights]
-        if name not in context.weights and not bases:
+        parts = [part for part in tokens.parts if name in part.block.weights]
+        if not parts and not bases:
             return base_product(x, linear.weight, linear.bias) if plain else frozen(x)
-        call = _Call(
-            linear=linear,
-            groups=tokens.groups,
-            weights=context.weights.get(name),
-            grads=context.grads.get(name),
-            scale=tokens.scale,
-            bases=bases,
-        )
+        call = _Call(name, linear, parts, bases)
         x_NI = x.reshape(-1, x.shape[-1])
-        y_NO = _AdaptedLinear.apply(x_NI, patched.autograd_root, call) if context.grads else call.forward(x_NI)[0]
+        y_NO = _AdaptedLinear.apply(x_NI, patched.autograd_root, call) if context.trained else call.forward(x_NI)[0]
         return y_NO.view(*x.shape[:-1], -1)
 
     def forward(x: Tensor) -> Tensor:
@@ -237,46 +288,31 @@ def _let_recompute(layer: nn.Module, context: PassContext) -> None:
 
 @dataclass
 class _Call:
-    """One linear layer in one pass: `y = x Wᵀ + b + the resident adapters' + scale · x Aᵀ Bᵀ`."""
+    """One linear layer in one pass: `y = x Wᵀ + b + the resident adapters' + the slots' own`."""
 
+    name: str
     linear: nn.Linear
-    groups: Groups
-    weights: tuple[Tensor, Tensor] | None
-    grads: tuple[Tensor, Tensor] | None
-    scale: Tensor | None
+    parts: Sequence[Part]
+    """Of the tokens, those whose slots have an adapter here."""
     bases: Sequence[tuple[tuple[Tensor, Tensor], Tensor | None]]
     """Resident adapters that sit here, and the tokens each of them lies under."""
 
-    def forward(self, x_NI: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The output, and the scaled products with A, which the gradients of A and B need."""
+    def forward(self, x_NI: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The output, and of every part what its gradients need."""
         y_NO = base_product(x_NI, self.linear.weight, self.linear.bias)
         for (a_RI, b_OR), tokens in self.bases:
             _add_product(y_NO, x_NI, a_RI.T, b_OR.T, tokens)
-        if not self.weights:
-            return y_NO, None
-        a_GRI, b_GOR = self.weights
-        z_NR = self._scaled(self.groups.times(x_NI, a_GRI.transpose(1, 2)))
-        self.groups.add_times(y_NO, z_NR, b_GOR.transpose(1, 2))
-        return y_NO, z_NR
+        return y_NO, [part.add_product(self.name, y_NO, x_NI) for part in self.parts]
 
-    def backward(self, dy_NO: Tensor, x_NI: Tensor, z_NR: Tensor | None, wants_dx: bool) -> Tensor | None:
+    def backward(self, dy_NO: Tensor, x_NI: Tensor, *z: Tensor, wants_dx: bool) -> Tensor | None:
         """Add to the gradients of A and B; return that of the input."""
         dx_NI = dy_NO @ self.linear.weight if wants_dx else None
         if dx_NI is not None:
             for (a_RI, b_OR), tokens in self.bases:
                 _add_product(dx_NI, dy_NO, b_OR, a_RI, tokens)
-        if self.weights and self.grads and z_NR is not None:
-            a_GRI, b_GOR = self.weights
-            grad_a, grad_b = self.grads
-            dz_NR = self._scaled(self.groups.times(dy_NO, b_GOR))
-            self.groups.add_outer(grad_b, dy_NO, z_NR)
-            self.groups.add_outer(grad_a, dz_NR, x_NI)
-            if dx_NI is not None:
-                self.groups.add_times(dx_NI, dz_NR, a_GRI)
+        for part, z_NR in zip(self.parts, z, strict=True):
+            part.add_gradients(self.name, dx_NI, dy_NO, x_NI, z_NR)
         return dx_NI
-
-    def _scaled(self, z_NR: Tensor) -> Tensor:
-        return z_NR if self.scale is None else z_NR.mul_(self.scale)
 
 
 def base_product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
@@ -302,11 +338,12 @@ class _AdaptedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_NI: Tensor, anchor: Tensor, call: _Call) -> Tensor:  # type: ignore[no-untyped-def]
-        y_NO, z_NR = call.forward(x_NI)
+        y_NO, z = call.forward(x_NI)
         ctx.call = call
-        ctx.save_for_backward(x_NI, z_NR)
+        ctx.save_for_backward(x_NI, *z)
         return y_NO
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, None, None]:  # type: ignore[no-untyped-def]
-        return ctx.call.backward(grads[0].contiguous(), *ctx.saved_tensors, ctx.needs_input_grad[0]), None, None
+        wants_dx = ctx.needs_input_grad[0]
+        return ctx.call.backward(grads[0].contiguous(), *ctx.saved_tensors, wants_dx=wants_dx), None, None

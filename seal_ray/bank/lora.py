@@ -1,4 +1,4 @@
-"""The adapters of many slots as one buffer: which layers they sit on, how they start, where they lie.
+"""The adapters of slots as rows of a buffer: which layers they sit on, how they start, where they lie.
 
 Letters: S slots, P numbers per slot, I in, O out, R rank.
 """
@@ -80,9 +80,9 @@ def initial_weights(modules: Sequence[TargetModule], lora: LoraSpec, seed: int) 
 
 @dataclass(frozen=True)
 class BufferLayout:
-    """Where in a slot's row of the buffer each module's A `[R, I]` and B `[O, R]` lie.
+    """Which matrices an adapter is made of, and where in its slot's row of a buffer each A `[R, I]` and B `[O, R]` lie.
 
-    Smaller ranks are padded with zeros, and modules a slot does not target are zero: both get zero gradients and stay.
+    Slots whose adapters are of equal layout share buffers; nothing is padded to the rank or the modules of another.
     """
 
     rank: int
@@ -103,37 +103,14 @@ class BufferLayout:
             at = end
         return views
 
-    @classmethod
-    def union(cls, specs: Iterable[tuple[int, Sequence[TargetModule]]], order: Sequence[TargetModule]) -> BufferLayout:
-        """The smallest layout that holds adapters of these ranks and modules."""
-        specs = list(specs)
-        names = {module.name for _, modules in specs for module in modules}
-        return cls(
-            max((rank for rank, _ in specs), default=0), tuple(module for module in order if module.name in names)
-        )
 
-
-def move(source: Tensor, old: BufferLayout, target: Tensor, new: BufferLayout) -> None:
-    """Copy rows of a buffer into the same rows of one with another layout; what the old one lacks stays as it is."""
-    if old == new:
-        target[: len(source)] = source
-        return
-    theirs, ours = old.views(source), new.views(target)
-    rank = min(old.rank, new.rank)
-    for name in theirs.keys() & ours.keys():
-        (from_a, from_b), (to_a, to_b) = theirs[name], ours[name]
-        to_a[: len(from_a), :rank] = from_a[:, :rank]
-        to_b[: len(from_b), :, :rank] = from_b[:, :, :rank]
-
-
-def to_adapter(row_P: Tensor, buffer_layout: BufferLayout, modules: Sequence[TargetModule], lora: LoraSpec) -> Adapter:
-    """A slot's row as an adapter of its own rank."""
-    views, tensors = buffer_layout.views(row_P.cpu()[None]), {}
-    for module in modules:
-        a_SRI, b_SOR = views[module.name]
-        name_a, name_b = tensor_names(module.name)
-        tensors[name_a] = a_SRI[0, : lora.rank].contiguous().numpy()
-        tensors[name_b] = b_SOR[0, :, : lora.rank].contiguous().numpy()
+def to_adapter(row_P: Tensor, buffer_layout: BufferLayout, lora: LoraSpec) -> Adapter:
+    """A slot's row as an adapter."""
+    tensors = {}
+    for name, (a_SRI, b_SOR) in buffer_layout.views(row_P.cpu()[None]).items():
+        name_a, name_b = tensor_names(name)
+        tensors[name_a] = a_SRI[0].contiguous().numpy()
+        tensors[name_b] = b_SOR[0].contiguous().numpy()
     # A PEFT folder lists modules: its readers know the shorthand only as a way to make one.
-    targets = tuple(module.name for module in modules) if ALL_LINEAR in lora.targets else tuple(lora.targets)
-    return Adapter(lora.rank, lora.alpha, targets, tensors)
+    targets = tuple(module.name for module in buffer_layout.modules) if ALL_LINEAR in lora.targets else lora.targets
+    return Adapter(lora.rank, lora.alpha, tuple(targets), tensors)

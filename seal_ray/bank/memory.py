@@ -5,6 +5,8 @@ Tokens are planned from what the first pass keeps for its backward half, and wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import psutil
@@ -48,9 +50,10 @@ def tokens_that_fit(kept: int, tokens: int, device: torch.device) -> int:
     return max(1, int(SHARE * free_bytes(device) * tokens / max(1, kept)))
 
 
-def slots_that_fit(slot: int, allocated: int, device: torch.device) -> int:
-    """How many slots of `slot` bytes fit, given the `allocated` bytes that slots take already."""
-    return int(SHARE * (free_bytes(device) + allocated)) // slot
+def slots_that_fit(sizes: Sequence[int], allocated: int, device: torch.device) -> int:
+    """How many slots of these bytes fit, the first ones first, given the bytes that slots have `allocated` already."""
+    room = int(SHARE * (free_bytes(device) + allocated))
+    return sum(total <= room for total in accumulate(sizes))
 
 
 def free_bytes(device: torch.device) -> int:

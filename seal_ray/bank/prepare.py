@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seal_ray.bank.job import Job, TokenText
-from seal_ray.bank.lora import TargetModule, matching
+from seal_ray.bank.lora import BufferLayout, TargetModule, matching
 from seal_ray.bank.objectives import KL, CrossEntropy, SoftTargets
 from seal_ray.bank.optim import batch_order
 from seal_ray.bank.rows import Distributions, Objective, Row
@@ -77,6 +77,10 @@ class Prepared:
     """The terms of the loss, that of the texts first; empty when nothing is trained."""
     statements: tuple[Text, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def buffer_layout(self) -> BufferLayout:
+        return BufferLayout(self.job.lora.rank, self.modules)
 
     @property
     def steps(self) -> int:

@@ -33,6 +33,7 @@ class Replica:
         bank.borrowers.add(self)
         self._slots = Slots(bank.patched, bank.training.max_tokens_per_microbatch)
         self._slots.admit([self._prepared])
+        self._buffers_SP = self._slots.cohorts[0].buffers_SP
 
     @property
     def steps(self) -> int:
@@ -56,9 +57,9 @@ class Replica:
         dealt = sorted(examples, key=lambda example: -sum(len(row.ids) for row in example))[part::parts]
         rows = [row for example in dealt for row in example]
         if not rows:
-            return 0.0, np.zeros_like(self._slots.buffers_SP[1][0].cpu().numpy())
+            return 0.0, np.zeros_like(self._buffers_SP[1][0].cpu().numpy())
         loss_S = self._slots.accumulate([rows])
-        return float(loss_S[0]), self._slots.buffers_SP[1][0].cpu().numpy().copy()
+        return float(loss_S[0]), self._buffers_SP[1][0].cpu().numpy().copy()
 
     def step(self) -> float:
         """Take the next step by itself; the loss before it."""
@@ -69,25 +70,25 @@ class Replica:
     def finish(self, *gradients: np.ndarray) -> Adapter | None:
         """Take the last step, along these if any; the adapter, or None where its weights are no numbers."""
         self._take(gradients)
-        weight_P = self._slots.buffers_SP[0][0]
+        weight_P = self._buffers_SP[0][0]
         if not weight_P.isfinite().all():
             return None
-        return to_adapter(weight_P, self._slots.buffer_layout, self._prepared.modules, self._prepared.job.lora)
+        return to_adapter(weight_P, self._prepared.buffer_layout, self._prepared.job.lora)
 
     def _take(self, gradients: Sequence[np.ndarray]) -> None:
         """A step along the sum of all parts, added in this order."""
         if not gradients:
             return
         total_P = torch.from_numpy(np.sum(gradients, axis=0))
-        self._slots.buffers_SP[1][0] = total_P.to(self._slots.buffers_SP[1])
+        self._buffers_SP[1][0] = total_P.to(self._buffers_SP[1])
         self._slots.take()
 
     def state(self) -> State:
-        weight, _, mean, square = self._slots.buffers_SP
+        weight, _, mean, square = self._buffers_SP
         return self.standing(), [buffer[0].cpu().numpy().copy() for buffer in (weight, mean, square)]
 
     def restore(self, state: State) -> None:
         self._slots.running[0].step, numbers = state
-        weight, _, mean, square = self._slots.buffers_SP
+        weight, _, mean, square = self._buffers_SP
         for buffer, number_P in zip((weight, mean, square), numbers, strict=True):
             buffer[0] = torch.from_numpy(number_P.copy()).to(buffer)

@@ -41,7 +41,8 @@ class BankSession:
         self._prepared = prepare_untrained(Job("session", (), lora, seed=seed, base=base), bank.patched.modules)
         self._slots = Slots(bank.patched, bank.training.max_tokens_per_microbatch, planned=bank.training.planned)
         self._slots.admit([self._prepared])
-        self._grad_P = self._slots.buffers_SP[1][0].clone()
+        self._buffers_SP = self._slots.cohorts[0].buffers_SP
+        self._grad_P = self._buffers_SP[1][0].clone()
         bank.borrowers.add(self)
 
     def forward_backward(
@@ -57,7 +58,7 @@ class BankSession:
         if not texts:
             raise DataError("no token of the batch carries loss; give a text of two tokens or more, one of them learnt")
         losses_S = self._slots.accumulate([rows_of(0, texts, objective, coef)])
-        self._grad_P += self._slots.buffers_SP[1][0]
+        self._grad_P += self._buffers_SP[1][0]
         return Metrics(float(losses_S[0]), sum(len(text.ids) for text in texts), tuple(warnings))
 
     def optim_step(self, optim: OptimSpec) -> None:
@@ -65,15 +66,14 @@ class BankSession:
 
         Epochs, batch size and schedule of the settings are the caller's affair.
         """
-        self._slots.buffers_SP[1][0] = self._grad_P
+        self._buffers_SP[1][0] = self._grad_P
         self._grad_P.zero_()
-        adamw_step(tuple(self._slots.buffers_SP), [StepScalars(optim, optim.lr, self.steps + 1)])
+        adamw_step(self._buffers_SP, [StepScalars(optim, optim.lr, self.steps + 1)])
         self.steps += 1
 
     def save(self) -> Adapter:
         """The adapter as it stands, without the one below it; `DataError` where its weights are no numbers."""
-        weight_P = self._slots.buffers_SP[0][0]
+        weight_P = self._buffers_SP[0][0]
         if not weight_P.isfinite().all():
             raise DataError("the weights are not finite; train with a smaller learning rate")
-        layout, lora = self._slots.buffer_layout, self._prepared.job.lora
-        return to_adapter(weight_P.clone(), layout, self._prepared.modules, lora)
+        return to_adapter(weight_P.clone(), self._prepared.buffer_layout, self._prepared.job.lora)

@@ -61,13 +61,20 @@ class Shape:
 
     def adapter(self, lora: LoraSpec) -> int:
         """Numbers in an adapter of this kind."""
-        named = {target.rpartition(".")[2] for target in lora.targets}
-        named |= set(self.linears) if ALL_LINEAR in named else set()
-        unknown = sorted(named - self.linears.keys() - {HEAD, ALL_LINEAR})
-        if unknown:
-            raise UserError(f"no linear module is named {unknown[0]!r}; known: {', '.join(self.linears)}")
-        layer = sum(sum(widths) for name, widths in self.linears.items() if name in named)
-        return lora.rank * (self.layers * layer + (self.width + self.vocabulary if HEAD in named else 0))
+        return lora.rank * sum(map(sum, self.sites(lora)))
+
+    def sites(self, lora: LoraSpec) -> list[tuple[int, int]]:
+        """Input and output width of each module that an adapter sits on. A number in a target's path is a layer's."""
+        widths = {**self.linears, HEAD: (self.width, self.vocabulary)}
+        chosen = set[tuple[int, str]]()
+        for target in lora.targets:
+            *path, name = target.split(".")
+            if name not in (*widths, ALL_LINEAR):
+                raise UserError(f"no linear module is named {name!r}; known: {', '.join(self.linears)}")
+            named = [int(part) for part in path if part.isdigit()]
+            layers = [0] if name == HEAD else named or range(self.layers)
+            chosen |= {(layer, each) for layer in layers for each in (self.linears if name == ALL_LINEAR else [name])}
+        return [widths[name] for _, name in chosen]
 
     @property
     def cache_numbers(self) -> int:

@@ -9,6 +9,7 @@ from seal_ray.model.architecture import Shape
 from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.workers import BATCH
+from seal_ray.types import LoraSpec
 
 TOKENS_PER_STEP, ON_A_CPU = 16384, 2048
 """The limit of `seal_ray.bank.memory`."""
@@ -52,7 +53,7 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
         "base weights": weights,
         "policy": policy,
         "adapters and optimizer": slots * per_slot(config, shape),
-        "activations": round(tokens * activation(shape, size, lora.rank, len(lora.targets))),
+        "activations": round(tokens * activation(shape, size, lora)),
         "keys and values": round(min(CACHE_TOKENS, slots * work.rows * work.question) * shape.cache_numbers * size),
     }
     if engine == "endpoint":
@@ -67,10 +68,10 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
     return Memory(trainer, sampler)
 
 
-def activation(shape: Shape, size: int, rank: int, targets: int) -> float:
+def activation(shape: Shape, size: int, lora: LoraSpec) -> float:
     """Bytes that a trained token keeps for the backward pass; every token is counted as one that is learnt."""
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     # Norms' inputs and outputs, queries, keys, values, attention's output, and the feed-forward layer's four.
-    layer = 6 * shape.width + 2 * queries + 2 * keys + 4 * shape.inner + targets * rank
+    layer = 6 * shape.width + 2 * queries + 2 * keys + 4 * shape.inner
     logits = 2 * shape.vocabulary * size
-    return shape.layers * layer * size + logits
+    return (shape.layers * layer + len(shape.sites(lora)) * lora.rank) * size + logits

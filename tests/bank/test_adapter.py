@@ -192,5 +192,6 @@ def test_memory_per_slot_is_what_the_buffers_hold():
     for number in range(3):
         bank.submit(Job(f"{number}", make_texts(6, number), lora, OptimSpec(epochs=5), number))
     bank.step()
-    held = sum(buffer.untyped_storage().nbytes() for buffer in bank.training.buffers_SP)
+    (cohort,) = bank.training.cohorts
+    held = sum(buffer.untyped_storage().nbytes() for buffer in cohort.buffers_SP)
     assert held == 3 * bank.memory_per_slot(lora)

@@ -34,10 +34,11 @@ def gradients(dtype, job, start=loss_scaling.START):
     slots = bank.training
     slots.admit([prepare(job, bank.patched.modules, bank.vocabulary, 256, 256)])
     slots.running[0].loss_scale = start
-    for _, b_SOR in slots.buffer_layout.views(slots.buffers_SP[0]).values():
+    (cohort,) = slots.cohorts
+    for _, b_SOR in cohort.buffer_layout.views(cohort.buffers_SP[0]).values():
         b_SOR.copy_(torch.randn(b_SOR.shape, generator=torch.Generator().manual_seed(5)) * 0.02)
     loss_S = slots.accumulate([slots.running[0].rows(0)])
-    parts = [part for pair in slots.buffer_layout.views(slots.buffers_SP[1]).values() for part in pair]
+    parts = [part for pair in cohort.buffer_layout.views(cohort.buffers_SP[1]).values() for part in pair]
     return parts, loss_S.item(), slots.running[0].loss_scale
 
 

@@ -82,4 +82,4 @@ def test_no_more_slots_are_used_than_there_is_memory_for_and_the_outcome_is_the_
 
 
 def held(bank: Bank) -> int:
-    return sum(buffer.nbytes for buffer in bank.training.buffers_SP)
+    return sum(cohort.bytes for cohort in bank.training.cohorts)

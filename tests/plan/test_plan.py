@@ -25,7 +25,7 @@ from seal_ray.plan.sizes import TrialSize
 from seal_ray.plan.virtual import run_virtually
 from seal_ray.plan.workers import Bank as PlannedBank
 from seal_ray.plan.workers import Device
-from seal_ray.types import UserError
+from seal_ray.types import LoraSpec, UserError
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MUCH = [
@@ -95,13 +95,24 @@ def test_a_simulated_bank_refills_a_slot_that_is_free_and_asks_when_all_wait() -
     assert sorted(done) in ([(2, 9.0), (3, 7.0), (5, 7.0)], [(2, 7.0), (3, 7.0), (5, 9.0)])
 
 
+TARGETS = [
+    ("q_proj", "v_proj"),
+    ("all-linear",),
+    ("layers.1.self_attn.q_proj", "v_proj"),
+    ("layers.0.mlp.up_proj", "lm_head"),
+]
+"""Of adapters of ranks 4, 8, 16 and 32."""
+
+
 def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_bank() -> None:
     config = load(JOBS / "microworld.toml")
     shape = model_shape(config.model.path)
     spec = ModelSpec(resolve(config.model.path), None, config.model.dtype, config.model.max_length)
     model = load_model(spec)
     bank = Bank(model, load_tokenizer(spec), slots=config.workers.slots)
-    assert per_slot(config, shape) == bank.memory_per_slot(config.trial.lora)
+    for lora in (config.trial.lora, *(LoraSpec(4 << n, 8.0, targets) for n, targets in enumerate(TARGETS))):
+        planned = replace(config, trial=replace(config.trial, lora=lora))
+        assert per_slot(planned, shape) == bank.memory_per_slot(lora)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
