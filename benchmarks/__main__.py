@@ -236,6 +236,7 @@ def alike(
 def ranks(
     *,
     shape: str = "llama-30m",
+    model: str = "",
     ranks: tuple[int, ...] = (4, 8, 16, 32, 64, 128),
     texts: int = 4,
     pairs: int = 5,
@@ -247,6 +248,8 @@ def ranks(
     ----------
     shape
         An architecture with random weights.
+    model
+        A model's folder or a shipped base, in its place.
     ranks
         One slot has each of these.
     texts
@@ -258,7 +261,7 @@ def ranks(
 
     from benchmarks.ranks import measure
 
-    found = measure(shape, ranks, texts, pairs)
+    found = measure(shape, model, ranks, texts, pairs)
     print(json.dumps(asdict(found)) if as_json else found.line())
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks ranks
 
-All slots train on the same texts, each in an order of its own. If a slot costs what its own rank takes, the bank of all
-ranks takes the mean of the others.
+All slots train on the same texts, each in an order of its own, on all linear layers. If a slot costs what its own rank
+takes, the bank of all ranks takes the mean of the others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchmarks.models import build
 from benchmarks.op_counts import count
 from benchmarks.workload import drawn
 from seal_ray.bank import Bank, Job, TokenText
+from seal_ray.model.locate import resolve
 from seal_ray.types import ALL_LINEAR, LoraSpec, OptimSpec, UserError
 
 
@@ -48,12 +49,12 @@ class Found:
         )
 
 
-def measure(shape: str, ranks: Sequence[int], texts: int, pairs: int) -> Found:
+def measure(shape: str, path: str, ranks: Sequence[int], texts: int, pairs: int) -> Found:
     """Train an epoch on so many texts a slot, with all ranks together and with each alone, in turn."""
     if len(ranks) < 2 or min(ranks) < 1:
         raise UserError("ranks compares two ranks or more, none below 1: give --ranks 4 --ranks 128, or leave it out")
     lengths = drawn().sample(texts)
-    model, tokenizer = build(shape, "", "float32", "cpu", max(lengths))
+    model, tokenizer = build(shape, resolve(path) if path else "", "float32", "cpu", max(lengths))
     vocabulary = model.get_input_embeddings().weight.shape[0]
     material = [TokenText.of((), [(7 * place + text) % vocabulary for place in range(length)])
                 for text, length in enumerate(lengths)]  # fmt: skip
