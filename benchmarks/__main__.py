@@ -118,6 +118,42 @@ def samples(
 
 
 @bench.command
+def places(
+    *,
+    model: str = "microworld",
+    texts: int = 192,
+    places: int = 64,
+    shortest: int = 20,
+    longest: int = 160,
+    pairs: int = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Seconds and passes of sampling in places that are refilled, and in batches that end with their longest text.
+
+    Parameters
+    ----------
+    model
+        A shipped base, a model's folder, file or hub name.
+    texts
+        To be written, each after a prompt of its own.
+    places
+        Texts that are written side by side.
+    shortest
+        Tokens of the shortest text.
+    longest
+        Tokens of the longest text.
+    pairs
+        How often both are measured; medians are shown.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.places import Settings, measure
+
+    found = measure(Settings(model, texts, places, shortest, longest, pairs))
+    print(json.dumps(asdict(found)) if as_json else found.line())
+
+
+@bench.command
 def company(
     config: str,
     *overrides: Overrides,

@@ -7,6 +7,7 @@ Letters: N packed tokens, R rows, T padded length, C cache length, H heads, K ke
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
@@ -111,12 +112,18 @@ class KVCache:
         v_RKCD[rows_N, :, positions_N] = v_NKD
         return k_RKCD, v_RKCD
 
-    def repeat(self, rows: range, length: int) -> None:
+    def repeat(self, rows: Sequence[int], length: int) -> None:
         """Have rows begin as the first of them does."""
+        source, *others = rows
         for x_RKCD in chain.from_iterable(self.layers.values()):
-            x_RKCD[rows.start + 1 : rows.stop, :, :length] = x_RKCD[rows.start, :, :length]
+            x_RKCD[others, :, :length] = x_RKCD[source, :, :length].clone()
         for states in self.states.values():
-            states.repeat(rows)
+            states.repeat(source, others)
+
+    def clear(self, rows: Tensor) -> None:
+        """Leave nothing of what was in rows: what their masks hide must be numbers."""
+        for x_RKCD in chain.from_iterable(self.layers.values()):
+            x_RKCD[rows] = 0
 
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.rows, like.shape[-2], self.capacity, like.shape[-1])
@@ -128,13 +135,25 @@ class KVCache:
         token = sum(x.nbytes for x in chain.from_iterable(self.layers.values())) // (self.rows * self.capacity)
         return states // max(token, LEAST_BYTES)
 
-    def keep(self, rows: Tensor) -> None:
-        """Forget every row but these."""
-        self.rows = len(rows)
+    def resize(self, kept_R: Tensor, rows: int, capacity: int) -> None:
+        """Have so many rows, of which the first are those that are kept, and so long ones."""
         for layer, pair in self.layers.items():
-            self.layers[layer] = (pair[0].index_select(0, rows), pair[1].index_select(0, rows))
+            k_RKCD, v_RKCD = (_resized(x_RKCD, kept_R, rows, capacity) for x_RKCD in pair)
+            self.layers[layer] = k_RKCD, v_RKCD
+        self.rows, self.capacity = rows, capacity
+        first_R = torch.arange(len(kept_R), device=kept_R.device)
         for layer, states in self.states.items():
-            self.states[layer] = states.of(rows)
+            self.states[layer] = States()
+            self.states[layer].put(first_R, states.of(kept_R), rows)
+
+
+def _resized(x_RKCD: Tensor, kept_R: Tensor, rows: int, capacity: int) -> Tensor:
+    if rows == len(kept_R) and capacity == x_RKCD.shape[2]:
+        return x_RKCD.index_select(0, kept_R)
+    resized_RKCD = x_RKCD.new_zeros(rows, x_RKCD.shape[1], capacity, x_RKCD.shape[3])
+    length = min(capacity, x_RKCD.shape[2])
+    resized_RKCD[: len(kept_R), :, :length] = x_RKCD[kept_R, :, :length]
+    return resized_RKCD
 
 
 class PackedAttention:
@@ -232,31 +251,49 @@ class ContinuedAttention:
 
 
 class CachedAttention:
-    """One new token a row, at `positions`, over the cache up to itself."""
+    """One new token a row, at `positions`, over its row of the cache up to itself.
 
-    def __init__(self, cache: KVCache, positions: Tensor, longest: int) -> None:
-        self.cache, self.positions, self.longest = cache, positions, longest
-        self.rows = torch.arange(cache.rows, device=positions.device)
+    `rows` says which rows of the cache these are; None where they are all of them, in their order.
+    """
+
+    def __init__(self, cache: KVCache, rows: Tensor | None, positions: Tensor, longest: int) -> None:
+        self.cache, self.chosen, self.positions, self.longest = cache, rows, positions, longest
+        every = torch.arange(cache.rows, device=positions.device)
+        self.rows = every if rows is None else rows
         self.masks: dict[int | None, Tensor] = {}
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         cache_k, cache_v = self.cache.put(layer, self.rows, self.positions, k_NKD, v_NKD)
-        rows, heads, width = q_NHD.shape
-        # The queries that share a key head stand in for its query length, so no key is repeated.
-        q_RKQD = q_NHD.reshape(rows, k_NKD.shape[1], -1, width)
+        _, heads, width = q_NHD.shape
+        # The queries that share a key head stand in for its query length, so no key is repeated. Rows of the cache that
+        # are not asked see one token each: to choose the others would be to copy them.
+        q_RKQD = self._spread(q_NHD).reshape(self.cache.rows, k_NKD.shape[1], -1, width)
         out = params(q_RKQD, cache_k[:, :, : self.longest], cache_v[:, :, : self.longest], self._mask(params.window))
-        return out.reshape(rows, heads, -1)
+        out = out.reshape(self.cache.rows, heads, -1)
+        return out if self.chosen is None else out.index_select(0, self.chosen)
 
     def mix(self, mixer: Mixer, x_ND: Tensor) -> Tensor:
-        y_R1D, self.cache.states[mixer.layer] = mixer.onwards(x_ND[:, None], None, self.cache.states[mixer.layer])
+        states = self.cache.states[mixer.layer]
+        before = states if self.chosen is None else states.of(self.chosen)
+        y_R1D, after = mixer.onwards(x_ND[:, None], None, before)
+        if self.chosen is None:
+            self.cache.states[mixer.layer] = after
+        else:
+            states.put(self.chosen, after, self.cache.rows)
         return y_R1D[:, 0]
+
+    def _spread(self, x_N: Tensor) -> Tensor:
+        """Each row's at its row of the cache, zeros at the others."""
+        if self.chosen is None:
+            return x_N
+        return x_N.new_zeros(self.cache.rows, *x_N.shape[1:]).index_copy_(0, self.chosen, x_N)
 
     def _mask(self, window: int | None) -> Tensor:
         if window not in self.masks:
-            seen = torch.arange(self.longest, device=self.positions.device)
-            mask = seen <= self.positions[:, None]
+            seen, at = torch.arange(self.longest, device=self.positions.device), self._spread(self.positions)[:, None]
+            mask = seen <= at
             if window is not None:
-                mask &= seen > self.positions[:, None] - window
+                mask &= seen > at - window
             self.masks[window] = mask[:, None, None]
         return self.masks[window]
 

@@ -7,9 +7,9 @@ import math
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
@@ -17,27 +17,27 @@ import torch
 from seal_ray.adapters.lora import Adapter
 from seal_ray.bank.cohort import Running
 from seal_ray.bank.fit import examine
-from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, generate, score
+from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.lora import BufferLayout, matching, to_adapter
 from seal_ray.bank.memory import most_tokens
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
+from seal_ray.bank.sampling import Sampling
 from seal_ray.bank.slots import Slots, Trained, is_out_of_memory
+from seal_ray.bank.writing import CACHE_TOKENS, Writing
 from seal_ray.types import DataError, Failure, LoraSpec
 
 log = logging.getLogger(__name__)
-CACHE_TOKENS = 65536
-"""Keys and values held at once while answering, in tokens; states count as the tokens that would take as much."""
-T = TypeVar("T")
-Item = TypeVar("Item")
 
 
 class Borrower(Protocol):
-    """A training that starts from a resident adapter."""
+    """What goes on beside the bank's own slots, and needs resident adapters meanwhile."""
 
-    base: str
+    @property
+    def bases(self) -> Collection[str]:
+        """Their keys."""
 
 
 class Bank:
@@ -67,7 +67,7 @@ class Bank:
         self.waiting: list[Trained] = []
         self.refused: list[JobResult] = []
         self.borrowers: WeakSet[Borrower] = WeakSet()
-        """Trainings beside the bank's own slots, for as long as somebody holds them."""
+        """Trainings and sampling beside the bank's own slots, for as long as somebody holds them."""
         most = max_tokens_per_microbatch or most_tokens(self.patched.device, self.max_length)
         self.training = Slots(self.patched, most, planned=max_tokens_per_microbatch is not None)
 
@@ -104,11 +104,11 @@ class Bank:
             self.patched.residents.drop(key)
 
     def in_use(self) -> frozenset[str]:
-        """Keys of the adapters that jobs in the bank, and trainings beside it, start from."""
+        """Keys of the adapters that jobs in the bank start from, and what goes on beside it needs."""
         left = (trained.running for trained in self.waiting)
         running = (run.prepared for run in (*self.training.running, *left))
         jobs = (prepared.job.base for prepared in (*self.queue, *running))
-        return frozenset((*jobs, *(borrower.base for borrower in self.borrowers)))
+        return frozenset(chain(jobs, *(borrower.bases for borrower in self.borrowers)))
 
     def _refuse_in_use(self, key: str) -> None:
         if key in self.in_use():
@@ -161,19 +161,17 @@ class Bank:
 
     def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
         """Sample, each text under the adapter its spec names, on which and the spec alone it depends."""
-        if (longest := max((len(spec.prompt) + spec.max_new_tokens for spec in specs), default=0)) > self.positions:
-            raise ValueError(
-                f"a prompt and its answer, {longest} tokens, exceed the model's {self.positions} positions"
-            )
-        bases = sorted({spec.base for spec in specs})
-        requests = [GenerateRequest.of(spec, bases.index(spec.base)) for spec in specs]
-        return list(map(self._sampled, specs, self._generated(Adapters.none(bases), requests)))
+        sampling = Sampling[int](self)
+        for number in sorted(range(len(specs)), key=lambda number: (specs[number].base, specs[number].prompt)):
+            sampling.add(number, specs[number])
+        found = dict[int, SampledText]()
+        while sampling.busy:
+            found.update(sampling.step())
+        return [found[number] for number in range(len(specs))]
 
-    def _sampled(self, spec: SampleSpec, answer: Answer) -> SampledText:
-        if answer.broken:
-            where = f"{len(answer.ids)} tokens after a prompt of {len(spec.prompt)}"
-            log.warning("%s, the predictions are not finite in %s; the text is cut there", where, self.patched.dtype)
-        return SampledText(answer.ids, answer.text, answer.finished)
+    def sampling(self, most: int) -> Sampling[Any]:
+        """Sampling that goes on: texts are asked for at any time, and at most so many are written at once."""
+        return Sampling(self, most)
 
     def log_probs(self, texts: Sequence[TokenText], base: str = BASE) -> list[tuple[float, ...]]:
         """The log-probability, under a resident adapter, of each learnt token of each text, none of which is cut."""
@@ -217,24 +215,36 @@ class Bank:
             for trained in batch
         ]
 
+    def writing(self, adapters: Adapters, most: int = CACHE_TOKENS) -> Writing[Any]:
+        """What writes texts under adapters, at most so many at once."""
+        budget = self.training.max_tokens_per_microbatch
+        return Writing(self.patched, adapters, self.stop_criteria, budget, self.row_tokens, most)
+
     def _generated(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
         """The answer to each request. Those of a slot that begin alike come together, to be read together."""
-        budget = self.training.max_tokens_per_microbatch
-        return self._within(
-            requests,
-            lambda part: generate(self.patched, adapters, part, self.stop_criteria, budget),
-            lambda request: len(request.prompt) + request.max_new_tokens + self.row_tokens,
-            lambda request: (request.slot, request.prompt),
-        )
+        writing: Writing[int] = self.writing(adapters)
+        for number in sorted(range(len(requests)), key=lambda number: (requests[number].slot, requests[number].prompt)):
+            writing.add(number, requests[number])
+        found = dict[int, Answer]()
+        while writing.busy:
+            found.update(writing.step())
+        return [found[number] for number in range(len(requests))]
 
     def _scored(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
-        budget = self.training.max_tokens_per_microbatch
-        return self._within(
-            texts,
-            lambda part: score(self.patched, adapters, part, budget),
-            lambda text: len(text[1].ids),
-            lambda text: text[0],
-        )
+        order = sorted(range(len(texts)), key=lambda number: texts[number][0])
+        found = dict(zip(order, self._halving(adapters, [texts[number] for number in order]), strict=True))
+        return [found[number] for number in range(len(texts))]
+
+    def _halving(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
+        """Score texts, or where they run out of memory either half of them."""
+        try:
+            return score(self.patched, adapters, texts, self.training.max_tokens_per_microbatch)
+        except (RuntimeError, MemoryError) as error:
+            if len(texts) == 1 or not is_out_of_memory(error):
+                raise
+        log.warning("out of memory while scoring %d at once; halved", len(texts))
+        half = len(texts) // 2
+        return self._halving(adapters, texts[:half]) + self._halving(adapters, texts[half:])
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
@@ -245,33 +255,6 @@ class Bank:
             blocks.append(Block(slice(first, first + len(flat_SP)), buffer_layout.views(flat_SP)))
             first += len(flat_SP)
         return Adapters(blocks, [job.lora.scale for job in jobs], [job.base for job in jobs])
-
-    def _within(
-        self,
-        items: Sequence[Item],
-        call: Callable[[Sequence[Item]], list[T]],
-        tokens: Callable[[Item], int],
-        place: Callable[[Item], Any],
-    ) -> list[T]:
-        """Call on parts that fit the cache, in the order of their places; results in the order of the items."""
-        if not items:
-            return []
-        order = sorted(range(len(items)), key=lambda number: place(items[number]))
-        count = max(1, CACHE_TOKENS // max(map(tokens, items)))
-        parts = [[items[number] for number in order[at : at + count]] for at in range(0, len(order), count)]
-        found = dict(zip(order, (result for part in parts for result in self._halving(part, call)), strict=True))
-        return [found[number] for number in range(len(items))]
-
-    def _halving(self, items: Sequence[Item], call: Callable[[Sequence[Item]], list[T]]) -> list[T]:
-        """Call on items, or where they run out of memory on either half of them."""
-        try:
-            return call(items)
-        except (RuntimeError, MemoryError) as error:
-            if len(items) == 1 or not is_out_of_memory(error):
-                raise
-        log.warning("out of memory while answering %d at once; halved", len(items))
-        half = len(items) // 2
-        return self._halving(items[:half], call) + self._halving(items[half:], call)
 
 
 def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:

@@ -27,13 +27,13 @@ from seal_ray.bank.attention import (
     Unfit,
     bank_attention,
 )
-from seal_ray.bank.generate import step_layout
 from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.mixing import Mixer
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Row
 from seal_ray.bank.slots import is_out_of_memory
+from seal_ray.bank.writing import step_layout
 from seal_ray.model.kinds import KNOWN
 from seal_ray.types import UserError
 
@@ -230,7 +230,7 @@ class _Check:
             tokens_R = torch.tensor([int(ids[-step]) for ids in self.texts], device=patched.device)
             positions_R = torch.tensor(LENGTHS, device=patched.device) - step
             layout = replace(step_layout([0, 0], 1, patched), input_ids=tokens_R[None], position_ids=positions_R[None])
-            with patched.active(layout, CachedAttention(cache, positions_R, max(LENGTHS)), PLAIN):
+            with patched.active(layout, CachedAttention(cache, None, positions_R, max(LENGTHS)), PLAIN):
                 parts = patched.logits(layout).split(1)
             found = [[*before_TV, part_TV] for before_TV, part_TV in zip(found, parts, strict=True)]
         return [torch.cat(parts_TV).double().log_softmax(-1) for parts_TV in found], cache

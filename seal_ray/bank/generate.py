@@ -1,25 +1,18 @@
-"""Answering and sampling: a batched prefill, then one token a row with a cache of keys and values.
-
-Letters: R rows, V vocabulary, K new tokens.
-"""
+"""What is asked of the model, an answer or a text's score, and when an answer is over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
-from seal_ray.bank.draw import inverse_cdf
+from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.job import SampleSpec
-from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.loss import token_losses
-from seal_ray.bank.prefill import passes, prefill
+from seal_ray.bank.prefill import passes
 from seal_ray.bank.prepare import Text
 from seal_ray.bank.rows import Row
 
@@ -98,92 +91,6 @@ class StopCriteria:
         return Answer(tuple(ids), text, finished, broken)
 
 
-def generate(
-    patched: PatchedModel,
-    adapters: Adapters,
-    requests: Sequence[GenerateRequest],
-    stop_criteria: StopCriteria,
-    budget: int,
-) -> list[Answer]:
-    """Answer requests that are sorted by slot; `budget` is how many tokens a prefill pass may hold."""
-    slots = len(adapters.scales)
-    width = max(len(request.prompt) + request.max_new_tokens for request in requests)
-    cache = KVCache(len(requests), width)
-    texts: list[list[int]] = [[] for _ in requests]
-    over = [False] * len(requests)
-    alive = list(range(len(requests)))
-    pick = _picker(requests, patched.device)
-    prompts = [
-        Row(request.slot, np.asarray(request.prompt, np.int64), np.array([len(request.prompt) - 1]))
-        for request in requests
-    ]
-    tokens_R = pick(prefill(patched, adapters, prompts, budget, cache), 0)
-    layout = step_layout([request.slot for request in requests], slots, patched)
-    for step in range(1, max(request.max_new_tokens for request in requests) + 1):
-        for token, row in zip(tokens_R.tolist(), alive, strict=True):
-            if not over[row]:
-                texts[row].append(token)
-                over[row] = stop_criteria.over(texts[row], requests[row])
-        live = [number for number, row in enumerate(alive) if not over[row]]
-        if not live:
-            break
-        if len(live) <= 0.75 * len(alive):
-            index = torch.tensor(live, device=patched.device)
-            cache.keep(index)
-            tokens_R, alive = tokens_R[index], [alive[number] for number in live]
-            layout = step_layout([requests[row].slot for row in alive], slots, patched)
-            pick = _picker([requests[row] for row in alive], patched.device)
-        lengths = [min(len(requests[row].prompt) + step, width) for row in alive]  # one that is over stays in its place
-        positions_R = torch.tensor(lengths, device=patched.device) - 1
-        layout = replace(layout, input_ids=tokens_R.clamp_min(0)[None], position_ids=positions_R[None])
-        with torch.no_grad(), patched.active(layout, CachedAttention(cache, positions_R, max(lengths)), adapters):
-            tokens_R = pick(patched.logits(layout), step)
-    return [stop_criteria.answer(ids, request) for ids, request in zip(texts, requests, strict=True)]
-
-
-def step_layout(row_slots: Sequence[int], slots: int, patched: PatchedModel) -> Layout:
-    """Rows of one token each."""
-    counts = np.bincount(row_slots, minlength=slots)
-    groups, every = Groups(counts, patched.device), torch.arange(len(row_slots), device=patched.device)
-    return Layout(every, every, groups, groups, (), None, None, every, every, every, every, every, 0)
-
-
-def _picker(requests: Sequence[GenerateRequest], device: torch.device) -> Callable[[Tensor, int], Tensor]:
-    """Chooses each row's next token from its logits."""
-    sampler = None if all(request.temperature == 0 for request in requests) else _sampler(requests, device)
-
-    def pick(logits_RV: Tensor, step: int) -> Tensor:
-        greedy_R = logits_RV.argmax(-1)
-        # The largest of a row with a NaN is NaN.
-        finite_R = logits_RV.gather(1, greedy_R[:, None])[:, 0].isfinite()
-        tokens_R = sampler(logits_RV, greedy_R, step) if sampler else greedy_R
-        return tokens_R.where(finite_R, NOTHING)
-
-    return pick
-
-
-def _sampler(requests: Sequence[GenerateRequest], device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """A function that chooses the next token of each row: sampled rows draw it, the others take the likeliest."""
-    uniform_RK = torch.from_numpy(
-        np.stack([draws(request.seed, request.max_new_tokens, requests) for request in requests])
-    ).to(device)
-    temperature_R1 = torch.tensor([[request.temperature] for request in requests], dtype=torch.float64, device=device)
-    top_p_R1 = torch.tensor([[request.top_p] for request in requests], dtype=torch.float64, device=device)
-
-    def sample(logits_RV: Tensor, greedy_R: Tensor, step: int) -> Tensor:
-        column = min(step, uniform_RK.shape[1] - 1)
-        sampled_R = inverse_cdf(logits_RV, uniform_RK[:, column, None], temperature_R1, top_p_R1)
-        return torch.where(temperature_R1[:, 0] == 0, greedy_R, sampled_R)
-
-    return sample
-
-
-def draws(seed: int, count: int, requests: Sequence[GenerateRequest]) -> np.ndarray:
-    """A row's own uniform numbers, one per step, padded to the longest row's count."""
-    uniform = np.random.Generator(np.random.Philox(key=seed)).random(count)
-    return np.pad(uniform, (0, max(request.max_new_tokens for request in requests) - count))
-
-
 def score(
     patched: PatchedModel, adapters: Adapters, texts: Sequence[tuple[int, Text]], budget: int
 ) -> list[list[float]]:
@@ -191,5 +98,5 @@ def score(
     rows = [Row(slot, text.ids, text.labels) for slot, text in texts]
     found = passes(patched, adapters, rows, budget, lambda layout, _: (layout, PackedAttention(layout)))
     losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in found]
-    values = iter((-torch.cat(losses)).tolist())
+    values = iter((-torch.cat(losses)).tolist() if losses else [])
     return [[next(values) for _ in row.labels] for row in rows]

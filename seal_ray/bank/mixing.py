@@ -8,7 +8,7 @@ Letters: N packed tokens, R rows, C lines, T places of a line, P places of all l
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,10 +66,10 @@ class States:
         """A copy of those of some rows."""
         return States({kind: x.index_select(0, rows_C) for kind, x in self.kinds.items()})
 
-    def repeat(self, rows: range) -> None:
-        """Have rows go on from where the first of them is."""
+    def repeat(self, source: int, others: Sequence[int]) -> None:
+        """Have rows go on from where another is."""
         for x in self.kinds.values():
-            x[rows.start + 1 : rows.stop] = x[rows.start]
+            x[others] = x[source].clone()
 
     @property
     def bytes(self) -> int:

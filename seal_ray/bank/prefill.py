@@ -6,7 +6,7 @@ Letters: R rows, N packed tokens, T places of a line, C cache length, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,41 +24,77 @@ WORTH = 32
 Opened = tuple[Layout, Attention]
 
 
-def prefill(patched: PatchedModel, adapters: Adapters, prompts: Sequence[Row], budget: int, cache: KVCache) -> Tensor:
-    """Fill the cache with prompts that are sorted by slot; the predictions after each, `[R, V]`."""
-    together = families(prompts, [len(prompt.ids) - 1 for prompt in prompts], WORTH)
-    first = [_last(prompts[f.members[0]], 0, f.shared) for f in together]
-    heads = torch.tensor([f.members[0] for f in together])
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A prompt of a slot, and its row of the cache."""
 
-    def begun(layout: Layout, at: slice) -> Opened:
-        return layout, PackedAttention(layout, cache, heads[at].to(patched.device))
+    row: Row
+    place: int
+    known: bool = False
+    """Whether it was read before, so that those that begin alike go on from what lies there."""
 
-    logits = [row for _, logits_LV in passes(patched, adapters, first, budget, begun) for row in logits_LV]
-    rest = [(number, f.shared) for f in together if f.shared for number in f.members]
-    if not rest:
-        return torch.stack(logits)
-    for family in together:
-        cache.repeat(family.members, family.shared)
-    after = np.array(rest)
+    def part(self, start: int, end: int) -> Row:
+        """Some of its tokens, of which the prediction after the last is wanted."""
+        return Row(self.row.slot, self.row.ids[start:end], np.array([end - start - 1]))
+
+    def __len__(self) -> int:
+        return len(self.row.ids)
+
+
+def prefill(
+    patched: PatchedModel, adapters: Adapters, prompts: Sequence[Prompt], budget: int, cache: KVCache
+) -> Tensor:
+    """Read prompts, sorted by slot, into the cache; the predictions after each that was not known, `[R, V]`."""
+    begun, handed, ended = list[tuple[Prompt, int]](), list[tuple[list[int], int]](), list[tuple[Prompt, int]]()
+    for family in families([prompt.row for prompt in prompts], [len(prompt) - 1 for prompt in prompts], WORTH):
+        members, shared = [prompts[number] for number in family.members], family.shared
+        fresh = [prompt for prompt in members if not prompt.known]
+        if shared and fresh:
+            source = next((prompt for prompt in members if prompt.known), fresh[0])
+            if not source.known:
+                begun.append((source, shared))
+            handed.append(([source.place, *(prompt.place for prompt in fresh if prompt is not source)], shared))
+            ended += [(prompt, shared) for prompt in fresh]
+        else:
+            begun += [(prompt, len(prompt)) for prompt in fresh]
+    found = _begun(patched, adapters, begun, budget, cache)
+    for places, shared in handed:
+        cache.repeat(places, shared)
+    found |= _ended(patched, adapters, ended, budget, cache)
+    return torch.stack([found[prompt] for prompt in prompts if not prompt.known])
+
+
+def _begun(
+    patched: PatchedModel, adapters: Adapters, parts: Sequence[tuple[Prompt, int]], budget: int, cache: KVCache
+) -> dict[Prompt, Tensor]:
+    """Read the first so many tokens of prompts."""
+    places = torch.tensor([prompt.place for prompt, _ in parts])
+
+    def opened(layout: Layout, at: slice) -> Opened:
+        return layout, PackedAttention(layout, cache, places[at].to(patched.device))
+
+    rows = [prompt.part(0, end) for prompt, end in parts]
+    logits = (row for _, logits_LV in passes(patched, adapters, rows, budget, opened) for row in logits_LV)
+    return dict(zip((prompt for prompt, _ in parts), logits, strict=True))
+
+
+def _ended(
+    patched: PatchedModel, adapters: Adapters, parts: Sequence[tuple[Prompt, int]], budget: int, cache: KVCache
+) -> dict[Prompt, Tensor]:
+    """Read prompts from so many tokens on, which lie in the cache."""
+    after = np.array([(prompt.place, start) for prompt, start in parts])
     before = {
         layer: states.of(torch.arange(cache.rows, device=patched.device)) for layer, states in cache.states.items()
     }
 
-    def continued(layout: Layout, at: slice) -> Opened:
-        rows, begins = (torch.from_numpy(column).to(patched.device) for column in after[at].T)
+    def opened(layout: Layout, at: slice) -> Opened:
+        places, begins = (torch.from_numpy(column).to(patched.device) for column in after[at].T)
         layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
-        return layout, ContinuedAttention(layout, cache, rows, before)
+        return layout, ContinuedAttention(layout, cache, places, before)
 
-    own = [_last(prompts[number], shared, 0) for number, shared in rest]
-    found = iter([row for _, logits_LV in passes(patched, adapters, own, budget, continued) for row in logits_LV])
-    alone = iter(zip(together, logits, strict=True))
-    return torch.stack([next(found) if f.shared else row for f, row in alone for _ in f.members])
-
-
-def _last(prompt: Row, start: int, end: int) -> Row:
-    """A part of a prompt, of which the prediction after its last token is wanted."""
-    ids = prompt.ids[start : end or None]
-    return Row(prompt.slot, ids, np.array([len(ids) - 1]))
+    rows = [prompt.part(start, len(prompt)) for prompt, start in parts]
+    logits = (row for _, logits_LV in passes(patched, adapters, rows, budget, opened) for row in logits_LV)
+    return dict(zip((prompt for prompt, _ in parts), logits, strict=True))
 
 
 def passes(
@@ -70,7 +106,7 @@ def passes(
 ) -> Iterator[tuple[Layout, Tensor]]:
     """The logits of each pass's wanted tokens, in order. How its rows attend is told by which of them they are."""
     at = 0
-    for batch in cut(rows, budget):
+    for batch in cut(rows, budget) if rows else ():
         layout, logits_LV = _pass(patched, adapters, batch, at, opened)
         if len(batch) > 1 and bool(logits_LV.isnan().any()):
             # A text gone to NaN may have reached those it shared a line of attention with.

@@ -28,7 +28,7 @@ class Replica:
 
     def __init__(self, bank: Bank, job: Job) -> None:
         self._prepared = prepare(job, bank.patched.modules, bank.vocabulary, bank.max_length, bank.positions)
-        self.base = job.base
+        self.bases = (job.base,)
         bank.patched.residents.check(job.base)
         bank.borrowers.add(self)
         self._slots = Slots(bank.patched, bank.training.max_tokens_per_microbatch)

@@ -35,7 +35,7 @@ class BankSession:
     """
 
     def __init__(self, bank: Bank, lora: LoraSpec, seed: int = 0, base: str = BASE) -> None:
-        self.base, self.steps = base, 0
+        self.bases, self.steps = (base,), 0
         self._bank = bank
         bank.patched.residents.check(base)
         self._prepared = prepare_untrained(Job("session", (), lora, seed=seed, base=base), bank.patched.modules)

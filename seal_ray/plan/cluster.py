@@ -17,7 +17,7 @@ from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.sizes import Sizes, TextSize, TrialSize
 from seal_ray.plan.standin import StandIn
-from seal_ray.plan.workers import Bank, Batches, Device, Stream, Worker
+from seal_ray.plan.workers import AT_ONCE, Bank, Device, Stream, Worker
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, LoraSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.base import OnSpan
 from seal_ray.workers.rebalance import Allocation, Span, divided_again
@@ -123,7 +123,7 @@ class SimulatedCluster:
             return Bank(slots, *args)
 
         def sampler(*args: Any) -> Worker:
-            return Batches(limit, *args) if engine == "transformers" else Stream(*args)
+            return Stream(limit, AT_ONCE if engine == "transformers" else None, *args)
 
         (train_on, sample_on), depth = devices.places(), workers.tokens_in_flight
         self.trainers = Pool(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
@@ -18,6 +19,7 @@ from seal_ray.intervals import merge
 from seal_ray.loop.place import SCREENING
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
+from seal_ray.plan.workers import AT_ONCE
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
@@ -45,7 +47,7 @@ class Measured:
     trainer: tuple[Observed, ...]
     """Work: training steps, tokens trained, steps of asking, tokens answered."""
     sampler: tuple[Observed, ...]
-    """Work: steps of the longest texts, tokens sampled."""
+    """Work: steps, tokens sampled."""
 
 
 def measure(directory: str, config: Config) -> Measured:
@@ -59,7 +61,8 @@ def measure(directory: str, config: Config) -> Measured:
     cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
     time = Time(spans, cores)
     trainer = tuple(trainer_stretches(spans, outcomes, time, config.workers.slots, config.trial.answer_tokens))
-    sampler = tuple(sampler_stretches(spans, edits, time))
+    places = None if config.sampling.engine == "vllm" else AT_ONCE
+    sampler = tuple(sampler_stretches(spans, edits, time, places))
     rates = rates_of(trainer, sampler, _start(directory, spans), _handover(spans))
     return Measured(rates, _seen(journal, edits), trainer, sampler)
 
@@ -156,14 +159,44 @@ def trainer_stretches(
 
 
 def sampler_stretches(
-    spans: Sequence[dict[str, Any]], edits: Sequence[dict[str, Any]], time: Time
+    spans: Sequence[dict[str, Any]], edits: Sequence[dict[str, Any]], time: Time, places: int | None
 ) -> Iterator[Observed]:
+    """Between some results and the next, on each sampler, which writes so many texts at once, or all it is given."""
     for worker, own in _by_worker(span for span in spans if span["what"] == "sample").items():
         done = [row for row in edits if row["worker"] == worker]
         rows = list(zip(own, done, strict=False))
-        for number, (start, end, batch) in enumerate(_stretches(rows, time.busy[worker])):
-            lengths = [row["tokens"] for row in batch]
-            yield Observed(time.work(start, end), (max(lengths) + 1, sum(lengths)), not number)
+        course = _Writing([(span["start"], span["end"], row["tokens"]) for span, row in rows], places)
+        for number, (start, end, _) in enumerate(_stretches(rows, time.busy[worker])):
+            yield Observed(time.work(start, end), course.work(start, end), not number)
+
+
+class _Writing:
+    """How many steps a sampler had made at each result: so many as the text had tokens since it had a place."""
+
+    def __init__(self, texts: Sequence[tuple[float, float, int]], places: int | None) -> None:
+        """Of each text, when it was asked for and done, and its tokens."""
+        places_taken: list[float] = []
+        since = dict[int, float]()
+        for number, (asked, end, _) in sorted(enumerate(texts), key=lambda each: each[1]):
+            free = places is None or len(places_taken) < places
+            since[number] = asked if free else max(asked, heappop(places_taken))
+            heappush(places_taken, end)
+        self._times, self._steps, held = [min(since.values())], [0.0], list[tuple[float, float]]()
+        for number, (_, end, tokens) in sorted(enumerate(texts), key=lambda each: each[1][1]):
+            begun = self._at(since[number])
+            held.append((begun, max(self._steps[-1], begun + tokens + 1)))  # its first step reads the prompt
+            self._times.append(end)
+            self._steps.append(held[-1][1])
+        self._begun, self._done = np.array(held).T
+
+    def work(self, start: float, end: float) -> tuple[float, float]:
+        """Steps from one time to another, and tokens of all texts."""
+        before, after = self._at(start), self._at(end)
+        written = np.minimum(self._done, after) - np.maximum(self._begun, before)
+        return after - before, float(np.maximum(written, 0.0).sum())
+
+    def _at(self, time: float) -> float:
+        return self._steps[max(0, bisect_right(self._times, time) - 1)]
 
 
 def _stretches(

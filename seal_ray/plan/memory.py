@@ -8,7 +8,7 @@ from seal_ray.config import Config
 from seal_ray.model.architecture import Shape
 from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
-from seal_ray.plan.workers import BATCH
+from seal_ray.plan.workers import AT_ONCE
 from seal_ray.types import LoraSpec
 
 TOKENS_PER_STEP, ON_A_CPU = 16384, 2048
@@ -63,7 +63,7 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
         share = min(1.0, config.workers.gpus_per_sampler or 1.0)
         sampler["keys and values"] = max(0, round(VLLM_SHARE * share * device) - weights - policy)
     else:
-        held = min(CACHE_TOKENS, BATCH * work.text)
+        held = min(CACHE_TOKENS, AT_ONCE * work.text)
         sampler["keys and values"] = round(held * shape.cache_numbers * size)
     return Memory(trainer, sampler)
 

@@ -5,7 +5,6 @@ Every cost is linear: so much for a step, so much for each slot, row or token in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seal_ray.config import Config
@@ -13,7 +12,7 @@ from seal_ray.model.architecture import Shape
 from seal_ray.types import UserError
 
 CACHE_TOKENS = 65536
-"""Keys and values a bank holds at once while it answers; as in `seal_ray.bank.bank`."""
+"""Keys and values a bank holds at once while it answers; as in `seal_ray.bank.writing`."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,6 @@ class Rates:
             return 0.0
         passes = -(-rows // max(1, int(CACHE_TOKENS // max(1.0, prompt + steps))))
         return passes * (steps + 1) * self.ask_step + rows * (steps * self.ask_row + prompt * self.ask_token)
-
-    def sampling(self, lengths: Sequence[float], prompts: Sequence[float], limit: int) -> float:
-        """A batch that is sampled together until its longest text is done."""
-        together = max(1, int(CACHE_TOKENS // max(1.0, max(prompts) + limit)))
-        parts = [lengths[at : at + together] for at in range(0, len(lengths), together)]
-        steps = sum(max(part) for part in parts) + len(parts)
-        return steps * self.sample_step + sum(lengths) * self.sample_row + sum(prompts) * self.sample_token
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seal_ray.plan.rates import Rates
+from seal_ray.plan.rates import CACHE_TOKENS, Rates
 from seal_ray.plan.sizes import TextSize, TrialSize
 
-BATCH, GATHER = 64, 0.02
-"""Of the engine that samples in batches, as in `seal_ray.workers.engines.transformers`."""
+AT_ONCE = 64
+"""Texts that an engine through the bank writes side by side, as in `seal_ray.workers.engines.transformers`."""
 _DONE, _NEAR = 1e-6, 1e-7  # steps, and seconds, that rounding may leave
 
 
@@ -182,53 +182,34 @@ def asking(trials: Sequence[TrialSize], rates: Rates) -> float:
     return rates.asking(rows, prompt, max(trial.answer for trial in trials))
 
 
-class Batches(Worker):
-    """Samples whoever waits, up to a batch, until the longest text is done; then the next."""
-
-    def __init__(self, limit: int, *args: Any) -> None:
-        super().__init__(*args)
-        self.limit = limit
-        self.queue: deque[Call] = deque()
-        self.batch: list[Call] = []
-        self.left: float | None = None
-
-    def take(self, call: Call) -> None:
-        self.queue.append(call)
-        if self.left is None:
-            self.left = GATHER
-
-    def pace(self) -> float | None:
-        return None if self.left is None else max(0.0, self.left)
-
-    def progress(self, seconds: float) -> None:
-        if self.left is not None:
-            self.left -= seconds
-
-    def fire(self) -> None:
-        done, self.batch = self.batch, [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
-        texts: list[TextSize] = [call.size for call in self.batch]
-        lengths, prompts = [text.tokens for text in texts], [text.prompt for text in texts]
-        self.left = self.rates.sampling(lengths, prompts, self.limit) if texts else None
-        for call in done:
-            self.done(call)
-
-
 class Stream(Worker):
-    """Samples with continuous batching: a text joins when it comes and leaves when it is done."""
+    """Samples with continuous batching: a text joins when there is a place for it, and leaves when it is done.
 
-    def __init__(self, *args: Any) -> None:
+    With `most` no more are written at once, each of up to `limit` tokens; vLLM takes whatever comes.
+    """
+
+    def __init__(self, limit: int, most: int | None, *args: Any) -> None:
         super().__init__(*args)
+        self.limit, self.most, self.widest = limit, most, 1.0
+        self.queue: deque[Call] = deque()
         self.running: list[tuple[float, int, Call]] = []
         self.rows = 0
         self.steps, self.number = 0.0, 0
 
     def take(self, call: Call) -> None:
-        size, self.number = call.size, self.number + 1
-        rows, length = (1, size.tokens) if isinstance(size, TextSize) else (size.rows, float(size.answer))
-        self.rows += rows
-        # Reading the prompts holds everyone up for as long as it takes: so many more steps for this one.
-        reading = rows * size.prompt * self.rates.sample_token / self._step
-        heapq.heappush(self.running, (self.steps + length + reading, self.number, call))
+        self.widest = max(self.widest, call.size.prompt + self.limit)
+        self.queue.append(call)
+        self._join()
+
+    def _join(self) -> None:
+        while self.queue and (self.most is None or self.rows < min(self.most, max(1, CACHE_TOKENS // self.widest))):
+            call, self.number = self.queue.popleft(), self.number + 1
+            size = call.size
+            rows, length = (1, size.tokens) if isinstance(size, TextSize) else (size.rows, float(size.answer))
+            self.rows += rows
+            # Reading the prompts holds everyone up for as long as it takes: so many more steps for this one.
+            reading = rows * size.prompt * self.rates.sample_token / self._step
+            heapq.heappush(self.running, (self.steps + length + reading, self.number, call))
 
     @property
     def _step(self) -> float:
@@ -245,3 +226,4 @@ class Stream(Worker):
             _, _, call = heapq.heappop(self.running)
             self.rows -= 1 if isinstance(call.size, TextSize) else call.size.rows
             self.done(call)
+        self._join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,14 @@ import torch
 from peft import PeftModel
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from seal_ray.bank import Bank, Job, SampleSpec, TokenText, generate, prefill
+from seal_ray.bank import Bank, Job, SampleSpec, TokenText, prefill, writing
+from seal_ray.bank.attention import CachedAttention, KVCache
 from seal_ray.types import LoraSpec, OptimSpec
 from tests.bank.small import SHAPE, make_prompts, make_texts, make_tokenizer, peft_tensors, train_alone
 from tests.bank.test_generate import generate_alone
 from tests.bank.test_neighbours import assert_same
 from tests.bank.test_prefill import Tokens
+from tests.bank.test_writing import in_places
 
 EXPERTS = {"num_experts_per_tok": 2, "num_experts": 4, "moe_intermediate_size": 16}
 DELTA = {
@@ -160,11 +161,17 @@ def test_batched_answers_are_those_of_generate_one_at_a_time(kind: str, tmp_path
 def test_a_sampled_text_is_its_own_whichever_rows_end_before_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [SampleSpec(p, n, max_new_tokens=3 + 4 * n, temperature=1.0) for n, p in enumerate(asked())]
     bank, kept = make_bank(kind), []
-    usual = generate.KVCache.keep
-    monkeypatch.setattr(generate.KVCache, "keep", lambda cache, rows: (kept.append(len(rows)), usual(cache, rows))[1])
+    usual = KVCache.resize
+
+    def noting(cache: KVCache, kept_R: torch.Tensor, rows: int, capacity: int) -> None:
+        kept.append((len(kept_R), rows))
+        usual(cache, kept_R, rows, capacity)
+
+    monkeypatch.setattr(KVCache, "resize", noting)
     together = bank.sample(specs)
-    assert kept, "rows were dropped"
+    assert any(0 < rows == left for left, rows in kept), "rows were dropped"
     assert together == [bank.sample([spec])[0] for spec in specs]
+    assert together == in_places(bank, specs, 3), "each in a place where another text was before"
     monkeypatch.setattr(prefill, "WORTH", 10**9)
     assert together == bank.sample(specs[::-1])[::-1], "each prompt read by itself"
 
@@ -195,11 +202,13 @@ def test_states_count_towards_how_many_rows_are_answered_at_once(monkeypatch: py
     # Two layers keep four inputs of a convolution over 64 channels and four heads' 8 × 8; one keeps keys and values.
     states, token = 2 * 4 * (64 * 4 + 4 * 8 * 8), 4 * 2 * 2 * 8
     assert bank.row_tokens == states // max(token, 1024)
-    usual = generate.KVCache.__init__
-    monkeypatch.setattr(
-        generate.KVCache, "__init__", lambda cache, rows, width: (sizes.append(rows), usual(cache, rows, width))[1]
-    )
-    monkeypatch.setattr("seal_ray.bank.bank.CACHE_TOKENS", 40)
+    usual = CachedAttention.__init__
+
+    def noting(attention: CachedAttention, cache: KVCache, *rest: Any) -> None:
+        sizes.append(cache.rows)
+        usual(attention, cache, *rest)
+
+    monkeypatch.setattr(CachedAttention, "__init__", noting)
+    monkeypatch.setattr(writing, "CACHE_TOKENS", 40)
     bank.sample([SampleSpec((5, 6), n, max_new_tokens=6) for n in range(7)])
     assert max(sizes) == 40 // (2 + 6 + bank.row_tokens) < 40 // (2 + 6)
-    assert len(sizes) == math.ceil(7 / max(sizes))

@@ -51,7 +51,7 @@ class KnownBench:
 
     def sample(self, requests: Sequence[SampleRequest], seconds: float) -> tuple[float, Sequence[Completion]] | None:
         tokens = min(60, requests[0].max_tokens)
-        took = RATES.sampling([tokens] * len(requests), [0.0] * len(requests), tokens)
+        took = (tokens + 1) * RATES.sample_step + len(requests) * tokens * RATES.sample_row
         return self._done(took, [Completion(WRITTEN, tokens, finished=tokens == 60)] * len(requests), seconds)
 
     def run(self, trials: Sequence[Trial], seconds: float) -> list[tuple[float, Sequence[Outcome]]] | None:

@@ -21,10 +21,10 @@ from seal_ray.plan.memory import per_slot
 from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.show import print_plan
-from seal_ray.plan.sizes import TrialSize
+from seal_ray.plan.sizes import TextSize, TrialSize
 from seal_ray.plan.virtual import run_virtually
 from seal_ray.plan.workers import Bank as PlannedBank
-from seal_ray.plan.workers import Device
+from seal_ray.plan.workers import Device, Stream
 from seal_ray.types import LoraSpec, UserError
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -102,6 +102,26 @@ TARGETS = [
     ("layers.0.mlp.up_proj", "lm_head"),
 ]
 """Of adapters of ranks 4, 8, 16 and 32."""
+
+
+def test_a_simulated_sampler_refills_a_place_that_is_free() -> None:
+    rates = Rates(0, 0, 0, 0, 0, 0, 1.0, 0, 0, start=0)
+    done = []
+
+    async def three_texts() -> None:
+        device = Device(1)
+        sampler = Pool(
+            "sampler", Driver(0.0), lambda _: device, lambda *args: Stream(9, 2, *args), rates, size=1, depth=10**6
+        )
+
+        async def one(tokens: float) -> None:
+            await sampler.call(TextSize(4.0, tokens))
+            done.append((tokens, asyncio.get_running_loop().time()))
+
+        await asyncio.gather(*map(one, (3.0, 5.0, 4.0)))
+
+    run_virtually(three_texts())
+    assert done == [(3.0, 3.0), (5.0, 5.0), (4.0, 7.0)]
 
 
 def test_the_planned_memory_of_a_slot_and_of_the_weights_is_that_of_the_real_bank() -> None:

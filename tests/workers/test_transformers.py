@@ -129,7 +129,7 @@ def test_who_asks_no_more_keeps_no_other_from_an_answer_and_the_engine_from_endi
 
     async def one_is_stopped() -> str:
         stopped, other = (asyncio.create_task(engine.sample(ask(BASE, seed))) for seed in (1, 2))
-        while engine._waiting or not engine._sampling:
+        while engine._waiting or not engine._writing:
             await asyncio.sleep(0)
         stopped.cancel()
         completion = await other
@@ -137,6 +137,26 @@ def test_who_asks_no_more_keeps_no_other_from_an_answer_and_the_engine_from_endi
         return completion.text
 
     assert engines.runner.run(one_is_stopped()) == engines.sample([ask(BASE, 2)], engine)[0].text
+
+
+def test_who_asks_later_joins_what_is_being_written_and_is_answered_first(engines: Engines) -> None:
+    engine = engines.three[0]
+    long = max(
+        (ask(BASE, seed, max_tokens=60) for seed in range(6)), key=lambda r: engines.sample([r], engine)[0].tokens
+    )
+    short = ask(BASE, 7, max_tokens=2)
+    alone = engines.sample([long], engine) + engines.sample([short], engine)
+    assert alone[0].tokens > 20
+
+    async def one_after_the_other() -> list[Completion]:
+        first = asyncio.create_task(engine.sample(long))
+        while engine._waiting or not engine._writing or engine._writing.done():
+            await asyncio.sleep(0)
+        later = await engine.sample(short)
+        assert not first.done()
+        return [await first, later]
+
+    assert engines.runner.run(one_after_the_other()) == alone
 
 
 def test_what_waits_is_sampled_under_the_adapter_it_asked_for_even_where_that_is_held_no_longer(

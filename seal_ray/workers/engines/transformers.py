@@ -16,8 +16,10 @@ from seal_ray.workers.one_thread import OneThread
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
     from seal_ray.bank import Bank, SampleSpec
+    from seal_ray.bank.sampling import Sampling
 
-_BATCH = 64
+_AT_ONCE = 64
+"""Texts that are written side by side."""
 _GATHER_SECONDS = 0.02  # how long the first request waits for company
 _TRIES = 4
 """How often a text that is to satisfy a schema is drawn."""
@@ -33,7 +35,7 @@ class TransformersEngine:
         self._held: frozenset[str] = frozenset()
         """What is served, by the adapters' keys, which are the bank's too."""
         self._waiting: list[tuple[SampleSpec, asyncio.Future[Completion]]] = []
-        self._sampling: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -76,8 +78,8 @@ class TransformersEngine:
         )
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._waiting.append((spec, future))
-        if self._sampling is None or self._sampling.done():
-            self._sampling = asyncio.create_task(self._drain())
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
         return await future
 
     async def hold(self, *adapters: Adapter) -> None:
@@ -95,30 +97,38 @@ class TransformersEngine:
         return list(found[0])
 
     async def close(self) -> None:
-        if self._sampling:
-            await self._sampling
+        if self._writing:
+            await self._writing
 
-    async def _drain(self) -> None:
+    async def _write(self) -> None:
+        """Pass by pass while anything is asked. Who comes meanwhile joins, and what is held may change."""
         await asyncio.sleep(_GATHER_SECONDS)
-        while self._waiting:
+        sampling, asked = self._sampling(), set[asyncio.Future[Completion]]()
+        while self._waiting or sampling.busy:
             async with self._turn:  # taken first: what waits keeps its adapter loaded until it is sampled
-                waiting = [each for each in self._waiting if not each[1].done()]  # who asked may have been stopped
-                batch, self._waiting = waiting[:_BATCH], waiting[_BATCH:]
+                waiting, self._waiting = self._waiting, []
+                coming = [each for each in waiting if not each[1].done()]  # who asked may have been stopped
+                asked.update(future for _, future in coming)
                 try:
-                    texts = await self._thread.run(self._bank.sample, [spec for spec, _ in batch])
+                    for spec, future in coming:
+                        sampling.add(future, spec)
+                    over = await self._thread.run(sampling.step)
                 except Exception as error:
-                    for _, future in batch:
+                    for future in asked:
                         if not future.done():
                             future.set_exception(error)
-                    continue
-                finally:
-                    self._drop_unused()
-            for (_, future), text in zip(batch, texts, strict=True):
+                    sampling, asked, over = self._sampling(), set(), []
+                self._drop_unused()
+            asked.difference_update(future for future, _ in over)
+            for future, text in over:
                 if not future.done():
                     future.set_result(Completion(text.text, len(text.ids), text.finished))
 
+    def _sampling(self) -> Sampling[asyncio.Future[Completion]]:
+        return self._bank.sampling(_AT_ONCE)
+
     def _drop_unused(self) -> None:
-        """Let go of what is no longer served, once nothing that waits was asked under it."""
+        """Let go of what is no longer served, once nothing is asked under it."""
         self._bank.drop_unused({*self._held, *(spec.base for spec, _ in self._waiting)})
 
 

@@ -1,0 +1,41 @@
+"""The rates of a sampler are found in a journal that says when each text was asked for and done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from seal_ray.plan.measure import Time, fit, sampler_stretches
+
+STEP, ROW = 0.06, 0.006
+Row = dict[str, Any]
+
+
+def journal(texts: int, places: int | None) -> Iterator[tuple[Row, Row]]:
+    """All asked for at nearly once; each has a place from when one is free until it is done."""
+    draw = random.Random(1)
+    waiting = [(number, draw.randint(20, 160)) for number in range(texts)]
+    writing: list[tuple[int, int, int]] = []
+    now = 0.0
+    while waiting or writing:
+        room = len(waiting) if places is None else places - len(writing)
+        writing += [(number, tokens, tokens + 1) for number, tokens in waiting[:room]]
+        waiting = waiting[room:]
+        now += STEP + len(writing) * ROW
+        for number, tokens, _ in (text for text in writing if text[2] == 1):
+            span = {"what": "sample", "worker": "one", "start": number * 1e-6, "end": now}
+            yield span, {"worker": "one", "tokens": tokens}
+        writing = [(number, tokens, left - 1) for number, tokens, left in writing if left > 1]
+
+
+@pytest.mark.parametrize("places", [8, 64, None])
+def test_what_a_step_and_a_text_in_it_take_is_found_whether_places_are_refilled_or_all_begin_at_once(
+    places: int | None,
+) -> None:
+    spans, edits = zip(*journal(192, places), strict=True)
+    step, row = fit(list(sampler_stretches(spans, edits, Time(spans, 0), places)))
+    for texts in (1, places or 192):
+        assert step + texts * row == pytest.approx(STEP + texts * ROW, rel=0.1)
