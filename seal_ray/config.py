@@ -160,6 +160,9 @@ class Selection(Section):
     """`best`, `positive`, `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
     race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
+    memory_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
+    """Weight, in the reward that self-edits are chosen by, of what a trial costs of what was known before, in nats a
+    token; 0 asks for nothing of before, as in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -302,6 +302,8 @@ class Outcome:
     """What the user is to be told of it; said and not kept."""
     cut: tuple[bool, ...] = ()
     """Whether each answer was cut off at its longest; empty where that is not known, or is how answers end there."""
+    forgotten: float | None = None
+    """How much less likely what was known before has become, in nats a token; None where that was not asked."""
 
 
 @dataclass(frozen=True)

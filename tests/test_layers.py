@@ -50,7 +50,8 @@ def flat(tree: dict, prefix: str = "") -> list[tuple[str, object]]:
 
 def test_every_job_that_extends_another_is_held_to_what_it_was() -> None:
     extending = {name for name, path in JOBS.items() if "extends" in tomllib.loads(path.read_text())}
-    assert extending == WRITTEN_OUT.keys() | {"squad_half.toml", "arc_real.toml", "streams.toml"}, "these never said it"
+    never_said_it = {"squad_half.toml", "arc_real.toml", "streams.toml", "memory.toml"}
+    assert extending == WRITTEN_OUT.keys() | never_said_it
 
 
 def test_tables_are_merged_and_other_values_replaced(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from seal_ray.config import IN_PROCESS, Config
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Event, Events
 from seal_ray.looking.explained import Explained, trains_nothing
-from seal_ray.loop.place import Place
+from seal_ray.loop.memory import DIGITS, remembered
+from seal_ray.loop.place import Beside, Place
+from seal_ray.loop.session import OpenRun
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.policy.lineage import Row, adapter_of, lineage
 from seal_ray.record.journal import Journal
@@ -33,11 +35,11 @@ class Again:
     @property
     def same(self) -> dict[str, bool]:
         """What came out the same."""
-        return {
-            "reward": self.then.reward == self.now.reward,
-            "answers": self.then.answers == self.now.answers,
-            "failure": self.then.failure == self.now.failure,
-        }
+        names = ("reward", "answers", "failure")
+        same = {name: getattr(self.then, name) == getattr(self.now, name) for name in names}
+        if self.then.forgotten is None or self.now.forgotten is None:
+            return same
+        return same | {"forgotten": abs(self.then.forgotten - self.now.forgotten) < 2 * 10**-DIGITS}
 
     def lines(self) -> list[str]:
         """A line for each thing that is compared."""
@@ -47,7 +49,9 @@ class Again:
         answers = "the same" if same["answers"] else f"{differ} of {len(then.answers)} came out otherwise"
         reward = "the same" if same["reward"] else f"{then.reward} then"
         failure = "" if same["failure"] else f"failure: {now.failure or 'none'}, {then.failure or 'none'} then"
-        told = [f"reward again: {now.reward} ({reward})", f"answers again: {answers}", failure]
+        forgotten = "the same" if same.get("forgotten") else f"{then.forgotten} then"
+        cost = f"forgotten again: {now.forgotten} ({forgotten})" if "forgotten" in same else ""
+        told = [f"reward again: {now.reward} ({reward})", cost, f"answers again: {answers}", failure]
         return [line for line in told if line]
 
 
@@ -97,6 +101,8 @@ async def _done(directory: str, trial: Explained, task: Task, config: Config) ->
         if policy.adapter.key:
             adapters[policy.adapter] = adapter_of(store, _row(store, policy.version))
         await cluster.hold(adapters, domain.prompt(task))
+        recorded_run = OpenRun(config, domain, store, Journal(store), Events(), names, Beside())
+        runner.memory = await remembered(recorded_run, cluster, policy)
         await _tried(runner, trial, task)
     return outcomes.found[-1]
 

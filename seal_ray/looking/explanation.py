@@ -9,6 +9,7 @@ from typing import Any
 
 from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.looking.words import NOTHING, columns, percent
+from seal_ray.loop.place import trial_summary
 from seal_ray.plain import counted, visible
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.rows import prompt_text as recorded_text
@@ -132,11 +133,21 @@ def _came(found: Explained) -> Iterator[str]:
         yield "outcome: it has not ended"
         return
     yield f"reward: {_number(row.reward)}" + _untrained(found)
+    if row.forgotten is not None:
+        yield f"forgotten: {_number(row.forgotten)} nats a token of what was known before" + _weighed(found, row)
     if row.failure:
         yield f"failure: {row.failure}: {row.reason}"
     losses = f", loss {row.first_loss:.3f} to {row.last_loss:.3f}" if row.steps and row.first_loss is not None else ""
     work = f"{counted(row.steps, 'step')} on {counted(row.tokens, 'token')}{losses}"
     yield f"work: {row.seconds:.1f} s of {row.worker or 'no worker'}, {work}"
+
+
+def _weighed(found: Explained, row: OutcomeRow) -> str:
+    """What a round chooses by, which has both in it."""
+    if all(round_number(place.stage) is None for place in found.places):
+        return ""
+    coef = found.config.selection.memory_coef
+    return f"; weighed with {coef:g}, chosen by {_number(trial_summary(row.outcome, coef).reward)}"
 
 
 def _untrained(found: Explained) -> str:

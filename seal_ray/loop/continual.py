@@ -22,8 +22,8 @@ from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.asked import asked_once
 from seal_ray.loop.gathering import all_of
+from seal_ray.loop.memory import answers_of_before
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
@@ -83,7 +83,9 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     for stage, pieces in trials_of(config, len(elsewhere)).items():
         emit(StageBegan(stage, pieces))
     ways = {name: find_way(name, session.config) for name in config.ways}
-    practised = await _answers_of_before(session) if any(way.practises for way in ways.values()) else ()
+    practises = any(way.practises for way in ways.values())
+    start = session.runner.policy
+    practised = await answers_of_before(session, session.cluster, start) if practises else ()
     drawn = orders_of(session.config, tasks)
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
@@ -120,18 +122,6 @@ def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
 def _asks_all(every: int, passages: int, step: int) -> bool:
     """Whether everything is asked after so many passages."""
     return step % every == 0 or step == passages
-
-
-async def _answers_of_before(session: Session) -> tuple[Example, ...]:
-    """What the policy says, before anything is learnt, of what it is to go on knowing."""
-    domain, start = session.domain, session.runner.policy
-    prompts = tuple(domain.practice()) if isinstance(domain, KnownBefore) else ()
-    if not prompts:
-        return ()
-    longest = session.config.trial.answer_tokens
-    trial = Trial("what was known before", start.adapter, None, 0, prompts, longest, domain.stop)
-    answers = (await asked_once(session, start, trial)).answers
-    return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())
 
 
 @dataclass

@@ -17,3 +17,9 @@ async def all_of(work: Iterable[Awaitable[Any]]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def looked_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
+    if not task.cancelled():
+        task.exception()

@@ -29,6 +29,7 @@ class TrialSummary(NamedTuple):
     """What decisions need of an outcome; everything else stays in the journal, or a long run would fill the memory."""
 
     reward: float
+    """What it taught, less what it cost of what was known before where the reward has a memory."""
     problem: str
     """Why it failed, when it did."""
 
@@ -47,9 +48,10 @@ class Beside:
         )
 
 
-def trial_summary(outcome: Outcome) -> TrialSummary:
+def trial_summary(outcome: Outcome, memory_coef: float) -> TrialSummary:
     """What decisions need of an outcome."""
-    return TrialSummary(outcome.reward or 0.0, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
+    reward = (outcome.reward or 0.0) - memory_coef * (outcome.forgotten or 0.0)
+    return TrialSummary(reward, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
 
 
 def candidate_of(edit: SelfEdit, tried: Sequence[TrialSummary]) -> Candidate:

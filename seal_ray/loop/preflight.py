@@ -15,6 +15,7 @@ from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual
+from seal_ray.loop.memory import check_memory
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
@@ -101,6 +102,8 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     resolve(config.model.path)
     check_kind(config.model.path)
     check_targets(config)
+    domain = load_domain(config)
+    check_memory(config, domain)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":
         if config.run.rounds:
@@ -109,7 +112,7 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
                 "set run.rounds = 0 to measure what it writes, or another engine"
             )
         _key(config.sampling.key_env, "sampling.key_env")
-    return rule, update_rule, load_domain(config)
+    return rule, update_rule, domain
 
 
 def look(config: Config) -> str:

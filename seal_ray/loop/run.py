@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from seal_ray.config import Config
 from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
+from seal_ray.loop.memory import remembered
 from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
@@ -22,7 +23,7 @@ from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import UNTRAINED, Interval, summarize
 from seal_ray.selection.rules import Candidate, Rule, why_none
-from seal_ray.types import Task, UserError, content_key, derive_seed
+from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
 from seal_ray.update.base import Found
 
 
@@ -44,7 +45,7 @@ async def rounds(session: Session, ready: Ready) -> None:
     async def asked(tasks: Sequence[Task]) -> Sequence[Task]:
         return await with_questions(session, tasks)
 
-    runner.policy = await policies.begin()
+    await stand_on(session, await policies.begin())
     held_out = await asked(ready.held_out)
     for round_ in range(1, config.run.rounds + 1):
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
@@ -56,11 +57,16 @@ async def rounds(session: Session, ready: Ready) -> None:
         put_kept_on_record(session, kept, round_)
         found = Found(candidates, kept, drawn)
         finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
-        runner.policy = await policies.next(runner.policy, finetune, len(kept))
+        await stand_on(session, await policies.next(runner.policy, finetune, len(kept)))
         session.cluster.rebalance()
     await evaluate(session, held_out)
     await measure_continual(session, held_out)
     session.events.emit(Ended())
+
+
+async def stand_on(session: Session, policy: Policy) -> None:
+    """From now on trials start from this policy, and are held to what was known there."""
+    session.runner.policy, session.runner.memory = policy, await remembered(session, session.cluster, policy)
 
 
 async def evaluate(session: Session, held_out: Sequence[Task]) -> None:

@@ -19,16 +19,9 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
-from seal_ray.loop.gathering import all_of
-from seal_ray.loop.place import (
-    SCREENING,
-    Beside,
-    Place,
-    TrialSummary,
-    candidate_of,
-    filled,
-    trial_summary,
-)
+from seal_ray.loop.gathering import all_of, looked_at
+from seal_ray.loop.memory import Memory
+from seal_ray.loop.place import SCREENING, Beside, Place, TrialSummary, candidate_of, filled, trial_summary
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
@@ -60,7 +53,10 @@ _ASKS = f"asks questions in a way of its own, and grading.name {LIKELIHOOD!r} as
 
 
 class TrialRunner:
-    """Tries and measures under one policy, `self.policy`; `under` gives the same under another, beside it."""
+    """Tries and measures under one policy, `self.policy`; `under` gives the same under another, beside it.
+
+    Whatever is trained is held to `self.memory` beside its own questions.
+    """
 
     def __init__(
         self,
@@ -73,11 +69,11 @@ class TrialRunner:
         beside: Beside | None = None,
     ) -> None:
         self._names, self._beside = names or Names(), beside or Beside()
-        self.policy = self._names.base
+        self.policy, self.memory = self._names.base, Memory()
         self._config, self._domain, self._cluster = config, domain, cluster
         self._events = events
         self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
-        self._known = {row.key: trial_summary(row.outcome) for row in journal.read(OutcomeRow)}
+        self._known = {row.key: self._summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -320,7 +316,7 @@ class TrialRunner:
         if key not in self._known:
             if key not in self._under_way:
                 self._under_way[key] = doing = asyncio.create_task(self._do(trial, key, task))
-                doing.add_done_callback(_looked_at)
+                doing.add_done_callback(looked_at)
             await asyncio.shield(self._under_way[key])
             self._under_way.pop(key, None)
         self._advance(place)
@@ -328,13 +324,13 @@ class TrialRunner:
 
     async def _do(self, trial: Trial, key: str, task: Task) -> None:
         outcome = replace(await self._cluster.run_trial(trial), key=key)
+        outcome = self.memory.noted(outcome) if trial.recipe else outcome
         self.warn(task.id, outcome)
         self._record(replace(outcome, reward=0.0) if outcome.failure else await self._graded(outcome, task))
 
     async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
         if self._by_likelihood:
-            reward = fmean(math.exp(value) for value in outcome.log_likelihoods)
-            return replace(outcome, reward=reward)
+            return replace(outcome, reward=fmean(math.exp(value) for value in outcome.log_likelihoods))
         try:
             grade = await self._domain.grade(task, outcome.answers)
         except DataError as error:
@@ -360,7 +356,7 @@ class TrialRunner:
             () if self._by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
-            self._statements(task) if self._by_likelihood else (),
+            (self._statements(task) if self._by_likelihood else ()) + (self.memory.probes if recipe else ()),
         )
 
     def _statements(self, task: Task) -> tuple[Example, ...]:
@@ -385,15 +381,12 @@ class TrialRunner:
         if outcome.key not in self._known:
             if getattr(self._domain, "fixed_answers", False):
                 outcome = replace(outcome, cut=())
-            self._known[outcome.key] = trial_summary(outcome)
+            self._known[outcome.key] = self._summary(outcome)
             self._events.emit(OutcomeRow.of(outcome))
+
+    def _summary(self, outcome: Outcome) -> TrialSummary:
+        return trial_summary(outcome, self._config.selection.memory_coef)
 
     def _advance(self, place: Place) -> None:
         stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"
         self._events.emit(Advanced(stage))
-
-
-def _looked_at(task: asyncio.Task[None]) -> None:
-    """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
-    if not task.cancelled():
-        task.exception()

@@ -57,8 +57,8 @@ class Sizes:
             steps, tokens = _training(self._lengths(recipe.examples), recipe.optim)
             tokens *= 1.0 if recipe.lora else ALL_WEIGHTS
             tokens += self._held(recipe.anchors, recipe.optim, steps)
-        asked = self._lengths(trial.statements) or list(map(self.prompt, trial.questions))
-        answer = 0 if trial.statements else trial.max_answer_tokens
+        asked = [*self._lengths(trial.statements), *map(self.prompt, trial.questions)]
+        answer = round(trial.max_answer_tokens * len(trial.questions) / max(1, len(asked)))
         return TrialSize(steps, tokens, len(asked), fmean(asked or [0.0]), answer)
 
     def update(self, finetune: FinetuneSpec) -> TrialSize:

@@ -150,6 +150,8 @@ class OutcomeRow(Row):
     log_likelihoods: tuple[float, ...] = ()
     cut: tuple[bool, ...] = ()
     """Whether each answer was cut off at its longest; older versions did not write it down."""
+    forgotten: float | None = None
+    """What it cost of what was known before, in nats a token, beside the reward; None where that was not asked."""
 
     @classmethod
     def of(cls, outcome: Outcome) -> Self:

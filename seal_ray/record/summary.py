@@ -48,6 +48,8 @@ class Interval:
     """Share of the answers that hold nothing."""
     cut: float | None = None
     """Share of those that were cut off at `trial.answer_tokens`; None where no record says so."""
+    forgotten: float | None = None
+    """What a trial cost of what was known before, in nats a token; None where that was not asked."""
 
     @property
     def void(self) -> bool:
@@ -70,6 +72,8 @@ class Measured:
     """The rewards of each task's trials; 0 for a failed one."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why trials failed, and how many for each reason."""
+    forgotten: list[float] = field(default_factory=list)
+    """What each cost of what was known before, where that was asked."""
 
     answers: int = 0
     empty: int = 0
@@ -116,6 +120,7 @@ def measured(journal: Journal) -> dict[str, Measured]:
             arm = found[row.arm]
             arm.rewards[row.task_id].append(outcome.reward or 0.0)
             arm.add_answers(outcome.answers, outcome.cut)
+            arm.forgotten += [] if outcome.forgotten is None else [outcome.forgotten]
             if outcome.failure:
                 arm.reasons[str(outcome.reason).removeprefix(f"{row.task_id}: ")] += 1
     return dict(found)
@@ -131,7 +136,11 @@ def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
     answers, noted = sum(part.answers for part in parts), sum(part.noted for part in parts)
     empty = sum(part.empty for part in parts) / max(1, answers)
     cut = sum(part.cut for part in parts) / noted if noted else None
-    return replace(found, synthetic=with_written, failed=failed, reason=reason, empty=empty, cut=cut)
+    costs = [cost for part in parts for cost in part.forgotten]
+    forgotten = float(np.mean(costs)) if costs else None
+    return replace(
+        found, synthetic=with_written, failed=failed, reason=reason, empty=empty, cut=cut, forgotten=forgotten
+    )
 
 
 def refuse_void(summary: dict[str, Interval]) -> None:
@@ -156,7 +165,11 @@ def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         return value if not isinstance(value, float) else None if math.isnan(value) else round(value, 4)
 
-    return {arm: {k: plain(v) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
+    found = {arm: {k: plain(v) for k, v in asdict(measured).items()} for arm, measured in summary.items()}
+    for figures in found.values():
+        if figures["forgotten"] is None:  # only a reward with memory asks for it
+            del figures["forgotten"]
+    return found
 
 
 def cells(m: Interval) -> tuple[str, str, str, str]:
@@ -174,9 +187,12 @@ def print_table(summary: dict[str, Interval]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials")
+    asked = any(m.forgotten is not None for m in summary.values())
+    more = ["forgotten, nats a token"] if asked else []
+    table = Table("held-out accuracy", "mean", "95 % interval", "tasks", "failed trials", *more)
     for arm, m in summary.items():
-        table.add_row(escape(visible(arm)), *cells(m))
+        cost = ["–" if m.forgotten is None else f"{m.forgotten:.2f}"] if asked else []
+        table.add_row(escape(visible(arm)), *cells(m), *cost)
     Console().print(table)
     for arm, m in summary.items():
         if m.failed and not m.void:

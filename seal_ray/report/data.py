@@ -92,7 +92,7 @@ def read_run(directory: str) -> Run:
     planned = list(journal.read(PlannedRow))
     outcome_table, edit_table = journal.table("outcomes"), journal.table("self_edits")
     # Texts are many; they are looked up for what is shown of them.
-    few = outcome_table.select(["key", "reward", "failure", "reason", "steps", "tokens"])
+    few = outcome_table.select(["key", "reward", "failure", "reason", "steps", "tokens", "forgotten"])
     outcomes = {row.key: row for row in OutcomeRow.each(few)}
     edits = list(SelfEditRow.each(edit_table.select(["key", "stage", "tokens"])))
     found = rounds(planned, outcomes, edits, journal.read(KeptRow), journal.read(PolicyRow))

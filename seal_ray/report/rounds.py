@@ -28,6 +28,8 @@ class Candidate:
     kept: bool
     failed: bool = False
     """Whether any of its trials failed: then its rewards say nothing about the noise between seeds."""
+    forgotten: float | None = None
+    """What its trials cost of what was known before, in nats a token, where that was asked."""
 
     @property
     def task_id(self) -> str:
@@ -61,6 +63,9 @@ class Round:
     reliability: float | None
     policy: PolicyRow | None
     """The update that ended the round."""
+    forgotten: float | None
+    """What a self-edit cost of what was known before, in nats a token; None where that was not asked."""
+    kept_forgotten: float | None
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,19 @@ def _round(
 ) -> Round:
     ended = [(row, outcomes[row.trial]) for row in planned if row.trial in outcomes]
     rewards: dict[Place, list[float]] = defaultdict(list)
+    costs: dict[Place, list[float]] = defaultdict(list)
     failed: set[Place] = set()
     for row, outcome in ended:
+        if outcome.forgotten is not None:
+            costs[place_of(row)].append(outcome.forgotten)
         if outcome.reward is not None:
             rewards[place_of(row)].append(outcome.reward)
         if outcome.failure is not None:
             failed.add(place_of(row))
-    candidates = [Candidate(at, tuple(found), at in chosen, at in failed) for at, found in sorted(rewards.items())]
+    candidates = [
+        Candidate(at, tuple(found), at in chosen, at in failed, _mean(costs[at]))
+        for at, found in sorted(rewards.items())
+    ]
     tasks, sound = by_task(candidates), by_task(c for c in candidates if not c.failed)
     gains = [c.reward - fmean(o.reward for o in tasks[c.task_id]) for c in candidates if c.kept]
     return Round(
@@ -135,6 +146,8 @@ def _round(
         _deviation([c.rewards for found in sound.values() for c in found]),
         reliability([[c.rewards for c in found] for found in sound.values()]),
         policy,
+        _mean(c.forgotten for c in candidates if c.forgotten is not None),
+        _mean(c.forgotten for c in candidates if c.kept and c.forgotten is not None),
     )
 
 

@@ -162,7 +162,7 @@ class RayCluster:
 
     async def _attempt(self, trial: Trial) -> Outcome:
         whole = trial.recipe is not None and trial.recipe.lora is None
-        if whole or not self._engine.trial_adapters:
+        if whole or not trial.questions or not self._engine.trial_adapters:
             return await self._timed("trial", self.trainers, "run_trial", trial)
         outcome, adapter = await self._timed("trial", self.trainers, "train_to_answer", trial)
         if outcome.failure:

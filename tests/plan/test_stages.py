@@ -44,6 +44,7 @@ OF_JOB = {
     "knowledge_best.toml": ["--selection.race", "3"],
     "continual.toml": ["--continual.sequences", "2", "--continual.passages", "2"],
     "streams.toml": ["--continual.sequences", "1", "--continual.passages", "2", "--model.dtype", "float32"],
+    "memory.toml": ["--continual.sequences", "1", "--continual.passages", "2", "--model.dtype", "float32"],
 }
 
 
@@ -90,7 +91,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     arc = ["--domain.options", json.dumps({name: str(folder / f"{name}.json") for name in ("train", "test")})]
     with_questions = ["--domain.options.train", str(JOBS / "passages.jsonl"), "--domain.options.test_fraction", "0.5"]
     without = ["--domain.options.train", str(folder / "bare"), "--domain.options.test_fraction", "0.5"]
-    shipped = {"microworld.toml": [], "arc_small.toml": [], "streams.toml": []}
+    shipped = {"microworld.toml": [], "arc_small.toml": [], "streams.toml": [], "memory.toml": []}
     return {
         **{job: [*model, *with_questions] for job in EVERY_JOB},
         **shipped,
@@ -128,6 +129,7 @@ def test_every_job_that_ships_is_planned_as_it_is(job: str, sources: dict[str, l
     config = load(JOBS / job, own)
     names = [stage.name for stage in predict(config, Hardware(2, "h100")).course.stages]
     assert names
-    assert any(name.startswith("continual") for name in names) == (job in ("continual.toml", "streams.toml"))
+    in_turn = job in ("continual.toml", "streams.toml", "memory.toml")
+    assert any(name.startswith("continual") for name in names) == in_turn
     assert sum("update on" in name for name in names) == config.run.rounds
     assert ("questions for passages without" in names) == (job == "documents.toml")

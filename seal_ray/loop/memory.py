@@ -1,0 +1,77 @@
+"""A reward with memory: what a trial costs of what was known before, by a few texts that are never trained on.
+
+The texts are answers of the untouched base to questions of what it knows. What a trial costs is how much less likely
+they have become, in nats a token. Whether they are still answered rightly would be another measure: of as few texts it
+tells less of all else that was known, and answering takes longer than reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from seal_ray.domains.base import Domain, KnownBefore
+from seal_ray.loop.asked import asked_once
+from seal_ray.types import Example, Outcome, Policy, Trial, UserError, derive_seed
+
+if TYPE_CHECKING:
+    from seal_ray.config import Config
+    from seal_ray.loop.session import OpenRun
+    from seal_ray.workers.base import Cluster
+
+PROBES = 24
+"""How many texts a trial is held to."""
+DIGITS = 4
+"""Of what a trial cost: neighbours in a pass change less by rounding, so that every worker comes to the same."""
+_BEFORE = "what was known before"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was known where trials start; nothing where the reward has no memory."""
+
+    probes: tuple[Example, ...] = ()
+    before: float = 0.0
+    """How likely they are where trials start: the mean over them of a token's log-likelihood."""
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        """The outcome of a trial that was also asked for these texts, after its own, with what it cost of them."""
+        if not self.probes or outcome.failure:
+            return outcome
+        likely = outcome.log_likelihoods
+        own, probed = likely[: -len(self.probes)], likely[-len(self.probes) :]
+        return replace(outcome, log_likelihoods=own, forgotten=round(self.before - fmean(probed), DIGITS))
+
+
+def check_memory(config: Config, domain: Domain) -> None:
+    """Refuse a reward with memory where the domain cannot say what was known before."""
+    if config.selection.memory_coef and not isinstance(domain, KnownBefore):
+        raise UserError(
+            f"selection.memory_coef: the domain {domain.name!r} has no questions of what was known before; set it to 0"
+        )
+
+
+async def remembered(run: OpenRun, cluster: Cluster, policy: Policy) -> Memory:
+    """What trials under this policy are held to; on record, so that it is asked once."""
+    if not run.config.selection.memory_coef:
+        return Memory()
+    said = await answers_of_before(run, cluster, run.names.base)
+    probes = sorted(said, key=lambda example: derive_seed("memory", run.config.run.seed, example.prompt))[:PROBES]
+    if not probes:
+        raise UserError("selection.memory_coef: the base has no answer to what it is asked of before; set it to 0")
+    start = policy if run.config.trial.start == "policy" else run.names.base
+    trial = Trial(_BEFORE, start.adapter, None, 0, (), 1, (), tuple(probes))
+    return Memory(trial.statements, fmean((await asked_once(run, cluster, start, trial)).log_likelihoods))
+
+
+async def answers_of_before(run: OpenRun, cluster: Cluster, policy: Policy) -> tuple[Example, ...]:
+    """What a policy says of what it is to go on knowing; none where the domain knows no such questions."""
+    domain = run.domain
+    prompts = tuple(domain.practice()) if isinstance(domain, KnownBefore) else ()
+    if not prompts:
+        return ()
+    longest = run.config.trial.answer_tokens
+    trial = Trial(_BEFORE, policy.adapter, None, 0, prompts, longest, domain.stop)
+    answers = (await asked_once(run, cluster, policy, trial)).answers
+    return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())
