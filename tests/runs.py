@@ -26,7 +26,7 @@ def small_run(folder: Path, *more: str) -> Config:
 
 
 def results(folder: Path | str) -> dict[str, Any]:
-    """Everything a run decided: its self-edits, the reward of every trial, what was kept, what was planned."""
+    """Everything a run decided: its self-edits, the reward of every trial, what was kept, planned and learnt."""
     journal = Journal(Store(str(folder)))
     return {
         "self_edits": {row["key"]: row["completion"] for row in journal.rows("self_edits")},
@@ -34,6 +34,7 @@ def results(folder: Path | str) -> dict[str, Any]:
         "planned": {row["key"]: row["trial"] for row in journal.rows("planned")},
         "kept": {row["key"]: row["self_edit"] for row in journal.rows("kept")},
         "policies": {row["version"]: row["kept"] for row in journal.rows("policies")},
+        "learnt": {row["key"]: (row["way"], row["step"], row["rank"]) for row in journal.rows("continual")},
     }
 
 

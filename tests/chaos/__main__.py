@@ -39,24 +39,24 @@ def alone(wanted: Sequence[Schedule], scratch: Path) -> Iterator[tuple[Schedule,
     """Those in one process. It has imported all it needs and started no thread, so each run is forked from it."""
     import tests.in_process  # noqa: F401
     from tests.chaos import cut_off
-    from tests.chaos.alone import begin, ended, met, served
+    from tests.chaos.alone import begin, ended, met, served, settings_of
     from tests.runs import results
 
-    expected: dict[bool, dict[str, Any]] = {}
+    expected: dict[tuple[bool, tuple[str, ...]], dict[str, Any]] = {}
     for schedule in wanted:
-        by_server = schedule.fault == ENDPOINT
-        if by_server not in expected:
-            quiet = scratch / f"quiet-alone-{by_server}"
+        kind = by_server, own = schedule.fault == ENDPOINT, tuple(settings_of(schedule.fault))
+        if kind not in expected:
+            quiet = scratch / f"quiet-alone-{len(expected)}"
             with served(by_server, 0, lambda trouble: None) as more:
-                end = ended(begin(quiet, "", 0, more), quiet)
+                end = ended(begin(quiet, "", 0, [*more, *own]), quiet)
             if end.code:
                 raise RuntimeError(f"the quiet run ended with {end.code}: {end.said}")
-            expected[by_server] = results(quiet)
+            expected[kind] = results(quiet)
         folder = _folder(scratch, schedule)
         if schedule.fault == "head cut off":
-            yield schedule, cut_off.met(folder, expected[False])
+            yield schedule, cut_off.met(folder, expected[kind])
         else:
-            yield schedule, met(folder, schedule.fault, schedule.seed, expected[by_server])
+            yield schedule, met(folder, schedule.fault, schedule.seed, expected[kind])
 
 
 def on_cluster(wanted: Sequence[Schedule], scratch: Path, short: bool) -> Iterator[tuple[Schedule, Survival]]:

@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.chaos import in_turn
 from tests.chaos.survival import Survival, in_time
 from tests.chaos.victim import done_twice, faults_met, lines_noted, note_met, noted
 from tests.cluster.autoscaling import free_port
@@ -70,10 +71,15 @@ def _killed(pattern: str, most: int) -> Fault:
 
 def _between(folder: str, chance: random.Random, met: Met) -> None:
     """When a row is decided on and about to be entered."""
+    table = chance.choice(("outcomes", "kept", "policies", "self_edits", "planned"))
+    _before_row(table, chance.randint(1, {"policies": 1, "kept": 3}.get(table, 6)), met)
+
+
+def _before_row(table: str, number: int, met: Met) -> None:
+    """Killed when this table's row of this number is about to be entered."""
     from seal_ray.record.journal import Journal
 
-    table = chance.choice(("outcomes", "kept", "policies", "self_edits", "planned"))
-    left, usual = [chance.randint(1, {"policies": 1, "kept": 3}.get(table, 6))], Journal.append
+    left, usual = [number], Journal.append
 
     def append(self: Journal, name: str, row: dict[str, Any]) -> None:
         left[0] -= name == table
@@ -82,6 +88,17 @@ def _between(folder: str, chance: random.Random, met: Met) -> None:
         usual(self, name, row)
 
     Journal.append = append  # type: ignore[method-assign]
+
+
+def _between_in_turn(folder: str, chance: random.Random, met: Met) -> None:
+    """Likewise, where passages arrive in turn."""
+    table = chance.choice(("continual", "outcomes", "planned", "self_edits"))
+    _before_row(table, chance.randint(1, {"continual": in_turn.STEPS, "self_edits": 3}.get(table, 24)), met)
+
+
+def _learnt_row(step: int) -> Fault:
+    """When what was trained is kept, and the policy that has learnt it is about to be entered."""
+    return lambda folder, chance, met: _before_row("continual", step, met)
 
 
 def _full(folder: str, chance: random.Random, met: Met) -> None:
@@ -143,6 +160,9 @@ FAULTS: dict[str, Fault] = {
     "killed while merging": _merging,
     "killed while saving a policy": _killed(r"/adapters/", 4),
     "killed between deciding and entering": _between,
+    **{f"killed at lesson {step}": _learnt_row(step) for step in range(1, in_turn.STEPS + 1)},
+    "killed while saving a lesson": _killed(r"/adapters/", 6 * in_turn.STEPS),
+    "killed between deciding and entering in turn": _between_in_turn,
     "full disk": _full,
     "slow disk": _slow,
     "clock jumps": _clock,
@@ -212,15 +232,22 @@ def ended(pid: int, folder: Path) -> End:
     return End(os.waitstatus_to_exitcode(found[1]), folder.with_suffix(".log").read_text().strip())
 
 
+def settings_of(fault: str) -> Sequence[str]:
+    """What the run of a fault does otherwise than the usual one."""
+    return in_turn.SETTINGS if in_turn.is_met_by(fault) else ()
+
+
 def met(folder: Path, fault: str, seed: int, expected: dict[str, Any]) -> Survival:
     """Do the run with this fault in its first process, then go on with it in quiet ones."""
     survival, start = Survival(), time.monotonic()
     with served(fault == "unruly endpoint", seed, functools.partial(note_met, folder)) as more:
+        more = [*more, *settings_of(fault)]
         pid = begin(folder, fault, seed, more)
         if fault == "second driver":
             survival.wrong += _refused_beside(pid, folder, more)
         ends = [ended(pid, folder)]
         while ends[-1].code and len(ends) < 4:
+            survival.wrong += in_turn.between(folder) if in_turn.is_met_by(fault) else []
             if ends[-1].code != -signal.SIGKILL:
                 survival.wrong += one_line(ends[-1])
             ends.append(ended(begin(folder, "", 0, more), folder))

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.chaos.in_turn import STEPS
+
 KILLED = ("trainer", "sampler", "driver", "node")
 STOPPED = ("trainer", "sampler", "raylet", "driver")
 
@@ -51,6 +53,9 @@ ALL: Sequence[Schedule] = (
     *_alone("killed while merging", 3),
     *_alone("killed while saving a policy", 3),
     *_alone("killed between deciding and entering", 5),
+    *(Schedule(f"killed at lesson {step}", "alone", f"killed at lesson {step}") for step in range(1, STEPS + 1)),
+    *_alone("killed while saving a lesson", 3),
+    *_alone("killed between deciding and entering in turn", 3),
     *_alone("full disk", 4),
     *_alone("slow disk", 1),
     *_alone("clock jumps", 3),
@@ -67,6 +72,7 @@ TELLING = (
     "killed while merging 1",
     "killed while saving a policy 2",
     "killed between deciding and entering 2",
+    "killed at lesson 4",
     "kills 5",
 )
 """Those that the suite runs; a trainer that hangs is in the tests of the pool, without a minute of waiting, and a full

@@ -19,7 +19,7 @@ from typing import Any
 
 from seal_ray.record.journal import Journal
 
-WORK = ("self_edits", "outcomes", "policies")
+WORK = ("self_edits", "outcomes", "policies", "continual")
 """The tables whose rows were work."""
 _TICK, _MOST = 0.02, 0.1
 """Seconds between two looks at the time, and the most that one counts for."""
