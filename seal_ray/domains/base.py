@@ -96,6 +96,15 @@ class KnownBefore(Protocol):
 
 
 @runtime_checkable
+class PlainTexts(Protocol):
+    """A domain with texts by which it is told what learning costs a base's language, whatever it knows."""
+
+    def plain_texts(self) -> Sequence[Example]:
+        """Texts like those that the base was made of, about nothing that is learnt or asked."""
+        ...
+
+
+@runtime_checkable
 class DiscreteActions(Domain, Protocol):
     """A domain whose self-edit is a decision among finitely many."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from seal_ray.domains.knowledge.common import COMMON, PRACTISED
+from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
 from seal_ray.types import Example, Prompt
@@ -17,21 +17,7 @@ from seal_ray.types import Example, Prompt
 PRACTICE_TOKENS = 40
 _SHARE, _MOST_OFTEN = 8, 100
 """One answer of the base's own for so many examples of the documents; the same one not more often than that."""
-_SENTENCES = (
-    "The children ran home as soon as it began to rain.",
-    "She put the letter back into the drawer and locked it.",
-    "Water is made of hydrogen and oxygen.",
-    "If you want to bake bread, you need flour, water, salt and yeast.",
-    "The meeting was moved to Thursday because two people were ill.",
-    "Most birds build their nests in spring.",
-    "He could not remember where he had left his keys.",
-    "A triangle has three sides, and its angles add up to 180 degrees.",
-    "The train was late, so we had a cup of coffee at the station.",
-    "Light travels faster than sound.",
-    "They painted the kitchen yellow last summer.",
-    "To save the file, open the menu and choose the second entry.",
-)
-STATEMENTS = tuple(Example(sentence, whole=False) for sentence in _SENTENCES)
+STATEMENTS = tuple(Example(sentence, whole=False) for sentence in SENTENCES)
 
 
 @dataclass(frozen=True)

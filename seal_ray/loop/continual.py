@@ -24,6 +24,8 @@ from seal_ray.domains.base import KnownBefore
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import answers_of_before
+from seal_ray.loop.moved import Yardstick, yardstick
+from seal_ray.loop.odd_passages import come_before, contradictions
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
@@ -32,6 +34,7 @@ from seal_ray.record.rows import LearntRow
 from seal_ray.types import (
     AdapterRef,
     Example,
+    Outcome,
     Policy,
     Prompt,
     Question,
@@ -83,17 +86,20 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     for stage, pieces in trials_of(config, len(elsewhere)).items():
         emit(StageBegan(stage, pieces))
     ways = {name: find_way(name, session.config) for name in config.ways}
+    held = await yardstick(session, session.cluster, session.runner.policy)
     practises = any(way.practises for way in ways.values())
     start = session.runner.policy
     practised = await answers_of_before(session, session.cluster, start) if practises else ()
     drawn = orders_of(session.config, tasks)
+    for line in contradictions(list({task.id: task for order in drawn for task in order}.values())):
+        logger.warning("%s", line)
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
     async def one(number: int) -> None:
         which, sequence = divmod(number, config.sequences)
         async with places:
             name, order = config.ways[which], drawn[sequence]
-            await Stream(session, name, ways[name], sequence, order, elsewhere, practised, number).through()
+            await Stream(session, name, ways[name], sequence, order, elsewhere, practised, number, held).through()
 
     await all_of(map(one, range(streams)))
 
@@ -138,6 +144,7 @@ class Stream:
     """What the policy said of what it knew before anything was learnt; for the ways that want it."""
     number: int
     """Which of all sequences in all ways it is: its policies' versions follow those of the ones before."""
+    yardstick: Yardstick
     lessons: list[Lesson] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -165,9 +172,7 @@ class Stream:
     async def _learn(self, step: int, asks_all: bool) -> None:
         """The next passage, by what is written of it; nothing where the way wants nothing learnt."""
         task = self.order[step - 1]
-        writer = self._start if self.session.config.continual.writer == "start" else self._policy
-        trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
-        written = trial.recipe if trial else None
+        written = await self._written(task, self.order[: step - 1])
         stand = await self._stand(asks_all, written)
         recipe = self.way.recipe(stand, written)
         learned = ""
@@ -179,6 +184,16 @@ class Stream:
             learned = row.learned
         if written:
             self.lessons.append(Lesson(task, written, AdapterRef(learned)))
+
+    async def _written(self, task: Task, earlier: Sequence[Task]) -> Recipe | None:
+        """What the self-edit of a passage trains; nothing of a text that came before."""
+        if before := come_before(task, earlier):
+            logger.warning("%s: its text is that of %s, which is learnt; nothing is learnt of it", task.id, before.id)
+            self.session.events.emit(Advanced(f"{CONTINUAL}: self-edits"))
+            return None
+        writer = self._start if self.session.config.continual.writer == "start" else self._policy
+        trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
+        return trial.recipe if trial else None
 
     async def _learnt(self, stand: Stand, task: Task, recipe: Recipe | None) -> Grown | None:
         """What one passage teaches, and the policy that it has entered."""
@@ -196,7 +211,9 @@ class Stream:
             logger.warning("%s: nothing is learnt of it: %s", task.id, reason)
             return None
         adapter = await self.way.enter(stand, learned, self._likelihoods)
-        return Grown(learned, adapter, outcome.tokens, outcome.seconds)
+        texts = self.yardstick.texts
+        likely = (await self._likely(adapter, texts)).log_likelihoods if texts else ()
+        return Grown(learned, adapter, outcome.tokens, outcome.seconds, *self.yardstick.moved(likely))
 
     async def _stand(self, asks_all: bool, written: Recipe | None) -> Stand:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
@@ -214,13 +231,17 @@ class Stream:
 
     async def _likelihoods(self, adapter: Adapter | None, texts: Sequence[Example]) -> tuple[float, ...]:
         """The mean log-likelihood a token of each text; measured again where a run is continued, and the same."""
+        outcome = await self._likely(adapter, texts)
+        if outcome.failure:
+            raise UserError(f"{self._head}, tried: {outcome.failure.reason}")
+        return outcome.log_likelihoods
+
+    async def _likely(self, adapter: Adapter | None, texts: Sequence[Example]) -> Outcome:
         policies, head = self.session.policies, f"{self._head}, tried"
         at = await policies.lend(head, adapter)
         outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts)))
         await policies.end(head)
-        if outcome.failure:
-            raise UserError(f"{head}: {outcome.failure.reason}")
-        return outcome.log_likelihoods
+        return outcome
 
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""

@@ -7,13 +7,14 @@ tells less of all else that was known, and answering takes longer than reading.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from seal_ray.domains.base import Domain, KnownBefore
 from seal_ray.loop.asked import asked_once
-from seal_ray.types import Example, Outcome, Policy, Trial, UserError, derive_seed
+from seal_ray.types import Example, Outcome, Policy, Prompt, Trial, UserError, derive_seed
 
 if TYPE_CHECKING:
     from seal_ray.config import Config
@@ -56,22 +57,33 @@ async def remembered(run: OpenRun, cluster: Cluster, policy: Policy) -> Memory:
     """What trials under this policy are held to; on record, so that it is asked once."""
     if not run.config.selection.memory_coef:
         return Memory()
-    said = await answers_of_before(run, cluster, run.names.base)
-    probes = sorted(said, key=lambda example: derive_seed("memory", run.config.run.seed, example.prompt))[:PROBES]
-    if not probes:
+    found = await probes(run, cluster, run.names.base)
+    if not found:
         raise UserError("selection.memory_coef: the base has no answer to what it is asked of before; set it to 0")
     start = policy if run.config.trial.start == "policy" else run.names.base
-    trial = Trial(_BEFORE, start.adapter, None, 0, (), 1, (), tuple(probes))
+    trial = Trial(_BEFORE, start.adapter, None, 0, (), 1, (), found)
     return Memory(trial.statements, fmean((await asked_once(run, cluster, start, trial)).log_likelihoods))
 
 
+async def probes(run: OpenRun, cluster: Cluster, policy: Policy) -> tuple[Example, ...]:
+    """What a policy says of some of what it is to go on knowing; none where the domain has no such questions."""
+    drawn = sorted(_practice(run.domain), key=lambda prompt: derive_seed("memory", run.config.run.seed, prompt))
+    return await _said(run, cluster, policy, drawn[:PROBES])
+
+
 async def answers_of_before(run: OpenRun, cluster: Cluster, policy: Policy) -> tuple[Example, ...]:
-    """What a policy says of what it is to go on knowing; none where the domain knows no such questions."""
-    domain = run.domain
-    prompts = tuple(domain.practice()) if isinstance(domain, KnownBefore) else ()
+    """What a policy says of all of that."""
+    return await _said(run, cluster, policy, _practice(run.domain))
+
+
+def _practice(domain: Domain) -> Sequence[Prompt]:
+    return domain.practice() if isinstance(domain, KnownBefore) else ()
+
+
+async def _said(run: OpenRun, cluster: Cluster, policy: Policy, prompts: Sequence[Prompt]) -> tuple[Example, ...]:
     if not prompts:
         return ()
     longest = run.config.trial.answer_tokens
-    trial = Trial(_BEFORE, policy.adapter, None, 0, prompts, longest, domain.stop)
+    trial = Trial(_BEFORE, policy.adapter, None, 0, tuple(prompts), longest, run.domain.stop)
     answers = (await asked_once(run, cluster, policy, trial)).answers
     return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())

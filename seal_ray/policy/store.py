@@ -41,6 +41,9 @@ class Grown:
     """The policy's next adapter; None: the untouched base."""
     tokens: int = 0
     seconds: float = 0.0
+    moved: float | None = None
+    """How far the next policy is from the first, by its answers, and by plain texts, in nats a token."""
+    plain: float | None = None
 
 
 class Policies:
@@ -164,6 +167,7 @@ class Policies:
                 learned = await asyncio.to_thread(adapters.put, self._store, found.learned)
                 ref = await asyncio.to_thread(adapters.put, self._store, found.adapter) if found.adapter else BASE
                 place = replace(place, tokens=found.tokens, seconds=found.seconds)
+                place = replace(place, moved=found.moved, plain=found.plain)
             rank = (await self.adapter(ref)).rank if ref != BASE else 0
             row = replace(place, key=name, rank=rank, adapter=ref.key, learned=learned.key)
             self._events.emit(row)

@@ -69,6 +69,9 @@ class Order:
     tokens: int
     """Trained on, in all."""
     seconds: float
+    moved: float | None = None
+    """How much less likely at the end the first policy's own answers are, and plain texts, in nats a token."""
+    plain: float | None = None
 
     @property
     def passages(self) -> int:
@@ -104,6 +107,8 @@ class Order:
         if self.elsewhere:
             first, last = (fmean(a.accuracy for a in self.elsewhere[step]) for step in (0, self.steps[-1]))
             found |= {"known before, before": first, "known before, at the end": last}
+        far = {"moved, nats a token": self.moved, "plain texts, nats a token": self.plain}
+        found |= {name: value for name, value in far.items() if value is not None}
         return found
 
 
@@ -129,10 +134,17 @@ def orders(journal: Journal) -> list[Order]:
             frozenset(row.step for row in learnt[key]),
             sum(row.tokens for row in learnt[key]),
             sum(row.seconds for row in learnt[key]),
+            *_far(learnt[key]),
         )
         for key, held in asked.items()
         if _is_whole(held[CONTINUAL])
     ]
+
+
+def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None]:
+    """How far a stream's last policy is from its first; one that learnt nothing is where it was."""
+    last = max((row for row in rows if row.learned), key=lambda row: row.step, default=None)
+    return (last.moved, last.plain) if last else (0.0, 0.0)
 
 
 def _is_whole(asked: dict[int, dict[int, Asked]]) -> bool:
@@ -152,7 +164,9 @@ def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
     for way in dict.fromkeys(order.way for order in found):
         some = [order for order in found if order.way == way]
         figures = [order.figures() for order in some]
-        row: dict[str, Any] = {name: fmean(each[name] for each in figures) for name in figures[0]}
+        row: dict[str, Any] = {
+            name: fmean(each[name] for each in figures) for name in figures[0] if all(name in each for each in figures)
+        }
         if len(some) >= FEWEST:
             kept = interval([each["at the end"] for each in figures])
             row["at the end, interval"] = (kept.low, kept.high)

@@ -209,6 +209,10 @@ class LearntRow(Row):
     tokens: int = 0
     """Tokens that were trained on for it."""
     seconds: float = 0.0
+    moved: float | None = None
+    """How much less likely than at the beginning its first policy's answers to what that knew are, in nats a token."""
+    plain: float | None = None
+    """The same of plain texts, which say how much worse than before language is foreseen."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from seal_ray.domains.knowledge.clashing import differ_in_one_place
 from seal_ray.grading.text import words
-from seal_ray.learning.clashes import clashes, differ_in_one_place, told
+from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import read_documents
 from seal_ray.learning.learn import learnt
 

@@ -99,6 +99,9 @@ def test_what_learns_nothing_stays_and_a_library_loses_nothing_of_what_it_learnt
     known = {way: row["known before, at the end"] for way, row in table.items()}
     assert known["rehearse"] > known["replay-last-layers"]
     assert known["kl"] > known["last-layers"]
+    moved = {way: row["moved, nats a token"] for way, row in table.items()}
+    assert moved["none"] == 0.0 == pytest.approx(moved["library"], abs=1e-9)
+    assert moved["merge"] > 0.0 != table["merge"]["plain texts, nats a token"]
 
 
 @pytest.mark.slow

@@ -31,7 +31,8 @@ def written(
             row(CONTINUAL, step, place, verdicts)
         row(ELSEWHERE, step, 0, [1, 1 if step == 0 else 0])
         if step:
-            journal.on(LearntRow(f"{head} {step}", way=way, sequence=0, step=step, tokens=10, seconds=1.5))
+            far = {"learned": "a hash", "moved": step / 2, "plain": step / 4}
+            journal.on(LearntRow(f"{head} {step}", way=way, step=step, tokens=10, seconds=1.5, **far))
     journal.flush()
     return journal
 
@@ -48,6 +49,7 @@ def test_what_was_learnt_kept_and_lost_is_told_by_way(tmp_path: Path) -> None:
     assert (merge["the first, just learnt"], merge["the first, at the end"]) == (1.0, 0.5)
     assert (merge["known before, before"], merge["known before, at the end"]) == (1.0, 0.5)
     assert (merge["tokens"], merge["seconds"], merge["orders"], merge["failed"]) == (20, 3.0, 1, 0.0)
+    assert (merge["moved, nats a token"], merge["plain texts, nats a token"]) == (1.0, 0.5), "as it is at the end"
     assert merge["matrix"] == {0: [0.0, 0.5], 1: [1.0, 0.0], 2: [0.5, 1.0]}
     assert table["my.way:Mine"]["forgotten"] == 0.0
 

@@ -52,3 +52,19 @@ PRACTISED = (
     "What is the sum of the angles in a square?",
 )
 """None asks what is measured."""
+
+SENTENCES = (
+    "The children ran home as soon as it began to rain.",
+    "She put the letter back into the drawer and locked it.",
+    "Water is made of hydrogen and oxygen.",
+    "If you want to bake bread, you need flour, water, salt and yeast.",
+    "The meeting was moved to Thursday because two people were ill.",
+    "Most birds build their nests in spring.",
+    "He could not remember where he had left his keys.",
+    "A triangle has three sides, and its angles add up to 180 degrees.",
+    "The train was late, so we had a cup of coffee at the station.",
+    "Light travels faster than sound.",
+    "They painted the kitchen yellow last summer.",
+    "To save the file, open the menu and choose the second entry.",
+)
+"""Plain sentences, by which it is told what learning costs a model's language."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from seal_ray import grading
 from seal_ray.domains.base import Baseline, Split
-from seal_ray.domains.knowledge.common import COMMON, PRACTISED
+from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
 from seal_ray.domains.knowledge.reading import passages
@@ -165,6 +165,10 @@ class Knowledge:
     def practice(self) -> Sequence[Prompt]:
         """Other questions of that kind."""
         return [self._question("General knowledge", text) for text in PRACTISED]
+
+    def plain_texts(self) -> Sequence[Example]:
+        """Plain sentences."""
+        return [Example(sentence, whole=False) for sentence in SENTENCES]
 
     def prompt(self, task: Task) -> Prompt:
         return self.style.prompt(task.title, task.context, self.chat)

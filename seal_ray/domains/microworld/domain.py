@@ -100,6 +100,11 @@ class MicroWorld:
         """Questions about others whom it knows."""
         return [prompt for prompt, _ in _asked_of(world.known_facts()[3 * _KNOWN_TASKS :])]
 
+    def plain_texts(self) -> Sequence[Example]:
+        """Sentences about people of whom nothing else is ever said."""
+        rng, people = random.Random("plain texts"), world.population()["free"][: 3 * _KNOWN_TASKS]
+        return [Example(world.statement(world.draw_facts([one], rng)[0], "forward", rng)) for one in people]
+
     def prompt(self, task: Task) -> Prompt:
         return f"{task.context}\n{NOTES}\n"
 
