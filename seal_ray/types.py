@@ -111,6 +111,8 @@ class Example:
     learn_prompt: bool = False
     whole: bool = field(default=True, metadata=ADDED)
     """False for a reply that was cut off, or whose end is not to be judged: what would end the turn is left out."""
+    teacher: Prompt = field(default="", metadata=ADDED)
+    """What the model has before the completion where it is its own teacher, such as the passage; for `distilled`."""
 
 
 ALL_LINEAR = "all-linear"
@@ -195,6 +197,16 @@ class OptimSpec:
 
 
 @dataclass(frozen=True)
+class ObjectiveSpec:
+    """What texts are trained to, for whoever may not import torch."""
+
+    name: str
+    """One that `seal_ray.bank.objectives` knows, or one's own as `package.module:Thing`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What it is made from."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A parsed self-edit: what to train on, and how."""
 
@@ -206,20 +218,12 @@ class Recipe:
     """Texts of which the same is to be predicted as before."""
     kl_coef: float = field(default=0.0, metadata=ADDED)
     """Weight of their divergence beside the loss of the examples."""
+    objective: ObjectiveSpec | None = field(default=None, metadata=ADDED)
+    """What the examples are trained to; None: to their tokens."""
 
     @property
     def key(self) -> str:
         return content_key("recipe", self)
-
-
-@dataclass(frozen=True)
-class ObjectiveSpec:
-    """What texts are trained to, for whoever may not import torch."""
-
-    name: str
-    """One that `seal_ray.bank.objectives` knows, or one's own as `package.module:Thing`."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """What it is made from."""
 
 
 @dataclass(frozen=True)

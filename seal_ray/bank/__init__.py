@@ -15,7 +15,7 @@ from seal_ray.bank.rows import Distributions, Objective
 
 if TYPE_CHECKING:
     from seal_ray.bank.bank import Bank
-    from seal_ray.bank.objectives import DPO, KL, CrossEntropy, SoftTargets
+    from seal_ray.bank.objectives import DPO, KL, CrossEntropy, Distilled, SoftTargets
     from seal_ray.bank.session import BankSession
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Bank",
     "BankSession",
     "CrossEntropy",
+    "Distilled",
     "Distributions",
     "Job",
     "JobResult",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _WITH_TORCH = {"Bank": "bank", "BankSession": "session"} | dict.fromkeys(
-    ("CrossEntropy", "DPO", "KL", "SoftTargets"), "objectives"
+    ("CrossEntropy", "DPO", "Distilled", "KL", "SoftTargets"), "objectives"
 )
 
 

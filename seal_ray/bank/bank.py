@@ -26,6 +26,7 @@ from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.sampling import Sampling
 from seal_ray.bank.slots import Slots, Trained, is_out_of_memory
+from seal_ray.bank.teacher import taught
 from seal_ray.bank.writing import CACHE_TOKENS, Writing
 from seal_ray.types import DataError, Failure, LoraSpec
 
@@ -121,6 +122,7 @@ class Bank:
         """
         self.patched.residents.check(job.base)
         try:
+            job = taught(self.patched, job, self.max_length, self.positions, self.training.max_tokens_per_microbatch)
             prepared = prepare(job, self.patched.modules, self.vocabulary, self.max_length, self.positions)
         except DataError as error:
             self.refused.append(JobResult(job.key, failure=Failure("data", str(error))))

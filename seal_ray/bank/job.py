@@ -21,6 +21,8 @@ class TokenText:
     learn: tuple[bool, ...]
     targets: Distributions | None = None
     """How likely tokens are at each place of the text, for the objective `SoftTargets`; None: its own token alone."""
+    teacher: tuple[int, ...] = ()
+    """What a teacher reads instead of all that comes before the first learnt token, for the objective `Distilled`."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.learn):

@@ -58,6 +58,34 @@ def soft_losses_and_grad(
     return torch.cat(losses), logits_LV
 
 
+def distilled_losses_and_grad(
+    logits_LV: Tensor, tokens_LK: Tensor, probs_LK: Tensor, weights_L: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`KL(teacher ‖ now)` where the teacher names some tokens, all others being one event, of what probability is left.
+
+    It is the divergence over the whole vocabulary, short of what that event's probability weighs: the divergence
+    between the two among those others. The gradient of its weighted sum is written over the logits.
+    """
+    losses = []
+    for rows in _slices(logits_LV):
+        now = _wide(logits_LV[rows]).log_softmax(1)
+        tokens_CK, wanted_CK = tokens_LK[rows], probs_LK[rows].to(now.dtype)
+        named_CK = now.gather(1, tokens_CK)
+        others_CV = now.exp_().scatter_(1, tokens_CK, 0.0)
+        left_C = others_CV.sum(1).clamp_min(torch.finfo(now.dtype).tiny)
+        wanted_left_C = (1 - wanted_CK.sum(1)).clamp_min(0.0)
+        losses.append(_divergence(wanted_CK, named_CK).sum(1) + _divergence(wanted_left_C, left_C.log()))
+        grad_CV = others_CV.mul_((1 - wanted_left_C / left_C)[:, None])
+        grad_CV.scatter_(1, tokens_CK, named_CK.exp() - wanted_CK)
+        logits_LV[rows] = grad_CV.mul_(weights_L[rows, None])
+    return torch.cat(losses), logits_LV
+
+
+def _divergence(wanted: Tensor, log_now: Tensor) -> Tensor:
+    """`p log (p / q)`, nothing where p is nothing."""
+    return torch.xlogy(wanted, wanted) - wanted * log_now
+
+
 def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Rows, their logits, the log of the sum of their exponentials, and the target's logit."""
     for rows in _slices(logits_LV):

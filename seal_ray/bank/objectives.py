@@ -1,4 +1,4 @@
-"""What texts may be trained to: their tokens, a reference's predictions, given distributions, or a preference.
+"""What texts may be trained to: their tokens, what a reference or a teacher predicts, distributions, or a preference.
 
 An own objective is a frozen class with the three members of `Objective`. Letters: L labelled tokens, V vocabulary,
 K kept tokens of a distribution, R rows.
@@ -16,7 +16,13 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from seal_ray import plugins
-from seal_ray.bank.loss import kl_and_grad, soft_losses_and_grad, token_losses, token_losses_and_grad
+from seal_ray.bank.loss import (
+    distilled_losses_and_grad,
+    kl_and_grad,
+    soft_losses_and_grad,
+    token_losses,
+    token_losses_and_grad,
+)
 from seal_ray.bank.rows import Labelled, Objective, Row
 from seal_ray.types import ObjectiveSpec
 
@@ -72,6 +78,22 @@ class SoftTargets(_PerToken):
         return soft_losses_and_grad(logits_LV, tokens_LK, probs_LK, labelled.weights_L)
 
 
+@dataclass(frozen=True)
+class Distilled(_PerToken):
+    """How far predictions are from a teacher's, `KL(teacher ‖ now)`: the same model, with more in sight.
+
+    Of what a teacher predicts its likeliest `kept` tokens are kept by name, all others as one.
+    """
+
+    kept: int = 20
+
+    def loss_and_grad(
+        self, logits_LV: Tensor, labelled: Labelled, reference_LV: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        tokens_LK, probs_LK = _stacked(labelled.rows, logits_LV.device)
+        return distilled_losses_and_grad(logits_LV, tokens_LK, probs_LK, labelled.weights_L)
+
+
 def _stacked(rows: Sequence[Row], device: torch.device) -> tuple[Tensor, Tensor]:
     """The distributions of all rows, as wide as the widest."""
     given = [row.targets for row in rows]
@@ -125,7 +147,7 @@ class DPO:
         return losses_L, grad_LV
 
 
-OBJECTIVES = {"dpo": DPO}
+OBJECTIVES = {"distilled": Distilled, "dpo": DPO}
 
 
 def objective_of(spec: ObjectiveSpec | None) -> Objective:

@@ -12,7 +12,7 @@ import numpy as np
 
 from seal_ray.bank.job import Job, TokenText
 from seal_ray.bank.lora import BufferLayout, TargetModule, matching
-from seal_ray.bank.objectives import KL, CrossEntropy, SoftTargets
+from seal_ray.bank.objectives import KL, CrossEntropy, Distilled, SoftTargets
 from seal_ray.bank.optim import batch_order
 from seal_ray.bank.rows import Distributions, Objective, Row
 from seal_ray.types import DataError, LoraSpec, OptimSpec, derive_seed
@@ -98,7 +98,7 @@ def prepare(job: Job, modules: Sequence[TargetModule], vocabulary: int, max_leng
         limit = Limit(max_length, ", the model's positions" if max_length == positions else "")
         terms = _terms(job, vocabulary, limit, warnings)
     for number, prompt in enumerate(job.prompts):
-        _check_ids(f"prompt {number}", prompt, vocabulary)
+        check_ids(f"prompt {number}", prompt, vocabulary)
         if len(prompt) + job.max_new_tokens > positions:
             raise DataError(
                 f"prompt {number} of {len(prompt)} tokens and {job.max_new_tokens} new ones exceed "
@@ -155,15 +155,16 @@ def trainable(
     if len(texts) % size:
         raise DataError(f"{len(texts)} texts are no whole number of examples of {size}; give {size} for each")
     bare = [number for number, text in enumerate(texts) if text.targets is None]
-    if bare and isinstance(objective, SoftTargets):
-        raise DataError(f"{what} {bare[0]} has no distributions; SoftTargets needs one for each token")
+    if bare and isinstance(objective, SoftTargets | Distilled):
+        needs = "SoftTargets needs one for each token" if isinstance(objective, SoftTargets) else "give it a teacher"
+        raise DataError(f"{what} {bare[0]} has no distributions; {needs}")
     made = [_trainable(f"{what} {number}", text, vocabulary, limit, warnings) for number, text in enumerate(texts)]
     examples = [made[at : at + size] for at in range(0, len(made), size)]
     return tuple(text for example in examples if all(len(each.labels) for each in example) for text in example)
 
 
 def _trainable(what: str, text: TokenText, vocabulary: int, limit: Limit, warnings: list[str]) -> Text:
-    _check_ids(what, text.ids, vocabulary)
+    check_ids(what, text.ids, vocabulary)
     if len(text.ids) > limit.tokens:
         warnings.append(f"{what}: {len(text.ids)} tokens cut to {limit.tokens}{limit.why}")
     made = Text.of(text, limit.tokens)
@@ -177,7 +178,7 @@ def _statements(job: Job, vocabulary: int, positions: int) -> tuple[Text, ...]:
     made = []
     for number, text in enumerate(job.statements):
         what = f"statement {number}"
-        _check_ids(what, text.ids, vocabulary)
+        check_ids(what, text.ids, vocabulary)
         if len(text.ids) > positions:
             raise DataError(f"{what} of {len(text.ids)} tokens exceeds the model's {positions} positions")
         made.append(Text.of(text, positions))
@@ -186,7 +187,8 @@ def _statements(job: Job, vocabulary: int, positions: int) -> tuple[Text, ...]:
     return tuple(made)
 
 
-def _check_ids(what: str, ids: Sequence[int], vocabulary: int) -> None:
+def check_ids(what: str, ids: Sequence[int], vocabulary: int) -> None:
+    """`DataError` where these are no tokens of the model."""
     if not ids:
         raise DataError(f"{what} has no tokens")
     if min(ids) < 0 or max(ids) >= vocabulary:

@@ -254,6 +254,7 @@ class Trainer(Beating):
 
     def _job(self, trial: Trial, keep_adapter: bool) -> Job:
         from seal_ray.bank import Job
+        from seal_ray.bank.objectives import objective_of
 
         recipe = trial.recipe
         training: dict[str, Any] = {"texts": None}
@@ -261,6 +262,7 @@ class Trainer(Beating):
             texts, held = (tuple(map(self._text, examples)) for examples in (recipe.examples, recipe.anchors))
             training = {"texts": texts, "lora": recipe.lora, "optim": recipe.optim}
             training |= {"anchor_examples": held, "kl_coef": recipe.kl_coef}
+            training["objective"] = objective_of(recipe.objective)
         return Job(
             trial.key,
             seed=trial.seed,
@@ -281,7 +283,16 @@ class Trainer(Beating):
         from seal_ray.bank import TokenText
 
         prompt, completion = render_example(self._tokenizer, example)
-        return TokenText.of(prompt, completion, example.learn_prompt)
+        if not example.teacher:
+            return TokenText.of(prompt, completion, example.learn_prompt)
+        # A bare text may begin with tokens of the tokenizer's own, which a teacher does not read in its midst.
+        own = (
+            0
+            if prompt
+            else len(completion) - len(self._tokenizer(example.completion, add_special_tokens=False).input_ids)
+        )
+        text = TokenText.of([*prompt, *completion[:own]], completion[own:])
+        return replace(text, teacher=tuple(render_prompt(self._tokenizer, example.teacher)))
 
     def _numbered(self, job: Job) -> Job:
         """The same trial may be here twice, as a straggler's second try: each call has a key of its own."""

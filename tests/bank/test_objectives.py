@@ -9,7 +9,8 @@ from torch.nn.functional import logsigmoid
 
 from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
-from seal_ray.bank.objectives import DPO, SoftTargets
+from seal_ray.bank.loss import distilled_losses_and_grad
+from seal_ray.bank.objectives import DPO, Distilled, SoftTargets
 from seal_ray.bank.rows import Distributions
 from seal_ray.types import Failure, LoraSpec, OptimSpec
 from tests.bank.small import (
@@ -42,12 +43,21 @@ def job(key, **changes):
     return replace(made, **changes)
 
 
+def with_teachers(texts):
+    """Texts whose teacher reads a passage and then what is learnt of them."""
+    draw = np.random.default_rng(5)
+    return tuple(replace(text, teacher=tuple(draw.integers(5, WORDS, 6 + n).tolist())) for n, text in enumerate(texts))
+
+
+TAUGHT = with_teachers(make_texts(8, seed=4, prompts=True))
 SOFT = tuple(softened(text, number) for number, text in enumerate(make_texts(8, seed=4)))
 JOBS = {
     "tokens": job("tokens"),
     "anchored": job("anchored", anchor_examples=make_texts(3, seed=9), kl_coef=2.0),
     "soft": job("soft", texts=SOFT, objective=SoftTargets()),
     "preferred": job("preferred", objective=DPO(BETA)),
+    "distilled": job("distilled", texts=TAUGHT, objective=Distilled(WORDS)),
+    "distilled of few": job("distilled of few", texts=TAUGHT, objective=Distilled(KEPT)),
 }
 
 
@@ -59,6 +69,37 @@ def soft_loss(peft, texts):
             tokens, probs = (torch.from_numpy(x[place]) for x in (text.targets.tokens_TK, text.targets.probs_TK))
             terms.append(-(probs * every[row, place - 1, tokens]).sum())
     return torch.stack(terms).mean()
+
+
+def teachers_log_probs(peft, texts):
+    """For each learnt token, what the model without the adapter predicts once it has read the passage."""
+    with torch.no_grad(), peft.disable_adapter():
+        for text in texts:
+            first = text.learn.index(True)
+            every = peft(torch.tensor([[*text.teacher, *text.ids[first:]]])).logits[0].log_softmax(-1)
+            yield from every[len(text.teacher) - 1 : -1]
+
+
+def students_log_probs(peft, texts):
+    inputs = padded(texts)
+    learnt = inputs.pop("labels")[:, 1:] >= 0
+    return peft(**inputs).logits[:, :-1][learnt].log_softmax(-1)
+
+
+def distillation_loss(peft, texts):
+    """Context distillation, `KL(with the passage in sight ‖ now)`, over the whole vocabulary."""
+    before, now = torch.stack(list(teachers_log_probs(peft, texts))), students_log_probs(peft, texts)
+    return (before.exp() * (before - now)).sum(1).mean()
+
+
+def distillation_of_few_loss(peft, texts):
+    """The same where all but the teacher's likeliest tokens are one."""
+    before, now = torch.stack(list(teachers_log_probs(peft, texts))), students_log_probs(peft, texts)
+    kept = before.topk(KEPT, 1).indices
+    others = torch.ones_like(before, dtype=torch.bool).scatter(1, kept, False)
+    terms = [(x.gather(1, kept), x.masked_fill(~others, -torch.inf).logsumexp(1, keepdim=True)) for x in (before, now)]
+    before, now = (torch.cat(each, 1) for each in terms)
+    return (before.exp() * (before - now)).sum(1).mean()
 
 
 def dpo_loss(peft, texts):
@@ -89,6 +130,8 @@ FORMULAS = {
     "anchored": (mean_loss, 1),
     "soft": (soft_loss, 1),
     "preferred": (dpo_loss, 2),
+    "distilled": (distillation_loss, 1),
+    "distilled of few": (distillation_of_few_loss, 1),
 }
 
 
@@ -120,14 +163,14 @@ def test_passes_cut_between_examples_change_nothing(together):
 
 
 def test_slots_with_different_objectives_share_a_pass():
-    bank = Bank(make_model(), make_tokenizer(), slots=5)
+    bank = Bank(make_model(), make_tokenizer(), slots=len(JOBS))
     with counted_passes(bank) as passes:
         results = list(bank.run(JOBS[key] for key in ("tokens", "soft")))
     assert len(passes) == results[0].steps == results[1].steps
     with counted_passes(bank) as passes:
         results = list(bank.run(JOBS.values()))
-    # One for those without a reference; and one with the adapters and one without for all others.
-    assert len(passes) == 3 * JOBS["tokens"].optim.epochs * 4 == 3 * max(result.steps for result in results)
+    # One for those without a reference; and one with the adapters and one without for all others; two teachers read.
+    assert len(passes) - 2 == 3 * JOBS["tokens"].optim.epochs * 4 == 3 * max(result.steps for result in results)
 
 
 def test_preferences_are_learnt_from_where_neither_text_is_preferred(together):
@@ -148,6 +191,77 @@ def test_half_a_pair_is_refused_and_a_pair_with_a_text_that_teaches_nothing_is_l
 def test_soft_targets_without_distributions_are_refused():
     (result,) = run([job("bare", objective=SoftTargets())]).values()
     assert result.failure == Failure("data", "text 0 has no distributions; SoftTargets needs one for each token")
+
+
+def test_a_few_tokens_and_the_rest_as_one_are_short_of_the_whole_by_what_the_rest_weighs():
+    draw = torch.Generator().manual_seed(3)
+    before, now = (torch.randn(9, 500, generator=draw, dtype=torch.float64) * 3 for _ in range(2))
+    probs, kept = before.softmax(1).topk(20, 1)
+    few, _ = distilled_losses_and_grad(now.clone(), kept, probs, torch.ones(9, dtype=torch.float64))
+    rest = torch.ones_like(before, dtype=torch.bool).scatter(1, kept, False)
+    theirs, ours = (x.masked_fill(~rest, -torch.inf).log_softmax(1).where(rest, 0.0) for x in (before, now))
+    among = (theirs.exp() * (theirs - ours)).where(rest, 0.0).sum(1)
+    whole = (before.softmax(1) * (before.log_softmax(1) - now.log_softmax(1))).sum(1)
+    torch.testing.assert_close(few, whole - (1 - probs.sum(1)) * among, rtol=0, atol=1e-12)
+    assert (few > 0).all()
+    assert (few < whole).all()
+
+
+@pytest.mark.parametrize("kept", [3, 40])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_gradient_of_distillation_is_autograds_also_where_nothing_is_left_over(dtype, kept):
+    draw = torch.Generator().manual_seed(4)
+    before, now = (torch.randn(7, 40, generator=draw, dtype=torch.float64) * 30 for _ in range(2))
+    before, now = before.to(dtype).double(), now.to(dtype)
+    probs, tokens = before.softmax(1).topk(kept, 1)
+    weights = torch.rand(7, generator=draw, dtype=torch.float64)
+    wide = now.double().requires_grad_()
+    log_now = wide.log_softmax(1)
+    rest = torch.ones_like(wide, dtype=torch.bool).scatter(1, tokens, False)
+    left = (1 - probs.sum(1)).clamp_min(0) if kept < 40 else torch.zeros(7, dtype=torch.float64)
+    log_left = log_now.masked_fill(~rest, -torch.inf).logsumexp(1) if kept < 40 else torch.zeros(7)
+    losses = -(probs * log_now.gather(1, tokens)).sum(1) - left * log_left
+    (expected,) = torch.autograd.grad((losses * weights).sum(), wide)
+    _, found = distilled_losses_and_grad(now.clone(), tokens, probs.float(), weights.to(now.dtype))
+    close = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=close)
+    assert found.isfinite().all()
+
+
+def test_a_teacher_is_what_the_adapter_starts_from():
+    bank = Bank(make_model(), make_tokenizer(), slots=2)
+    (first,) = bank.run([job("first")])
+    bank.load("policy", first.adapter)
+    again = job("again", texts=TAUGHT, objective=Distilled(WORDS), base="policy")
+    (found,) = bank.run([again])
+    peft, _ = train_alone(make_model(), job("first"))
+    folded = peft.merge_and_unload()
+    _, losses = train_alone(folded, again, distillation_loss)
+    np.testing.assert_allclose(found.losses, losses, rtol=0, atol=1e-9)
+
+
+def test_what_a_teacher_cannot_read_is_refused():
+    long = tuple(replace(text, teacher=text.ids * 200) for text in TAUGHT[:1])
+    jobs = {
+        "bare": job("bare", objective=Distilled()),
+        "long": job("long", texts=long, objective=Distilled()),
+        "foreign": job("foreign", texts=(replace(TAUGHT[0], teacher=(WORDS,)),), objective=Distilled()),
+    }
+    said = {key: result.failure.reason for key, result in run(jobs.values()).items()}
+    assert said["bare"] == "text 0 has nothing that its teacher reads first; Distilled needs that for each text"
+    assert "what its teacher reads before it" in said["long"]
+    assert "exceed 256 positions" in said["long"]
+    assert said["foreign"] == f"what the teacher of text 0 reads has a token outside the vocabulary of {WORDS}"
+
+
+def test_a_text_that_is_cut_is_taught_as_far_as_it_goes():
+    texts = tuple(replace(text, ids=text.ids * 3, learn=text.learn * 3) for text in TAUGHT)
+    cut = tuple(replace(text, ids=text.ids[:12], learn=text.learn[:12]) for text in texts)
+    long, short = (
+        run([job("one", texts=some, objective=Distilled(KEPT))], max_length=12)["one"] for some in (texts, cut)
+    )
+    assert long.losses == short.losses
+    assert any("cut to 12" in warning for warning in long.warnings)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""What a teacher predicts: the same model with more in sight, read once for each text, before anything is trained.
+
+Kept of it are the likeliest tokens of each place, so that a text takes twelve bytes (in float64 sixteen) for each of
+them at each of its tokens, however large the vocabulary. Letters: L labelled tokens, V vocabulary, K kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from seal_ray.bank.attention import PackedAttention
+from seal_ray.bank.job import Job, TokenText
+from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.objectives import Distilled
+from seal_ray.bank.prefill import passes
+from seal_ray.bank.prepare import check_ids
+from seal_ray.bank.rows import Distributions, Row
+from seal_ray.types import DataError
+
+
+def taught(patched: PatchedModel, job: Job, longest: int, positions: int, budget: int) -> Job:
+    """The job with what a teacher, the adapter that it starts from, predicts of each text; as it is if it needs none.
+
+    No more of a text is read than the first `longest` tokens, which are all that is trained on.
+    """
+    if not isinstance(job.objective, Distilled) or not job.texts or all(text.targets is not None for text in job.texts):
+        return job
+    learnt = [np.flatnonzero(np.asarray(text.learn[:longest], bool)) for text in job.texts]
+    rows = [
+        _read(f"text {number}", text, places, patched.vocabulary, positions)
+        for number, (text, places) in enumerate(zip(job.texts, learnt, strict=True))
+        if len(places)
+    ]
+    logits = passes(
+        patched, Adapters.none([job.base]), rows, budget, lambda layout, _: (layout, PackedAttention(layout))
+    )
+    kept = _likeliest((logits_LV for _, logits_LV in logits), job.objective.kept)
+    ends = np.cumsum([len(places) for places in learnt])
+    return replace(
+        job,
+        texts=tuple(
+            replace(text, targets=_placed(len(text.ids), places, kept[end - len(places) : end]))
+            for text, places, end in zip(job.texts, learnt, ends, strict=True)
+        ),
+    )
+
+
+def _read(what: str, text: TokenText, learnt: np.ndarray, vocabulary: int, positions: int) -> Row:
+    """What the teacher reads of a text: its own beginning, and all from the first token that is learnt."""
+    if not text.teacher:
+        raise DataError(f"{what} has nothing that its teacher reads first; Distilled needs that for each text")
+    check_ids(f"what the teacher of {what} reads", text.teacher, vocabulary)
+    check_ids(what, text.ids, vocabulary)
+    first, last = learnt[0], learnt[-1]
+    ids = np.array((*text.teacher, *text.ids[first : last + 1]), np.int64)
+    if len(ids) > positions:
+        raise DataError(f"{what} and what its teacher reads before it, {len(ids)} tokens, exceed {positions} positions")
+    return Row(0, ids, learnt + (len(text.teacher) - first - 1))
+
+
+def _likeliest(logits: Iterable[Tensor], kept: int) -> Distributions:
+    """The likeliest tokens of every place, of all passes one after another."""
+    tokens, probs = [], []
+    for logits_LV in logits:
+        wide = logits_LV.float() if logits_LV.dtype.itemsize < 4 else logits_LV
+        values_LK, tokens_LK = wide.topk(min(kept, wide.shape[1]), 1)
+        tokens.append(tokens_LK.cpu().numpy())
+        probs.append((values_LK - wide.logsumexp(1, keepdim=True)).exp().cpu().numpy())
+    if not tokens:
+        return Distributions(np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32))
+    return Distributions(np.concatenate(tokens), np.concatenate(probs))
+
+
+def _placed(length: int, learnt: np.ndarray, kept: Distributions) -> Distributions:
+    """By the places of a text; where nothing is learnt nothing is told."""
+    size = (length, kept.tokens_TK.shape[1])
+    found = Distributions(np.zeros(size, np.int64), np.zeros(size, kept.probs_TK.dtype))
+    found.tokens_TK[learnt], found.probs_TK[learnt] = kept.tokens_TK, kept.probs_TK
+    return found
