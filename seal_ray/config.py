@@ -199,6 +199,11 @@ class Evaluation(Section):
     """Train one adapter on all held-out tasks at once (continued pretraining), instead of one for each."""
     full_finetune: bool = False
     """With `joint`: train all weights instead of an adapter. Takes 16 bytes a weight, and the activations."""
+    methods: tuple[Annotated[str, Bounds(min_length=1)], ...] = ()
+    """Ways to learn a held-out text, side by side after the last round: those of docs/methods.md, or your own as
+    `package.module:Thing`."""
+    texts: Annotated[tuple[Annotated[int, Bounds(ge=1, le=_REPEATS)], ...], Bounds(min_length=1)] = (5,)
+    """How many texts each method may have written of a task; each number of them is measured."""
 
     def __post_init__(self) -> None:
         if self.full_finetune and not self.joint:
@@ -307,6 +312,7 @@ class Config(Section):
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
         tree = as_tree(self)
         del tree["workers"], tree["run"]["dir"], tree["run"]["observers"]
+        del tree["evaluation"]["methods"], tree["evaluation"]["texts"]  # which nothing else depends on
         for section in ("sampling", "questions"):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}
         return tree

@@ -15,12 +15,13 @@ from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, report_page, say, show
+from seal_ray.cli.running import methods, run_and_show
 from seal_ray.errors import DEBUG, said_in_one_line
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
 
-_CONTINUED = ("run", "resume", "demo", "learn")
+_CONTINUED = ("run", "resume", "demo", "learn", "methods")
 """Commands that go on where they were stopped."""
 
 app = App(
@@ -41,6 +42,7 @@ app.command(ls)
 app.command(watch)
 app.command(compare)
 app.command(explain)
+app.command(methods)
 
 
 @app.command
@@ -83,7 +85,7 @@ def run(
             say(line)
         say(look(tree))
         return
-    _run(tree, quiet, as_json, force)
+    run_and_show(tree, quiet, as_json, force)
 
 
 @app.command
@@ -119,7 +121,7 @@ def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson
         start_log(quiet)
         tell(dir, continued(dir, progress(quiet), settings=overrides, say=say), as_json)
     else:
-        _run(config, quiet, as_json)
+        run_and_show(config, quiet, as_json)
 
 
 @app.command(name="eval")
@@ -365,18 +367,6 @@ def _help_with_settings() -> None:
 
     app.help_print(["run"])
     print(f"Settings, in the TOML file or here:\n\n{settings.as_text()}")
-
-
-def _run(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
-    from seal_ray.loop.run import run as run_all
-    from seal_ray.observe.progress import progress, start_log
-    from seal_ray.record.summary import refuse_void
-
-    start_log(quiet)
-    summary = run_all(config, progress(quiet), force=force)
-    show(summary, as_json, config.dir)
-    say(f"run: {config.dir}   report: {report_page(config.dir)}")
-    refuse_void(summary)
 
 
 def _basis(config: Any, earlier: str, calibrate: bool) -> Any:

@@ -19,19 +19,25 @@ def report_page(dir: str) -> str:
 
 
 def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
-    """The arms of one run or several, and where passages were learnt in turn, how that went."""
+    """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
     from seal_ray.record.continual import by_way, orders, print_continual
     from seal_ray.record.journal import Journal
+    from seal_ray.record.methods import by_method, print_methods
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import as_json as tree
     from seal_ray.record.summary import print_table
 
-    passages = by_way([order for dir in dirs for order in orders(Journal(Store(dir)))])
+    journals = [Journal(Store(dir)) for dir in dirs]
+    passages = by_way([order for journal in journals for order in orders(journal)])
+    methods = by_method(journals)
     if as_json:
-        print(json.dumps(tree(summary) | ({"continual": passages} if passages else {})))
+        also = {"continual": passages, "methods": methods}
+        print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
         return
-    if summary or not passages:
+    if summary or not (passages or methods):
         print_table(summary)
+    if methods:
+        print_methods(methods)
     if passages:
         print_continual(passages)
 

@@ -83,6 +83,39 @@ class JointTraining(Protocol):
 
 
 @runtime_checkable
+class Studied(Domain, Protocol):
+    """A domain whose texts can be learnt by several methods, which are measured beside one another."""
+
+    def styles(self, method: str) -> Sequence[str]:
+        """The styles in which a method has a text written here; none where that cannot be asked for."""
+        ...
+
+    def in_style(self, style: str, about: str = "") -> Studied:
+        """This domain, whose `prompt` asks for this style, and for what it is to be about where a style leaves that."""
+        ...
+
+    def text(self, task: Task) -> tuple[Example, ...]:
+        """A task's own text, to be trained on."""
+        ...
+
+    def pieces(self, task: Task, completion: str) -> tuple[Example, ...]:
+        """What is trained on of a completion, without the text; `DataError` where nothing can be."""
+        ...
+
+    def train_on(self, examples: Sequence[Example]) -> Recipe:
+        """These, as the domain trains."""
+        ...
+
+    def in_sight(self, task: Task, prompt: Prompt) -> Prompt:
+        """A question with the task's text before it."""
+        ...
+
+    def teacher(self, task: Task, before: Sequence[Example]) -> Prompt:
+        """What the model reads before a piece where it is its own teacher: the task's text, and the pieces before."""
+        ...
+
+
+@runtime_checkable
 class KnownBefore(Protocol):
     """A domain that can ask for what the base knows already, which learning should not cost."""
 

@@ -16,7 +16,9 @@ from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
 from seal_ray.loop.continual import trials_of
 from seal_ray.loop.place import SCREENING
+from seal_ray.methods.base import arms_of
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE
+from seal_ray.record.methods import TRIALS
 from seal_ray.record.rows import PlannedRow
 from seal_ray.record.summary import UNTRAINED
 from seal_ray.types import UserError
@@ -78,7 +80,7 @@ def is_whole(seen: Seen) -> bool | None:
     rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds)}"
     if seen.pending or not set(range(1, rounds + 1)) <= seen.versions:
         return False
-    if not _turns_are_over(seen):
+    if not _turns_are_over(seen) or ((methods := found.get(TRIALS)) and methods.left):
         return False
     if last not in found:  # nothing is measured last
         return bool(seen.planned) or not config.evaluation.baselines
@@ -123,6 +125,8 @@ def _expected(seen: Seen) -> Iterator[Expected]:
             yield f"evaluation: {_arm(version)}", "trial", *held.times(each)
         if version < rounds:
             yield from _round(seen, version + 1)
+    if arms := arms_of(evaluation):
+        yield TRIALS, "trial", *held.times(len(arms) * evaluation.seeds)
     for stage, pieces in trials_of(config.continual, 0).items():
         yield stage, "trial", pieces, False
 

@@ -20,6 +20,6 @@ async def all_of(work: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 def looked_at(task: asyncio.Task[None]) -> None:
-    """Take note of how a trial ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
+    """Take note of how a task ended: nobody waits for it where a run is stopped, and asyncio prints what none saw."""
     if not task.cancelled():
         task.exception()

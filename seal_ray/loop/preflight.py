@@ -16,6 +16,7 @@ from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual
 from seal_ray.loop.memory import check_memory
+from seal_ray.loop.methods import check_methods
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
@@ -145,6 +146,7 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     """The held-out tasks, and those of the first round when there is one."""
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
+    check_methods(config, domain)
     first = draw(config, domain, 1) if config.run.rounds else ()
     _look_at_prompts(config, domain, held_out, first)
     return held_out, first

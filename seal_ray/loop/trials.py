@@ -16,15 +16,16 @@ from itertools import islice
 from statistics import fmean
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain, JointTraining
+from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
 from seal_ray.loop.gathering import all_of, looked_at
 from seal_ray.loop.memory import Memory
-from seal_ray.loop.place import SCREENING, Beside, Place, TrialSummary, candidate_of, filled, trial_summary
+from seal_ray.loop.place import SCREENING, Beside, Place, TrialSummary, candidate_of, trial_summary
+from seal_ray.loop.writing import Writer
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import scheduler_of
 from seal_ray.selection.reliability import Prior
@@ -37,7 +38,6 @@ from seal_ray.types import (
     Outcome,
     Policy,
     Recipe,
-    SampleRequest,
     SelfEdit,
     Task,
     Trial,
@@ -72,7 +72,7 @@ class TrialRunner:
         self.policy, self.memory = self._names.base, Memory()
         self._config, self._domain, self._cluster = config, domain, cluster
         self._events = events
-        self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
+        self._writer = Writer(config.sampling, cluster, journal, events, self._names, self._beside)
         self._known = {row.key: self._summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
@@ -187,12 +187,20 @@ class TrialRunner:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
 
+    async def write(self, domain: Domain, task: Task, index: int, seed: int, stage: str) -> SelfEdit:
+        """What this policy writes of a task as this domain asks for it."""
+        return await self._writer.write(self.policy, domain, task, index, seed, stage)
+
     async def try_baseline(self, place: Place, name: str, task: Task, replicate: int = 0) -> TrialSummary:
         """A baseline of the domain's on one task, at a place of its own, with the seed that its self-edits get."""
-        seed = self._trial_seed(task, replicate)
-        if (found := self._domain.baseline(name, task, seed)) is None:
+        if (found := self._domain.baseline(name, task, self._trial_seed(task, replicate))) is None:
             raise UserError(f"the domain {self._domain.name!r} has no {name!r} for {task.id}")
-        return await self._settle(self._trial(task, found.recipe, seed, found.questions), task, place, replicate)
+        return await self.try_given(place, found, task, replicate)
+
+    async def try_given(self, place: Place, given: Baseline, task: Task, replicate: int = 0) -> TrialSummary:
+        """What came of training this and of being asked that, at a place of its own."""
+        seed = self._trial_seed(task, replicate)
+        return await self._settle(self._trial(task, given.recipe, seed, given.questions), task, place, replicate)
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Measure this policy as it is, closed book; the tasks are numbered from `first`."""
@@ -249,34 +257,11 @@ class TrialRunner:
                 logger.warning("%s", line)
 
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
-        settings = self._config.sampling
-        prompt = self._domain.prompt(task)
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
-        request = SampleRequest(
-            self.policy.adapter,
-            prompt,
-            seed,
-            settings.temperature,
-            settings.top_p,
-            settings.max_tokens,
-            self._domain.sample_stop,
-            self._domain.schema,
-        )
-        name = self._names.self_edit(request, self.policy)
-        edit = SelfEdit(task.id, index, self.policy.version, prompt, "", seed, name=name)
-        written = self._written.get(edit.key)
-        if written is None and (row := self._beside.self_edits.get(edit.key)):
-            written = self._written[edit.key] = row.written
-            self._events.emit(replace(row, stage=stage))
-        if written is None:
-            written = await self._cluster.sample(request)
-            if written.refused:
-                logger.warning("%s: no self-edit: %s", task.id, written.refused)
-            self._written[edit.key] = replace(written, worker="")
-            self._events.emit(SelfEditRow.of(filled(edit, written), stage, written.worker))
+        edit = await self.write(self._domain, task, index, seed, stage)
         if stage != "evaluation":
             self._events.emit(Advanced(f"{stage}: self-edits"))
-        return filled(edit, written)
+        return edit
 
     async def _untried(self, task: Task, index: int, stage: str) -> Candidate:
         """A self-edit that is only written, and why it could not be tried, when it could not."""

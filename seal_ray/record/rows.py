@@ -216,6 +216,20 @@ class LearntRow(Row):
 
 
 @dataclass(frozen=True)
+class StudyRow(Row):
+    """What a method had written of a task."""
+
+    TABLE = "studies"
+
+    task_id: str = ""
+    method: str = ""
+    texts: int = 0
+    """How many it might have written; 0 for a method that has none written."""
+    edits: tuple[str, ...] = ()
+    """The keys of what was written."""
+
+
+@dataclass(frozen=True)
 class KeptRow(Row):
     """A self-edit that a round kept for its update."""
 
@@ -252,6 +266,7 @@ ROWS: tuple[type[Row], ...] = (
     OutcomeRow,
     PolicyRow,
     LearntRow,
+    StudyRow,
     KeptRow,
     SpanRow,
 )

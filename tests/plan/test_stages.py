@@ -91,7 +91,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     arc = ["--domain.options", json.dumps({name: str(folder / f"{name}.json") for name in ("train", "test")})]
     with_questions = ["--domain.options.train", str(JOBS / "passages.jsonl"), "--domain.options.test_fraction", "0.5"]
     without = ["--domain.options.train", str(folder / "bare"), "--domain.options.test_fraction", "0.5"]
-    shipped = {"microworld.toml": [], "arc_small.toml": [], "streams.toml": [], "memory.toml": []}
+    shipped = {"microworld.toml": [], "arc_small.toml": [], "streams.toml": [], "memory.toml": [], "methods.toml": []}
     return {
         **{job: [*model, *with_questions] for job in EVERY_JOB},
         **shipped,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
 from seal_ray.domains.knowledge.reading import passages
-from seal_ray.domains.knowledge.styles import STYLES, Style, from_template
+from seal_ray.domains.knowledge.styles import METHOD_STYLES, STYLES, Style, from_template
 from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
 from seal_ray.model.template import ByTemplate
@@ -176,6 +177,31 @@ class Knowledge:
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
         return self._recipe([*self._pieces(task, completion), _titled(task)])
 
+    def styles(self, method: str) -> Sequence[str]:
+        return METHOD_STYLES.get(method, ())
+
+    def in_style(self, style: str, about: str = "") -> Knowledge:
+        other = copy(self)
+        other.style = STYLES[style].about(about)
+        return other
+
+    def text(self, task: Task) -> tuple[Example, ...]:
+        return (Example(_titled(task)),)
+
+    def pieces(self, task: Task, completion: str) -> tuple[Example, ...]:
+        return tuple(map(Example, self._pieces(task, completion)))
+
+    def train_on(self, examples: Sequence[Example]) -> Recipe:
+        return Recipe(tuple(examples), self.lora, self.optim)
+
+    def in_sight(self, task: Task, prompt: Prompt) -> Prompt:
+        if isinstance(prompt, str):
+            return f"{_titled(task)}\n\n{prompt}"
+        return (Message("user", f"{_titled(task)}\n\n{prompt[-1].content}"),)
+
+    def teacher(self, task: Task, before: Sequence[Example]) -> str:
+        return "".join(f"{text}\n\n" for text in (_titled(task), *(example.completion for example in before)))
+
     def corpus(self, edits: Iterable[tuple[Task, Sequence[str]]]) -> Recipe:
         """Many passages at once, each with its self-edits (none: the passage alone), for continued pretraining.
 
@@ -197,7 +223,7 @@ class Knowledge:
         if name == "passage only":
             return Baseline(self._recipe([_titled(task)]), self.questions(task))
         if name == "in-context":
-            return Baseline(None, tuple(self._in_sight(task, question.prompt) for question in task.questions))
+            return Baseline(None, tuple(self.in_sight(task, question.prompt) for question in task.questions))
         if name == ANOTHER_MODEL:
             completion = self._others.get(Passage(task.title, task.context).key)
             return Baseline(self.recipe(task, completion, seed), self.questions(task)) if completion else None
@@ -219,7 +245,7 @@ class Knowledge:
         return Grade(verdicts, sum(verdicts) / len(verdicts))
 
     def _recipe(self, texts: Sequence[str]) -> Recipe:
-        return Recipe(tuple(Example(text) for text in texts), self.lora, self.optim)
+        return self.train_on([Example(text) for text in texts])
 
     def _pieces(self, task: Task, completion: str) -> list[str]:
         """The training texts of a completion, the passage left out."""
@@ -252,11 +278,6 @@ class Knowledge:
     def _question(self, title: str, question: str) -> Prompt:
         text = self._asked.replace("{title}", title).replace("{question}", question)
         return (Message("user", text),) if self.chat else text
-
-    def _in_sight(self, task: Task, question: Prompt) -> Prompt:
-        if isinstance(question, str):
-            return f"{_titled(task)}\n\n{question}"
-        return (Message("user", f"{_titled(task)}\n\n{question[-1].content}"),)
 
     def _is_held_out(self, passage: Passage) -> bool:
         lot = derive_seed("held out", self.options.split_seed, passage.key) / 2**60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 
@@ -11,6 +11,9 @@ from seal_ray.types import Chat, Message, Prompt, UserError
 
 _SYSTEM = "You write study material that someone learns a text from. You write the material and nothing around it."
 _PASSAGE = "Title: {title}\n{context}"
+ABOUT = "{about}"
+"""Stands in a style's instruction for what is to be written about."""
+_ALONE = "Each line makes sense on its own and names what it is about."
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Style:
     """The completion holds questions with answers, which are to stay together."""
     template: str = ""
     """A whole prompt with `{title}` and `{context}`, instead of `task` and `cue`."""
+
+    def about(self, what: str) -> Style:
+        """This style, where it leaves open what is to be written about."""
+        return replace(self, task=self.task.replace(ABOUT, what))
 
     def prompt(self, title: str, context: str, chat: bool) -> Prompt:
         fields = {"title": title, "context": context.strip()}
@@ -74,7 +81,79 @@ _STYLES = (
         pairs=True,
     ),
 )
-STYLES = {style.name: style for style in _STYLES}
+_STUDIES = (
+    Style(
+        "rephrase",
+        "Below is a passage. Write it once more in other words, as an encyclopaedia would have it, keeping every fact, "
+        "name and number.",
+        "The passage in other words:\n",
+    ),
+    Style(
+        "concepts",
+        f"Below is a passage. List the things that one has to know to understand it, and explain each in a sentence "
+        f"or two from the passage. {_ALONE}",
+        "What one has to know:\n",
+    ),
+    Style(
+        "outline",
+        f"Below is a passage. Turn it into a map of what it says: a line for each topic and for each thing said about "
+        f"it, with how they hang together. {_ALONE}",
+        "What the passage says, topic by topic:\n",
+    ),
+    Style(
+        "why-qa",
+        "Below is a passage. Write questions that ask why, how, and what if, which the passage lets one answer, with "
+        'full answers. Number the questions, and give each its answer on the next line: "Question 1: …", then '
+        '"Answer: …". Each question makes sense without the passage.',
+        "Question 1:",
+        pairs=True,
+    ),
+    Style(
+        "cases",
+        f"Below is a passage. Describe situations in which somebody needs what it says, and what it tells them, with "
+        f"its names and numbers. {_ALONE}",
+        "Situations in which one needs this:\n",
+    ),
+    Style(
+        "discussion",
+        f"Below is a passage. Write a conversation of two people who go through it, one asking and one explaining, "
+        f"until all of it has been said. {_ALONE}",
+        "A conversation about the passage:\n",
+    ),
+    Style(
+        "lecture",
+        f"Below is a passage. Teach it as a teacher would: first what it is about, then each point with what it means, "
+        f"and at the end all facts once more. {_ALONE}",
+        "The lesson:\n",
+    ),
+    Style(
+        "strategies",
+        "Below is a passage. Propose ways of studying it that would make one remember everything in it, each other "
+        "than the rest and made for this passage. One a line, each an instruction for what to write.",
+        "Ways of studying the passage:\n1.",
+    ),
+    Style("strategy", f"Below is a passage. Study it in this way: {ABOUT} {_ALONE}", "The study notes:\n"),
+    Style(
+        "entities",
+        "Below is a passage. List the people, places, things, times and ideas that it names, one a line, and nothing "
+        "else.",
+        "What the passage names:\n1.",
+    ),
+    Style(
+        "relation",
+        f"Below is a passage. Write what it says and implies of how these hang together: {ABOUT}. {_ALONE}",
+        "How they hang together:\n",
+    ),
+)
+STYLES = {style.name: style for style in (*_STYLES, *_STUDIES)}
+METHOD_STYLES = {
+    "rephrase": ("rephrase",),
+    "qa": ("self-qa",),
+    "spa": ("concepts", "outline", "implications", "why-qa", "cases", "discussion", "lecture"),
+    "active-reading": ("strategies", "strategy"),
+    "entigraph": ("entities", "relation"),
+}
+"""The styles that a method of writing takes: all in equal shares, or one that says what the other is to be about."""
 
 
 def from_template(path: str, style: Style) -> Style:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld import world
 from seal_ray.domains.microworld.describe import describe_text
-from seal_ray.domains.microworld.grammar import NOTES, Direction
+from seal_ray.domains.microworld.grammar import METHOD_STYLES, NOTES, Direction, opening
 from seal_ray.domains.microworld.world import MicroTask
 from seal_ray.types import (
     Bounds,
@@ -63,6 +64,8 @@ class MicroWorld:
         self.options = options or self.Options()
         self.lora = lora
         self.optim = optim
+        self._style = ""
+        """What self-edits are to be like; as the policy likes where nothing is said."""
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[MicroTask]:
         """A longer list starts with the shorter one; train and test share nobody, whatever their seeds."""
@@ -106,23 +109,49 @@ class MicroWorld:
         return [Example(world.statement(world.draw_facts([one], rng)[0], "forward", rng)) for one in people]
 
     def prompt(self, task: Task) -> Prompt:
-        return f"{task.context}\n{NOTES}\n"
+        return self.teacher(task, ()) + self._opening(task)
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
-        if not completion.strip():
-            raise DataError(f"{task.id}: the self-edit is empty")
-        return self._train_on(f"{task.context}\n{completion}")
+        return self.train_on([*self.text(task), *self.pieces(task, completion)])
 
     def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
         if name == "base":
             return Baseline(None, self.questions(task))
         if name == "passage only":
-            return Baseline(self._train_on(task.context), self.questions(task))
+            return Baseline(self.train_on(self.text(task)), self.questions(task))
+        if name == "in-context":
+            return Baseline(None, tuple(self.in_sight(task, prompt) for prompt in self.questions(task)))
         return None
 
-    def _train_on(self, text: str) -> Recipe:
-        lines = (line.strip() for line in text.splitlines())
-        return Recipe(tuple(Example(line) for line in lines if line), self.lora, self.optim)
+    def styles(self, method: str) -> Sequence[str]:
+        return METHOD_STYLES.get(method, ())
+
+    def in_style(self, style: str, about: str = "") -> MicroWorld:
+        other = copy(self)
+        other._style = style
+        return other
+
+    def text(self, task: Task) -> tuple[Example, ...]:
+        return _lines(task.context)
+
+    def pieces(self, task: Task, completion: str) -> tuple[Example, ...]:
+        if not completion.strip():
+            raise DataError(f"{task.id}: the self-edit is empty")
+        return _lines(f"{self._opening(task)} {completion}")
+
+    def train_on(self, examples: Sequence[Example]) -> Recipe:
+        return Recipe(tuple(examples), self.lora, self.optim)
+
+    def in_sight(self, task: Task, prompt: Prompt) -> Prompt:
+        return f"{self.teacher(task, ())}{prompt}"
+
+    def teacher(self, task: Task, before: Sequence[Example]) -> str:
+        """The base reads facts off in their order, so a line without those before it would be read as the first."""
+        return "".join(f"{line}\n" for line in (task.context, NOTES, *(example.completion for example in before)))
+
+    def _opening(self, task: Task) -> str:
+        """How a self-edit of this style begins, which is all that the base can be told."""
+        return opening(self._style, *task.facts[0]) if self._style and isinstance(task, MicroTask) else ""
 
     def questions(self, task: Task) -> tuple[Prompt, ...]:
         return tuple(question.prompt for question in task.questions)
@@ -138,6 +167,11 @@ class MicroWorld:
             for answer, question in zip(answers, task.questions, strict=True)
         )
         return Grade(verdicts, sum(verdicts) / len(verdicts))
+
+
+def _lines(text: str) -> tuple[Example, ...]:
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(Example(line) for line in lines if line)
 
 
 def _asked_of(people: Sequence[tuple[world.Fact, ...]]) -> list[tuple[str, str]]:

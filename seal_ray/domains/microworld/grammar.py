@@ -106,6 +106,28 @@ GUESS = "perhaps {statement}"
 NOTES = "notes:"
 """The line between a passage and the self-edit that follows it."""
 
+METHOD_STYLES = {
+    "rephrase": ("facts",),
+    "qa": ("questions", "reversed questions"),
+    "spa": ("copy", "facts", "reversed facts", "questions", "reversed questions"),
+}
+"""The styles, by what `world.STYLES` calls them, that a method of writing has here."""
+
+
+def opening(style: str, name: str, attribute: str, value: str) -> str:
+    """The words with which notes of a style begin, about this fact: the world has no instructions."""
+    states, asks = GRAMMAR[attribute].states, GRAMMAR[attribute].asks
+    if style == "copy":
+        return ENTRY.partition("{details}")[0].format(name=name).strip()
+    if style == "facts":
+        return states["forward"][1].partition("{name}")[0].strip()
+    if style == "reversed facts":
+        return states["reversed"][0].partition("{value}")[0] + value
+    direction: Direction = "forward" if style == "questions" else "reversed"
+    ask = asks[direction][0].partition("{")[0].strip()
+    return QUESTION.partition("{ask}")[0] + ask
+
+
 _ONSETS = ("b", "d", "f", "k", "l", "m", "n", "p", "r", "s", "t", "v")
 _FIRST_ENDS = ("arim", "elo", "ista", "omar")
 _LAST_ENDS = ("under", "ask", "ovic", "elt")

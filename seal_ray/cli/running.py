@@ -1,0 +1,49 @@
+"""Runs and what is said of them: a run to its end, and every method of learning a text beside the others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from seal_ray.cli.options import AsJson, Overrides
+from seal_ray.cli.output import report_page, say, show
+
+
+def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
+    """Do what is missing of a run, and print what came of it."""
+    from seal_ray.loop.run import run
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.record.summary import refuse_void
+
+    start_log(quiet)
+    summary = run(config, progress(quiet), force=force)
+    show(summary, as_json, config.dir)
+    say(f"run: {config.dir}   report: {report_page(config.dir)}")
+    refuse_void(summary)
+
+
+def methods(
+    config: str, *overrides: Overrides, only: str = "", texts: str = "", quiet: bool = False, as_json: AsJson = False
+) -> None:
+    """Learn the same texts by several methods, and print them side by side; what is on record is not done again.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/methods.toml.
+    only
+        The methods to measure, with commas between; those of the file when left out.
+    texts
+        How many texts each may have written of a passage, with commas between.
+    quiet
+        No progress.
+    """
+    from seal_ray.config import load
+    from seal_ray.types import UserError
+
+    more = ["--evaluation.methods", json.dumps(only.split(","))] if only else []
+    more += ["--evaluation.texts", f"[{texts}]"] if texts else []
+    found = load(config, [*overrides, *more])
+    if not found.evaluation.methods:
+        raise UserError(f"{config}: names no method; give some with --only, see docs/methods.md")
+    run_and_show(found, quiet, as_json)

@@ -1,0 +1,66 @@
+"""Has self-edits written, each once, whatever was written before and whoever wants it again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from seal_ray.config import Sampling
+from seal_ray.domains.base import Domain
+from seal_ray.events import Events
+from seal_ray.loop.gathering import looked_at
+from seal_ray.loop.place import Beside, filled
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import SelfEditRow
+from seal_ray.rundir.keys import Names
+from seal_ray.types import Policy, SampleRequest, SelfEdit, Task
+from seal_ray.workers.base import Cluster
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """Asks policies for self-edits, and keeps what is on record of them."""
+
+    def __init__(
+        self, settings: Sampling, cluster: Cluster, journal: Journal, events: Events, names: Names, beside: Beside
+    ) -> None:
+        self._settings, self._cluster, self._events = settings, cluster, events
+        self._names, self._beside = names, beside
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
+
+    async def write(self, policy: Policy, domain: Domain, task: Task, index: int, seed: int, stage: str) -> SelfEdit:
+        """What this policy writes of a task when the domain asks for it: from the journal, or by asking."""
+        settings, prompt = self._settings, domain.prompt(task)
+        request = SampleRequest(
+            policy.adapter,
+            prompt,
+            seed,
+            settings.temperature,
+            settings.top_p,
+            settings.max_tokens,
+            domain.sample_stop,
+            domain.schema,
+        )
+        name = self._names.self_edit(request, policy)
+        edit = SelfEdit(task.id, index, policy.version, prompt, "", seed, name=name)
+        written = self._written.get(edit.key)
+        if written is None and (row := self._beside.self_edits.get(edit.key)):
+            written = self._written[edit.key] = row.written
+            self._events.emit(replace(row, stage=stage))
+        if written is None:
+            if edit.key not in self._under_way:
+                self._under_way[edit.key] = asking = asyncio.create_task(self._ask(request, edit, stage))
+                asking.add_done_callback(looked_at)
+            await asyncio.shield(self._under_way[edit.key])
+            self._under_way.pop(edit.key, None)
+        return filled(edit, self._written[edit.key])
+
+    async def _ask(self, request: SampleRequest, edit: SelfEdit, stage: str) -> None:
+        written = await self._cluster.sample(request)
+        if written.refused:
+            logger.warning("%s: no self-edit: %s", edit.task_id, written.refused)
+        self._written[edit.key] = replace(written, worker="")
+        self._events.emit(SelfEditRow.of(filled(edit, written), stage, written.worker))

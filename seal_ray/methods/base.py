@@ -1,0 +1,121 @@
+"""What a method of learning a text is given, and what it makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from seal_ray import plugins
+from seal_ray.config import Evaluation
+from seal_ray.domains.base import Baseline, Studied
+from seal_ray.plain import one_line
+from seal_ray.types import DataError, Example, SelfEdit, Task, UserError
+
+logger = logging.getLogger(__name__)
+
+METHODS = {
+    "in-context": "seal_ray.methods.unwritten:InContext",
+    "passage": "seal_ray.methods.unwritten:Passage",
+    "seal": "seal_ray.methods.written:Seal",
+    "untrained": "seal_ray.methods.written:Untrained",
+    "rephrase": "seal_ray.methods.written:Rephrase",
+    "qa": "seal_ray.methods.written:Qa",
+    "spa": "seal_ray.methods.written:Spa",
+    "active-reading": "seal_ray.methods.proposed:ActiveReading",
+    "entigraph": "seal_ray.methods.proposed:EntiGraph",
+    "context-distillation": "seal_ray.methods.distilled:ContextDistillation",
+    "context-distillation-qa": "seal_ray.methods.distilled:OfQuestions",
+}
+
+Write = Callable[[Studied, Task, int], Awaitable[SelfEdit]]
+"""What is written of a task when this domain asks for it, the n-th time."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a method works."""
+
+    domain: Studied
+    write: Write = field(repr=False)
+
+    async def write_each(self, asked: Iterable[tuple[Studied, int]], task: Task) -> list[Piece]:
+        """What is written in each of these styles, the n-th time; what the domain makes of it comes with it."""
+
+        async def one(domain: Studied, index: int) -> Piece:
+            edit = await self.write(domain, task, index)
+            try:
+                return Piece(edit, domain.pieces(task, edit.completion) if not edit.refused else ())
+            except DataError as error:
+                logger.info("a text is left out: %s", one_line(str(error)))
+                return Piece(edit, ())
+
+        return await asyncio.gather(*(one(*each) for each in asked))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A text that was written, and what is trained on of it; nothing where it could not be used."""
+
+    edit: SelfEdit
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a method makes of a task: what is trained and asked, and what was written for it."""
+
+    trial: Baseline
+    edits: tuple[SelfEdit, ...] = ()
+
+
+class Method(Protocol):
+    """One's own is named as `package.module:Thing`, and made without arguments."""
+
+    writes: bool
+    """Whether it has texts written; one that does not is the same for any number of them."""
+    by_policy: bool
+    """Whether the policy that the rounds made writes, and is what is trained on top of; else the untouched base."""
+
+    def lacks(self, domain: Studied) -> str:
+        """What this domain cannot do that the method needs; nothing where it has all."""
+        ...
+
+    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
+        """What is trained for a task of which so many texts may be written; more of them begin with the same."""
+        ...
+
+
+def arms_of(settings: Evaluation) -> list[tuple[str, int]]:
+    """The methods that are measured, each with every number of texts; 0 for one that has none written."""
+    return [(name, n) for name in settings.methods for n in (settings.texts if _kind(name).writes else (0,))]
+
+
+def _kind(name: str) -> type[Method]:
+    kind: type[Method] = plugins.find("evaluation.methods", name, METHODS)
+    members = ("writes", "by_policy", "lacks", "study")
+    if missing := [member for member in members if not hasattr(kind, member)]:
+        raise UserError(f"evaluation.methods {name!r}: has no {missing[0]!r}, see seal_ray/methods/base.py")
+    return kind
+
+
+def find_method(name: str, domain: object) -> Method:
+    """The method of that name, which this domain must allow."""
+    kind = _kind(name)
+    if not isinstance(domain, Studied):
+        called = getattr(domain, "name", domain)
+        raise UserError(f"evaluation.methods: the domain {called!r} has no text that can be studied")
+    method = kind()
+    if lacks := method.lacks(domain):
+        where = f"in the domain {domain.name!r}"
+        raise UserError(f"evaluation.methods: {name!r} cannot be had {where}, {lacks}; leave it out")
+    return method
+
+
+def trained(pieces: Sequence[Piece], text: Sequence[Example], task: Task, domain: Studied) -> Study:
+    """What was written of a task, and its text, as the domain trains."""
+    examples = [example for piece in pieces for example in piece.examples]
+    trial = Baseline(domain.train_on([*examples, *text]), domain.questions(task))
+    return Study(trial, tuple(piece.edit for piece in pieces))

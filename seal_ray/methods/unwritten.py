@@ -1,0 +1,30 @@
+"""What needs nothing written: the text alone, read before each question or trained on."""
+
+from __future__ import annotations
+
+from seal_ray.domains.base import Baseline, Studied
+from seal_ray.methods.base import Desk, Study
+from seal_ray.types import Task
+
+
+class Unwritten:
+    writes = False
+    by_policy = False
+
+    def lacks(self, domain: Studied) -> str:
+        return ""
+
+
+class InContext(Unwritten):
+    """Nothing is trained: the text stands before each question. What memory is held against."""
+
+    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
+        asked = tuple(desk.domain.in_sight(task, prompt) for prompt in desk.domain.questions(task))
+        return Study(Baseline(None, asked))
+
+
+class Passage(Unwritten):
+    """The text itself is trained on, and nothing else."""
+
+    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
+        return Study(Baseline(desk.domain.train_on(desk.domain.text(task)), desk.domain.questions(task)))

@@ -1,0 +1,144 @@
+"""What each method of learning a text came to: what was answered, what it cost, and how varied its texts are."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
+from seal_ray.record.summary import FEWEST, interval
+
+METHODS = "methods"
+"""The stage in which methods are measured."""
+TRIALS = f"{METHODS}: trials"
+AGAINST = "passage"
+"""The method whose figure the others' differences are told from."""
+_WORD = re.compile(r"\w+")
+
+
+def arm_of(method: str, texts: int) -> str:
+    """What the measurement of a method is called; 0 texts: one that has none written."""
+    return f"{method}, {texts} texts" if texts else method
+
+
+Arm = tuple[str, int]
+
+
+@dataclass
+class Learnt:
+    """What a method with a number of texts came to on one task."""
+
+    trials: list[OutcomeRow] = field(default_factory=list)
+    texts: list[SelfEditRow] = field(default_factory=list)
+
+    @property
+    def accuracy(self) -> float:
+        return fmean(row.reward or 0.0 for row in self.trials)
+
+
+def learnt(journal: Journal) -> dict[Arm, list[tuple[str, Learnt]]]:
+    """By method and number of texts, what is on record of each task."""
+    outcomes = {row.key: row for row in journal.read(OutcomeRow)}
+    edits = {row.key: row for row in journal.read(SelfEditRow)}
+    found: dict[Arm, dict[str, Learnt]] = defaultdict(lambda: defaultdict(Learnt))
+    arms: dict[str, Arm] = {}
+    for row in journal.read(StudyRow):
+        arm = arms[arm_of(row.method, row.texts)] = row.method, row.texts
+        found[arm][row.task_id].texts = [edits[key] for key in row.edits if key in edits]
+    for place in journal.read(PlannedRow):
+        if place.stage == METHODS and place.trial in outcomes and place.arm in arms:
+            found[arms[place.arm]][place.task_id].trials.append(outcomes[place.trial])
+    whole = {arm: [(task, each) for task, each in tasks.items() if each.trials] for arm, tasks in found.items()}
+    return {arm: tasks for arm, tasks in whole.items() if tasks}
+
+
+def by_method(journals: Sequence[Journal]) -> list[dict[str, Any]]:
+    """A row for each method and number of texts, over the tasks of all these runs; the fewest texts come first."""
+    pooled: dict[Arm, dict[tuple[int, str], Learnt]] = defaultdict(dict)
+    for run, journal in enumerate(journals):
+        for arm, tasks in learnt(journal).items():
+            pooled[arm] |= {(run, task): each for task, each in tasks}
+    plain = pooled.get((AGAINST, 0), {})
+    order = {method: number for number, method in enumerate(dict.fromkeys(method for method, _ in pooled))}
+    arms = sorted(pooled, key=lambda arm: (arm[1], order[arm[0]]))
+    return [_row(arm, pooled[arm], plain) for arm in arms]
+
+
+def _row(arm: Arm, tasks: dict[tuple[int, str], Learnt], plain: dict[tuple[int, str], Learnt]) -> dict[str, Any]:
+    accuracies = {task: each.accuracy for task, each in tasks.items()}
+    trials = [trial for each in tasks.values() for trial in each.trials]
+    measured = interval(list(accuracies.values()))
+    row: dict[str, Any] = {
+        "method": arm[0],
+        "texts": arm[1],
+        "accuracy": measured.accuracy,
+        "tasks": len(tasks),
+        "failed": fmean(float(bool(trial.failure)) for trial in trials),
+        "written": fmean(sum(text.tokens for text in each.texts) for each in tasks.values()),
+        "trained": fmean(trial.tokens for trial in trials),
+        "seconds": fmean(trial.seconds for trial in trials),
+    }
+    if len(tasks) >= FEWEST:
+        row["interval"] = (measured.low, measured.high)
+    both = [accuracies[task] - plain[task].accuracy for task in tasks if task in plain]
+    if len(both) >= FEWEST and arm[0] != AGAINST:
+        beside = interval(both)
+        row["over passage"] = (beside.accuracy, beside.low, beside.high)
+    if any(each.texts for each in tasks.values()):
+        row |= variety([[text.completion for text in each.texts] for each in tasks.values()])
+    return row
+
+
+def variety(texts_of_tasks: Iterable[Sequence[str]]) -> dict[str, float]:
+    """How varied the texts of a task are, as a mean over tasks: pairs of words that come once, lines said again."""
+    distinct, again = [], []
+    for texts in texts_of_tasks:
+        lines = [" ".join(words) for text in texts for line in text.splitlines() if (words := _words(line))]
+        pairs = [pair for line in lines for pair in pairwise(line.split())]
+        if pairs:
+            distinct.append(len(set(pairs)) / len(pairs))
+            again.append(1 - len(set(lines)) / len(lines))
+    return {"distinct pairs": fmean(distinct), "said again": fmean(again)} if distinct else {}
+
+
+def _words(line: str) -> list[str]:
+    return _WORD.findall(line.lower())
+
+
+def print_methods(rows: Sequence[dict[str, Any]]) -> None:
+    """The table on standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from seal_ray.plain import visible
+
+    names = ("method", "texts", "accuracy", "over passage", "written, trained", "varied")
+    table = Table(*(Column(n, no_wrap=True) for n in names), box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    for row in rows:
+        over = row.get("over passage")
+        table.add_row(
+            escape(visible(row["method"])),
+            str(row["texts"] or "–"),
+            _with_bounds(row["accuracy"], row.get("interval")),
+            _with_bounds(over[0], over[1:], "+") if over else "–",
+            f"{row['written']:.0f}, {row['trained']:.0f}",
+            f"{row['distinct pairs']:.0%}" if "distinct pairs" in row else "–",
+        )
+    Console().print(table)
+    for row in rows:
+        if row["failed"]:
+            name = arm_of(row["method"], row["texts"])
+            print(visible(f"{name}: {row['failed']:.1%} of its trials failed and count as 0"))
+
+
+def _with_bounds(value: float, bounds: Sequence[float] | None, sign: str = "") -> str:
+    said = f"{100 * value:{sign}.1f}"
+    return f"{said} ({100 * bounds[0]:{sign}.0f}..{100 * bounds[1]:{sign}.0f})" if bounds else said

@@ -1,0 +1,138 @@
+"""Methods on real passages of the micro-world, beside one another and again."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seal_ray.cli.app import main
+from seal_ray.config import load
+from seal_ray.domains.microworld.domain import describe
+from seal_ray.domains.registry import load_domain
+from seal_ray.looking.seen import look
+from seal_ray.looking.stages import is_whole
+from seal_ray.loop.run import run
+from seal_ray.record.journal import Journal
+from seal_ray.record.methods import by_method, variety
+from seal_ray.record.rows import SelfEditRow, StudyRow
+from seal_ray.record.storage import Store
+from seal_ray.types import UserError
+from tests.runs import results
+
+JOB = Path(__file__).parents[2] / "jobs/methods.toml"
+NAMES = ["in-context", "passage", "untrained", "qa", "context-distillation", "context-distillation-qa"]
+SMALL = [
+    *("--run.rounds", "0", "--domain.test", "2", "--evaluation.samples", "0", "--evaluation.baselines", "[]"),
+    *("--evaluation.methods", json.dumps(NAMES), "--evaluation.texts", "[1, 2]", "--trial.optim.epochs", "12"),
+]
+
+
+def config_in(folder: Path, *more: str):
+    return load(JOB, [*SMALL, "--run.dir", str(folder), *more])
+
+
+def journal_of(folder: Path) -> Journal:
+    return Journal(Store(str(folder)))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("methods") / "run"
+    run(config_in(folder))
+    return folder
+
+
+def test_each_method_is_measured_on_each_task_with_each_number_of_texts(done: Path) -> None:
+    rows = by_method([journal_of(done)])
+    assert {(row["method"], row["texts"]) for row in rows} == {
+        *((name, 0) for name in NAMES[:2]),
+        *((name, texts) for name in NAMES[2:] for texts in (1, 2)),
+    }
+    assert {(row["tasks"], row["failed"]) for row in rows} == {(2, 0.0)}
+    cost = {(row["method"], row["texts"]): (row["written"], row["trained"]) for row in rows}
+    assert cost["in-context", 0] == (0, 0)
+    assert 0 < cost["passage", 0][1] < cost["qa", 1][1] < cost["qa", 2][1]
+    assert 0 < cost["qa", 1][0] < cost["qa", 2][0]
+    assert cost["qa", 2] == cost["context-distillation-qa", 2]
+
+
+def test_questions_teach_what_is_asked_by_their_words_and_by_what_is_predicted_of_them(done: Path) -> None:
+    accuracy = {(row["method"], row["texts"]): row["accuracy"] for row in by_method([journal_of(done)])}
+    for name in ("qa", "context-distillation-qa"):
+        assert accuracy[name, 2] > accuracy["passage", 0] + 0.2
+
+
+def test_more_texts_begin_with_the_fewer_and_are_shared_by_methods_that_ask_alike(done: Path) -> None:
+    edits = defaultdict(dict)
+    for row in journal_of(done).read(StudyRow):
+        edits[row.method, row.texts][row.task_id] = row.edits
+    for name in NAMES[2:]:
+        for task, few in edits[name, 1].items():
+            assert edits[name, 2][task][:1] == few
+    assert edits["context-distillation", 2] == edits["untrained", 2]
+    assert edits["context-distillation-qa", 2] == edits["qa", 2]
+
+
+def test_what_is_asked_for_in_a_style_is_written_in_it(done: Path) -> None:
+    tasks = {task.id: task for task in load_domain(config_in(done)).tasks("test", 2, 1)}
+    journal = journal_of(done)
+    written = {row.key: row for row in journal.read(SelfEditRow)}
+    asked = [key for row in journal.read(StudyRow) if row.method == "qa" for key in row.edits]
+    assert asked
+    for row in (written[key] for key in asked):
+        opening = row.prompt.rpartition("\n")[2]
+        style = describe(tasks[row.task_id], f"{opening} {row.completion}")["style"]
+        assert style in ("questions", "reversed questions", "questions both ways")
+
+
+def test_the_same_command_does_nothing_anew_and_one_at_a_time_gives_the_same(done: Path, tmp_path: Path) -> None:
+    before = results(done)
+    run(config_in(done))
+    assert results(done) == before
+    run(config_in(tmp_path / "alone", "--workers.slots", "1"))
+    assert results(tmp_path / "alone") == before
+
+
+def test_a_run_is_whole_when_every_method_was_measured(done: Path) -> None:
+    seen = look(Store(str(done)))
+    assert is_whole(seen) is not False
+    fewer = [row for row in seen.planned if row.arm != "qa, 2 texts"]
+    assert is_whole(replace(seen, planned=fewer)) is False
+
+
+def test_two_runs_are_taken_together_and_differences_are_between_the_same_tasks(done: Path, tmp_path: Path) -> None:
+    other = tmp_path / "seed-2"
+    run(config_in(other, "--run.seed", "2", "--domain.test", "4"))
+    rows = by_method([journal_of(done), journal_of(other)])
+    assert {row["tasks"] for row in rows} == {6}
+    by_name = {(row["method"], row["texts"]): row for row in rows}
+    plain, asked = by_name["passage", 0], by_name["qa", 2]
+    assert asked["over passage"][0] == pytest.approx(asked["accuracy"] - plain["accuracy"])
+    assert asked["over passage"][1] <= asked["over passage"][0] <= asked["over passage"][2]
+    assert "over passage" not in plain
+
+
+def test_the_table_is_printed_and_given_as_numbers(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["eval", str(done)])
+    said = capsys.readouterr().out
+    assert all(name in said for name in NAMES)
+    main(["eval", str(done), "--json"])
+    rows = json.loads(capsys.readouterr().out)["methods"]
+    assert rows == json.loads(json.dumps(by_method([journal_of(done)])))
+
+
+def test_methods_that_there_are_not_are_refused_before_anything_begins(tmp_path: Path) -> None:
+    for methods, said in (('["pasage"]', "pasage"), ('["qa", "qa"]', "twice"), ('["entigraph"]', "leave it out")):
+        with pytest.raises(UserError, match=said):
+            run(config_in(tmp_path / "none", "--evaluation.methods", methods))
+    assert not (tmp_path / "none").exists()
+
+
+def test_texts_that_repeat_themselves_are_less_varied() -> None:
+    fresh = variety([["the bridge was built", "a mason built it\nin the year 1907"]])
+    stale = variety([["the bridge was built", "The bridge was built.\nthe bridge was built"]])
+    assert (fresh["distinct pairs"], fresh["said again"]) == (1.0, 0.0)
+    assert (stale["distinct pairs"], stale["said again"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert variety([[""], []]) == {}

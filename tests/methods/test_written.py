@@ -1,0 +1,136 @@
+"""What each method has written of a text, and what it trains on of that."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from seal_ray.domains.base import Studied
+from seal_ray.domains.knowledge.domain import Knowledge
+from seal_ray.domains.knowledge.passages import Passage
+from seal_ray.domains.microworld.describe import read_line
+from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.methods.base import METHODS, Desk, find_method
+from seal_ray.methods.proposed import lines_of
+from seal_ray.types import SelfEdit, UserError
+
+OPTIONS = Knowledge.Options(train="unread.jsonl")
+BRIDGE = Passage("The bridge at Ostby", "The bridge was built in 1907 by Ada Quill.", (("When?", "1907"),))
+
+
+class Scribe:
+    """Writes down what it is asked, and answers with lines of its own."""
+
+    def __init__(self, *answers: str) -> None:
+        self.prompts: list[str] = []
+        self.answers = answers
+
+    async def __call__(self, domain: Studied, task, index: int) -> SelfEdit:
+        prompt = domain.prompt(task)
+        self.prompts.append(prompt)
+        said = next((a for a in self.answers if a.split(":")[0] in prompt), f"answer: line {len(self.prompts)}")
+        return SelfEdit(task.id, index, 0, prompt, said.partition(":")[2], seed=index)
+
+
+def studied(name, texts, scribe, domain=None, passage=BRIDGE):
+    domain = domain or Knowledge(OPTIONS)
+    task = domain.task(passage)
+    return task, asyncio.run(find_method(name, domain).study(task, texts, Desk(domain, scribe)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_on_the_text_and_on_all_that_was_written_of_it(name):
+    scribe = Scribe()
+    task, study = studied(name, 3, scribe)
+    recipe, texts = study.trial.recipe, [example.completion for example in getattr(study.trial.recipe, "examples", ())]
+    if name == "in-context":
+        assert recipe is None
+        assert all("1907" in prompt for prompt in study.trial.questions)
+        return
+    assert texts[-1] == f"{task.title}\n{task.context}"
+    assert study.trial.questions == Knowledge(OPTIONS).questions(task)
+    if name == "passage":
+        assert len(texts) == 1
+        assert not study.edits
+    else:
+        trained_on = [edit for edit in study.edits if any(edit.completion.strip() in text for text in texts)]
+        assert len(trained_on) == 3 == len(texts) - 1
+
+
+def test_seven_prompts_get_equal_shares():
+    scribe = Scribe()
+    studied("spa", 14, scribe)
+    assert len(set(scribe.prompts)) == 7
+    assert all(scribe.prompts.count(prompt) == 2 for prompt in scribe.prompts)
+
+
+def test_strategies_are_proposed_and_then_each_is_carried_out():
+    scribe = Scribe("Propose ways: 1. make a timeline\n2. compare it with a ferry\n2. compare it with a ferry")
+    studied("active-reading", 3, scribe)
+    proposal, *carried_out = scribe.prompts
+    assert "Propose ways" in proposal
+    assert ["timeline" in prompt for prompt in carried_out] == [True, False, True]
+    assert ["ferry" in prompt for prompt in carried_out] == [False, True, False]
+
+
+def test_every_two_of_the_named_things_are_written_about():
+    scribe = Scribe("and nothing else: 1. the bridge\n2. Ada Quill\n3. 1907")
+    studied("entigraph", 3, scribe)
+    pairs = {"the bridge; Ada Quill", "the bridge; 1907", "Ada Quill; 1907"}
+    assert {pair for pair in pairs if any(pair in prompt for prompt in scribe.prompts[1:])} == pairs
+
+
+@pytest.mark.parametrize("name", ["active-reading", "entigraph"])
+def test_where_nothing_is_proposed_the_title_is_written_about(name):
+    scribe = Scribe("Below is a passage. Propose:", "Below is a passage. List the people:")
+    studied(name, 2, scribe)
+    assert all("The bridge at Ostby" in prompt.split("\n\n")[0] for prompt in scribe.prompts[1:])
+
+
+def test_lists_are_read_with_or_without_numbers():
+    assert lines_of("1. one\n2) two\n- three\n\n* four\none") == ["one", "two", "three", "four"]
+
+
+def test_distilled_texts_are_those_of_the_method_below_with_the_passage_for_a_teacher():
+    (_, plain), (task, taught) = (studied(name, 2, Scribe()) for name in ("untrained", "context-distillation"))
+    assert taught.edits == plain.edits
+    assert [replace(example, teacher="") for example in taught.trial.recipe.examples] == [*plain.trial.recipe.examples]
+    assert all(task.context in example.teacher for example in taught.trial.recipe.examples)
+    assert taught.trial.recipe.objective.name == "distilled"
+
+
+def test_a_text_that_cannot_be_used_is_left_out_and_still_counted_as_written():
+    task, study = studied("untrained", 2, Scribe("What follows:   "))
+    assert len(study.edits) == 2
+    assert [example.completion for example in study.trial.recipe.examples] == [f"{task.title}\n{task.context}"]
+
+
+def test_what_a_domain_cannot_be_asked_for_is_refused():
+    with pytest.raises(UserError, match=r"'active-reading' cannot be had in the domain 'microworld', .*leave it out"):
+        find_method("active-reading", MicroWorld())
+    with pytest.raises(UserError, match="no text that can be studied"):
+        find_method("passage", object())
+
+
+@pytest.mark.parametrize("style", ["copy", "facts", "reversed facts", "questions", "reversed questions"])
+def test_a_style_of_the_micro_world_begins_as_its_lines_do(style):
+    domain = MicroWorld()
+    for task in domain.tasks("test", 8, 1):
+        opening = domain.in_style(style).prompt(task).removeprefix(domain.prompt(task))
+        (line,) = domain.in_style(style).pieces(task, "and so on.")
+        assert line.completion == f"{opening} and so on."
+        assert any(read_line(each).kind == style for each in continued(opening, task)), opening
+
+
+def continued(opening, task):
+    """All lines of the world about the task's facts that begin so."""
+    from seal_ray.domains.microworld.grammar import GRAMMAR, QUESTION
+    from seal_ray.domains.microworld.world import entries
+
+    lines = [*entries(task.facts)]
+    for fact in task.facts:
+        grammar, own = GRAMMAR[fact.attribute], {"name": fact.name, "value": fact.value}
+        for direction, answer in (("forward", fact.value), ("reversed", fact.name)):
+            lines += [phrase.format(**own) for phrase in grammar.states[direction]]
+            lines += [f"{QUESTION.format(ask=ask.format(**own))} {answer}." for ask in grammar.asks[direction]]
+    return [line for line in lines if line.startswith(opening)]
