@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -36,6 +37,18 @@ def total(adapters: Iterable[Adapter | None], max_rank: int = 0) -> tuple[Adapte
     some = [adapter for adapter in adapters if adapter]
     whole = reduce(stack, some) if some else None
     return compress(whole, max_rank) if whole and 0 < max_rank < whole.rank else (whole, 0.0)
+
+
+def without(whole: Adapter, steps: Sequence[tuple[Adapter | None, Adapter]], rank: int) -> tuple[Adapter, float]:
+    """A sum without some of the steps that led to it, each from one adapter to the next; and what compression lost.
+
+    What is left has `rank` at most. The steps' own factors cancel, so no more than rounding is lost where that is room
+    for the others.
+    """
+    taken = [replace(after, alpha=-after.alpha) for _, after in steps]
+    left, error = total((whole, *taken, *(before for before, _ in steps)), rank)
+    assert left
+    return left, error
 
 
 def compress(adapter: Adapter, rank: int) -> tuple[Adapter, float]:

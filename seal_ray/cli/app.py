@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import seal_ray
+from seal_ray.cli.adapters import adapters
 from seal_ray.cli.learning import ask, chat, learn, tell
 from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
@@ -43,6 +44,7 @@ app.command(watch)
 app.command(compare)
 app.command(explain)
 app.command(methods)
+app.command(adapters)
 
 
 @app.command

@@ -65,9 +65,8 @@ def export(
         raise UserError(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
-    if not force:
-        for out in filter(None, (self_edits, adapter, merged, submission)):
-            _refuse_taken(Path(out))
+    for out in filter(None, (self_edits, adapter, merged, submission)):
+        refuse_taken(out, force)
     if (adapter or merged) and not policy:
         policy = _known(dir)
     if self_edits:
@@ -80,9 +79,10 @@ def export(
         say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
-def _refuse_taken(out: Path) -> None:
+def refuse_taken(where: str, force: bool) -> None:
     """Nothing of anybody's is written over unasked; an empty folder is nobody's."""
-    if out.is_dir() and not any(out.iterdir()):
+    out = Path(where)
+    if force or (out.is_dir() and not any(out.iterdir())):
         return
     if out.exists():
         raise UserError(f"{out}: there is something already; name another place, or write over it with --force")

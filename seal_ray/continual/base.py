@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from seal_ray import plugins
 from seal_ray.adapters.lora import Adapter
@@ -26,6 +26,14 @@ WAYS = {
     "gated": "seal_ray.continual.gate:Gated",
     "library": "seal_ray.continual.library:Library",
 }
+
+Keeps = Literal["apart", "stacked", "mixed"]
+"""Where what a passage taught lies, once others have come.
+
+`apart`: each lesson is an adapter of its own, learnt from where the order began, and answers what it is asked for.
+`stacked`: learnt on top of all before, and added to them. `mixed`: in one adapter in which no lesson can be told from
+the others.
+"""
 
 Likelihoods = Callable[[Adapter | None, Sequence[Example]], Awaitable[Sequence[float]]]
 """The mean log-likelihood a token of each of these texts, under this adapter."""
@@ -71,6 +79,8 @@ class Way(Protocol):
 
     practises: bool
     """Whether it wants answers of what was known before."""
+    keeps: Keeps
+    """Where what a passage taught lies, once others have come."""
 
     def base(self, stand: Stand) -> Adapter | None:
         """What the passage is learnt on top of."""
@@ -89,12 +99,23 @@ class Way(Protocol):
         ...
 
 
+def keeps_of(name: str) -> Keeps:
+    """Where the way of that name keeps what a passage taught; `UserError` where it is one's own and not at hand."""
+    keeps: Keeps = _kind_of(name).keeps
+    return keeps
+
+
 def find_way(name: str, config: Config) -> Way:
     """The way of that name."""
+    way: Way = _kind_of(name)(config)
+    return way
+
+
+def _kind_of(name: str) -> Any:
+    """The class of that name; `UserError` where it lacks what a way has."""
     kind = plugins.find("continual.ways", name, WAYS)
-    members = ("practises", "base", "recipe", "enter", "lessons_for")
+    members = ("practises", "keeps", "base", "recipe", "enter", "lessons_for")
     missing = [member for member in members if not hasattr(kind, member)]
     if missing:
         raise UserError(f"continual.ways {name!r}: has no {missing[0]!r}, see seal_ray/continual/base.py")
-    way: Way = kind(config)
-    return way
+    return kind

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
-from seal_ray.continual.base import Likelihoods, Stand
+from seal_ray.continual.base import Keeps, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
 from seal_ray.continual.texts import spread
 
@@ -32,6 +32,8 @@ class Averaged(Merge):
 
     By how large a part is measured each time: the one under which old texts and new ones are likeliest, both together.
     """
+
+    keeps: Keeps = "mixed"
 
     def base(self, stand: Stand) -> Adapter | None:
         return self.sum(stand.start, *stand.learnt)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.continual.base import Lesson, Likelihoods, Stand
+from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
 from seal_ray.grading.text import words
 
@@ -21,6 +21,8 @@ COVERED = 0.2
 
 class Library(Merge):
     """Every passage is learnt from where the stream began, by itself; the policy that no passage is about stays."""
+
+    keeps: Keeps = "apart"
 
     def base(self, stand: Stand) -> Adapter | None:
         return stand.start

@@ -10,7 +10,7 @@ from dataclasses import replace
 from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.config import Config
-from seal_ray.continual.base import Lesson, Likelihoods, Stand
+from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.model.architecture import HEAD, module_paths
 from seal_ray.model.kinds import is_named
 from seal_ray.types import ALL_LINEAR, Recipe, UserError
@@ -20,6 +20,7 @@ class Merge:
     """Each passage is learnt on top of all before, and added to them: the paper's way."""
 
     practises = False
+    keeps: Keeps = "stacked"
 
     def __init__(self, config: Config) -> None:
         self._max_rank = config.update.max_rank

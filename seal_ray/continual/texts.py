@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 
 from seal_ray.adapters.lora import Adapter
-from seal_ray.continual.base import Lesson, Likelihoods, Stand
+from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import LastLayers, Merge
 from seal_ray.types import Example, Recipe, derive_seed
 
@@ -21,6 +21,8 @@ KL = 1.0
 
 class Joint(Merge):
     """All passages so far are learnt at once, from where the stream began: the ceiling. Only when all are asked."""
+
+    keeps: Keeps = "mixed"
 
     def base(self, stand: Stand) -> Adapter | None:
         return stand.start

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seal_ray import grading
-from seal_ray.config import IN_PROCESS, Config
+from seal_ray.config import Config
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Event, Events
 from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.loop.memory import DIGITS, remembered
 from seal_ray.loop.place import Beside, Place
+from seal_ray.loop.retract import in_this_process
 from seal_ray.loop.session import OpenRun
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.policy.lineage import Row, adapter_of, lineage
@@ -72,17 +73,10 @@ def again(directory: str, trial: Explained) -> Again:
     """Do a trial again, and put it beside what is on record."""
     if trial.hindrance or not trial.outcome or not trial.task:
         raise UserError(f"trial {trial.key} cannot be done again alone: {trial.hindrance}")
-    now = asyncio.run(_done(directory, trial, trial.task, _in_this_process(trial.config)))
+    now = asyncio.run(_done(directory, trial, trial.task, in_this_process(trial.config)))
     if now.key != trial.key and not trial.outcome.failure:
         raise UserError(f"trial {trial.key}: what is here makes another trial ({now.key}), so nothing is compared")
     return Again(trial.outcome, now)
-
-
-def _in_this_process(config: Config) -> Config:
-    """The config with its workers here; the sampler answers only what a judge of the run's own base is asked."""
-    elsewhere = config.sampling.engine == "endpoint"
-    sampling = config.sampling if elsewhere else replace(config.sampling, engine="transformers")
-    return replace(config, sampling=sampling, workers=replace(config.workers, address=IN_PROCESS))
 
 
 async def _done(directory: str, trial: Explained, task: Task, config: Config) -> OutcomeRow:

@@ -12,9 +12,11 @@ from seal_ray.learning.learn import learns
 from seal_ray.loop.oracle import STAGE
 from seal_ray.loop.place import SCREENING
 from seal_ray.loop.preflight import draw
+from seal_ray.policy.lineage import keeps_apart
+from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
+from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
 from seal_ray.report.rounds import place_of, round_number
 from seal_ray.rundir.directory import recorded_config
@@ -24,6 +26,8 @@ PASSAGE = "passage only"
 _ASKED_WHILE_LEARNT = "questions of documents are put together only while they are learnt"
 _NO_TEXT = "no self-edit is on record"
 OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
+_IN_TURN = (CONTINUAL, ELSEWHERE, RETRACTION, RETRACTION_ELSEWHERE)
+"""Stages in which passages that were learnt in turn are asked."""
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
 
@@ -120,7 +124,7 @@ def is_baseline(row: PlannedRow, config: Config) -> bool:
 
 def trains_nothing(row: PlannedRow) -> bool:
     """Whether a task is only asked there."""
-    return row.stage in (SCREENING, CONTINUAL, ELSEWHERE)
+    return row.stage in (SCREENING, *_IN_TURN)
 
 
 def _before(row: PlannedRow, planned: Sequence[PlannedRow], config: Config) -> PlannedRow | None:
@@ -152,11 +156,12 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
     try:
         domain = load_domain(config)
         task = _task(known.place, config, domain, journal)
+        shared_out = known.place.stage in _IN_TURN and keeps_apart(way_of(known.place.arm))
     except UserError as error:
         return replace(known, unknown=str(error))
     if learns(config):
         return replace(known, task=task, unknown=_ASKED_WHILE_LEARNT)
-    if _of_a_lesson(known.place, journal):
+    if shared_out:
         return replace(known, task=task, unknown=OF_A_LESSON)
     found = replace(known, task=task, questions=domain.questions(task))
     if config.evaluation.joint and known.place.stage == "evaluation" and known.baseline in ("", PASSAGE):
@@ -165,14 +170,6 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
         return _with_recipe(found, domain, task)
     except DataError as error:
         return replace(found, unknown=f"no recipe: {error}")
-
-
-def _of_a_lesson(row: PlannedRow, journal: Journal) -> bool:
-    """Whether it may have been asked of what one passage alone had taught: the policy itself stays as it is then."""
-    if row.stage not in (CONTINUAL, ELSEWHERE):
-        return False
-    learnt = [each for each in journal.read(LearntRow) if each.way == way_of(row.arm) and each.learned]
-    return len(learnt) > 1 and len({each.adapter for each in learnt}) == 1
 
 
 def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
@@ -194,7 +191,7 @@ def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> 
     number = round_number(row.stage)
     if learns(config):
         tasks = domain.tasks("train", None, config.run.seed)
-    elif row.stage == ELSEWHERE:
+    elif row.stage in (ELSEWHERE, RETRACTION_ELSEWHERE):
         tasks = domain.known_before() if isinstance(domain, KnownBefore) else ()
     elif number is not None or row.stage == SCREENING:
         tasks = draw(config, domain, number or row.policy + 1)

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from seal_ray.config import Config, parse
 from seal_ray.learning.account import read_account
+from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import (
     KeptRow,
@@ -49,8 +50,9 @@ class Seen:
 
     @cached_property
     def pending(self) -> int:
-        """Trials that were planned and have not ended."""
-        return sum(row.trial not in self.outcomes for row in self.planned)
+        """Trials that were planned and have not ended; what is asked without a lesson is no part of a run."""
+        asked = (row for row in self.planned if row.stage not in (RETRACTION, RETRACTION_ELSEWHERE))
+        return sum(row.trial not in self.outcomes for row in asked)
 
     @cached_property
     def failures(self) -> Counter[str]:

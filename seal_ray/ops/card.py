@@ -11,7 +11,7 @@ from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.model.gguf import is_gguf
 from seal_ray.plain import visible
-from seal_ray.policy.lineage import MAIN, Row, lineage, sequence_head
+from seal_ray.policy.lineage import Row, head_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow
 from seal_ray.record.storage import Store
@@ -21,23 +21,27 @@ from seal_ray.rundir.directory import recorded_config
 from seal_ray.workers.engines.vllm import RANKS
 
 
-def model_card(directory: str, row: Row, merged: bool) -> str:
-    """How it is used, what was trained on what, and what was measured."""
+def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> str:
+    """How it is used, what was trained on what, and what was measured.
+
+    With `lesson_rank`, the rank of that, it is of what the row's passage alone has taught.
+    """
     config = recorded_config(directory)
     journal = Journal(Store(directory))
-    past = lineage(journal)[sequence_head(row.sequence, row.way) if isinstance(row, LearntRow) else MAIN]
+    past = lineage(journal)[head_of(row)]
     rounds_before = [each for each in past if isinstance(each, PolicyRow) and each.version <= row.version]
+    title = f"what {_passage(row)} alone taught" if lesson_rank else f"policy {_when(row)}"
     lines = [
         "---",
         f"base_model: {config.model.path}",
         f"library_name: {'transformers' if merged else 'peft'}",
         "tags: [self-adapting, rest-em]",
         "---",
-        f"# {config.run.name}, policy {_when(row)}",
+        f"# {config.run.name}, {title}",
         "",
         *_made(config),
         "",
-        *(_use_merged(config) if merged else _use_adapter(config, row.rank)),
+        *(_use_merged(config) if merged else _use_adapter(config, lesson_rank or row.rank)),
         "",
         "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
         "|---|---|---|---|---|---|---|",
@@ -56,9 +60,13 @@ def model_card(directory: str, row: Row, merged: bool) -> str:
 
 
 def _when(row: Row) -> str:
-    if isinstance(row, LearntRow):
-        return f"after passage {row.step} of {sequence_head(row.sequence, row.way)}"
-    return f"after round {row.version}"
+    if isinstance(row, PolicyRow):
+        return f"after round {row.version}"
+    return f"after {_passage(row)}" if isinstance(row, LearntRow) else f"of {head_of(row)}"
+
+
+def _passage(row: Row) -> str:
+    return f"passage {row.step} of {head_of(row)}" if isinstance(row, LearntRow) else ""
 
 
 def _reliability(journal: Journal) -> dict[int, str]:

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seal_ray.adapters.lora import Adapter
+from seal_ray.config import Config
 from seal_ray.domains.base import Submittable
 from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import SHIPPED, resolve
 from seal_ray.ops.card import model_card
-from seal_ray.policy.lineage import MAIN, Row, adapter_of, lineage
+from seal_ray.policy.catalogue import Held
+from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import LearntRow
+from seal_ray.record.rows import PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.rundir.directory import recorded_config
@@ -45,17 +48,34 @@ def export_self_edits(directory: str, out: str) -> int:
 
 def export_adapter(directory: str, out: str, which: str = "") -> int:
     """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
+    row = chosen_policy(directory, which)
+    write_adapter(recorded_config(directory), adapter_of(Store(directory), row), out)
+    _finish(model_card(directory, row, merged=False), out)
+    return row.version
+
+
+def export_held(directory: str, held: Held, out: str) -> None:
+    """Write any adapter of a run as such a folder."""
+    adapter = held.load(Store(directory))
+    write_adapter(recorded_config(directory), adapter, out)
+    _finish(model_card(directory, held.row, merged=False, lesson_rank=adapter.rank if held.alone else 0), out)
+
+
+def write_adapter(config: Config, adapter: Adapter, out: str) -> None:
+    """Write a PEFT folder that names its base, with the tokenizer where that is at hand."""
     from seal_ray.model.loading import load_tokenizer
 
-    config, row = recorded_config(directory), chosen_policy(directory, which)
-    base = config.model.path  # which need not be on this machine
-    adapter_of(Store(directory), row).save(out, resolve(base) if base in SHIPPED else base)
+    adapter.save(out, named_base(config))
     try:
         load_tokenizer(ModelSpec.of(config.model)).save_pretrained(out)
     except UserError as error:
         logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
-    _finish(directory, row, out, merged=False)
-    return row.version
+
+
+def named_base(config: Config) -> str:
+    """The base as a PEFT folder names it; it need not be on this machine."""
+    base = config.model.path
+    return resolve(base) if base in SHIPPED else base
 
 
 def export_merged(directory: str, out: str, which: str = "") -> int:
@@ -70,7 +90,7 @@ def export_merged(directory: str, out: str, which: str = "") -> int:
     merge(merged, adapter_of(Store(directory), row))
     merged.save_pretrained(out)
     load_tokenizer(spec).save_pretrained(out)
-    _finish(directory, row, out, merged=True)
+    _finish(model_card(directory, row, merged=True), out)
     return row.version
 
 
@@ -79,10 +99,10 @@ def _write(out: str, text: str) -> None:
     Path(out).write_text(text, encoding="utf-8")
 
 
-def _finish(directory: str, row: Row, out: str, merged: bool) -> None:
+def _finish(text: str, out: str) -> None:
     """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
     card = Path(out) / "README.md"
-    card.write_text(model_card(directory, row, merged), encoding="utf-8")
+    card.write_text(text, encoding="utf-8")
     for weights in Path(out).glob("*.safetensors"):
         shutil.copymode(card, weights)
 
@@ -120,9 +140,9 @@ def chosen_policy(directory: str, which: str = "") -> Row:
         raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
     row = known[which or MAIN]
     start = rounds[-1].adapter if (rounds := heads.get(MAIN)) else ""
-    if isinstance(row, LearntRow) and row.learned and row.adapter == start:
-        where = f"the last in adapters/{row.learned}"
-        raise UserError(f"--policy {which!r}: each passage has an adapter of its own there, {where}")
+    if not isinstance(row, PolicyRow) and row.adapter == start and keeps_apart(row.way):
+        where = f"`seal-ray adapters list {directory}` names them"
+        raise UserError(f"--policy {which!r}: each passage has an adapter of its own there; {where}")
     if not row.rank:
         raise UserError(f"--policy {which!r}: nothing could be learnt there; it is still the untouched base")
     return row

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from seal_ray.adapters.lora import CONFIG_FILE, WEIGHTS_FILE, Adapter
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load
+
+from seal_ray.adapters.lora import CONFIG_FILE, PREFIX, WEIGHTS_FILE, Adapter
 from seal_ray.record.manifest import damage
 from seal_ray.record.segments import Damaged, checksum
 from seal_ray.record.storage import Store
@@ -36,6 +40,36 @@ def get(store: Store, ref: AdapterRef) -> Adapter:
     if adapter.ref != ref:
         raise damage(store, where, "its content is not what it is called by")
     return adapter
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an adapter is, as far as it can be said without its numbers."""
+
+    rank: int
+    alpha: float
+    modules: tuple[str, ...]
+    """Paths of the adapted modules in the base model."""
+    bytes: int
+
+
+def shape_of(store: Store, where: str) -> Shape:
+    """The shape of an adapter in this folder; of a local one no more than the beginning is read."""
+    weights = f"{where}/{WEIGHTS_FILE}"
+    try:
+        config = json.loads(store.read(f"{where}/{CONFIG_FILE}"))
+        if store.local:
+            with safe_open(store.path(weights), "numpy") as file:
+                names = list(file.keys())
+        else:
+            names = list(load(store.read(weights)))
+        suffix = ".lora_A.weight"
+        modules = tuple(name.removeprefix(PREFIX).removesuffix(suffix) for name in names if name.endswith(suffix))
+        return Shape(config["r"], config["lora_alpha"], modules, sum(store.walk(where).values()))
+    except FileNotFoundError:
+        raise damage(store, where, "a file is missing") from None
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise damage(store, where, str(error)) from None
 
 
 def get_numbered(store: Store, version: int) -> Adapter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from seal_ray.adapters.lora import Adapter
@@ -10,7 +10,7 @@ from seal_ray.policy import adapters
 from seal_ray.policy.lineage import Row, adapter_of, folder_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.repair import ASIDE, forget, set_aside
-from seal_ray.record.rows import LearntRow, PolicyRow
+from seal_ray.record.rows import LearntRow, PolicyRow, RetractedRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef
@@ -20,8 +20,8 @@ def repair_policies(store: Store) -> list[str]:
     """Set aside each policy on record that cannot be loaded, and have it trained again; returns what that was."""
     said, moved = [], dict[str, list[str]]()  # policies may point to the same adapter
     journal = Journal(store)
-    rows: tuple[Sequence[Row], ...] = (list(journal.read(PolicyRow)), list(journal.read(LearntRow)))
-    for of_table in rows:
+    tables: tuple[Iterable[Row], ...] = tuple(map(journal.read, (PolicyRow, LearntRow, RetractedRow)))
+    for of_table in map(list, tables):
         lost = {row.version: found for row in of_table if (found := _damaged(store, row))}
         for version, folders in lost.items():
             for where in folders:

@@ -109,7 +109,11 @@ class Policies:
         name = self._names.next_policy(parent.version + 1, parent, finetune, self._config.update.max_rank)
         stage = stage or f"round {parent.version + 1}: update on {counted(kept, 'self-edit')}"
         row = self._finished.get(name) or await self._trained(name, parent, finetune, kept, stage)
-        return await self.move(MAIN, await self._pointer(row))
+        return await self.stand(MAIN, row)
+
+    async def stand(self, head: str, row: Row) -> Policy:
+        """Let a head stand on a policy that is on record."""
+        return await self.move(head, await self._pointer(row))
 
     async def _trained(self, name: str, parent: Policy, finetune: FinetuneSpec, kept: int, stage: str) -> PolicyRow:
         version = parent.version + 1
@@ -171,7 +175,7 @@ class Policies:
             rank = (await self.adapter(ref)).rank if ref != BASE else 0
             row = replace(place, key=name, rank=rank, adapter=ref.key, learned=learned.key)
             self._events.emit(row)
-        return await self.move(sequence_head(row.sequence, row.way), await self._pointer(row)), row
+        return await self.stand(sequence_head(row.sequence, row.way), row), row
 
     async def lend(self, head: str, adapter: Adapter | None) -> AdapterRef:
         """Let a head stand on an adapter that is no policy's: every worker holds it until that is ended."""

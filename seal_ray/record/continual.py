@@ -22,7 +22,7 @@ _SHOWN = 12
 """Passages of which the accuracies themselves are shown on a terminal."""
 RIGHT = 0.5
 """From this probability on an answer counts as right where one has to decide."""
-_ARM = re.compile(r"sequence (\d+)(?: by (.+))?, after (\d+)")
+_ARM = re.compile(r"sequence (\d+)(?: by (.+?))?(?:, after (\d+)| without [\d, ]+)")
 
 
 def arm_of(head: str, step: int) -> str:

@@ -230,6 +230,25 @@ class StudyRow(Row):
 
 
 @dataclass(frozen=True)
+class RetractedRow(Row):
+    """What a continual sequence came to, with one lesson or several taken out again."""
+
+    TABLE = "retracted"
+    SAVED_AT_ONCE = True
+
+    version: int = 0
+    sequence: int = 0
+    way: str = MERGE
+    out: tuple[int, ...] = ()
+    """The passages whose lessons are out, counted from 1."""
+    rank: int = 0
+    adapter: str = ""
+    """The hash that its adapter is kept under; empty where that is the untouched base."""
+    error: float = 0.0
+    """The norm of what compression lost over the norm of the whole."""
+
+
+@dataclass(frozen=True)
 class KeptRow(Row):
     """A self-edit that a round kept for its update."""
 
@@ -267,6 +286,7 @@ ROWS: tuple[type[Row], ...] = (
     PolicyRow,
     LearntRow,
     StudyRow,
+    RetractedRow,
     KeptRow,
     SpanRow,
 )

@@ -18,6 +18,8 @@ from seal_ray.cli.app import main
 from seal_ray.learning.account import Account
 from seal_ray.learning.learn import continued, learn, learnt
 from seal_ray.learning.settings import config_for
+from seal_ray.looking.held import Shelf
+from seal_ray.loop.retract import retract
 from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
@@ -67,6 +69,18 @@ def test_an_adapter_is_made_and_what_it_knows_is_said_in_five_lines(quiet: tuple
     lines = account.lines()
     assert [line.partition(":")[0] for line in lines] == ["knew before", "knows now", "reads", "elsewhere", "cost"]
     assert f"of {account.questions} synthetic questions" in lines[0]
+
+
+def test_what_was_learnt_is_listed_among_the_adapters_and_no_part_of_it_is_taken_out(
+    quiet: tuple[Path, Account],
+) -> None:
+    directory, account = quiet
+    (told,) = Shelf(str(directory)).told()
+    assert (told.held.name, told.what, told.held.parents) == ("main/1", "documents, version 1", ("base",))
+    assert (told.before, told.after) == tuple(account.arms[arm]["accuracy"] for arm in ("base", "learnt, version 1"))
+    assert told.shape.rank == 4
+    with pytest.raises(UserError, match="main/1: all that it was trained on is in one adapter"):
+        retract(str(directory), told.held)
 
 
 def test_what_nobody_says_of_the_precision_is_this_machines_to_say(

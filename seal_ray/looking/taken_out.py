@@ -1,0 +1,43 @@
+"""What taking a lesson out of a sequence changed, in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from seal_ray.looking.held import Shelf
+from seal_ray.looking.words import NOTHING, columns, percent
+from seal_ray.policy.retraction import Passage, Retraction
+
+_LOSSY = 1e-3
+"""What compression may lose, of the norm of the whole, before it is said."""
+
+
+def as_json(found: Retraction) -> dict[str, Any]:
+    """All of it for a program."""
+    return {**asdict(found), "others_keep": found.others_keep}
+
+
+def lines(directory: str, found: Retraction) -> list[str]:
+    """A line for each passage, and what is to be said of the whole."""
+    titles = Shelf(directory).titles
+    rows = [["", "passage", "base", "learnt", "now", ""]]
+    rows += [_cells(each, titles.get(each.task_id, each.task_id)) for each in found.passages]
+    if found.known_before:
+        rows.append(["", "known before", NOTHING, *map(percent, found.known_before), ""])
+    return [*columns(rows), *_said(directory, found)]
+
+
+def _cells(each: Passage, title: str) -> list[str]:
+    figures = percent(each.base), percent(each.learnt), percent(each.without)
+    return [str(each.number), title, *figures, "taken out" if each.out else ""]
+
+
+def _said(directory: str, found: Retraction) -> list[str]:
+    kept = f"{found.head}: the other passages keep {percent(found.others_keep)} of what they had"
+    if found.keeps == "apart":
+        return [f"{kept}; their lessons are as they were"]
+    said = [f"{kept}; those that came later were learnt on top of what was taken out"]
+    if found.error > _LOSSY:
+        said.append(f"compression to update.max_rank lost {percent(found.error)} of its size")
+    return [*said, f'as an adapter: seal-ray export {directory} --policy "{found.head}" --adapter DIR']
