@@ -20,7 +20,7 @@ from seal_ray.observe.progress import Progress
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
-from seal_ray.report import charts
+from seal_ray.report import lanes
 from seal_ray.report.timeline import Span, Timeline, timeline
 from seal_ray.types import UserError
 
@@ -104,4 +104,4 @@ def draw(found: Round, path: str) -> None:
     loader = jinja2.PackageLoader("seal_ray.report", "")
     style = jinja2.Environment(loader=loader, autoescape=True).get_template("style.jinja").render()
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>A round</title><style>{style}</style>'
-    Path(path).write_text(f"{head}<h1>A round</h1><figure>{charts.workers(found.picture)}</figure></html>", "utf-8")
+    Path(path).write_text(f"{head}<h1>A round</h1><figure>{lanes.workers(found.picture)}</figure></html>", "utf-8")

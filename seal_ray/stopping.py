@@ -38,7 +38,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, why: str, code: int, then: str = PROMISE) -> None:
         super().__init__(f"{why}: {then}")
-        self.code = code
+        self.why, self.code = why, code
         self._said = False
 
     def say(self) -> None:

@@ -11,8 +11,8 @@ from seal_ray.looking.comparing import Compared, Difference
 from seal_ray.looking.words import NOTHING, accuracy, columns, percent
 from seal_ray.record.summary import as_json as arms_as_json
 from seal_ray.record.summary import doubts
-from seal_ray.report.charts import duration
 from seal_ray.report.rounds import Round
+from seal_ray.report.words import duration
 
 _BY_NAME = "is of another source, seed or domain than [1], or asks otherwise: tasks of one name may be others"
 

@@ -22,6 +22,7 @@ from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
 from seal_ray.record import environment
+from seal_ray.record.ending import noted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
@@ -99,10 +100,11 @@ def open_run(
             environment.record(store)
             events.add(named(config, store, journal))
             names = Names.of(identity, claim.since)
-            try:
-                yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
-            finally:
-                journal.flush()
+            with noted(store):
+                try:
+                    yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
+                finally:
+                    journal.flush()
     finally:
         events.close()
 

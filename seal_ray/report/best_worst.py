@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from seal_ray.record.rows import SelfEditRow
+from seal_ray.report.edits import Lookup, Shown, Where
+from seal_ray.report.rounds import Candidate, Round, by_task, round_number
+from seal_ray.report.sanitize import bytes_on_page
+from seal_ray.report.tasks import Tasks
 
-from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
-from seal_ray.report.rounds import Candidate, Place, Round, by_task, place_of, round_number
-from seal_ray.report.sanitize import bytes_on_page, prompt_text, shown
+OPEN_PAIRS, SAMPLES = 20, 5
+OPEN_TEXT, PROMPT_TEXT = 3000, 2000
+_FOLDED_TEXT, _FOLDED_BYTES = 400, 2_500_000
 
-OPEN_PAIRS = 20
-_OPEN_TEXT, _FOLDED_TEXT, _PROMPT_TEXT = 3000, 400, 2000
-_FOLDED_BYTES = 2_500_000
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A self-edit as the page shows it."""
-
-    index: int
-    reward: float
-    rewards: tuple[float, ...]
-    verdicts: tuple[float, ...]
-    """Per question, the mean over seeds."""
-    problem: str
-    """Why a trial of it failed, when one did."""
-    text: str
-    tokens: int
-    kept: bool
+LookUp = Callable[[Iterable[Where]], Lookup]
+"""Looks up what is shown, at once."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """The best and the worst of one task's self-edits, in the round in which they lay furthest apart."""
 
-    task_id: str
+    title: str
     round: int
-    prompt: str
     best: Shown
     worst: Shown
 
-    @property
-    def spread(self) -> float:
-        return self.best.reward - self.worst.reward
+
+@dataclass(frozen=True)
+class Sample:
+    """One self-edit by itself."""
+
+    title: str
+    round: int
+    edit: Shown
 
 
 @dataclass(frozen=True)
 class Pairs:
     open: tuple[Pair, ...]
     folded: tuple[Pair, ...]
+    samples: tuple[Sample, ...]
+    """Where few tasks have a best and a worst, some self-edits of others, whatever they earned."""
     unseen: int
     """Tasks beyond those shown."""
     level: int
     """Tasks whose self-edits all earned the same."""
 
 
-def pairs(found: Iterable[Round], edits: pa.Table, planned: Sequence[PlannedRow], outcomes: pa.Table) -> Pairs:
+def pairs(found: Sequence[Round], edits: Sequence[SelfEditRow], look_up: LookUp, tasks: Tasks) -> Pairs:
     """Best and worst self-edit per task, the widest spread first; texts are looked up for those shown alone."""
     widest: dict[str, tuple[Candidate, Candidate]] = {}
     seen: set[str] = set()
@@ -72,63 +62,40 @@ def pairs(found: Iterable[Round], edits: pa.Table, planned: Sequence[PlannedRow]
             if spread > 0 and (task_id not in widest or spread >= _spread(widest[task_id])):
                 widest[task_id] = best, worst
     ordered = sorted(widest.values(), key=lambda pair: (-_spread(pair), pair[0].task_id))
-    lookup = _Lookup([c for pair in ordered for c in pair], edits, planned, outcomes)
-    opened = tuple(lookup.pair(*pair, _OPEN_TEXT, _PROMPT_TEXT) for pair in ordered[:OPEN_PAIRS])
+    alone = _alone(edits, widest.keys(), SAMPLES - len(ordered))
+    lookup = look_up([*alone, *((*c.place, 0) for pair in ordered for c in pair)])
+
+    def pair(best: Candidate, worst: Candidate, limit: int, prompt: int) -> Pair:
+        stage, task, *_ = best.place
+        first = lookup.shown((*best.place, 0), limit, prompt, bool(prompt))
+        second = lookup.shown((*worst.place, 0), limit, 0, bool(prompt))
+        return Pair(tasks.title(stage, task), round_number(stage) or 0, first, second)
+
+    opened = tuple(pair(*two, OPEN_TEXT, PROMPT_TEXT) for two in ordered[:OPEN_PAIRS])
     folded: list[Pair] = []
     budget = _FOLDED_BYTES
     for two in ordered[OPEN_PAIRS:]:
-        pair = lookup.pair(*two, _FOLDED_TEXT, 0)
-        budget -= sum(bytes_on_page(text) + 400 for text in (pair.task_id, pair.best.text, pair.worst.text))
+        short = pair(*two, _FOLDED_TEXT, 0)
+        budget -= sum(bytes_on_page(text) + 400 for text in (short.title, short.best.text, short.worst.text))
         if budget < 0:
             break
-        folded.append(pair)
-    return Pairs(opened, tuple(folded), len(ordered) - len(opened) - len(folded), len(seen) - len(widest))
+        folded.append(short)
+    samples = tuple(
+        Sample(tasks.title(at[0], at[1]), round_number(at[0]) or 0, lookup.shown(at, OPEN_TEXT, PROMPT_TEXT))
+        for at in alone
+    )
+    unseen = len(ordered) - len(opened) - len(folded)
+    return Pairs(opened, tuple(folded), samples, unseen, len(seen) - len(widest))
 
 
-class _Lookup:
-    """The texts and verdicts of some self-edits."""
-
-    def __init__(
-        self, wanted: Sequence[Candidate], edits: pa.Table, planned: Sequence[PlannedRow], outcomes: pa.Table
-    ) -> None:
-        places = {c.place for c in wanted}
-        tasks = pa.array({c.task_id for c in wanted}, pa.string())
-        some = edits.filter(pc.is_in(edits["task_id"], tasks))
-        self._edits = {place_of(row): row for row in SelfEditRow.each(some) if place_of(row) in places}
-        self._trials: dict[Place, list[str]] = defaultdict(list)
-        for row in planned:
-            if (place := place_of(row)) in places:
-                self._trials[place].append(row.trial)
-        trials = pa.array({key for keys in self._trials.values() for key in keys}, pa.string())
-        found = outcomes.filter(pc.is_in(outcomes["key"], trials))
-        self._outcomes = {row.key: row for row in OutcomeRow.each(found)}
-
-    def pair(self, best: Candidate, worst: Candidate, limit: int, prompt_limit: int) -> Pair:
-        number = round_number(best.place[0]) or 0
-        edit = self._edits.get(best.place)
-        return Pair(
-            shown(best.task_id, 120),
-            number,
-            shown(prompt_text(edit.prompt), prompt_limit) if edit and prompt_limit else "",
-            self._shown(best, limit),
-            self._shown(worst, limit),
-        )
-
-    def _shown(self, candidate: Candidate, limit: int) -> Shown:
-        edit = self._edits.get(candidate.place)
-        tried = [self._outcomes[key] for key in self._trials[candidate.place] if key in self._outcomes]
-        seeds = [trial.verdicts for trial in tried if trial.verdicts]
-        questions = min((len(found) for found in seeds), default=0)
-        return Shown(
-            candidate.place[2],
-            candidate.reward,
-            candidate.rewards[:12],
-            tuple(fmean(found[i] for found in seeds) for i in range(min(questions, 48))),
-            next((shown(trial.reason, 200) for trial in tried if trial.reason), ""),
-            shown(edit.completion if edit else "", limit),
-            edit.tokens if edit else 0,
-            candidate.kept,
-        )
+def _alone(edits: Sequence[SelfEditRow], but: Iterable[str], most: int) -> list[Where]:
+    """The first self-edits of rounds, one a task, on other tasks than these."""
+    found: dict[str, Where] = {}
+    skipped = set(but)
+    for row in edits:
+        if len(found) < most and row.task_id not in skipped and round_number(row.stage) is not None:
+            found.setdefault(row.task_id, (row.stage, row.task_id, row.index, 0))
+    return list(found.values())
 
 
 def _spread(pair: tuple[Candidate, Candidate]) -> float:

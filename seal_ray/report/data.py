@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from seal_ray.config import Config, parse
 from seal_ray.plain import counted
+from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import UNTRAINED, Interval, figure, interval, measured, synthetic
+from seal_ray.report.arms import Arm, arms, sound
 from seal_ray.report.best_worst import Pairs, pairs
+from seal_ray.report.changed import Change, TaskTable, changes, task_table
+from seal_ray.report.cost import Cost, cost
 from seal_ray.report.decisions import Puzzles, puzzles
-from seal_ray.report.rounds import Failures, Round, failures, rounds
+from seal_ray.report.edits import Lookup, Where
+from seal_ray.report.failing import Alarm, Failures, alarm, failures
+from seal_ray.report.headline import Headline, headline
+from seal_ray.report.missing import missing
+from seal_ray.report.points import Points, points
+from seal_ray.report.rounds import Round, rounds
 from seal_ray.report.sanitize import shown
+from seal_ray.report.tasks import Tasks
 from seal_ray.report.text_stats import Writing, writing
 from seal_ray.report.timeline import Timeline, timeline
+from seal_ray.report.turns import Turn, turns
 from seal_ray.types import UserError
 
 CONTROL = "control"
 """A run in this folder of the directory is drawn beside the run."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One held-out measurement."""
-
-    name: str
-    round: int | None
-    """0 for the untrained policy, None for a baseline."""
-    measured: Interval
-    gain: Interval | None
-    """The gain over untrained self-edits, task by task; None where the two share no task."""
-    pending: int
-    """Trials planned and not yet ended."""
+_OF_OUTCOMES = ["key", "reward", "failure", "reason", "steps", "tokens", "last_loss", "forgotten"]
+_OF_EDITS = ["key", "stage", "task_id", "index", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -59,17 +56,26 @@ class Run:
     settings: tuple[tuple[str, str], ...]
     config: str
     """The whole resolved config as JSON; empty when it is missing."""
+    headline: Headline
     arms: tuple[Arm, ...]
     control: tuple[Arm, ...]
     """The rounds of the control, its untrained policy first."""
     control_rule: str
     void: tuple[tuple[str, str], ...]
     """Measurements whose trials all failed, and why: they are no figures, and drawn nowhere."""
+    alarm: Alarm | None
     missing: tuple[str, ...]
+    stopped: str
+    """Why it stopped before its end, where that is on record."""
     rounds: tuple[Round, ...]
+    points: Points
     failures: tuple[Failures, ...]
     pairs: Pairs
+    held_out: TaskTable
+    changes: tuple[Change, ...]
+    turns: tuple[Turn, ...]
     timeline: Timeline | None
+    cost: Cost | None
     totals: Totals
     writing: tuple[Writing, ...]
     writing_held_out: bool
@@ -88,50 +94,72 @@ def read_run(directory: str) -> Run:
     """Read a run, finished or not. Texts are cut and made visible; escaping is left to the page."""
     store = Store(directory)
     journal = Journal(store)
-    config, text = _config(store)
-    planned = list(journal.read(PlannedRow))
+    config, text, contents = _config(store)
+    tasks = Tasks(config, contents, journal)
+    planned, kept, spans = list(journal.read(PlannedRow)), list(journal.read(KeptRow)), list(journal.read(SpanRow))
     outcome_table, edit_table = journal.table("outcomes"), journal.table("self_edits")
     # Texts are many; they are looked up for what is shown of them.
-    few = outcome_table.select(["key", "reward", "failure", "reason", "steps", "tokens", "forgotten"])
-    outcomes = {row.key: row for row in OutcomeRow.each(few)}
-    edits = list(SelfEditRow.each(edit_table.select(["key", "stage", "tokens"])))
-    found = rounds(planned, outcomes, edits, journal.read(KeptRow), journal.read(PolicyRow))
-    arms = _arms(journal, planned, outcomes)
-    beside = below(directory, CONTROL)
-    control, control_rule = _control(Store(beside)) if store.exists(f"{CONTROL}/config.json") else ((), "")
+    outcomes = {row.key: row for row in OutcomeRow.each(outcome_table.select(_OF_OUTCOMES))}
+    edits = list(SelfEditRow.each(edit_table.select(_OF_EDITS)))
+
+    def look_up(wanted: Iterable[Where]) -> Lookup:
+        return Lookup(wanted, edit_table, planned, outcome_table, kept, tasks)
+
+    found = rounds(planned, outcomes, edits, kept, journal.read(PolicyRow))
+    every = arms(journal, planned, outcomes)
+    measured = sound(every)
+    beside, control_rule = _control(directory, store, every)
+    void = [arm for arm in (*every, *beside) if arm.measured.void]
+    failed = failures(planned, outcomes, look_up, tasks)
     written, held_out = writing(edit_table)
+    lacking = tuple(missing(config, bool(text), every, found))
     return Run(
         name=_name(config),
         place=shown(directory, 300),
         settings=_settings(config) if config else (),
         config=text,
-        arms=_sound(arms),
-        control=_sound(control),
-        void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in (*arms, *control) if arm.measured.void),
+        headline=headline(measured, sound(beside), void, config.run.rounds if config else None),
+        arms=measured,
+        control=sound(beside),
+        void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in void),
+        alarm=alarm(failed, sum(row.trial in outcomes for row in planned)),
         control_rule=control_rule,
-        missing=tuple(_missing(config, bool(text), arms, found)),
+        missing=lacking,
+        stopped=_stopped(store) if lacking else "",
         rounds=found,
-        failures=failures(planned, outcomes),
-        pairs=pairs(found, edit_table, planned, outcome_table),
-        timeline=_timeline(journal.read(SpanRow)),
+        points=points(found, edits, planned, outcomes),
+        failures=failed,
+        pairs=pairs(found, edits, look_up, tasks),
+        held_out=task_table(measured, tasks),
+        changes=changes(measured, planned, look_up, tasks),
+        turns=turns(journal),
+        timeline=timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans),
+        cost=cost(spans, config),
         totals=_totals(list(outcomes.values()), edits),
         writing=written,
         writing_held_out=held_out,
-        puzzles=puzzles(config, journal, [arm.name for arm in arms]),
+        puzzles=puzzles(tasks, journal, [arm.name for arm in every]),
     )
 
 
-def _config(store: Store) -> tuple[Config | None, str]:
-    """The recorded config, typed where this version understands it, and as text."""
+def _config(store: Store) -> tuple[Config | None, str, Mapping[str, str]]:
+    """The recorded config, typed where this version understands it, and as text; and what its sources held."""
     try:
-        tree = json.loads(store.read("config.json"))["config"]
+        whole = json.loads(store.read("config.json"))
+        tree = whole["config"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None, ""
+        return None, "", {}
     text = shown(json.dumps(tree, indent=2, ensure_ascii=False), 20_000)
     try:
-        return parse(tree, "config.json"), text
+        return parse(tree, "config.json"), text, _contents(whole)
     except UserError:
-        return None, text
+        return None, text, {}
+
+
+def _contents(tree: Mapping[str, Any]) -> Mapping[str, str]:
+    identity = tree.get("identity")
+    found = identity.get("contents") if isinstance(identity, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _name(config: Config | None) -> str:
@@ -157,77 +185,30 @@ def _settings(config: Config) -> tuple[tuple[str, str], ...]:
     return tuple((label, shown(value, 300)) for label, value in found)
 
 
-def _arms(journal: Journal, planned: Sequence[PlannedRow], outcomes: Container[str]) -> tuple[Arm, ...]:
-    """Baselines as they were begun, then the policy from untrained to last."""
-    measures = measured(journal)
-    waiting = Counter(row.arm for row in planned if row.stage == "evaluation" and row.trial not in outcomes)
-    first, written = measures.get(UNTRAINED), synthetic(journal)
-    untrained = first.of_task if first and not figure([first]).void else {}
-    found = []
-    for name, measure in measures.items():
-        mean = figure([measure], len(written & measure.rewards.keys()))
-        gains = [reward - untrained[task] for task, reward in measure.of_task.items() if task in untrained]
-        gain = interval(gains) if gains and name != UNTRAINED else None
-        found.append(Arm(shown(name, 60), _arm_round(name), mean, gain, waiting[name]))
-    return tuple(sorted(found, key=lambda arm: -1 if arm.round is None else arm.round))
-
-
-def _sound(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    return tuple(arm for arm in arms if not arm.measured.void)
-
-
-def _arm_round(name: str) -> int | None:
-    after = re.fullmatch(r"after round (\d+)", name)
-    return int(after[1]) if after else 0 if name == UNTRAINED else None
-
-
-def _control(store: Store) -> tuple[tuple[Arm, ...], str]:
-    journal = Journal(store)
-    config, _ = _config(store)
+def _control(directory: str, store: Store, mine: Sequence[Arm]) -> tuple[tuple[Arm, ...], str]:
+    """The measurements of the control, held to the run's own untrained policy where it has none of its own."""
+    if not store.exists(f"{CONTROL}/config.json"):
+        return (), ""
+    beside = Store(below(directory, CONTROL))
+    journal = Journal(beside)
+    config, *_ = _config(beside)
     outcomes = set(journal.table("outcomes")["key"].to_pylist())
-    arms = _arms(journal, list(journal.read(PlannedRow)), outcomes)
+    found = arms(journal, list(journal.read(PlannedRow)), outcomes, mine)
     rule = shown(config.selection.rule, 40) if config else "another rule"
-    return tuple(arm for arm in arms if arm.round is not None), rule
+    return tuple(arm for arm in found if arm.round is not None), rule
 
 
-def _missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: Sequence[Round]) -> list[str]:
-    """One sentence for everything that a finished run has and this one does not."""
-    lines: list[str] = []
-    if not has_text:
-        lines.append("The run's config.json is missing or cannot be read, so its settings are not shown.")
-    elif config is None:
-        lines.append("The run's config was written by another version; only its text is shown.")
-    if not arms:
-        lines.append("No held-out task has been measured yet.")
-    lines += [
-        f"Evaluation “{arm.name}”: {counted(arm.pending, 'trial')} planned and not yet ended."
-        for arm in arms
-        if arm.pending
-    ]
-    lines += [
-        f"Round {r.number}: {r.pending:,} of {counted(r.trials, 'planned trial')} not yet ended."
-        for r in found
-        if r.pending
-    ]
-    if config is None:
-        return lines
-    updated = {r.number for r in found if r.policy}
-    begun = {r.number for r in found}
-    for number in range(1, config.run.rounds + 1):
-        if number not in updated:
-            lines.append(f"Round {number} has {'no update yet' if number in begun else 'not begun'}.")
-    if config.evaluation.samples and arms:
-        measured = {arm.round for arm in arms}
-        lines += [
-            f"The {f'policy after round {number}' if number else 'untrained policy'} has not been measured."
-            for number in range(config.run.rounds + 1)
-            if number not in measured and (number in updated or number == 0)
-        ]
-    return lines
-
-
-def _timeline(spans: Iterable[SpanRow]) -> Timeline | None:
-    return timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans)
+def _stopped(store: Store) -> str:
+    """Why, as a person says it."""
+    found = ending(store)
+    if found is None:
+        return ""
+    by = {
+        "SIGINT": "Ctrl-C (SIGINT)",
+        "SIGTERM": "being told to (SIGTERM)",
+        "SIGHUP": "the loss of its terminal (SIGHUP)",
+    }
+    return f"It was stopped by {by[found.why]}." if found.why in by else f"It stopped: {shown(found.why, 600)}"
 
 
 def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow]) -> Totals:

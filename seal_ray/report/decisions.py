@@ -9,15 +9,14 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from seal_ray.config import Config
 from seal_ray.domains.base import DiscreteActions, Domain, Grid, Picture, Renderable
-from seal_ray.domains.registry import DOMAINS, load_domain
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.report.sanitize import shown
 from seal_ray.report.svg import Drawing
-from seal_ray.types import DataError, Task, UserError
+from seal_ray.report.tasks import Tasks
+from seal_ray.types import DataError, Task
 
 _VALUES, _BYTES = 3, 6_000_000
 _CELL, _GAP = 10, 26
@@ -56,17 +55,10 @@ class Puzzles:
     pictures: Pictures | None
 
 
-def puzzles(config: Config | None, journal: Journal, arms: Sequence[str]) -> Puzzles:
+def puzzles(known: Tasks, journal: Journal, arms: Sequence[str]) -> Puzzles:
     """Decisions and pictures; none for domains without them, or when the run's task files are gone."""
-    # A plugin's code is not run for the sake of a page.
-    if config is None or config.domain.name not in DOMAINS:
-        return Puzzles((), None)
-    try:
-        domain = load_domain(config)
-        if not isinstance(domain, DiscreteActions | Renderable):
-            return Puzzles((), None)
-        tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
-    except (UserError, OSError):
+    domain, tasks = known.domain, known.held_out
+    if domain is None or not isinstance(domain, DiscreteActions | Renderable):
         return Puzzles((), None)
     decided = _decided(domain, tasks, journal) if isinstance(domain, DiscreteActions) else ()
     return Puzzles(decided, _pictures(domain, tasks, journal, arms) if arms else None)

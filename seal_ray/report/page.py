@@ -1,23 +1,36 @@
-"""The page itself: a template filled with a run, under a policy that lets it load and execute nothing."""
+"""The page itself: templates filled with a run, under a policy that lets it load nothing and run its one script."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 
 import jinja2
 
-from seal_ray.record.summary import Interval
-from seal_ray.report import charts
-from seal_ray.report.best_worst import Shown
-from seal_ray.report.data import Arm, Run
+from seal_ray.report import charts, heat, lanes, round_charts, squares, words, writing_charts
+from seal_ray.report.data import Run
 from seal_ray.report.timeline import KINDS
+from seal_ray.report.turns import passages
 
 _MOST_HISTOGRAMS = 24
+_PICTURES = {
+    "curve": charts.curve,
+    "heat": heat.heat,
+    "histogram": round_charts.histogram,
+    "lengths": writing_charts.lengths,
+    "losses": round_charts.losses,
+    "scatter": round_charts.scatter,
+    "variety": writing_charts.variety,
+    "workers": lanes.workers,
+}
 
 
-def render(run: Run) -> str:
-    """A complete HTML document. Everything from the run is escaped: much of it was written by a model."""
+def render(run: Run, live: str = "") -> str:
+    """A complete HTML document. Everything from the run is escaped: much of it was written by a model.
+
+    A page that is `live`, as of this version of the run, asks the server that it came from for news.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("seal_ray.report", ""),
         autoescape=True,
@@ -25,53 +38,87 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": _percent,
-        "points": _points,
-        "number": _number,
-        "duration": charts.duration,
-        "between": _between,
-    }
-    style = environment.get_template("style.jinja").render()
+    for name in ("percent", "points", "number", "between", "duration"):
+        environment.filters[name] = getattr(words, name)
+    environment.globals |= {"squares": squares.squares, "charts": _PICTURES, "passages": passages}
+    style, script = (environment.get_template(f"{name}.jinja").render() for name in ("style", "script"))
+    sections = _sections(run)
     return environment.get_template("page.jinja").render(
         run=run,
+        live=live,
         style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        charts=charts,
+        script=script,
+        policy=policy(style, script, bool(live)),
+        sections=list(sections),
+        contents=[anchor for anchor in sections.values() if anchor],
         kinds=KINDS,
-        first=next((arm for arm in run.policies if arm.round == 0), None),
-        last=next((arm for arm in reversed(run.policies) if arm.round), None),
+        doing=lanes.DOING,
         drawn_rounds=[r for r in run.rounds if r.candidates][-_MOST_HISTOGRAMS:],
-        marks=_marks,
-        verb=_verb,
+        commands=_commands(run),
+        has_policy=_has_policy(run),
     )
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else charts.percent(value)
+def policy(style: str, script: str, live: bool) -> str:
+    """The content security policy: this style and this script, by their hashes, and nothing else."""
+    rules = [
+        "default-src 'none'",
+        f"style-src '{_hash(style)}'",
+        f"script-src '{_hash(script)}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return "; ".join([*rules, "connect-src 'self'"] if live else rules)
 
 
-def _points(value: float | None) -> str:
-    """A difference of two shares, in points."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _number(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
+def _sections(run: Run) -> dict[str, tuple[str, str]]:
+    """The files of the sections that this run has, in order, each with its anchor and what the contents call it."""
+    measures = bool(run.arms or run.void or not run.turns)
+    found = {
+        "curve": ("s-curve", "What the self-edits teach") if measures else None,
+        "turns": ("s-turns", "Passages learnt in turn") if run.turns else None,
+        "held_out": ("s-held-out", "Held-out tasks, one by one") if run.held_out.lines else None,
+        "rounds": ("s-rounds", "Round by round") if run.rounds or not run.turns else None,
+        "edits": ("s-pairs", "The best and the worst note") if run.rounds else None,
+        "decided": ("s-decided", "What was decided") if run.puzzles.decided else None,
+        "pictures": ("s-pictures", "Every held-out task")
+        if run.puzzles.pictures and run.puzzles.pictures.drawn
+        else None,
+        "writing": ("s-writing", "What the update changed in the writing"),
+        "failures": ("s-failures", "What failed") if run.failures else None,
+        "time": ("s-time", "What it took"),
+        "use": ("s-use", "How to use this policy" if _has_policy(run) else "How to go on"),
+    }
+    return {name: anchor for name, anchor in found.items() if anchor}
 
 
-def _between(measured: Interval) -> str:
-    return f"{100 * measured.low:.1f} to {100 * measured.high:.1f}%"
+def _has_policy(run: Run) -> bool:
+    return bool(run.turns) or any(round_.policy for round_ in run.rounds)
 
 
-def _verb(arm: Arm) -> str:
-    """What the measurement supports, and no more."""
-    gain = arm.gain
-    if gain is None or gain.low <= 0 <= gain.high:
-        return "went"
-    return "rose" if gain.low > 0 else "fell"
-
-
-def _marks(edit: Shown) -> list[str]:
-    """One word per question: answered right by every seed, by some, by none."""
-    return ["right" if v > 0.999 else "wrong" if v < 0.001 else "partly" for v in edit.verdicts]
+def _commands(run: Run) -> list[tuple[str, str]]:
+    """What a reader may want to do next, and the command that does it."""
+    place = shlex.quote(run.place)
+    found = [("go on with the run", f"seal-ray resume {place}")] if run.missing or run.stopped else []
+    if _has_policy(run):
+        best = " --policy best" if len(run.policies) > 1 else ""
+        found += [
+            ("the policy as a PEFT adapter, with its tokenizer", f"seal-ray export {place} --adapter adapter{best}"),
+            ("as a whole Hugging Face model", f"seal-ray export {place} --merged model{best}"),
+            (
+                "the self-edits last kept, to finetune another model on",
+                f"seal-ray export {place} --self-edits kept.jsonl",
+            ),
+            ("an OpenAI-compatible server of it", f"seal-ray serve {place}"),
+        ]
+    return [
+        *found,
+        ("the figures, for a program", f"seal-ray eval {place} --json"),
+        ("every trial, and all that is known of one", f"seal-ray explain {place}"),
+        ("beside another run", f"seal-ray compare {place} OTHER"),
+    ]

@@ -1,4 +1,4 @@
-"""What each round's trials said: rewards of the self-edits, what selection gained, what failed."""
+"""What each round's trials said: rewards of the self-edits, and what selection gained."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow
-from seal_ray.report.sanitize import shown
 from seal_ray.selection.reliability import reliability
 
 Place = tuple[str, str, int]
 """stage, task, index: where a self-edit was tried."""
-
-_REASONS = 12
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,6 @@ class Round:
     forgotten: float | None
     """What a self-edit cost of what was known before, in nats a token; None where that was not asked."""
     kept_forgotten: float | None
-
-
-@dataclass(frozen=True)
-class Failures:
-    stage: str
-    kind: str
-    reason: str
-    count: int
 
 
 def round_number(stage: str) -> int | None:
@@ -149,23 +138,6 @@ def _round(
         _mean(c.forgotten for c in candidates if c.forgotten is not None),
         _mean(c.forgotten for c in candidates if c.kept and c.forgotten is not None),
     )
-
-
-def failures(planned: Sequence[PlannedRow], outcomes: Mapping[str, OutcomeRow]) -> tuple[Failures, ...]:
-    """The most frequent reasons, by stage and class; the rest of them in one line per stage and class."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for row in planned:
-        outcome = outcomes.get(row.trial)
-        if outcome and outcome.failure:
-            reason = (outcome.reason or "").removeprefix(f"{row.task_id}: ")
-            counts[row.stage, outcome.failure, shown(reason, 200)] += 1
-    top = counts.most_common(_REASONS)
-    rest: Counter[tuple[str, str]] = Counter()
-    for (stage, kind, _), count in counts.most_common()[_REASONS:]:
-        rest[stage, kind] += count
-    found = [Failures(*where, count) for where, count in top]
-    found += [Failures(stage, kind, "other reasons", count) for (stage, kind), count in rest.items()]
-    return tuple(sorted(found, key=lambda f: (f.stage, -f.count, f.kind, f.reason)))
 
 
 def by_task(candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+SMALL = 380
+"""The width of a picture of which several stand side by side."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -85,3 +88,7 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
     for i, position in zip(order, placed, strict=True):
         found[i] = position
     return found
+
+
+def clipped(label: str, limit: int) -> str:
+    return label if len(label) <= limit else f"{label[: limit - 1]}…"

@@ -31,6 +31,8 @@ class Lane:
     shares: dict[str, float]
     """The share of the run's time for each kind of work, in 600 steps: gaps too short to draw count as work."""
     idle: float
+    gaps: tuple[tuple[float, float], ...]
+    """The stretches in which it had nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -112,5 +114,12 @@ def _lane(worker: str, kinds: dict[str, list[tuple[float, float]]], seconds: flo
     gap = seconds / _RESOLUTION
     bars = [Bar(what, *stretch) for what, stretches in kinds.items() for stretch in merge(stretches, gap)]
     shares = {what: sum(b.end - b.start for b in bars if b.what == what) / seconds for what in kinds}
-    busy = total_length((bar.start, bar.end) for bar in bars)
-    return Lane(worker, tuple(bars), shares, max(0.0, 1 - busy / seconds))
+    busy = merge([(bar.start, bar.end) for bar in bars], gap)
+    idle = max(0.0, 1 - total_length(busy) / seconds)
+    return Lane(worker, tuple(bars), shares, idle, _between(busy, seconds, gap))
+
+
+def _between(busy: Sequence[tuple[float, float]], seconds: float, least: float) -> tuple[tuple[float, float], ...]:
+    """What lies before, between and after stretches of work, where it can be seen."""
+    edges = [0.0, *(edge for stretch in busy for edge in stretch), seconds]
+    return tuple((start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start > least)

@@ -41,7 +41,8 @@ def page_of(url: str) -> str:
 
 def words_of(page: str) -> str:
     """What a reader sees, on one line."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1])).split())
+    body = page.split("</style>", 1)[1].rsplit("<script>", 1)[0]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_the_headline_claims_a_rise_only_where_the_interval_supports_it(whole: s
     run.evaluate(UNTRAINED, 0.5)
     run.evaluate("after round 1", 0.5, policy=1)
     run.journal.flush()
-    assert "Held-out accuracy went from" in words_of(page_of(str(tmp_path)))
+    assert "Held-out accuracy did not clearly change" in words_of(page_of(str(tmp_path)))
 
 
 def test_the_control_is_a_second_dashed_series_and_in_the_table(whole: str, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_hostile_text_is_shown_and_never_becomes_markup(tmp_path: Path) -> None:
     hostile, quiet = Elements(page_of(url)), Elements(page_of(plain))
     page = page_of(url)
     assert hostile.tags == quiet.tags
-    assert "script" not in hostile.tags
+    assert hostile.tags.count("script") == 1
     assert [name for name, _ in hostile.attributes if name.startswith("on")] == []
     assert "</style><script>window.pwned = 1</script>" in unescape(page)
     assert "⟨U+0000⟩⟨U+001B⟩[31m⟨U+202E⟩gnp.exe" in page
@@ -123,8 +124,14 @@ def test_the_policy_of_the_page_allows_its_own_style_and_nothing_else(whole: str
     style = page.split("<style>")[1].split("</style>")[0]
     assert rules["default-src"] == "'none'"
     assert rules["style-src"] == f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
-    assert "script-src" not in rules
-    assert not [value for name, value in Elements(page).attributes if name in ("src", "href") and value != "data:,"]
+    script = page.split("<script>")[1].split("</script>")[0]
+    assert rules["script-src"] == f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    assert "connect-src" not in rules
+    assert not [
+        value
+        for name, value in Elements(page).attributes
+        if name in ("src", "href") and value != "data:," and not str(value).startswith("#s-")
+    ]
 
 
 def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:

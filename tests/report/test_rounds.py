@@ -60,7 +60,7 @@ def test_rounds_without_trials_are_told_apart_from_rounds_without_reward(tmp_pat
 def test_pairs_are_the_extremes_of_the_round_that_told_most_and_come_widest_first(tmp_path: Path) -> None:
     journal_of(tmp_path, {"a": [[0.2], [0.6], [0.4]], "b": [[0.0], [1.0]], "c": [[0.5], [0.5]]}, {"a": 1, "b": 1})
     found = data.read_run(str(tmp_path)).pairs
-    assert [(p.task_id, p.worst.reward, p.best.reward) for p in found.open] == [("b", 0.0, 1.0), ("a", 0.2, 0.6)]
+    assert [(p.title, p.worst.reward, p.best.reward) for p in found.open] == [("b", 0.0, 1.0), ("a", 0.2, 0.6)]
     assert found.level == 1
     assert found.open[0].best.kept
     assert found.open[1].worst.verdicts == (0.2, 1.0)
@@ -93,7 +93,7 @@ def test_a_pair_says_why_its_worst_self_edit_could_not_be_used(tmp_path: Path) -
     run.journal.flush()
     (pair,) = data.read_run(str(tmp_path)).pairs.open
     assert (pair.worst.problem, pair.worst.text) == ("no layer is called 'zz'", "{}")
-    assert pair.prompt == "Notes on train-000, round 1:"
+    assert pair.best.prompt == "Notes on train-000, round 1:"
 
 
 def test_a_policy_that_repeats_itself_has_fewer_new_words_over_equally_many_words(tmp_path: Path) -> None:

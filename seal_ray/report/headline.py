@@ -1,0 +1,139 @@
+"""The first sentence of the page: did it learn, by how much, beside what, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from seal_ray.plain import counted
+from seal_ray.record.summary import FEWEST, Interval
+from seal_ray.report.arms import Arm
+from seal_ray.report.words import between, percent, points
+
+_BESIDE = 2
+"""How many other measurements the sentence names."""
+_BARE = {"base": "the base", "passage only": "the passage alone"}
+"""What a person calls the baselines."""
+LEARNT = "learnt, version "
+"""How the measurement begins of a policy that has learnt documents; the base stands before it."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A sentence in pieces, every second one a figure to be stressed, and what kind of news it is."""
+
+    tone: Literal["good", "bad", "level"]
+    pieces: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+def headline(arms: Sequence[Arm], control: Sequence[Arm], void: Sequence[Arm], rounds: int | None) -> Headline:
+    """What can be said of these measurements; `rounds` is how many the run asks for, where that is known."""
+    first, last = _first(arms), _last(arms)
+    if last and first:
+        return _change(first, last, arms, control)
+    one = last or first
+    if one:
+        ended = "" if last or rounds is None else _NOT_YET if rounds else _ONLY_MEASURES
+        found = (
+            f"Held-out accuracy {_with(one)} is ",
+            percent(one.measured.accuracy),
+            f"{_how(one)}{_beside(one, arms, control)}.{ended}",
+        )
+        return Headline("level", found)
+    if arms:
+        figures = ", ".join(f"{arm.name} {percent(arm.measured.accuracy)}" for arm in arms)
+        return Headline("level", (f"Only baselines have been measured so far: {figures}.",))
+    if void:
+        return Headline("bad", ("Nothing was measured: every trial failed.",))
+    return Headline("level", ("Nothing has been measured yet.",))
+
+
+_NOT_YET = " No round has been measured yet."
+_ONLY_MEASURES = " This run only measures: it has no rounds."
+
+
+def _first(arms: Sequence[Arm]) -> Arm | None:
+    return next((arm for arm in arms if arm.round == 0 or (arm.name == "base" and _learnt(arms))), None)
+
+
+def _last(arms: Sequence[Arm]) -> Arm | None:
+    return _learnt(arms) or next((arm for arm in reversed(arms) if arm.round), None)
+
+
+def _learnt(arms: Sequence[Arm]) -> Arm | None:
+    return next((arm for arm in reversed(arms) if arm.name.startswith(LEARNT)), None)
+
+
+def _change(first: Arm, last: Arm, arms: Sequence[Arm], control: Sequence[Arm]) -> Headline:
+    was, now = percent(first.measured.accuracy), percent(last.measured.accuracy)
+    if last.few:
+        said = f"Too few to tell: over {_over(last)}, held-out accuracy was "
+        more = f" {last.name}. From {FEWEST} tasks on a difference can be told from chance"
+        return Headline("level", (said, was, f" {_with(first)} and ", now, f"{more}{_beside(last, arms, control)}."))
+    verb, tone = _verb(last.gain)
+    so_far = "So far, held-out" if last.pending else "Held-out"
+    gain = last.gain
+    size = (
+        f": {points(gain.accuracy)} points (95% interval {points(gain.low)} to {points(gain.high)}, " if gain else " ("
+    )
+    ending = f" {last.name}{size}{_over(last)}){_best(last, arms)}{_beside(last, arms, control)}."
+    return Headline(tone, (f"{so_far} accuracy {verb} ", was, f" {_with(first)} to ", now, ending))
+
+
+def _verb(gain: Interval | None) -> tuple[str, Literal["good", "bad", "level"]]:
+    """What the measurement supports, and no more."""
+    if gain is None:
+        return "went from", "level"
+    if gain.low <= 0 <= gain.high:
+        return "did not clearly change: from", "level"
+    return ("rose from", "good") if gain.low > 0 else ("fell from", "bad")
+
+
+def _with(arm: Arm) -> str:
+    return (
+        arm.name
+        if arm.round or arm.name.startswith(LEARNT)
+        else f"with {'the ' if arm.name == 'base' else ''}{arm.name}"
+    )
+
+
+def _over(arm: Arm) -> str:
+    """So many tasks, and whose questions."""
+    m = arm.measured
+    tasks = counted(m.n, "held-out task")
+    asked = f" with {counted(arm.questions, 'question')}" if arm.few and arm.questions else ""
+    if not m.synthetic:
+        return tasks + asked
+    return f"{tasks}{asked}, {'all' if m.synthetic == m.n else m.synthetic} with questions that a model wrote"
+
+
+def _how(arm: Arm) -> str:
+    return (
+        f", over {_over(arm)}, too few for an interval"
+        if arm.few
+        else f" (95% interval {between(arm.measured)}, {_over(arm)})"
+    )
+
+
+def _best(last: Arm, arms: Sequence[Arm]) -> str:
+    """A measurement of the policy that was better than its last one."""
+    best = max((arm for arm in arms if arm.round is not None), key=lambda arm: arm.measured.accuracy, default=last)
+    if best.measured.accuracy <= last.measured.accuracy:
+        return ""
+    return f"; the best was {percent(best.measured.accuracy)} {_with(best)}"
+
+
+def _beside(one: Arm, arms: Sequence[Arm], control: Sequence[Arm]) -> str:
+    """The control, and the best of what was measured without the policy's self-edits."""
+    found = [("the control", arm) for arm in control[-1:] if arm.round]
+    others = [arm for arm in arms if arm.round is None and arm.name != one.name]
+    found += [(_BARE.get(arm.name, arm.name), arm) for arm in sorted(others, key=lambda arm: -arm.measured.accuracy)]
+    if one.name.startswith(LEARNT):
+        found = [each for each in found if each[1].name != "base"]
+    said = [f"{percent(arm.measured.accuracy)} for {name}" for name, arm in found[:_BESIDE]]
+    return f", beside {' and '.join(said)}" if said else ""

@@ -1,0 +1,109 @@
+"""The tasks of a run, made again from what its config names: titles, questions and right answers are not on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.registry import DOMAINS, LIKELIHOOD, load_domain
+from seal_ray.grading import GRADERS
+from seal_ray.loop.preflight import draw
+from seal_ray.model import fingerprint
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import QuestionRow, prompt_text
+from seal_ray.report.rounds import round_number
+from seal_ray.report.sanitize import shown
+from seal_ray.sources import source_paths
+from seal_ray.types import DataError, Task, UserError
+
+
+class Tasks:
+    """Looks tasks up. Nothing is known where a source is gone, is another than it was, or lies on the hub."""
+
+    def __init__(self, config: Config | None, contents: Mapping[str, str], journal: Journal) -> None:
+        """`contents` are the hashes of the sources that the run read."""
+        self._config, self._contents, self._journal = config, contents, journal
+        self._drawn: dict[int, dict[str, Task]] = {}
+
+    @cached_property
+    def domain(self) -> Domain | None:
+        """The run's domain, if it is one of the project's: a plug-in's code is not run for the sake of a page."""
+        config = self._config
+        if config is None or config.domain.name not in DOMAINS:
+            return None
+        if config.grading.name not in (*GRADERS, "domain", LIKELIHOOD):
+            return None
+        try:
+            domain = load_domain(config)
+            return domain if _unchanged(domain, self._contents) else None
+        except (UserError, OSError):
+            return None
+
+    @cached_property
+    def held_out(self) -> Sequence[Task]:
+        """The tasks that the policy never learns from."""
+        config, domain = self._config, self.domain
+        if config is None or domain is None:
+            return ()
+        try:
+            return domain.tasks("test", config.domain.test or None, config.run.seed)
+        except (UserError, OSError, ValueError):
+            return ()
+
+    def title(self, stage: str, task_id: str) -> str:
+        """What a reader may call a task: its title where that is known, or its id."""
+        task = self._find(stage, task_id)
+        return shown(task.title if task and task.title else task_id, 120)
+
+    def task(self, stage: str, task_id: str) -> Task | None:
+        """The task with its questions, those that a model wrote among them."""
+        task = self._find(stage, task_id)
+        return task if task is None or task.questions else self._with_questions(task)
+
+    def _find(self, stage: str, task_id: str) -> Task | None:
+        number = round_number(stage)
+        return (self._of_round(number) if number is not None else self._held_out).get(task_id)
+
+    @cached_property
+    def _held_out(self) -> dict[str, Task]:
+        return {task.id: task for task in self.held_out}
+
+    def _of_round(self, number: int) -> dict[str, Task]:
+        config, domain = self._config, self.domain
+        if config is None or domain is None:
+            return {}
+        number = number if config.domain.fresh else 1
+        if number not in self._drawn:
+            try:
+                self._drawn[number] = {task.id: task for task in draw(config, domain, number)}
+            except (UserError, OSError, ValueError):
+                self._drawn[number] = {}
+        return self._drawn[number]
+
+    def _with_questions(self, task: Task) -> Task:
+        domain = self.domain
+        if not isinstance(domain, NeedsQuestions) or (prompt := domain.question_prompt(task)) is None:
+            return task
+        written = self._written.get((task.id, prompt_text(prompt)))
+        try:
+            return (domain.with_questions(task, written) if written else None) or task
+        except DataError:
+            return task
+
+    @cached_property
+    def _written(self) -> dict[tuple[str, str], str]:
+        rows = self._journal.read(QuestionRow)
+        return {(row.task_id, row.prompt): row.completion for row in rows}
+
+
+def _unchanged(domain: Any, contents: Mapping[str, str]) -> bool:
+    """Whether every source is a file of this machine that holds what it held when the run read it."""
+    sources = source_paths(getattr(domain, "options", None))
+    return all(
+        Path(path).exists() and contents.get(f"domain.options.{name}") == fingerprint.of_path(Path(path))
+        for name, path in sources.items()
+    )
