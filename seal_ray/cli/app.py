@@ -195,7 +195,8 @@ def demo(
 
     start_log(quiet)
     target = dir or f"runs/demo-{seed}"
-    summary = run_demo(seed, target, progress(quiet), progress(quiet), overrides)
+    with page_when_stopped(target):
+        summary = run_demo(seed, target, progress(quiet), progress(quiet), overrides)
     show(summary, as_json)
     say(f"report: {report_page(target)}")
     refuse_void(summary)

@@ -35,7 +35,7 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
         say(f"{dir}: no run is here, nor below")
 
 
-def watch(dir: str, *, once: bool = False) -> None:
+def watch(dir: str, *, once: bool = False, web: bool = False, port: int = 8765) -> None:
     """Follow a run from beside until it ends: stages, rewards, losses, what is waited for, how long is left.
 
     On a terminal the picture is drawn again and again, elsewhere what is new is said line by line.
@@ -44,11 +44,21 @@ def watch(dir: str, *, once: bool = False) -> None:
     ----------
     once
         Only show how it is now.
+    web
+        Serve its report on this machine, live, until Ctrl-C.
+    port
+        Of that page; 0 takes a free one.
     """
     from seal_ray.looking.screen import shown
     from seal_ray.looking.watching import Watch, follow
 
-    if once:
+    if web and once:
+        raise UserError("--web goes on until Ctrl-C, and --once looks a single time: give one of them")
+    if web:
+        from seal_ray.looking.web import serve
+
+        serve(dir, port, say)
+    elif once:
         lines(Watch(dir).picture().lines())
     else:
         shown(follow(dir, 10.0 if "://" in dir or not sys.stdout.isatty() else 2.0))

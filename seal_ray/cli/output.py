@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from seal_ray.plain import visible
@@ -16,6 +17,21 @@ def report_page(dir: str) -> str:
     from seal_ray.report import write_report
 
     return write_report(dir)
+
+
+@contextmanager
+def page_when_stopped(dir: str) -> Iterator[None]:
+    """A run that ends before its time leaves its page too, which says why; only its end itself is told."""
+    from seal_ray.record.ending import ending
+    from seal_ray.record.storage import Store
+
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # what ended the run is what is to be heard of
+            if ending(Store(dir)):
+                report_page(dir)
+        raise
 
 
 def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:

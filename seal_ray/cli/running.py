@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from seal_ray.cli.options import AsJson, Overrides
-from seal_ray.cli.output import report_page, say, show
+from seal_ray.cli.output import page_when_stopped, report_page, say, show
 
 
 def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
@@ -16,7 +16,8 @@ def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -
     from seal_ray.record.summary import refuse_void
 
     start_log(quiet)
-    summary = run(config, progress(quiet), force=force)
+    with page_when_stopped(config.dir):
+        summary = run(config, progress(quiet), force=force)
     show(summary, as_json, config.dir)
     say(f"run: {config.dir}   report: {report_page(config.dir)}")
     refuse_void(summary)

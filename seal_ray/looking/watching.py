@@ -13,7 +13,7 @@ from seal_ray.record.manifest import latest
 from seal_ray.record.presence import Presence
 from seal_ray.record.storage import Store
 
-_PATIENT = 10
+PATIENT = 10
 """Looking takes no more than a tenth of the time, however large a record has become."""
 _LOSSES_EVERY = 60.0
 """Seconds between two looks at what is kept of an update, which holds its weights."""
@@ -30,6 +30,8 @@ class Watch:
         self._losses: tuple[float, ...] = ()
         self._losses_of = (float("-inf"), -1)
         """When they were looked at, and how many updates were done by then."""
+        self.version = -1
+        """Of the record, as it was when it was last looked at."""
         self.took = 0.0
         """Seconds that the last picture took."""
 
@@ -42,7 +44,7 @@ class Watch:
         else:
             found, self._changed = Picture(self._directory, look(self._store), at_work), start
         found = replace(found, losses=self._kept_losses(len(found.seen.policies)))
-        self._last = number, found
+        self._last, self.version = (number, found), number
         self.took = self._now() - start
         return found
 
@@ -58,5 +60,5 @@ def follow(directory: str, every: float, wait: Callable[[float], object] = time.
     watch = Watch(directory)
     while not (found := watch.picture()).is_over:
         yield found
-        wait(max(every, _PATIENT * watch.took))
+        wait(max(every, PATIENT * watch.took))
     yield found

@@ -22,7 +22,7 @@ from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
 from seal_ray.record import environment
-from seal_ray.record.ending import noted
+from seal_ray.record.ending import note, noted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
@@ -52,7 +52,12 @@ class OpenRun:
 
         `probe` is a prompt by which workers that load a policy in a way of their own are checked.
         """
-        with Watch(self.journal.flush, self.events.close) as watch:
+
+        def save() -> None:
+            self.journal.flush()
+            note(self.store, watch.why)
+
+        with Watch(save, self.events.close) as watch:
             asyncio.run(watch.over(self._with_workers(body, probe, watch)))
 
     async def _with_workers(self, body: Callable[[Session], Awaitable[None]], probe: Prompt, watch: Watch) -> None:

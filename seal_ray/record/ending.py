@@ -41,9 +41,13 @@ def noted(store: Store) -> Iterator[None]:
         raise
     except BaseException as error:
         with suppress(UserError):  # whatever ended the run may keep this from being written too
-            ending = Ending(_why(error), time.time())
-            store.write(FILE, json.dumps(asdict(ending)).encode())
+            note(store, _why(error))
         raise
+
+
+def note(store: Store, why: str) -> None:
+    """Write down why the run ends before its time."""
+    store.write(FILE, json.dumps(asdict(Ending(why, time.time()))).encode())
 
 
 def ending(store: Store) -> Ending | None:

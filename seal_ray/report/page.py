@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from functools import cache
 
 import jinja2
 
@@ -31,6 +32,43 @@ def render(run: Run, live: str = "") -> str:
 
     A page that is `live`, as of this version of the run, asks the server that it came from for news.
     """
+    sections = _sections(run)
+    return (
+        _environment()
+        .get_template("page.jinja")
+        .render(
+            run=run,
+            live=live,
+            style=_text("style"),
+            script=_text("script"),
+            policy=policy(bool(live)),
+            sections=list(sections),
+            contents=[anchor for anchor in sections.values() if anchor],
+            kinds=KINDS,
+            doing=lanes.DOING,
+            drawn_rounds=[r for r in run.rounds if r.candidates][-_MOST_HISTOGRAMS:],
+            commands=_commands(run),
+            has_policy=_has_policy(run),
+        )
+    )
+
+
+def policy(live: bool) -> str:
+    """The content security policy: this style and this script, by their hashes, and nothing else."""
+    style, script = (_hash(_text(name)) for name in ("style", "script"))
+    rules = [
+        "default-src 'none'",
+        f"style-src '{style}'",
+        f"script-src '{script}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return "; ".join([*rules, "connect-src 'self'"] if live else rules)
+
+
+@cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("seal_ray.report", ""),
         autoescape=True,
@@ -41,35 +79,12 @@ def render(run: Run, live: str = "") -> str:
     for name in ("percent", "points", "number", "between", "duration"):
         environment.filters[name] = getattr(words, name)
     environment.globals |= {"squares": squares.squares, "charts": _PICTURES, "passages": passages}
-    style, script = (environment.get_template(f"{name}.jinja").render() for name in ("style", "script"))
-    sections = _sections(run)
-    return environment.get_template("page.jinja").render(
-        run=run,
-        live=live,
-        style=style,
-        script=script,
-        policy=policy(style, script, bool(live)),
-        sections=list(sections),
-        contents=[anchor for anchor in sections.values() if anchor],
-        kinds=KINDS,
-        doing=lanes.DOING,
-        drawn_rounds=[r for r in run.rounds if r.candidates][-_MOST_HISTOGRAMS:],
-        commands=_commands(run),
-        has_policy=_has_policy(run),
-    )
+    return environment
 
 
-def policy(style: str, script: str, live: bool) -> str:
-    """The content security policy: this style and this script, by their hashes, and nothing else."""
-    rules = [
-        "default-src 'none'",
-        f"style-src '{_hash(style)}'",
-        f"script-src '{_hash(script)}'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-    return "; ".join([*rules, "connect-src 'self'"] if live else rules)
+def _text(name: str) -> str:
+    """The page's style, or its script."""
+    return _environment().get_template(f"{name}.jinja").render()
 
 
 def _hash(text: str) -> str:

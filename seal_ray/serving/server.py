@@ -10,7 +10,6 @@ Origin, no name but this machine's); elsewhere for whoever has the token.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import secrets
@@ -25,6 +24,7 @@ from seal_ray.endpoints.openai_client import Reply
 from seal_ray.plain import first_line
 from seal_ray.serving import wire
 from seal_ray.serving.engines import Served, opened
+from seal_ray.serving.hosts import is_loopback, is_this_machine
 from seal_ray.serving.wire import Asked, Refused
 from seal_ray.types import DataError, UserError
 
@@ -72,7 +72,7 @@ class Server:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if self._loopback and not _is_this_machine(request.headers.get("Host", "")):
+        if self._loopback and not is_this_machine(request.headers.get("Host", "")):
             raise Refused(403, "this server answers to localhost and 127.0.0.1 only")
         if "Origin" in request.headers:
             raise Refused(403, "this server answers programs, not pages in a browser")
@@ -157,17 +157,3 @@ def serve(directory: str, host: str, port: int, say: Callable[[str], None], engi
         asyncio.run(forever())
     except (OSError, OverflowError) as error:
         raise UserError(f"--host {host} --port {port}: {first_line(error)}") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server there; of a name but `localhost`, nobody knows."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_this_machine(header: str) -> bool:
-    """Whether a Host header names this machine. A page of a site that has its name lead here names the site."""
-    host = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
-    return is_loopback(host.removeprefix("[").removesuffix("]").lower())

@@ -1,5 +1,6 @@
 """The browser that report pages are opened in."""
 
+from tests.axe import axe
 from tests.chromium import chromium
 
-__all__ = ["chromium"]
+__all__ = ["axe", "chromium"]
