@@ -30,6 +30,7 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 _PATIENCE = 600
+_PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Visit:
     """Uncaught exceptions, console errors, and what the page's own policy refused."""
     requests: tuple[str, ...]
     """Every address asked for, the page itself first."""
+    seconds: float
+    """Of processor time that the page took until it was there and painted, however busy the machine is with others."""
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +119,7 @@ class _Tab:
     ) -> Visit:
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self._call(f"{domain}.enable")
+        await self._call("Performance.enable", timeDomain="threadTicks")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self._call("Emulation.setEmulatedMedia", features=[scheme])
         shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
@@ -125,11 +129,14 @@ class _Tab:
         await self._call("Page.navigate", url=url)
         while not self.loaded:
             self._note(await self._receive())
+        await self._evaluate(_PAINTED)
+        metrics = (await self._call("Performance.getMetrics"))["metrics"]
+        (seconds,) = (each["value"] for each in metrics if each["name"] == "TaskDuration")
         values = [await self._evaluate(expression) for expression in expressions]
         if screenshot:
             image = await self._call("Page.captureScreenshot", captureBeyondViewport=True)
             screenshot.write_bytes(base64.b64decode(image["data"]))
-        return Visit(tuple(values), tuple(self.errors), tuple(self.requests))
+        return Visit(tuple(values), tuple(self.errors), tuple(self.requests), seconds)
 
     async def _evaluate(self, expression: str) -> Any:
         reply = await self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)

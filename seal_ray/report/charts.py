@@ -38,7 +38,7 @@ def _curve(run: Run, name: str, wide: bool) -> Drawing:
         pen.line(left, y(mark), right, y(mark), "rule")
         pen.text(left - 8, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
     step = -(-(last + 1) // (16 if wide else 7))
-    for r in range(0, last + 1, step):
+    for r in range(0, last + 1, step) if run.policies or run.control else ():
         label = "untrained" if r == 0 else f"round {r}" if last < (9 if wide else 4) else str(r)
         pen.text(x(r), bottom + 22, label, "tick", "middle")
     for arm in run.baselines:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, SelfEditRow
-from seal_ray.record.rows import prompt_text as recorded_text
 from seal_ray.report.sanitize import prompt_text, shown
 from seal_ray.report.tasks import Tasks
 
@@ -107,13 +106,11 @@ class Lookup:
     def _asked(self, place: Where, tried: Sequence[OutcomeRow]) -> tuple[Asked, ...]:
         judged = [trial for trial in tried if trial.verdicts]
         count = min((len(trial.verdicts) for trial in judged), default=0)
-        task = self._tasks.task(place[0], place[1])
-        # Questions of another number are others than were asked.
-        known = task.questions if task and len(task.questions) == count else ()
+        known = self._tasks.asked(place[0], place[1], count) or [("", "")] * count
         return tuple(
             Asked(
-                shown(prompt_text(recorded_text(known[i].prompt)), _QUESTION) if known else "",
-                shown(known[i].answer, _GOLD) if known else "",
+                shown(prompt_text(known[i][0]), _QUESTION),
+                shown(known[i][1], _GOLD),
                 tuple((_answer(trial, i), trial.verdicts[i]) for trial in judged[:_SEEDS]),
                 fmean(trial.verdicts[i] for trial in judged),
             )

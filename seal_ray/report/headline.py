@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seal_ray.plain import counted
-from seal_ray.record.summary import FEWEST, Interval
+from seal_ray.record.summary import FEWEST, Interval, interval
 from seal_ray.report.arms import Arm
 from seal_ray.report.words import between, percent, points
 
@@ -73,16 +73,21 @@ def _change(first: Arm, last: Arm, arms: Sequence[Arm], control: Sequence[Arm]) 
     was, now = percent(first.measured.accuracy), percent(last.measured.accuracy)
     if last.few:
         said = f"Too few to tell: over {_over(last)}, held-out accuracy was "
-        more = f" {last.name}. From {FEWEST} tasks on a difference can be told from chance"
+        more = f" {_with(last)}. From {FEWEST} tasks on a difference can be told from chance"
         return Headline("level", (said, was, f" {_with(first)} and ", now, f"{more}{_beside(last, arms, control)}."))
-    verb, tone = _verb(last.gain)
+    gain = last.gain if last.round else _gain(first, last)
+    verb, tone = _verb(gain)
     so_far = "So far, held-out" if last.pending else "Held-out"
-    gain = last.gain
-    size = (
-        f": {points(gain.accuracy)} points (95% interval {points(gain.low)} to {points(gain.high)}, " if gain else " ("
-    )
-    ending = f" {last.name}{size}{_over(last)}){_best(last, arms)}{_beside(last, arms, control)}."
+    interval_of = f"95% interval {points(gain.low)} to {points(gain.high)}, " if gain else ""
+    size = f": {points(gain.accuracy)} points" if gain else ""
+    ending = f" {_with(last)}{size} ({interval_of}{_over(last)}){_best(last, arms)}{_beside(last, arms, control)}."
     return Headline(tone, (f"{so_far} accuracy {verb} ", was, f" {_with(first)} to ", now, ending))
+
+
+def _gain(first: Arm, last: Arm) -> Interval | None:
+    """The difference, task by task."""
+    found = [reward - first.of_task[task] for task, reward in last.of_task.items() if task in first.of_task]
+    return interval(found) if found else None
 
 
 def _verb(gain: Interval | None) -> tuple[str, Literal["good", "bad", "level"]]:
@@ -95,11 +100,9 @@ def _verb(gain: Interval | None) -> tuple[str, Literal["good", "bad", "level"]]:
 
 
 def _with(arm: Arm) -> str:
-    return (
-        arm.name
-        if arm.round or arm.name.startswith(LEARNT)
-        else f"with {'the ' if arm.name == 'base' else ''}{arm.name}"
-    )
+    if arm.name.startswith(LEARNT):
+        return "once the documents were learnt"
+    return arm.name if arm.round else f"with {_BARE.get(arm.name, arm.name)}"
 
 
 def _over(arm: Arm) -> str:
@@ -113,11 +116,9 @@ def _over(arm: Arm) -> str:
 
 
 def _how(arm: Arm) -> str:
-    return (
-        f", over {_over(arm)}, too few for an interval"
-        if arm.few
-        else f" (95% interval {between(arm.measured)}, {_over(arm)})"
-    )
+    if arm.few:
+        return f", over {_over(arm)}, too few for an interval"
+    return f" (95% interval {between(arm.measured)}, {_over(arm)})"
 
 
 def _best(last: Arm, arms: Sequence[Arm]) -> str:

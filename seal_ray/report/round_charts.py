@@ -56,7 +56,8 @@ def scatter(name: str, title: str, axis: str, found: Sequence[Point]) -> Markup:
     """A dot for each self-edit, those that were kept in the accent's colour; one path a colour keeps many small."""
     left, right, top, bottom = 44, SMALL - 16, 12, 160
     pen = Drawing(name, SMALL, 206, title, f"{len(found)} self-edits; reward up, {axis} to the right")
-    across = ticks(min(p.at for p in found), max(max(p.at for p in found), min(p.at for p in found) + 1e-6), 5)
+    least, most = min(p.at for p in found), max(p.at for p in found)
+    across = ticks(least, max(most, 1.2 * least, least + 1e-3), 5)  # of equal ones too, the figures can be told apart
     up = ticks(min(0.0, *(p.reward for p in found)), max(0.1, *(p.reward for p in found)), 4)
     x, y = Axis(across[0], across[-1], left + 6, right), Axis(up[0], up[-1], bottom, top)
     for mark in up:

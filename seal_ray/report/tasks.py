@@ -64,6 +64,15 @@ class Tasks:
         task = self._find(stage, task_id)
         return task if task is None or task.questions else self._with_questions(task)
 
+    def asked(self, stage: str, task_id: str, count: int) -> Sequence[tuple[str, str]]:
+        """The questions of a trial, each with its right answer where it has one; nothing where others were asked."""
+        task, domain = self.task(stage, task_id), self.domain
+        if task is None or domain is None or not task.questions or len(prompts := domain.questions(task)) != count:
+            return ()
+        gold = [question.answer for question in task.questions]
+        texts = [prompt_text(prompt) for prompt in prompts]
+        return list(zip(texts, gold if len(gold) == count else [""] * count, strict=True))
+
     def _find(self, stage: str, task_id: str) -> Task | None:
         number = round_number(stage)
         return (self._of_round(number) if number is not None else self._held_out).get(task_id)

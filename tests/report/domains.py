@@ -48,13 +48,15 @@ def of_domain(name: str, folder: Path) -> str:
 
 
 def _arc_files(folder: Path) -> list[str]:
-    grid = [[i % 10 for i in range(12)] for _ in range(12)]
-    pair = {"input": grid, "output": grid[::-1]}
-    body = {"train": [pair, pair], "test": [{"input": grid}]}
     found: list[str] = []
-    for split in ("train", "test"):
-        tasks = {f"{split}{i}": body for i in range(7)}
-        right = {name: [grid[::-1]] for name in tasks}
+    for first, split in ((0, "train"), (1, "test")):
+        cells = [(x, y) for y in range(12) for x in range(12)]
+        tasks, right = {}, {}
+        for i in range(7):
+            numbers = [(i * (x + 1) + x * y + 3 * first * x * x) % 10 for x, y in cells]
+            grid, name = [numbers[12 * y :][:12] for y in range(12)], f"{split}{i}"
+            pair = {"input": grid, "output": grid[::-1]}
+            tasks[name], right[name] = {"train": [pair, pair], "test": [{"input": grid}]}, [grid[::-1]]
         for option, content in ((split, tasks), (f"{split}_solutions", right)):
             path = folder / f"{option}.json"
             path.write_text(json.dumps(content))
@@ -105,7 +107,7 @@ class _Invented:
 
     def write(self, stage: str, task: Task, index: int, policy: int) -> None:
         text = _decision(self.domain, index) or f"note {index} on {task.title}: {HOSTILE} " + "fact " * (index + policy)
-        edit = SelfEdit(task.id, index, policy, self.domain.prompt(task), text, 7, 20 + 9 * index + 5 * policy)
+        edit = SelfEdit(task.id, index, policy, self.domain.prompt(task), text, index, 20 + 9 * index + 5 * policy)
         self.journal.record(SelfEditRow.of(edit, stage, "sampler-1"))
         self.span("sample", 0.5, "sampler-1")
 
@@ -122,8 +124,9 @@ class _Invented:
         key = f"{stage}/{arm}/{task.id}/{index}/{policy}"
         row = PlannedRow.at(stage, arm, task.id, index, 0, key, policy=policy, recipe="r", seed=0)
         self.journal.record(row)
-        verdicts = tuple(min(1.0, max(0.0, self.rng.gauss(level, 0.2))) for _ in task.questions)
-        answers = tuple(q.answer if v > 0.5 else HOSTILE for q, v in zip(task.questions, verdicts, strict=True))
+        asked, gold = len(self.domain.questions(task)), [question.answer for question in task.questions]
+        verdicts = tuple(min(1.0, max(0.0, self.rng.gauss(level, 0.2))) for _ in range(asked))
+        answers = tuple(gold[i % len(gold)] if v > 0.5 else HOSTILE for i, v in enumerate(verdicts))
         reward = sum(verdicts) / max(1, len(verdicts))
         outcome = Outcome(key, answers, (), verdicts, reward, None, 3.0, 0.2, 15, 600, 0.9, "trainer-1")
         self.journal.record(OutcomeRow.of(Outcome(key, reward=0.0, failure=failed) if failed else outcome))

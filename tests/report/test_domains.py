@@ -16,8 +16,6 @@ from tests.report.domains import WAYS, of_domain
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 OPEN = "document.querySelectorAll('details').forEach(it => { it.open = true; })"
 ACROSS = "document.documentElement.scrollWidth"
 PAST_THE_EDGE = """[...document.querySelectorAll('#page *')]
@@ -40,15 +38,12 @@ def test_the_page_of_every_domain_is_quiet_whole_and_painted_within_a_second(
     found = read_run(url)
     assert found.pairs.open[0].best.asked[0].question
     assert found.missing == ()
-    assert [turn.way for turn in found.turns] == (sorted(WAYS) if name == "microworld" else [])
-    painted = []
+    assert sorted(turn.way for turn in found.turns) == (sorted(WAYS) if name == "microworld" else [])
     for width, dark in ((390, True), (390, False), (1280, True), (1280, False)):
-        seen = visit(chromium, page, PAINTED, OPEN, ACROSS, PAST_THE_EDGE, PWNED, width=width, dark=dark)
-        first, _, *rest = seen.values
+        seen = visit(chromium, page, OPEN, ACROSS, PAST_THE_EDGE, PWNED, width=width, dark=dark)
         assert (seen.errors, seen.requests) == ((), (page,))
-        assert rest == [width, [], [True, True]]
-        painted.append(first)
-    assert min(painted) < 1000
+        assert seen.values[1:] == (width, [], [True, True])
+        assert seen.seconds < 1
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
@@ -76,8 +71,8 @@ def test_a_table_is_sorted_and_searched_by_keyboard_and_reads_without_the_script
         input.value = 'TEST-01';
         input.dispatchEvent(new Event('input'));
     })()"""
-    seen = visit(chromium, page.as_uri(), press % table, first, press % table, first, search, first)
-    down, fell, up, rose, _, found = seen.values
+    seen = visit(chromium, page.as_uri(), OPEN, press % table, first, press % table, first, search, first)
+    _, down, fell, up, rose, _, found = seen.values
     assert (down, up) == ([True, "descending"], [True, "ascending"])
     assert fell == sorted(fell, reverse=True)
     assert rose == sorted(rose)
@@ -110,7 +105,4 @@ def test_a_run_of_ten_thousand_trials_opens_in_two_seconds_and_a_smaller_one_is_
     small, large = of_trials(tmp_path / "small", 45), of_trials(tmp_path / "large", 590)
     assert small.stat().st_size < 5_000_000
     assert large.stat().st_size < 5_000_000
-    # The machine may be busy with others: the least of three tries is what the page itself takes.
-    tries = [visit(chromium, large.as_uri(), PAINTED, LOADED) for _ in range(3)]
-    assert min(each.values[0] for each in tries) < 1000
-    assert min(each.values[1] for each in tries) < 2000
+    assert visit(chromium, large.as_uri(), "1").seconds < 2

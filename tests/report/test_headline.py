@@ -100,3 +100,16 @@ def test_what_has_not_ended_is_so_far(tmp_path: Path) -> None:
     run = measured(tmp_path, 0.3)
     run.evaluate("after round 1", 0.8, 1, ended=0.7)
     assert read(run).headline.text.startswith("So far, held-out accuracy rose from ")
+
+
+def test_documents_that_were_learnt_are_held_to_the_base(tmp_path: Path) -> None:
+    run = FakeRun(str(tmp_path), rounds=0)
+    run.write_config()
+    for policy, (arm, level) in enumerate([("base", 0.1), ("in-context", 0.9), ("learnt, version 1", 0.6)]):
+        run.evaluate(arm, level, policy)
+    found = read(run).headline
+    assert found.tone == "good"
+    assert found.text.startswith("Held-out accuracy rose from ")
+    assert " with the base to " in found.text
+    assert " once the documents were learnt: +" in found.text
+    assert found.text.endswith(" for in-context.")
