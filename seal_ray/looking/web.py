@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
-from seal_ray.looking.picture import Picture
 from seal_ray.looking.watching import PATIENT, Watch
 from seal_ray.plain import first_line, visible
+from seal_ray.record.ending import ending
+from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import policy, render
 from seal_ray.serving.hosts import is_this_machine
@@ -52,8 +53,8 @@ class Live:
 
     def __init__(self, directory: str, every: float = EVERY) -> None:
         self._directory, self._every = directory, every
-        self._watch = Watch(directory)
-        self._news = _news(self._watch.picture(), self._watch.version)
+        self._watch, self._store = Watch(directory), Store(directory)
+        self._news = self._look()
         self._changed, self._drawing = asyncio.Condition(), asyncio.Lock()
         self._page, self._drawn, self._took = b"", "", 0.0
 
@@ -76,12 +77,19 @@ class Live:
         while True:
             await asyncio.sleep(max(self._every, PATIENT * (self._watch.took + self._took)))
             try:
-                news = _news(await asyncio.to_thread(self._watch.picture), self._watch.version)
-            except UserError as error:  # a record that is damaged, or gone: what was seen of it stays
+                news = await asyncio.to_thread(self._look)
+            except (UserError, FileNotFoundError) as error:  # a record that is damaged, or gone: what was seen stays
                 news = News(self._news.version, (visible(str(error)),))
             async with self._changed:
                 self._news = news
                 self._changed.notify_all()
+
+    def _look(self) -> News:
+        picture, ended = self._watch.picture(), ending(self._store)
+        run, under_way = picture.seen.config.run, picture.updates[len(picture.seen.policies) :]
+        said = (f"{run.name}, seed {run.seed}: {picture.state}", *under_way, picture.waiting, picture.left)
+        version = f"{self._watch.version}.{ended.when:.0f}" if ended else f"{self._watch.version}"
+        return News(version, tuple(map(visible, said[:1] if picture.is_over else said)), picture.is_over)
 
     async def _show(self, _: web.Request) -> web.StreamResponse:
         async with self._drawing:
@@ -133,13 +141,6 @@ async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     if not response.prepared:
         response.headers.update(_HEADERS)
     return response
-
-
-def _news(picture: Picture, version: int) -> News:
-    run = picture.seen.config.run
-    under_way = picture.updates[len(picture.seen.policies) :]
-    said = (f"{run.name}, seed {run.seed}: {picture.state}", *under_way, picture.waiting, picture.left)
-    return News(str(version), tuple(map(visible, said[:1] if picture.is_over else said)), picture.is_over)
 
 
 def serve(directory: str, port: int, say: Callable[[str], None]) -> None:
