@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from seal_ray.plain import visible
-from seal_ray.record.summary import Interval, cells
+from seal_ray.plain import counted, visible
+from seal_ray.record.summary import FEWEST, Interval, cells
 
 NOTHING = "–"
 
@@ -26,11 +26,11 @@ def percent(value: float | None) -> str:
 
 
 def accuracy(measured: Interval | None) -> str:
-    """Mean and interval as every table says them; no interval where it would be of one task."""
+    """Mean and interval as every table says them; where there are too few tasks for one, how many there are."""
     if measured is None:
         return NOTHING
     mean, between, *_ = cells(measured)
-    return mean if measured.void else f"{mean} ({between if measured.n > 1 else 'one task'})"
+    return mean if measured.void else f"{mean} ({between if measured.n >= FEWEST else counted(measured.n, 'task')})"
 
 
 def when(moment: float | None) -> str:

@@ -173,12 +173,16 @@ def as_json(summary: dict[str, Interval]) -> dict[str, Any]:
 
 
 def cells(m: Interval) -> tuple[str, str, str, str]:
-    """A figure as words: mean, interval, over how many tasks, and the share of failed trials."""
+    """A figure as words: mean, interval, over how many tasks, and the share of failed trials.
+
+    With fewer than `FEWEST` tasks there is no interval: that of one task is as wide as a point.
+    """
     tasks = f"{m.n}, {m.synthetic} with synthetic questions" if m.synthetic else str(m.n)
     if m.void:
         return "failed", "–", tasks, "all"
     failed = f"{m.failed:.1%}" if m.failed else "none"
-    return f"{m.accuracy:.1%}{' (!)' if m.doubt else ''}", f"{m.low:.1%} – {m.high:.1%}", tasks, failed
+    between = f"{m.low:.1%} – {m.high:.1%}" if m.n >= FEWEST else "too few tasks"
+    return f"{m.accuracy:.1%}{' (!)' if m.doubt else ''}", between, tasks, failed
 
 
 def print_table(summary: dict[str, Interval]) -> None:
