@@ -112,13 +112,14 @@ def read_run(directory: str) -> Run:
     void = [arm for arm in (*every, *beside) if arm.measured.void]
     failed = failures(planned, outcomes, look_up, tasks)
     written, held_out = writing(edit_table)
+    in_turn = turns(journal)
     lacking = tuple(missing(config, bool(text), every, found))
     return Run(
         name=_name(config),
         place=shown(directory, 300),
         settings=_settings(config) if config else (),
         config=text,
-        headline=headline(measured, sound(beside), void, config.run.rounds if config else None),
+        headline=headline(measured, sound(beside), void, in_turn, config.run.rounds if config else None),
         arms=measured,
         control=sound(beside),
         void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in void),
@@ -132,7 +133,7 @@ def read_run(directory: str) -> Run:
         pairs=pairs(found, edits, look_up, tasks),
         held_out=task_table(measured, tasks),
         changes=changes(measured, planned, look_up, tasks),
-        turns=turns(journal),
+        turns=in_turn,
         timeline=timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans),
         cost=cost(spans, config),
         totals=_totals(list(outcomes.values()), edits),

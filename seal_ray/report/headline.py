@@ -9,6 +9,7 @@ from typing import Literal
 from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, interval
 from seal_ray.report.arms import Arm
+from seal_ray.report.turns import Turn, passages
 from seal_ray.report.words import between, percent, points
 
 _BESIDE = 2
@@ -31,7 +32,9 @@ class Headline:
         return "".join(self.pieces)
 
 
-def headline(arms: Sequence[Arm], control: Sequence[Arm], void: Sequence[Arm], rounds: int | None) -> Headline:
+def headline(
+    arms: Sequence[Arm], control: Sequence[Arm], void: Sequence[Arm], turns: Sequence[Turn], rounds: int | None
+) -> Headline:
     """What can be said of these measurements; `rounds` is how many the run asks for, where that is known."""
     first, last = _first(arms), _last(arms)
     if last and first:
@@ -45,12 +48,24 @@ def headline(arms: Sequence[Arm], control: Sequence[Arm], void: Sequence[Arm], r
             f"{_how(one)}{_beside(one, arms, control)}.{ended}",
         )
         return Headline("level", found)
+    if turns:
+        return _in_turn(turns)
     if arms:
         figures = ", ".join(f"{arm.name} {percent(arm.measured.accuracy)}" for arm in arms)
         return Headline("level", (f"Only baselines have been measured so far: {figures}.",))
     if void:
         return Headline("bad", ("Nothing was measured: every trial failed.",))
     return Headline("level", ("Nothing has been measured yet.",))
+
+
+def _in_turn(turns: Sequence[Turn]) -> Headline:
+    """What passages that came one after another left, in the way that keeps most."""
+    best, worst = turns[0], turns[-1]
+    said = f"Of {passages(turns)} passages learnt one after another, the way “{best.way}” knew "
+    kept = f" just after each and kept {percent(best.kept)} at the end, from {percent(best.before)} before"
+    beside = f"; of {len(turns)} ways “{worst.way}” kept least, {percent(worst.kept)}" if len(turns) > 1 else ""
+    orders = f", over {counted(best.orders, 'order')}"
+    return Headline("level", (said, percent(best.learnt), f"{kept}{orders}{beside}."))
 
 
 _NOT_YET = " No round has been measured yet."

@@ -47,6 +47,15 @@ def of_domain(name: str, folder: Path) -> str:
     return str(folder / "run")
 
 
+def in_turn_only(folder: Path) -> str:
+    """A run that only learns passages in turn, and measures nothing else."""
+    more = ["--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]"]
+    run = _Invented(load(JOBS / "microworld.toml", ["--run.dir", str(folder), *more]))
+    run.learn_in_turn(4)
+    run.journal.flush()
+    return str(folder)
+
+
 def _arc_files(folder: Path) -> list[str]:
     found: list[str] = []
     for first, split in ((0, "train"), (1, "test")):

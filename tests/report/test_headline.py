@@ -11,6 +11,8 @@ from seal_ray.record.summary import UNTRAINED
 from seal_ray.report.data import Run, read_run
 from seal_ray.types import Failure, Outcome
 from tests.report.build import FakeRun, control, finished
+from tests.report.domains import in_turn_only
+from tests.report.test_page import page_of, words_of
 
 
 def measured(folder: Path, *levels: float, **more: int) -> FakeRun:
@@ -113,3 +115,21 @@ def test_documents_that_were_learnt_are_held_to_the_base(tmp_path: Path) -> None
     assert " with the base to " in found.text
     assert " once the documents were learnt: +" in found.text
     assert found.text.endswith(" for in-context.")
+
+
+def test_passages_in_turn_are_what_a_run_says_first_that_measures_nothing_else(tmp_path: Path) -> None:
+    url = in_turn_only(tmp_path)
+    found, (best, worst) = read_run(url), read_run(url).turns
+    assert found.missing == ()
+    assert found.headline.text == (
+        f"Of 4 passages learnt one after another, the way “{best.way}” knew {100 * best.learnt:.1f}% just after each "
+        f"and kept {100 * best.kept:.1f}% at the end, from {100 * best.before:.1f}% before, over 1 order; of 2 ways "
+        f"“{worst.way}” kept least, {100 * worst.kept:.1f}%."
+    )
+    assert best.kept >= worst.kept
+    page = page_of(url)
+    assert page.count('class="heat"') == 2 * 5 * 4
+    assert "after 4, passage 1: " in page
+    words = words_of(page)
+    assert "What the self-edits teach" not in words
+    assert f"{best.way} 1 {100 * best.before:.1f}% {100 * best.learnt:.1f}% {100 * best.kept:.1f}%" in words
