@@ -173,7 +173,7 @@ def _settings(config: Config) -> tuple[tuple[str, str], ...]:
     race = f", {selection.race} raced trials a task" if selection.race else f", {counted(trial.seeds, 'seed')} each"
     found = (
         ("Model", f"{config.model.path}, {config.model.dtype}"),
-        ("Tasks", f"{config.domain.name}: {config.domain.train or 'all'} to learn from a round, "
+        ("Tasks", f"{config.domain.name.rpartition(':')[2]}: {config.domain.train or 'all'} to learn from a round, "
                   f"{config.domain.test or 'all'} held out"),
         ("Self-edits", f"{sampling.per_task} a task at temperature {sampling.temperature:g}{race}"),
         ("Trials", f"LoRA of rank {trial.lora.rank}, learning rate {trial.optim.lr:g}, "

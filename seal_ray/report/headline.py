@@ -14,7 +14,7 @@ from seal_ray.report.words import between, percent, points
 
 _BESIDE = 2
 """How many other measurements the sentence names."""
-_BARE = {"base": "the base", "passage only": "the passage alone"}
+_BARE = {"base": "the base", "in-context": "the passage in its prompt", "passage only": "the passage alone"}
 """What a person calls the baselines."""
 LEARNT = "learnt, version "
 """How the measurement begins of a policy that has learnt documents; the base stands before it."""
@@ -88,8 +88,9 @@ def _change(first: Arm, last: Arm, arms: Sequence[Arm], control: Sequence[Arm]) 
     was, now = percent(first.measured.accuracy), percent(last.measured.accuracy)
     if last.few:
         said = f"Too few to tell: over {_over(last)}, held-out accuracy was "
-        more = f" {_with(last)}. From {FEWEST} tasks on a difference can be told from chance"
-        return Headline("level", (said, was, f" {_with(first)} and ", now, f"{more}{_beside(last, arms, control)}."))
+        more = f" {_with(last)}{_beside(last, arms, control)}."
+        least = f" From {FEWEST} tasks on a difference can be told from chance."
+        return Headline("level", (said, was, f" {_with(first)} and ", now, more + least))
     gain = last.gain if last.round else _gain(first, last)
     verb, tone = _verb(gain)
     so_far = "So far, held-out" if last.pending else "Held-out"

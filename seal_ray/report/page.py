@@ -104,7 +104,7 @@ def _sections(run: Run) -> dict[str, tuple[str, str]]:
         "pictures": ("s-pictures", "Every held-out task")
         if run.puzzles.pictures and run.puzzles.pictures.drawn
         else None,
-        "writing": ("s-writing", "What the update changed in the writing"),
+        "writing": ("s-writing", "What the update changed in the writing") if run.writing or not run.turns else None,
         "failures": ("s-failures", "What failed") if run.failures else None,
         "time": ("s-time", "What it took"),
         "use": ("s-use", "How to use this policy" if _has_policy(run) else "How to go on"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.domains.registry import DOMAINS, LIKELIHOOD, load_domain
 from seal_ray.grading import GRADERS
 from seal_ray.loop.preflight import draw
@@ -33,7 +34,7 @@ class Tasks:
     def domain(self) -> Domain | None:
         """The run's domain, if it is one of the project's: a plug-in's code is not run for the sake of a page."""
         config = self._config
-        if config is None or config.domain.name not in DOMAINS:
+        if config is None or config.domain.name not in (*DOMAINS, STUDIED):
             return None
         if config.grading.name not in (*GRADERS, "domain", LIKELIHOOD):
             return None
@@ -75,7 +76,9 @@ class Tasks:
 
     def _find(self, stage: str, task_id: str) -> Task | None:
         number = round_number(stage)
-        return (self._of_round(number) if number is not None else self._held_out).get(task_id)
+        if number is None and (task := self._held_out.get(task_id)):
+            return task
+        return self._of_round(number or 1).get(task_id)  # documents that are learnt are asked about themselves
 
     @cached_property
     def _held_out(self) -> dict[str, Task]:

@@ -114,7 +114,7 @@ def test_documents_that_were_learnt_are_held_to_the_base(tmp_path: Path) -> None
     assert found.text.startswith("Held-out accuracy rose from ")
     assert " with the base to " in found.text
     assert " once the documents were learnt: +" in found.text
-    assert found.text.endswith(" for in-context.")
+    assert found.text.endswith(" for the passage in its prompt.")
 
 
 def test_passages_in_turn_are_what_a_run_says_first_that_measures_nothing_else(tmp_path: Path) -> None:
