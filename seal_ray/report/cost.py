@@ -22,8 +22,6 @@ class Cost:
     """Each worker from its first call to the end of its last one, as far as the run was under way."""
     idle_seconds: float
     """Of those, the time in which it had nothing to do."""
-    by_kind: dict[str, float]
-    """Seconds of workers by what they did."""
     gpu_seconds: float
     """Worker seconds, each times the GPUs that its kind holds."""
     cpu_seconds: float
@@ -52,17 +50,12 @@ def cost(spans: Iterable[SpanRow], config: Config | None) -> Cost | None:
         busy[worker] = total_length(own)
     workers = config.workers if config else None
     gpus = {worker: _gpus(kinds, config) for worker, kinds in calls.items()}
-    by_kind: dict[str, float] = defaultdict(float)
-    for kinds in calls.values():
-        for what, some in kinds.items():
-            by_kind[what] += total_length(some)
     return Cost(
         max(end for _, end in everything) - min(start for start, _ in everything),
-        sum(end - start for start, end in under_way),
+        max(1e-9, sum(end - start for start, end in under_way)),
         len(calls),
         sum(held.values()),
         sum(held[worker] - busy[worker] for worker in calls),
-        dict(by_kind),
         sum(held[worker] * gpus[worker] for worker in calls),
         sum(held.values()) * (workers.cpus if workers else 0.0),
     )

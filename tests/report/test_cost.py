@@ -34,8 +34,12 @@ def test_time_is_that_of_the_clock_of_workers_and_of_what_they_held() -> None:
     assert found.cpu_seconds == 3.0 * 23.0
 
 
-def test_a_run_without_a_call_costs_nothing() -> None:
+def test_a_run_without_a_call_costs_nothing_and_one_of_no_length_next_to_nothing() -> None:
     assert cost([], CONFIG) is None
+    found = cost([SpanRow.of("trial", "t", 5.0, 5.0)], CONFIG)
+    assert found
+    assert (found.wall, found.worker_seconds, found.idle) == (0.0, 0.0, 0.0)
+    assert found.under_way > 0  # pages divide by it
 
 
 def test_stretches_without_work_are_marked() -> None:
