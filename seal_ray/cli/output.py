@@ -24,11 +24,12 @@ def page_when_stopped(dir: str) -> Iterator[None]:
     """A run that ends before its time leaves its page too, which says why; only its end itself is told."""
     from seal_ray.record.ending import ending
     from seal_ray.record.storage import Store
+    from seal_ray.stopping import Stopped
 
     try:
         yield
     except BaseException:
-        with suppress(Exception):  # what ended the run is what is to be heard of
+        with suppress(Exception, Stopped):  # what ended the run is to be heard of; who is told again wants no page
             if ending(Store(dir)):
                 report_page(dir)
         raise
