@@ -15,7 +15,7 @@ from seal_ray.cli.learning import ask, chat, learn, tell
 from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
-from seal_ray.cli.output import facts, report_page, say, show
+from seal_ray.cli.output import facts, page_when_stopped, report_page, say, show
 from seal_ray.cli.running import methods, run_and_show
 from seal_ray.errors import DEBUG, said_in_one_line
 from seal_ray.plain import visible

@@ -47,6 +47,8 @@ class Lesson:
     recipe: Recipe
     adapter: AdapterRef
     """What was trained for it; the base's where nothing was."""
+    name: str = ""
+    """What it was made from, as its row is called: trained again after a kill it is the same to rounding alone."""
 
 
 @dataclass(frozen=True)

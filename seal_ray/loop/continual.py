@@ -175,15 +175,15 @@ class Stream:
         written = await self._written(task, self.order[: step - 1])
         stand = await self._stand(asks_all, written)
         recipe = self.way.recipe(stand, written)
-        learned = ""
+        learned = name = ""
         if recipe or not written:
             version = self._start.version + self.number * len(self.order) + step
             where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
             learn = partial(self._learnt, stand, task, recipe)
             self._policy, row = await self.session.policies.grow(self._policy, where, learn)
-            learned = row.learned
+            learned, name = row.learned, row.key
         if written:
-            self.lessons.append(Lesson(task, written, AdapterRef(learned)))
+            self.lessons.append(Lesson(task, written, AdapterRef(learned), name))
 
     async def _written(self, task: Task, earlier: Sequence[Task]) -> Recipe | None:
         """What the self-edit of a passage trains; nothing of a text that came before."""
@@ -266,14 +266,15 @@ class Stream:
     async def _runner_for(self, number: int | None) -> TrialRunner:
         """Whoever asks under the policy, or under what one lesson taught on top of where the stream began."""
         policies, runner = self.session.policies, self.session.runner
-        learned = await self._adapter(self.lessons[number].adapter) if number is not None else None
-        if learned is None:
+        lesson = self.lessons[number] if number is not None else None
+        learned = await self._adapter(lesson.adapter) if lesson else None
+        if lesson is None or learned is None:
             return runner.under(self._policy)
         start = await self._adapter(self._start.adapter)
         whole, _ = await asyncio.to_thread(total, (start, learned))
         assert whole
         await policies.lend(self._of_lesson(number), whole)
-        name = content_key("lesson", self._start.name, learned.ref.key)
+        name = content_key("lesson", lesson.name)
         return runner.under(Policy(name, self._start.version, whole.ref))
 
     def _of_lesson(self, number: int | None) -> str:

@@ -18,6 +18,7 @@ from seal_ray.domains.base import KnownBefore
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.continual import Stream, orders_of, trials_of
+from seal_ray.loop.moved import Yardstick
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.policy import adapters
@@ -164,7 +165,7 @@ class _Retracting:
         for stage, pieces in trials_of(replace(config, sequences=1, ways=(self._way,)), 0).items():
             session.events.emit(StageBegan(stage, pieces))
         way = find_way(self._way, session.config)
-        stream = _Rest(session, self._way, way, self._sequence, order, (), (), number)
+        stream = _Rest(session, self._way, way, self._sequence, order, (), (), number, Yardstick())
         await stream.through()
         return stream
 

@@ -72,7 +72,7 @@ TELLING = (
     "killed while merging 1",
     "killed while saving a policy 2",
     "killed between deciding and entering 2",
-    "killed at lesson 4",
+    "killed at lesson 2",
     "kills 5",
 )
 """Those that the suite runs; a trainer that hangs is in the tests of the pool, without a minute of waiting, and a full
