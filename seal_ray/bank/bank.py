@@ -8,6 +8,7 @@ import time
 from bisect import insort
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, groupby, islice
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -22,8 +23,10 @@ from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.lora import BufferLayout, matching, to_adapter
 from seal_ray.bank.memory import most_tokens
+from seal_ray.bank.objectives import Distilled
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
+from seal_ray.bank.rows import Objective
 from seal_ray.bank.sampling import Sampling
 from seal_ray.bank.slots import Slots, Trained, is_out_of_memory
 from seal_ray.bank.teacher import taught
@@ -121,17 +124,34 @@ class Bank:
         `ValueError` when the adapter it starts from is not loaded.
         """
         self.patched.residents.check(job.base)
-        try:
-            job = taught(self.patched, job, self.max_length, self.positions, self.training.max_tokens_per_microbatch)
-            prepared = prepare(job, self.patched.modules, self.vocabulary, self.max_length, self.positions)
-        except DataError as error:
-            self.refused.append(JobResult(job.key, failure=Failure("data", str(error))))
-            return
-        if job.texts is None:
+        prepared = self._prepared(job)
+        if isinstance(prepared, Failure):
+            self.refused.append(JobResult(job.key, failure=prepared))
+        elif job.texts is None:
             self.waiting.append(Trained(Running(prepared), torch.empty(0)))
         else:
             # The longest first: one that begins late would end alone.
             insort(self.queue, prepared, key=lambda queued: -queued.steps)
+
+    def _prepared(self, job: Job) -> Prepared | Failure:
+        try:
+            job = replace(job, texts=self.taught(job.texts, job.objective, job.base))
+            return prepare(job, self.patched.modules, self.vocabulary, self.max_length, self.positions)
+        except DataError as error:
+            return Failure("data", str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return Failure("infrastructure", "out of memory on what a teacher reads")
+
+    def taught(
+        self, texts: tuple[TokenText, ...] | None, objective: Objective | None, base: str
+    ) -> tuple[TokenText, ...] | None:
+        """Texts with what their teacher predicts, where they are trained to that; `DataError` where it cannot read."""
+        if not texts or not isinstance(objective, Distilled):
+            return texts
+        budget = self.training.max_tokens_per_microbatch
+        return taught(self.patched, texts, objective.kept, base, self.max_length, self.positions, budget)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Submit jobs and yield each result as it comes, in the order of finishing."""

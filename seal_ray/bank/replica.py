@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class Replica:
     """
 
     def __init__(self, bank: Bank, job: Job) -> None:
+        job = replace(job, texts=bank.taught(job.texts, job.objective, job.base))
         self._prepared = prepare(job, bank.patched.modules, bank.vocabulary, bank.max_length, bank.positions)
         self.bases = (job.base,)
         bank.patched.residents.check(job.base)

@@ -54,7 +54,8 @@ class BankSession:
         """
         objective, warnings = objective or CrossEntropy(), list[str]()
         limit = Limit(self._bank.max_length, "")
-        texts = trainable("text", batch, objective, self._bank.vocabulary, limit, warnings)
+        read = self._bank.taught(tuple(batch), objective, self._prepared.job.base) or ()
+        texts = trainable("text", read, objective, self._bank.vocabulary, limit, warnings)
         if not texts:
             raise DataError("no token of the batch carries loss; give a text of two tokens or more, one of them learnt")
         losses_S = self._slots.accumulate([rows_of(0, texts, objective, coef)])

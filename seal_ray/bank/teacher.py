@@ -6,47 +6,42 @@ them at each of its tokens, however large the vocabulary. Letters: L labelled to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
 from seal_ray.bank.attention import PackedAttention
-from seal_ray.bank.job import Job, TokenText
+from seal_ray.bank.job import TokenText
 from seal_ray.bank.linear import Adapters, PatchedModel
-from seal_ray.bank.objectives import Distilled
 from seal_ray.bank.prefill import passes
 from seal_ray.bank.prepare import check_ids
 from seal_ray.bank.rows import Distributions, Row
 from seal_ray.types import DataError
 
 
-def taught(patched: PatchedModel, job: Job, longest: int, positions: int, budget: int) -> Job:
-    """The job with what a teacher, the adapter that it starts from, predicts of each text; as it is if it needs none.
+def taught(
+    patched: PatchedModel, texts: Sequence[TokenText], kept: int, base: str, longest: int, positions: int, budget: int
+) -> tuple[TokenText, ...]:
+    """The texts with what a teacher, the model with the adapter `base`, predicts of them; as given where that is known.
 
     No more of a text is read than the first `longest` tokens, which are all that is trained on.
     """
-    if not isinstance(job.objective, Distilled) or not job.texts or all(text.targets is not None for text in job.texts):
-        return job
-    learnt = [np.flatnonzero(np.asarray(text.learn[:longest], bool)) for text in job.texts]
+    learnt = [np.flatnonzero(np.asarray(text.learn[:longest], bool)) for text in texts]
     rows = [
         _read(f"text {number}", text, places, patched.vocabulary, positions)
-        for number, (text, places) in enumerate(zip(job.texts, learnt, strict=True))
-        if len(places)
+        for number, (text, places) in enumerate(zip(texts, learnt, strict=True))
+        if len(places) and text.targets is None
     ]
-    logits = passes(
-        patched, Adapters.none([job.base]), rows, budget, lambda layout, _: (layout, PackedAttention(layout))
-    )
-    kept = _likeliest((logits_LV for _, logits_LV in logits), job.objective.kept)
-    ends = np.cumsum([len(places) for places in learnt])
-    return replace(
-        job,
-        texts=tuple(
-            replace(text, targets=_placed(len(text.ids), places, kept[end - len(places) : end]))
-            for text, places, end in zip(job.texts, learnt, ends, strict=True)
-        ),
-    )
+    logits = passes(patched, Adapters.none([base]), rows, budget, lambda layout, _: (layout, PackedAttention(layout)))
+    found, at, made = _likeliest((logits_LV for _, logits_LV in logits), kept), 0, []
+    for text, places in zip(texts, learnt, strict=True):
+        if text.targets is None:
+            told, at = found[at : at + len(places)], at + len(places)
+            text = replace(text, targets=_placed(len(text.ids), places, told))
+        made.append(text)
+    return tuple(made)
 
 
 def _read(what: str, text: TokenText, learnt: np.ndarray, vocabulary: int, positions: int) -> Row:
