@@ -16,6 +16,7 @@ from seal_ray.policy.lineage import keeps_apart
 from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
 from seal_ray.record.journal import Journal
+from seal_ray.record.methods import METHODS
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
 from seal_ray.report.rounds import place_of, round_number
@@ -28,6 +29,7 @@ _NO_TEXT = "no self-edit is on record"
 OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
 _IN_TURN = (CONTINUAL, ELSEWHERE, RETRACTION, RETRACTION_ELSEWHERE)
 """Stages in which passages that were learnt in turn are asked."""
+OF_A_METHOD = "it is of a method, which may have had many texts written; `seal-ray methods` measures it"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
 
@@ -64,7 +66,7 @@ class Explained:
         """Why it cannot be done again alone; empty where it can."""
         if self.outcome is None:
             return "it has not ended, so there is nothing to hold it to"
-        if self.task is None or self.unknown in (TOGETHER, OF_A_LESSON, _ASKED_WHILE_LEARNT, _NO_TEXT):
+        if self.task is None or self.unknown in (TOGETHER, OF_A_LESSON, OF_A_METHOD, _ASKED_WHILE_LEARNT, _NO_TEXT):
             return self.unknown
         if self.config.trial.eval_engine != "bank":
             return f"its questions were answered by {self.config.trial.eval_engine} (trial.eval_engine), not by a bank"
@@ -141,7 +143,7 @@ def _before(row: PlannedRow, planned: Sequence[PlannedRow], config: Config) -> P
 
 def _edit(row: PlannedRow, journal: Journal, config: Config) -> SelfEditRow | None:
     """The self-edit that was tried, if one was."""
-    if trains_nothing(row) or is_baseline(row, config):
+    if trains_nothing(row) or is_baseline(row, config) or row.stage == METHODS:
         return None
     at = (row.stage, row.task_id, row.index, row.policy)
     for each in journal.read(SelfEditRow):
@@ -161,6 +163,8 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
         return replace(known, unknown=str(error))
     if learns(config):
         return replace(known, task=task, unknown=_ASKED_WHILE_LEARNT)
+    if known.place.stage == METHODS:
+        return replace(known, task=task, unknown=OF_A_METHOD)
     if shared_out:
         return replace(known, task=task, unknown=OF_A_LESSON)
     found = replace(known, task=task, questions=domain.questions(task))

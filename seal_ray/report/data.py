@@ -21,6 +21,8 @@ from seal_ray.report.decisions import Puzzles, puzzles
 from seal_ray.report.edits import Lookup, Where
 from seal_ray.report.failing import Alarm, Failures, alarm, failures
 from seal_ray.report.headline import Headline, headline
+from seal_ray.report.methods import Measured as Method
+from seal_ray.report.methods import methods
 from seal_ray.report.missing import missing
 from seal_ray.report.points import Points, points
 from seal_ray.report.rounds import Round, rounds
@@ -74,6 +76,7 @@ class Run:
     held_out: TaskTable
     changes: tuple[Change, ...]
     turns: tuple[Turn, ...]
+    methods: tuple[Method, ...]
     timeline: Timeline | None
     cost: Cost | None
     totals: Totals
@@ -112,14 +115,14 @@ def read_run(directory: str) -> Run:
     void = [arm for arm in (*every, *beside) if arm.measured.void]
     failed = failures(planned, outcomes, look_up, tasks)
     written, held_out = writing(edit_table)
-    in_turn = turns(journal)
+    in_turn, by_method = turns(journal), methods(journal)
     lacking = tuple(missing(config, bool(text), every, found))
     return Run(
         name=_name(config),
         place=shown(directory, 300),
         settings=_settings(config) if config else (),
         config=text,
-        headline=headline(measured, sound(beside), void, in_turn, config.run.rounds if config else None),
+        headline=headline(measured, sound(beside), void, in_turn, by_method, config.run.rounds if config else None),
         arms=measured,
         control=sound(beside),
         void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in void),
@@ -134,6 +137,7 @@ def read_run(directory: str) -> Run:
         held_out=task_table(measured, tasks),
         changes=changes(measured, planned, look_up, tasks),
         turns=in_turn,
+        methods=by_method,
         timeline=timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans),
         cost=cost(spans, config),
         totals=_totals(list(outcomes.values()), edits),

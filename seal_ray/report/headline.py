@@ -9,6 +9,7 @@ from typing import Literal
 from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, interval
 from seal_ray.report.arms import Arm
+from seal_ray.report.methods import Measured
 from seal_ray.report.turns import Turn, passages
 from seal_ray.report.words import between, percent, points
 
@@ -33,7 +34,12 @@ class Headline:
 
 
 def headline(
-    arms: Sequence[Arm], control: Sequence[Arm], void: Sequence[Arm], turns: Sequence[Turn], rounds: int | None
+    arms: Sequence[Arm],
+    control: Sequence[Arm],
+    void: Sequence[Arm],
+    turns: Sequence[Turn],
+    methods: Sequence[Measured],
+    rounds: int | None,
 ) -> Headline:
     """What can be said of these measurements; `rounds` is how many the run asks for, where that is known."""
     first, last = _first(arms), _last(arms)
@@ -50,12 +56,21 @@ def headline(
         return Headline("level", found)
     if turns:
         return _in_turn(turns)
+    if methods:
+        return _by_method(methods)
     if arms:
         figures = ", ".join(f"{arm.name} {percent(arm.measured.accuracy)}" for arm in arms)
         return Headline("level", (f"Only baselines have been measured so far: {figures}.",))
     if void:
         return Headline("bad", ("Nothing was measured: every trial failed.",))
     return Headline("level", ("Nothing has been measured yet.",))
+
+
+def _by_method(methods: Sequence[Measured]) -> Headline:
+    best = max(methods, key=lambda each: each.accuracy)
+    what = f"“{best.method}” with {counted(best.texts, 'text')}" if best.texts else f"“{best.method}”"
+    said = f"Of {counted(len({each.method for each in methods}), 'method')}, {what} taught most: "
+    return Headline("level", (said, percent(best.accuracy), f" over {counted(best.tasks, 'held-out task')}."))
 
 
 def _in_turn(turns: Sequence[Turn]) -> Headline:

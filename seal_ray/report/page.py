@@ -9,7 +9,7 @@ from functools import cache
 
 import jinja2
 
-from seal_ray.report import charts, heat, lanes, round_charts, squares, words, writing_charts
+from seal_ray.report import charts, heat, lanes, methods, round_charts, squares, words, writing_charts
 from seal_ray.report.data import Run
 from seal_ray.report.timeline import KINDS
 from seal_ray.report.turns import passages
@@ -21,6 +21,7 @@ _PICTURES = {
     "histogram": round_charts.histogram,
     "lengths": writing_charts.lengths,
     "losses": round_charts.losses,
+    "methods": methods.drawn,
     "scatter": round_charts.scatter,
     "variety": writing_charts.variety,
     "workers": lanes.workers,
@@ -97,6 +98,7 @@ def _sections(run: Run) -> dict[str, tuple[str, str]]:
     found = {
         "curve": ("s-curve", "What the self-edits teach") if measures else None,
         "turns": ("s-turns", "Passages learnt in turn") if run.turns else None,
+        "methods": ("s-methods", "Every way to learn a text") if run.methods else None,
         "held_out": ("s-held-out", "Held-out tasks, one by one") if run.held_out.lines else None,
         "rounds": ("s-rounds", "Round by round") if run.rounds or not run.turns else None,
         "edits": ("s-pairs", "The best and the worst note") if run.rounds else None,

@@ -16,8 +16,10 @@ from seal_ray.looking.stages import is_whole
 from seal_ray.loop.run import run
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method, variety
-from seal_ray.record.rows import SelfEditRow, StudyRow
+from seal_ray.record.rows import PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.storage import Store
+from seal_ray.report.data import read_run
+from seal_ray.report.page import render
 from seal_ray.types import UserError
 from tests.runs import results
 
@@ -143,3 +145,24 @@ def test_texts_that_repeat_themselves_are_less_varied() -> None:
     assert (fresh["distinct pairs"], fresh["said again"]) == (1.0, 0.0)
     assert (stale["distinct pairs"], stale["said again"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert variety([[""], []]) == {}
+
+
+def test_a_trial_of_a_method_is_explained_as_one_and_not_as_a_self_edit(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = next(row for row in journal_of(done).read(PlannedRow) if row.arm == "qa, 2 texts")
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", str(done), place.trial])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "qa, 2 texts" in said
+    assert "again: not here: it is of a method" in said
+    assert "self-edit:" not in said
+
+
+def test_the_page_shows_methods_as_a_picture_and_as_numbers(done: Path) -> None:
+    page = render(read_run(str(done)))
+    section = page.partition('id="s-methods"')[2].partition("</section>")[0]
+    assert "<svg" in section
+    assert all(f'<th scope="row">{name}</th>' in section for name in NAMES)
+    assert "The same 2 held-out tasks" in section
+    assert read_run(str(done)).headline.text.startswith("Of 6 methods, ")

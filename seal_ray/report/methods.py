@@ -1,0 +1,83 @@
+"""Methods of learning a text beside one another: what each came to by how many texts it had written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from seal_ray.record.journal import Journal
+from seal_ray.record.methods import by_method
+from seal_ray.report.svg import Axis, Drawing, apart, ticks
+from seal_ray.report.words import percent
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A method with a number of texts; means over tasks."""
+
+    method: str
+    texts: int
+    """0 for a method that has none written."""
+    tasks: int
+    accuracy: float
+    interval: tuple[float, float] | None
+    """None with too few tasks."""
+    over_passage: tuple[float, float, float] | None
+    """How much more than training on the passage alone, task by task, with its interval."""
+    written: float
+    """Tokens."""
+    trained: float
+    failed: float
+    varied: float | None
+    """The share of pairs of neighbouring words, in all texts of a task, that were not said before."""
+
+
+def methods(journal: Journal) -> tuple[Measured, ...]:
+    """Every method that was measured, the fewest texts first."""
+    return tuple(
+        Measured(
+            row["method"],
+            row["texts"],
+            row["tasks"],
+            row["accuracy"],
+            row.get("interval"),
+            row.get("over passage"),
+            row["written"],
+            row["trained"],
+            row["failed"],
+            row.get("distinct pairs"),
+        )
+        for row in by_method([journal])
+    )
+
+
+def drawn(found: Sequence[Measured], width: float = 880) -> Markup:
+    """Accuracy by the number of texts, a line for each method that has them written, the others as lines across."""
+    budgets = sorted({each.texts for each in found if each.texts})
+    left, right, top, bottom = 46.0, width - 215, 14.0, 340.0
+    marks = ticks(0.0, max(0.1, *(each.accuracy for each in found)), 6)
+    x = Axis(math.log(budgets[0]), math.log(budgets[-1]), left + 12, right - 12)
+    y = Axis(marks[0], marks[-1], bottom, top)
+    said = "; ".join(f"{each.method}, {each.texts} texts: {percent(each.accuracy)}" for each in found)
+    pen = Drawing("methods", width, bottom + 40, "Accuracy by method and number of texts", said)
+    for mark in marks:
+        pen.line(left, y(mark), right, y(mark), "rule")
+        pen.text(left - 8, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
+    for texts in budgets:
+        pen.text(x(math.log(texts)), bottom + 22, f"{texts} texts" if texts > 1 else "1 text", "tick", "middle")
+    ends = []
+    for name in dict.fromkeys(each.method for each in found):
+        own = [each for each in found if each.method == name]
+        points = [(x(math.log(each.texts)), y(each.accuracy)) for each in own if each.texts]
+        height = y(own[-1].accuracy)
+        pen.path(points or [(left, height), (right, height)], "main-line" if name == "seal" else "soft-line")
+        for (at_x, at_y), each in zip(points, own, strict=False):
+            pen.add("circle", tip=f"{name}, {each.texts}: {percent(each.accuracy)}", cx=at_x, cy=at_y, r=3.5,
+                    class_="main-dot" if name == "seal" else "soft-dot")  # fmt: skip
+        ends.append((height, f"{name} {percent(own[-1].accuracy)}", "main-label" if name == "seal" else "soft-label"))
+    for (_, label, class_), at in zip(ends, apart([end for end, _, _ in ends], 15, top, bottom), strict=True):
+        pen.text(right + 8, at + 4, label, class_)
+    return pen.markup("chart")
