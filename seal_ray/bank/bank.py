@@ -150,8 +150,16 @@ class Bank:
         """Texts with what their teacher predicts, where they are trained to that; `DataError` where it cannot read."""
         if not texts or not isinstance(objective, Distilled):
             return texts
-        budget = self.training.max_tokens_per_microbatch
-        return taught(self.patched, texts, objective.kept, base, self.max_length, self.positions, budget)
+        while True:
+            budget = self.training.max_tokens_per_microbatch
+            try:
+                return taught(self.patched, texts, objective.kept, base, self.max_length, self.positions, budget)
+            except (RuntimeError, MemoryError) as error:
+                longest = max(len(text.teacher) + len(text.ids) for text in texts)
+                if not is_out_of_memory(error) or budget <= longest:
+                    raise
+            log.warning("out of memory on what a teacher reads; from now on half of %d tokens at a time", budget)
+            self.training.max_tokens_per_microbatch = max(1, budget // 2)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Submit jobs and yield each result as it comes, in the order of finishing."""

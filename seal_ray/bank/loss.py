@@ -93,6 +93,11 @@ def _chunks(logits_LV: Tensor, targets_L: Tensor) -> Iterator[tuple[slice, Tenso
         yield rows, chunk, chunk.logsumexp(1), chunk.gather(1, targets_L[rows, None])[:, 0]
 
 
+def widened(logits_LV: Tensor) -> Iterator[Tensor]:
+    """The logits a chunk at a time, in float32 or better."""
+    return (_wide(logits_LV[rows]) for rows in _slices(logits_LV))
+
+
 def _slices(logits_LV: Tensor) -> Iterator[slice]:
     height = max(1, (CHUNK_ON_CPU if logits_LV.device.type == "cpu" else CHUNK_ELEMENTS) // logits_LV.shape[1])
     for at in range(0, max(1, len(logits_LV)), height):

@@ -24,7 +24,7 @@ from seal_ray.bank.loss import (
     token_losses_and_grad,
 )
 from seal_ray.bank.rows import Labelled, Objective, Row
-from seal_ray.types import ObjectiveSpec
+from seal_ray.types import DataError, ObjectiveSpec
 
 
 class _PerToken:
@@ -87,11 +87,29 @@ class Distilled(_PerToken):
 
     kept: int = 20
 
+    def __post_init__(self) -> None:
+        if self.kept < 1:
+            raise DataError(f"kept {self.kept} tokens of what a teacher predicts say nothing; keep one at least")
+
     def loss_and_grad(
         self, logits_LV: Tensor, labelled: Labelled, reference_LV: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        tokens_LK, probs_LK = _stacked(labelled.rows, logits_LV.device)
-        return distilled_losses_and_grad(logits_LV, tokens_LK, probs_LK, labelled.weights_L)
+        losses, at = [], 0
+        # Rows that name unlike numbers of tokens are worked out apart: whatever filled up the fewer would be named too.
+        for _, some in groupby(labelled.rows, key=_named):
+            rows = list(some)
+            end = at + sum(len(row.labels) for row in rows)
+            part_LV, weights_L = logits_LV[at:end], labelled.weights_L[at:end]
+            found_L, _ = distilled_losses_and_grad(part_LV, *_stacked(rows, logits_LV.device), weights_L)
+            losses.append(found_L)
+            at = end
+        return torch.cat(losses), logits_LV
+
+
+def _named(row: Row) -> int:
+    """How many tokens its distributions name."""
+    assert row.targets is not None
+    return int(row.targets.tokens_TK.shape[1])
 
 
 def _stacked(rows: Sequence[Row], device: torch.device) -> tuple[Tensor, Tensor]:

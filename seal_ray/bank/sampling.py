@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from seal_ray.bank.generate import Answer, GenerateRequest
 from seal_ray.bank.job import SampledText, SampleSpec
 from seal_ray.bank.linear import Adapters
+from seal_ray.bank.prepare import check_ids
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.writing import CACHE_TOKENS, Writing
 
@@ -51,6 +52,9 @@ class Sampling(Generic[Key]):
 
     def add(self, key: Key, spec: SampleSpec) -> None:
         """Ask for a text, to come from `step` with this key; `ValueError` where the model has no room for it."""
+        check_ids("the prompt", spec.prompt, self._bank.vocabulary)
+        if spec.max_new_tokens < 1:
+            raise ValueError(f"a text of {spec.max_new_tokens} tokens is none; ask for one at least")
         length, most = len(spec.prompt) + spec.max_new_tokens, self._bank.positions
         if length > most:
             raise ValueError(f"a prompt and its answer, {length} tokens, exceed the model's {most} positions")

@@ -6,6 +6,7 @@ them at each of its tokens, however large the vocabulary. Letters: L labelled to
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -15,10 +16,13 @@ from torch import Tensor
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.job import TokenText
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.loss import widened
 from seal_ray.bank.prefill import passes
 from seal_ray.bank.prepare import check_ids
 from seal_ray.bank.rows import Distributions, Row
 from seal_ray.types import DataError
+
+log = logging.getLogger(__name__)
 
 
 def taught(
@@ -28,23 +32,37 @@ def taught(
 
     No more of a text is read than the first `longest` tokens, which are all that is trained on.
     """
-    learnt = [np.flatnonzero(np.asarray(text.learn[:longest], bool)) for text in texts]
+    fits = [_told(f"text {number}", text, longest, positions) for number, text in enumerate(texts)]
+    learnt = [
+        np.flatnonzero(np.asarray(text.learn[: min(fit, longest)], bool)) for text, fit in zip(texts, fits, strict=True)
+    ]
     rows = [
-        _read(f"text {number}", text, places, patched.vocabulary, positions)
+        _read(f"text {number}", text, places, patched.vocabulary)
         for number, (text, places) in enumerate(zip(texts, learnt, strict=True))
         if len(places) and text.targets is None
     ]
     logits = passes(patched, Adapters.none([base]), rows, budget, lambda layout, _: (layout, PackedAttention(layout)))
     found, at, made = _likeliest((logits_LV for _, logits_LV in logits), kept), 0, []
-    for text, places in zip(texts, learnt, strict=True):
+    for text, places, fit in zip(texts, learnt, fits, strict=True):
         if text.targets is None:
             told, at = found[at : at + len(places)], at + len(places)
-            text = replace(text, targets=_placed(len(text.ids), places, told))
+            ids, learn = text.ids[:fit], text.learn[:fit]
+            text = replace(text, ids=ids, learn=learn, targets=_placed(len(ids), places, told))
         made.append(text)
     return tuple(made)
 
 
-def _read(what: str, text: TokenText, learnt: np.ndarray, vocabulary: int, positions: int) -> Row:
+def _told(what: str, text: TokenText, longest: int, positions: int) -> int:
+    """How many tokens of a text are trained on: as many as its teacher can read after what it reads first."""
+    if text.targets is not None or True not in text.learn:
+        return len(text.ids)
+    most = text.learn.index(True) + positions - len(text.teacher)
+    if most < min(longest, len(text.ids)):
+        log.warning("%s: cut to %d tokens; its teacher reads %d before it", what, max(1, most), len(text.teacher))
+    return max(1, most)
+
+
+def _read(what: str, text: TokenText, learnt: np.ndarray, vocabulary: int) -> Row:
     """What the teacher reads of a text: its own beginning, and all from the first token that is learnt."""
     if not text.teacher:
         raise DataError(f"{what} has nothing that its teacher reads first; Distilled needs that for each text")
@@ -52,16 +70,13 @@ def _read(what: str, text: TokenText, learnt: np.ndarray, vocabulary: int, posit
     check_ids(what, text.ids, vocabulary)
     first, last = learnt[0], learnt[-1]
     ids = np.array((*text.teacher, *text.ids[first : last + 1]), np.int64)
-    if len(ids) > positions:
-        raise DataError(f"{what} and what its teacher reads before it, {len(ids)} tokens, exceed {positions} positions")
     return Row(0, ids, learnt + (len(text.teacher) - first - 1))
 
 
 def _likeliest(logits: Iterable[Tensor], kept: int) -> Distributions:
     """The likeliest tokens of every place, of all passes one after another."""
     tokens, probs = [], []
-    for logits_LV in logits:
-        wide = logits_LV.float() if logits_LV.dtype.itemsize < 4 else logits_LV
+    for wide in (wide for logits_LV in logits for wide in widened(logits_LV)):
         values_LK, tokens_LK = wide.topk(min(kept, wide.shape[1]), 1)
         tokens.append(tokens_LK.cpu().numpy())
         probs.append((values_LK - wide.logsumexp(1, keepdim=True)).exp().cpu().numpy())

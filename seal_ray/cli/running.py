@@ -42,7 +42,7 @@ def methods(
     from seal_ray.config import load
     from seal_ray.types import UserError
 
-    more = ["--evaluation.methods", json.dumps(only.split(","))] if only else []
+    more = ["--evaluation.methods", json.dumps([name.strip() for name in only.split(",")])] if only else []
     more += ["--evaluation.texts", f"[{texts}]"] if texts else []
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:

@@ -13,6 +13,7 @@ from seal_ray.domains.base import Domain, Studied
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import StageBegan
 from seal_ray.loop.gathering import all_of
+from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
 from seal_ray.methods.base import Desk, Method, arms_of, find_method
@@ -47,18 +48,15 @@ async def _measure(session: Session, name: str, method: Method, texts: int, task
     """One method on one task, with each seed."""
     policy = session.runner.policy if method.by_policy else session.names.base
     runner, seed = session.runner.under(policy), session.config.run.seed
+    runner.memory = Memory()  # what the last policy remembers says nothing of trials that start elsewhere
 
     async def write(domain: Studied, task: Task, index: int) -> SelfEdit:
         return await runner.write(domain, task, index, derive_seed("sample", seed, METHODS, task.id, index), METHODS)
 
     study = await method.study(task, texts, Desk(cast(Studied, session.domain), write))
-    row = StudyRow(
-        content_key(METHODS, name, texts, task.id, [edit.key for edit in study.edits]),
-        task.id,
-        name,
-        texts,
-        tuple(edit.key for edit in study.edits),
-    )
+    edits, recipe = tuple(edit.key for edit in study.edits), study.trial.recipe.key if study.trial.recipe else ""
+    key = content_key(METHODS, name, texts, task.id, edits, recipe, study.trial.questions)
+    row = StudyRow(key, task.id, name, texts, edits, recipe)
     if row.key not in known:
         session.events.emit(row)
     place = Place(METHODS, arm_of(name, texts), task.id)

@@ -90,7 +90,11 @@ class Method(Protocol):
 
 def arms_of(settings: Evaluation) -> list[tuple[str, int]]:
     """The methods that are measured, each with every number of texts; 0 for one that has none written."""
-    return [(name, n) for name in settings.methods for n in (settings.texts if _kind(name).writes else (0,))]
+    return [(name, n) for name in settings.methods for n in _numbers(name, settings)]
+
+
+def _numbers(name: str, settings: Evaluation) -> Iterable[int]:
+    return dict.fromkeys(settings.texts) if _kind(name).writes else (0,)
 
 
 def _kind(name: str) -> type[Method]:

@@ -11,8 +11,8 @@ from seal_ray.methods.written import Rephrase
 from seal_ray.types import Task, derive_seed
 
 _MARK = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s*")
-_LONGEST = 300
-"""Characters of a proposal that is passed on."""
+_LONGEST, _MOST = 300, 60
+"""Characters of a proposal that is passed on, and proposals: a base that goes on and on says nothing new."""
 
 
 class ActiveReading(Rephrase):
@@ -46,4 +46,4 @@ class EntiGraph(ActiveReading):
 def lines_of(completion: str) -> list[str]:
     """The lines of a list, without what numbers them, each once."""
     found = (_MARK.sub("", line).strip()[:_LONGEST] for line in completion.splitlines())
-    return list(dict.fromkeys(line for line in found if line))
+    return list(dict.fromkeys(line for line in found if line))[:_MOST]

@@ -46,14 +46,16 @@ def learnt(journal: Journal) -> dict[Arm, list[tuple[str, Learnt]]]:
     """By method and number of texts, what is on record of each task."""
     outcomes = {row.key: row for row in journal.read(OutcomeRow)}
     edits = {row.key: row for row in journal.read(SelfEditRow)}
-    found: dict[Arm, dict[str, Learnt]] = defaultdict(lambda: defaultdict(Learnt))
-    arms: dict[str, Arm] = {}
-    for row in journal.read(StudyRow):
-        arm = arms[arm_of(row.method, row.texts)] = row.method, row.texts
-        found[arm][row.task_id].texts = [edits[key] for key in row.edits if key in edits]
+    # Of a method that came to be another since, what it came to last counts.
+    studies = {(arm_of(row.method, row.texts), row.task_id): row for row in journal.read(StudyRow)}
+    found: dict[Arm, dict[str, Learnt]] = defaultdict(dict)
+    for row in studies.values():
+        texts = [edits[key] for key in row.edits if key in edits]
+        found[row.method, row.texts][row.task_id] = Learnt(texts=texts)
     for place in journal.read(PlannedRow):
-        if place.stage == METHODS and place.trial in outcomes and place.arm in arms:
-            found[arms[place.arm]][place.task_id].trials.append(outcomes[place.trial])
+        study = studies.get((place.arm, place.task_id))
+        if place.stage == METHODS and place.trial in outcomes and study and study.recipe == place.recipe:
+            found[study.method, study.texts][place.task_id].trials.append(outcomes[place.trial])
     whole = {arm: [(task, each) for task, each in tasks.items() if each.trials] for arm, tasks in found.items()}
     return {arm: tasks for arm, tasks in whole.items() if tasks}
 
@@ -133,9 +135,12 @@ def print_methods(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['distinct pairs']:.0%}" if "distinct pairs" in row else "–",
         )
     Console().print(table)
+    most = max(row["tasks"] for row in rows)
     for row in rows:
+        name = arm_of(row["method"], row["texts"])
+        if row["tasks"] < most:
+            print(visible(f"{name}: measured on {row['tasks']} of {most} tasks, so not to be held beside the others"))
         if row["failed"]:
-            name = arm_of(row["method"], row["texts"])
             print(visible(f"{name}: {row['failed']:.1%} of its trials failed and count as 0"))
 
 

@@ -227,6 +227,8 @@ class StudyRow(Row):
     """How many it might have written; 0 for a method that has none written."""
     edits: tuple[str, ...] = ()
     """The keys of what was written."""
+    recipe: str = ""
+    """The key of what was trained of it; empty for a method that trains nothing."""
 
 
 @dataclass(frozen=True)

@@ -149,11 +149,14 @@ def _wrong(store: Store, identity: Identity) -> str:
 
 
 def _settle(store: Store, config: Config, identity: Identity) -> Claim:
-    """Write down whose directory this is, before its first row."""
+    """Write down whose directory this is, before its first row; and which methods are measured, which may change."""
     found = recorded(store) if store.exists(CONFIG) and has_rows(store) else None
-    if found and found.whole:
-        return Claim(found.run, found.since)
     claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
+    if found and found.whole:
+        asked, known = config.evaluation, found.config.evaluation
+        if (asked.methods, asked.texts) == (known.methods, known.texts):
+            return claim
+        config = replace(found.config, evaluation=replace(known, methods=asked.methods, texts=asked.texts))
     tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
     tree |= {"identity": identity.tree(), "config": as_tree(spelled_out(config))}
     store.write(CONFIG, json.dumps(tree, indent=2).encode())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
 from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
-from seal_ray.workers.engines.text import render_example, render_prompt
+from seal_ray.workers.engines.text import opened, render_example, render_opening, render_prompt
 from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.one_thread import OneThread
 from seal_ray.workers.pulse import Beating, on_its_own_thread
@@ -95,6 +95,9 @@ class Trainer(Beating):
         assert trial.recipe
         self._check(trial.base)
         start = time.time()
+        if trial.recipe.objective:
+            reason = f"all weights are trained to the texts' tokens, and not to {trial.recipe.objective.name!r}"
+            return Outcome(trial.key, failure=Failure("data", reason), worker=self._name)
         async with self._alone:
             texts = [self._text(example) for example in trial.recipe.examples]
             self.feel(model := await asyncio.to_thread(load_model, self._spec))
@@ -285,14 +288,9 @@ class Trainer(Beating):
         prompt, completion = render_example(self._tokenizer, example)
         if not example.teacher:
             return TokenText.of(prompt, completion, example.learn_prompt)
-        # A bare text may begin with tokens of the tokenizer's own, which a teacher does not read in its midst.
-        own = (
-            0
-            if prompt
-            else len(completion) - len(self._tokenizer(example.completion, add_special_tokens=False).input_ids)
-        )
+        own = 0 if prompt else opened(self._tokenizer, example.completion)
         text = TokenText.of([*prompt, *completion[:own]], completion[own:])
-        return replace(text, teacher=tuple(render_prompt(self._tokenizer, example.teacher)))
+        return replace(text, teacher=tuple(render_opening(self._tokenizer, example.teacher)))
 
     def _numbered(self, job: Job) -> Job:
         """The same trial may be here twice, as a straggler's second try: each call has a key of its own."""

@@ -12,7 +12,7 @@ from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.loss import distilled_losses_and_grad
 from seal_ray.bank.objectives import DPO, Distilled, SoftTargets
 from seal_ray.bank.rows import Distributions
-from seal_ray.types import Failure, LoraSpec, OptimSpec
+from seal_ray.types import DataError, Failure, LoraSpec, OptimSpec
 from tests.bank.small import (
     ALL,
     WORDS,
@@ -241,17 +241,63 @@ def test_a_teacher_is_what_the_adapter_starts_from():
 
 
 def test_what_a_teacher_cannot_read_is_refused():
-    long = tuple(replace(text, teacher=text.ids * 200) for text in TAUGHT[:1])
     jobs = {
         "bare": job("bare", objective=Distilled()),
-        "long": job("long", texts=long, objective=Distilled()),
         "foreign": job("foreign", texts=(replace(TAUGHT[0], teacher=(WORDS,)),), objective=Distilled()),
     }
     said = {key: result.failure.reason for key, result in run(jobs.values()).items()}
     assert said["bare"] == "text 0 has nothing that its teacher reads first; Distilled needs that for each text"
-    assert "what its teacher reads before it" in said["long"]
-    assert "exceed 256 positions" in said["long"]
     assert said["foreign"] == f"what the teacher of text 0 reads has a token outside the vocabulary of {WORDS}"
+    with pytest.raises(DataError, match="keep one at least"):
+        Distilled(0)
+
+
+def test_a_text_is_trained_on_as_far_as_its_teacher_can_read(caplog):
+    texts = tuple(replace(text, teacher=(7,) * 250) for text in TAUGHT)
+    short = tuple(replace(text, ids=text.ids[:8], learn=text.learn[:8]) for text in texts)
+    found = run(
+        [job("long", texts=texts, objective=Distilled(KEPT)), job("short", texts=short, objective=Distilled(KEPT))]
+    )
+    assert found["long"].losses == found["short"].losses
+    assert "its teacher reads 250 before it" in caplog.text
+    full = job("full", texts=(*TAUGHT, replace(TAUGHT[0], teacher=(7,) * 256)), objective=Distilled(KEPT))
+    (result,) = run([full]).values()
+    assert result.warnings == ("text 8: no token carries loss; left out",)
+
+
+def test_texts_that_name_unlike_numbers_of_tokens_do_not_touch_one_another():
+    soft = Distilled(KEPT)
+    narrow, wide = (tuple(named(text, count) for text in make_texts(8, seed=4)) for count in (3, 20))
+    alone = run([job("narrow", texts=narrow, objective=soft)])["narrow"]
+    beside = run([job("narrow", texts=narrow, objective=soft), job("wide", texts=wide, objective=soft)])["narrow"]
+    np.testing.assert_allclose(beside.losses, alone.losses, rtol=0, atol=1e-11)
+
+
+def named(text, count):
+    """A text with distributions over so many tokens, token 0 among them."""
+    tokens = np.tile(np.arange(count), (len(text.ids), 1))
+    return replace(text, targets=Distributions(tokens, np.full(tokens.shape, 0.9 / count)))
+
+
+def test_a_teacher_reads_less_at_once_where_memory_is_short(monkeypatch):
+    from seal_ray.bank import bank as module
+
+    bank, real, budgets = (
+        Bank(make_model(), make_tokenizer(), slots=1, max_tokens_per_microbatch=4096),
+        module.taught,
+        [],
+    )
+
+    def short_of_memory(*given):
+        budgets.append(given[-1])
+        if given[-1] > 1024:
+            raise torch.OutOfMemoryError
+        return real(*given)
+
+    monkeypatch.setattr(module, "taught", short_of_memory)
+    (result,) = bank.run([JOBS["distilled"]])
+    assert result.failure is None
+    assert budgets == [4096, 2048, 1024]
 
 
 def test_a_text_that_is_cut_is_taught_as_far_as_it_goes():

@@ -21,6 +21,21 @@ def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     return _chat_ids(tokenizer, _chat_text(tokenizer, prompt, add_generation_prompt=True))
 
 
+def opened(tokenizer: Any, text: str) -> int:
+    """How many tokens of its own a tokenizer puts before a bare text."""
+    whole, bare = list(tokenizer(text).input_ids), list(tokenizer(text, add_special_tokens=False).input_ids)
+    places = range(len(whole) - len(bare) + 1)
+    return next((at for at in places if whole[at : at + len(bare)] == bare), 0)
+
+
+def render_opening(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Token ids of a prompt that a text follows: without what a tokenizer puts at the end of every text."""
+    if not isinstance(prompt, str):
+        return render_prompt(tokenizer, prompt)
+    bare = tokenizer(prompt, add_special_tokens=False).input_ids
+    return render_prompt(tokenizer, prompt)[: opened(tokenizer, prompt) + len(bare)]
+
+
 def render_example(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
     """A training text as (prompt ids, completion ids).
 

@@ -111,7 +111,10 @@ class TransformersEngine:
                 asked.update(future for _, future in coming)
                 try:
                     for spec, future in coming:
-                        sampling.add(future, spec)
+                        try:
+                            sampling.add(future, spec)
+                        except ValueError as error:  # it is wrong by itself, and the others are not
+                            future.set_exception(error)
                     over = await self._thread.run(sampling.step)
                 except Exception as error:
                     for future in asked:
