@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
@@ -72,6 +72,10 @@ class Task:
     questions: tuple[Question, ...]
     family: str = ""
     """Kind of task, for tables that break a result down."""
+
+    def part(self, numbers: Sequence[int]) -> Self:
+        """The same task with these of its questions alone; a domain's own keeps in step what it says of each."""
+        return replace(self, questions=tuple(self.questions[number] for number in numbers))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ from seal_ray.types import (
     Outcome,
     Policy,
     Prompt,
-    Question,
     Recipe,
     Task,
     Trial,
@@ -283,12 +282,10 @@ class Stream:
 
 def _parts(task: Task, chosen: Sequence[int | None]) -> dict[int | None, Task]:
     """A task's questions by the lesson that is to answer them; None: the policy."""
-    found: dict[int | None, list[Question]] = defaultdict(list)
-    for number, question in zip(chosen, task.questions, strict=True):
-        found[number].append(question)
-    if len(found) == 1:
-        return dict.fromkeys(found, task)
-    return {number: replace(task, questions=tuple(some)) for number, some in found.items()}
+    found: dict[int | None, list[int]] = defaultdict(list)
+    for place, number in enumerate(chosen):
+        found[number].append(place)
+    return {number: task.part(some) if len(found) > 1 else task for number, some in found.items()}
 
 
 def _text(prompt: Prompt) -> str:

@@ -10,7 +10,7 @@ import torch
 from seal_ray.bank import Bank, Job, SampledText, SampleSpec, prefill, writing
 from seal_ray.bank.attention import KVCache
 from seal_ray.types import LoraSpec, OptimSpec
-from tests.bank.small import ALL, make_model, make_prompts, make_texts, make_tokenizer
+from tests.bank.small import ALL, WORDS, make_model, make_prompts, make_texts, make_tokenizer
 from tests.bank.test_fit import SINKS, build
 from tests.bank.test_not_finite import POISON, poisoned_bank
 from tests.bank.test_prefill import STEM, Tokens
@@ -157,3 +157,16 @@ def test_an_adapter_is_kept_while_a_text_under_it_is_asked_for_and_no_longer() -
     while sampling.busy:
         sampling.step()
     assert bank.in_use() == frozenset()
+
+
+def test_a_prompt_that_cannot_be_read_is_refused_before_it_joins_others():
+    bank = Bank(make_model(), make_tokenizer(), slots=1)
+    wrong = [
+        ((), 4, "the prompt has no tokens"),
+        ((-1,), 4, "outside the vocabulary"),
+        ((WORDS,), 4, "outside the vocabulary"),
+        ((7,), 0, "ask for one at least"),
+    ]
+    for prompt, tokens, said in wrong:
+        with pytest.raises(ValueError, match=said):
+            bank.sample([SampleSpec((7, 8), 1, max_new_tokens=2), SampleSpec(prompt, 1, max_new_tokens=tokens)])

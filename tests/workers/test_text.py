@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from tokenizers import processors
 
 from seal_ray.model.loading import ModelSpec, load_tokenizer
 from seal_ray.types import DataError, Example, Message
-from seal_ray.workers.engines.text import render_example
+from seal_ray.workers.engines.text import opened, render_example, render_opening
 from tests.workers.tiny import write_model
 
 TEMPLATE = (
@@ -49,3 +51,21 @@ def test_a_template_whose_turns_end_in_their_own_ways_has_no_cut_off_replies(tok
     with pytest.raises(DataError, match="ends turns in more than one way"):
         render_example(tokenizer, Example("The heron", CHAT, whole=False))
     tokenizer.chat_template = TEMPLATE
+
+
+def test_what_a_tokenizer_puts_around_every_text_is_told_from_the_text(tokenizer: Any) -> None:
+    around = _around(tokenizer)
+    assert opened(around, "The heron") == 1
+    assert around.decode(around("The heron").input_ids[1:-1]) == "The heron"
+    assert around.decode(render_opening(around, "The heron")[1:]) == "The heron", "the end comes after what follows it"
+    assert opened(tokenizer, "The heron") == 0
+    assert render_opening(tokenizer, "The heron") == tokenizer("The heron").input_ids
+
+
+def _around(tokenizer: Any) -> Any:
+    """The same tokenizer, which begins and ends every text with the end-of-text token."""
+    other = copy.deepcopy(tokenizer)
+    end = other.eos_token
+    template = processors.TemplateProcessing(single=f"{end} $A {end}", special_tokens=[(end, other.eos_token_id)])
+    other.backend_tokenizer.post_processor = template
+    return other

@@ -58,6 +58,9 @@ class KnowledgeTask(Task):
     asked: tuple[str, ...] = ()
     """The questions alone, as a grader sees them."""
 
+    def part(self, numbers: Sequence[int]) -> KnowledgeTask:
+        return replace(super().part(numbers), asked=tuple(self.asked[number] for number in numbers))
+
 
 class Knowledge:
     """Tasks from one source split in two, or from a source for each split."""
