@@ -44,19 +44,20 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     from seal_ray.record.summary import as_json as tree
     from seal_ray.record.summary import print_table
 
-    journals = [Journal(Store(dir)) for dir in dirs]
-    passages = by_way([order for journal in journals for order in orders(journal)])
-    methods = by_method(journals)
-    if as_json:
-        also = {"continual": passages, "methods": methods}
-        print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
-        return
-    if summary or not (passages or methods):
-        print_table(summary)
-    if methods:
-        print_methods(methods)
-    if passages:
-        print_continual(passages)
+    with read_or_not():
+        journals = [Journal(Store(dir)) for dir in dirs]
+        passages = by_way([order for journal in journals for order in orders(journal)])
+        methods = by_method(journals)
+        if as_json:
+            also = {"continual": passages, "methods": methods}
+            print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
+            return
+        if summary or not (passages or methods):
+            print_table(summary)
+        if methods:
+            print_methods(methods)
+        if passages:
+            print_continual(passages)
 
 
 def facts(found: dict[str, float], as_json: bool) -> None:
@@ -64,12 +65,20 @@ def facts(found: dict[str, float], as_json: bool) -> None:
     print(json.dumps(found) if as_json else "\n".join(f"{name:22} {value:.4g}" for name, value in found.items()))
 
 
-def lines(found: Iterable[str]) -> None:
-    """Lines on standard output; that whoever reads them, such as `head`, has enough of them is no error."""
+@contextmanager
+def read_or_not() -> Iterator[None]:
+    """What is written goes to standard output; that whoever reads it, such as `head`, has enough of it is no error."""
     try:
-        print("\n".join(found), flush=True)
+        yield
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+
+
+def lines(found: Iterable[str]) -> None:
+    """Lines on standard output."""
+    with read_or_not():
+        print("\n".join(found))
 
 
 def say(line: str) -> None:

@@ -1,9 +1,12 @@
 """Methods on real passages of the micro-world, beside one another and again."""
 
 import json
+import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -166,3 +169,13 @@ def test_the_page_shows_methods_as_a_picture_and_as_numbers(done: Path) -> None:
     assert all(f'<th scope="row">{name}</th>' in section for name in NAMES)
     assert "The same 2 held-out tasks" in section
     assert read_run(str(done)).headline.text.startswith("Of 6 methods, ")
+
+
+def test_whoever_reads_the_table_may_have_enough_of_it(done: Path) -> None:
+    script = "import sys; from seal_ray.cli.app import main; main(sys.argv[1:])"
+    eval_ = subprocess.Popen([sys.executable, "-c", script, "eval", str(done)], stdout=PIPE, stderr=PIPE, text=True)
+    assert eval_.stdout
+    assert eval_.stderr
+    eval_.stdout.close()
+    assert "Traceback" not in eval_.stderr.read()
+    assert eval_.wait() in (0, 1)  # rich ends with 1 where nobody reads on
