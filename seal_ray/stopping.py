@@ -43,6 +43,10 @@ class Stopped(KeyboardInterrupt):
 
     def say(self) -> None:
         """Once, to whoever still listens: the terminal itself may be what has gone."""
+        earlier = self.__context__  # who is told again while leaving has said it
+        while earlier and not self._said:
+            self._said = isinstance(earlier, Stopped) and earlier._said
+            earlier = earlier.__context__
         if not self._said:
             self._said = True
             with suppress(OSError, ValueError):

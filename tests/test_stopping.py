@@ -162,3 +162,20 @@ def test_who_leaves_because_it_was_told_to_is_not_held_up_by_being_told_again() 
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+def test_who_is_told_again_while_leaving_says_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = Stopped("SIGINT", 130), Stopped("SIGINT", 130)
+
+    def leave() -> None:
+        try:
+            first.say()
+            raise first
+        finally:
+            raise second
+
+    with pytest.raises(Stopped) as last:
+        leave()
+    assert last.value is second
+    second.say()
+    assert capsys.readouterr().err == f"seal-ray: SIGINT: {PROMISE}\n"

@@ -90,7 +90,7 @@ def test_the_share_of_failed_trials_stands_beside_the_figure_they_lower(
     _, out, _ = command(capsys, "eval", folder)
     assert "untrained self-edits: 50.0% of its trials failed and count as 0, most of them: the note says nothing" in out
     _, out, _ = command(capsys, "report", folder)
-    assert "(50.0% of its trials failed)" in Path(out.strip()).read_text(encoding="utf-8")
+    assert "untrained self-edits: 50.0% of its trials failed" in Path(out.strip()).read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("picky")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seal_ray.bank import Bank
+from seal_ray.bank.sampling import Sampling
 from seal_ray.loop.run import run
 from seal_ray.workers.one_thread import OneThread
 from tests.runs import small_run
@@ -41,19 +43,20 @@ def test_each_bank_of_a_run_is_used_by_one_thread(tmp_path: Path, monkeypatch: p
     threads: defaultdict[int, set[int]] = defaultdict(set)
     used = set()
 
-    def noted(name: str) -> None:
-        whole = getattr(Bank, name)
+    def noted(kind: type, name: str, bank_of: Callable[[Any], Bank]) -> None:
+        whole = getattr(kind, name)
 
-        def call(self: Bank, *args: Any, **kwargs: Any) -> Any:
-            threads[id(self)].add(threading.get_ident())
-            used.add(name)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            threads[id(bank_of(self))].add(threading.get_ident())
+            used.add((kind.__name__, name))
             return whole(self, *args, **kwargs)
 
-        monkeypatch.setattr(Bank, name, call)
+        monkeypatch.setattr(kind, name, call)
 
-    for name in ("step", "sample", "load_missing"):
-        noted(name)
+    noted(Bank, "step", lambda bank: bank)
+    noted(Bank, "load_missing", lambda bank: bank)
+    noted(Sampling, "step", lambda sampling: sampling._bank)
     run(small_run(tmp_path / "run", "--workers.address", "in-process", "--run.rounds", "1"))
-    assert used == {"step", "sample", "load_missing"}
+    assert used == {("Bank", "step"), ("Bank", "load_missing"), ("Sampling", "step")}
     assert len(threads) == 2, "the trainer's and the sampler's"
     assert all(len(each) == 1 for each in threads.values())
