@@ -9,6 +9,7 @@ from cyclopts import App
 from seal_ray.cli.models import refuse_taken
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import lines, say
+from seal_ray.plain import counted
 
 adapters = App(
     name="adapters",
@@ -33,6 +34,8 @@ def list_(dir: str, *, as_json: AsJson = False) -> None:
         lines([json.dumps({"adapters": [each.as_json() for each in found], "bytes": shelf.bytes()})])
     elif found:
         lines(table(found, shelf.bytes()))
+        for damage in dict.fromkeys(each.damage for each in found if each.damage):
+            say(damage)
     else:
         say(f"{dir}: no adapter is here yet")
 
@@ -71,7 +74,8 @@ def merge(dir: str, *names: str, into: str, force: bool = False) -> None:
     from seal_ray.policy.catalogue import catalogue_of
 
     refuse_taken(into, force)
-    say(f"{len(names)} adapters, of rank {merge_adapters(dir, catalogue_of(dir), names, into)} together: {into}")
+    rank = merge_adapters(dir, catalogue_of(dir), names, into)
+    say(f"{counted(len(names), 'adapter')}, of rank {rank} together: {into}")
 
 
 @adapters.command

@@ -22,6 +22,7 @@ from seal_ray.policy.retraction import RETRACTION, Answers, answers
 from seal_ray.record.continual import CONTINUAL, arm_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, PolicyRow, RetractedRow, SelfEditRow
+from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import UNTRAINED, Interval, summarize
 from seal_ray.rundir.directory import recorded_config
@@ -34,15 +35,23 @@ class Told:
 
     held: Held
     what: str
-    shape: Shape
+    shape: Shape | None
+    """None where its files are damaged or gone."""
     before: float | None
     """The accuracy before it was trained, of that on which it is measured; None where that was not."""
     after: float | None
+    damage: str = ""
+    """What is wrong with its files, and the command that sets them aside."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Paths of the adapted modules in the base model; none where that cannot be read."""
+        return self.shape.modules if self.shape else ()
 
     @property
     def layers(self) -> str:
         """The layers that it sits in, as spans."""
-        numbers = sorted({int(found[1]) for path in self.shape.modules if (found := re.search(r"\.(\d+)\.", path))})
+        numbers = sorted({int(found[1]) for path in self.modules if (found := re.search(r"\.(\d+)\.", path))})
         begins = [n for n in numbers if n - 1 not in numbers]
         ends = [n for n in numbers if n + 1 not in numbers]
         return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(begins, ends, strict=True)) or NOTHING
@@ -50,11 +59,12 @@ class Told:
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the linear modules that it adapts."""
-        return tuple(dict.fromkeys(path.rpartition(".")[2] for path in self.shape.modules))
+        return tuple(dict.fromkeys(path.rpartition(".")[2] for path in self.modules))
 
     def as_json(self) -> dict[str, Any]:
         """The same for a program."""
-        made = {"rank": self.shape.rank, "alpha": self.shape.alpha, "targets": self.targets, "layers": self.layers}
+        rank, alpha = (self.shape.rank, self.shape.alpha) if self.shape else (None, None)
+        made = {"rank": rank, "alpha": alpha, "targets": self.targets, "layers": self.layers}
         measured = {"before": self.before, "after": self.after}
         return {
             "name": self.held.name,
@@ -63,8 +73,9 @@ class Told:
             "parents": self.held.parents,
             **made,
             **measured,
-            "bytes": self.shape.bytes,
+            "bytes": self.shape.bytes if self.shape else None,
             "folder": self.held.folder,
+            "damage": self.damage or None,
         }
 
 
@@ -77,16 +88,23 @@ class Shelf:
         self._journal = Journal(self._store)
 
     def told(self) -> list[Told]:
-        """All of them."""
-        return [self.tell(each) for each in self.held]
+        """All of them, those too whose files are damaged or gone."""
+        return [self._told(each) for each in self.held]
 
     def tell(self, held: Held) -> Told:
-        """One of them."""
+        """One of them; `Damaged` where its files are damaged or gone."""
         return Told(held, self._what(held), shape_of(self._store, held.folder), *self._measured(held))
+
+    def _told(self, held: Held) -> Told:
+        try:
+            return self.tell(held)
+        except Damaged as damaged:
+            return Told(held, f"damaged: {self._what(held)}", None, *self._measured(held), str(damaged))
 
     def bytes(self) -> int:
         """What all of them take together; several names may have one folder."""
-        return sum(shape_of(self._store, folder).bytes for folder in dict.fromkeys(each.folder for each in self.held))
+        folders = {each.folder for each in self.held}
+        return sum(sum(self._store.walk(folder).values()) for folder in folders)
 
     def texts(self, held: Held) -> Iterator[tuple[str, str]]:
         """The self-edits that it was trained on, each with the title of its task, as far as they are on record."""
@@ -187,20 +205,24 @@ def table(found: Sequence[Told], total: int) -> list[str]:
 
 
 def _cells(each: Told) -> list[str]:
-    made = [str(each.shape.rank), f"{each.shape.alpha:g}", each.layers]
-    measured = [percent(each.before), percent(each.after), size(each.shape.bytes)]
-    return [each.held.name, each.what, *(each.held.parents[:1] or (NOTHING,)), *made, *measured]
+    rank, alpha, takes = (NOTHING,) * 3
+    if shape := each.shape:
+        rank, alpha, takes = str(shape.rank), f"{shape.alpha:g}", size(shape.bytes)
+    below, *_ = each.held.parents or (NOTHING,)
+    measured = percent(each.before), percent(each.after)
+    return [each.held.name, each.what, below, rank, alpha, each.layers, *measured, takes]
 
 
 def lines(shelf: Shelf, told: Told) -> list[str]:
     """Everything about one, for a person."""
     shape, row = told.shape, told.held.row
+    assert shape, told.damage
     said = [
         f"{told.held.name}: {told.what}",
         *(f"from: {line}" for line in ancestry(shelf.held, told.held)),
         f"recipe: rank {shape.rank}, alpha {shape.alpha:g}; {', '.join(told.targets)} in layers {told.layers}",
         f"accuracy: {percent(told.before)} before, {percent(told.after)} after",
-        f"size: {shape.bytes} bytes in {told.held.folder}",
+        f"size: {size(shape.bytes)} in {told.held.folder}",
     ]
     if isinstance(row, LearntRow) and told.held.alone:
         said.append(f"work: trained on {counted(row.tokens, 'token')} for {row.seconds:.1f} s")

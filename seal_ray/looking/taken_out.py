@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from seal_ray.looking.held import Shelf
@@ -11,6 +12,8 @@ from seal_ray.policy.retraction import Passage, Retraction
 
 _LOSSY = 1e-3
 """What compression may lose, of the norm of the whole, before it is said."""
+_LITTLE = 0.2
+"""An accuracy below which a share of it says little: a few questions more or less are a large part of it."""
 
 
 def as_json(found: Retraction) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def as_json(found: Retraction) -> dict[str, Any]:
 def lines(directory: str, found: Retraction) -> list[str]:
     """A line for each passage, and what is to be said of the whole."""
     titles = Shelf(directory).titles
-    rows = [["", "passage", "base", "learnt", "now", ""]]
+    rows = [["", "passage", "base", "at the end", "now", ""]]
     rows += [_cells(each, titles.get(each.task_id, each.task_id)) for each in found.passages]
     if found.known_before:
         rows.append(["", "known before", NOTHING, *map(percent, found.known_before), ""])
@@ -34,10 +37,23 @@ def _cells(each: Passage, title: str) -> list[str]:
 
 
 def _said(directory: str, found: Retraction) -> list[str]:
-    kept = f"{found.head}: the other passages keep {percent(found.others_keep)} of what they had"
+    kept = f"{found.head}: {_kept(found)}"
     if found.keeps == "apart":
         return [f"{kept}; their lessons are as they were"]
-    said = [f"{kept}; those that came later were learnt on top of what was taken out"]
+    first = next((each.number for each in found.passages if each.out), 0)
+    later = any(not each.out for each in found.passages[first:])
+    said = [f"{kept}; those that came later were learnt on top of what was taken out" if later else kept]
     if found.error > _LOSSY:
         said.append(f"compression to update.max_rank lost {percent(found.error)} of its size")
     return [*said, f'as an adapter: seal-ray export {directory} --policy "{found.head}" --adapter DIR']
+
+
+def _kept(found: Retraction) -> str:
+    """What became of the passages that stay: a share of their accuracy, or points where that was small."""
+    others = [each for each in found.passages if not each.out]
+    if not others:
+        return "no other passage is left"
+    learnt, now = (fmean(values) for values in zip(*((each.learnt, each.without) for each in others), strict=True))
+    if learnt < _LITTLE:
+        return f"the other passages have {percent(learnt)} at the end and {percent(now)} now"
+    return f"the other passages keep {percent(found.others_keep)} of what they had"

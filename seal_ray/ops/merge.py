@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from seal_ray.adapters.lora import CONFIG_FILE, Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.config import Config
 from seal_ray.ops.export import named_base, write_adapter
-from seal_ray.policy.catalogue import Held, find
+from seal_ray.policy.catalogue import Held, contents, find
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
-from seal_ray.types import UserError
+from seal_ray.types import AdapterRef, UserError
+
+logger = logging.getLogger(__name__)
 
 
 def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], out: str) -> int:
@@ -21,11 +24,10 @@ def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], o
     config, store = recorded_config(directory), Store(directory)
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise UserError(f"{twice}: is named twice, and would count twice; name each adapter once")
-    parts: dict[str, Adapter] = {}
-    for name in names:
-        folder = Path(name)
-        there = (folder / CONFIG_FILE).is_file()
-        parts[name] = _of_folder(folder, config) if there else find(directory, held, name).load(store)
+    folders = {name: Path(name) for name in names if (Path(name) / CONFIG_FILE).is_file()}
+    mine = {name: find(directory, held, name) for name in names if name not in folders}
+    _once(held, list(mine.values()))
+    parts = {name: mine[name].load(store) if name in mine else _of_folder(folders[name], config) for name in names}
     _must_fit(parts)
     whole, _ = total(parts.values())
     if whole is None:
@@ -35,18 +37,40 @@ def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], o
 
 
 def _of_folder(folder: Path, config: Config) -> Adapter:
-    """An adapter from elsewhere; refused where it says that it belongs to another base."""
+    """An adapter from elsewhere; refused where it does not say that it belongs to this base."""
     adapter = Adapter.load(folder)
     theirs = json.loads((folder / CONFIG_FILE).read_text()).get("base_model_name_or_path")
-    if theirs and theirs not in (config.model.path, named_base(config)):
+    if not theirs:
+        raise UserError(
+            f"{folder}: does not say which base it is of; write base_model_name_or_path into its {CONFIG_FILE}, where "
+            f"that is {config.model.path}"
+        )
+    if theirs not in (config.model.path, named_base(config)):
         raise UserError(f"{folder}: is an adapter of {theirs}, and not of {config.model.path}; merge those of one base")
     return adapter
 
 
+def _once(held: Sequence[Held], mine: Sequence[Held]) -> None:
+    """Refuse what would count twice; say where a lesson was learnt on top of what is not in the sum."""
+    met: dict[str, str] = {}
+    for each in mine:
+        for part in sorted(contents(held, each)):
+            if part in met:
+                raise UserError(f"{each.name}: {part} is in it and in {met[part]}, and would count twice; name one")
+            met[part] = each.name
+    for each in mine:
+        below = next((known for known in held if each.kind == "lesson" and known.name in each.parents), None)
+        if below and not contents(held, below) <= met.keys():
+            logger.warning("%s was learnt on top of %s, and not all of that is in the sum", each.name, below.name)
+
+
 def _must_fit(parts: dict[str, Adapter]) -> None:
-    """Refuse adapters of models of unlike shapes, whatever their bases are called."""
+    """Refuse adapters of models of unlike shapes, whatever their bases are called; and one under two names."""
     met: dict[str, tuple[tuple[int, int], str]] = {}
+    called: dict[AdapterRef, str] = {}
     for name, adapter in parts.items():
+        if (other := called.setdefault(adapter.ref, name)) != name:
+            raise UserError(f"{name}: is the same adapter as {other}, and would count twice; name one")
         for module in adapter.modules:
             down, up = adapter.pair(module)
             shape = down.shape[1], up.shape[0]

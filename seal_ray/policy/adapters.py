@@ -98,10 +98,13 @@ def _load(store: Store, where: str) -> Adapter:
         with tempfile.TemporaryDirectory() as folder:
             for name, data in files.items():
                 (Path(folder) / name).write_bytes(data)
-            return Adapter.load(folder)
+            try:
+                return Adapter.load(folder)
+            except UserError as error:  # it speaks of the temporary folder, and of what whoever named one might do
+                raise damage(store, where, str(error).removeprefix(f"{folder}: ").rpartition("; ")[0]) from None
     except FileNotFoundError:
         raise damage(store, where, "a file is missing") from None
     except Damaged:
         raise
-    except (UserError, ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise damage(store, where, str(error)) from None

@@ -89,6 +89,24 @@ def find(directory: str, held: Sequence[Held], name: str) -> Held:
     raise UserError(f"{directory}: {len(some)} adapters' names begin with {name!r}, such as {some[0].name}; give more")
 
 
+def contents(held: Sequence[Held], one: Held) -> set[str]:
+    """The rounds and lessons, by name, whose changes are in an adapter.
+
+    Where a way mixes lessons, all that came so far count as in it, for none can be told from the others.
+    """
+    row, known = one.row, {each.name: each for each in held}
+    found = set() if one.kind in ("policy", "retracted") else {one.name}
+    for parent in one.parents if one.kind != "lesson" else ():
+        found |= contents(held, known[parent]) if parent in known else set()
+    if isinstance(row, RetractedRow):
+        found -= {lesson_name(row.way, row.sequence, step) for step in row.out}
+    if isinstance(row, LearntRow) and _keeps(row.way) not in ("apart", "stacked"):
+        steps = range(1, row.step + 1)
+        found |= {name for step in steps if (name := lesson_name(row.way, row.sequence, step)) in known}
+        found |= {each.name for each in held if each.kind == "round" and one.kind == "policy"}
+    return found
+
+
 def _parent(row: PolicyRow, afresh: bool) -> str:
     return f"{MAIN}/{row.parent}" if row.parent and not afresh else BASE_NAME
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,14 +57,38 @@ def test_an_adapter_of_another_base_is_refused_and_both_are_named(whole: Path, t
         merged(whole, tmp_path / "sum", "library/0/lesson-2", str(tmp_path / "theirs"))
     down, up = tensor_names(adapter.modules[0])
     wider = {**adapter.tensors, down: np.ones((16, 1000), np.float32)}
-    replace(adapter, tensors=wider).save(tmp_path / "wider")
+    replace(adapter, tensors=wider).save(tmp_path / "wider", "microworld")
     with pytest.raises(UserError, match=r"wider: .* is \(1000, \d+\) there and .* in library/0/lesson-2"):
         merged(whole, tmp_path / "sum", "library/0/lesson-2", str(tmp_path / "wider"))
     assert up in adapter.tensors
     assert not (tmp_path / "sum").exists()
-    assert "base_model_name_or_path" not in json.loads((tmp_path / "wider/adapter_config.json").read_text())
+    replace(adapter).save(tmp_path / "nameless")
+    with pytest.raises(UserError, match="nameless: does not say which base it is of"):
+        merged(whole, tmp_path / "sum", "library/0/lesson-2", str(tmp_path / "nameless"))
 
 
 def test_one_that_is_named_twice_would_count_twice_and_is_refused(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is named twice"):
         merged(whole, tmp_path / "sum", "kl/0/after-8", "kl/0/after-8")
+
+
+def test_a_lesson_beside_a_policy_that_holds_it_would_count_twice_and_is_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lesson-3: kl/0/lesson-3 is in it and in kl/0/after-3, and would count twice"):
+        merged(whole, tmp_path / "sum", "kl/0/after-3", "kl/0/lesson-3")
+    with pytest.raises(UserError, match="kl/0/lesson-1 is in it and in kl/0/after-2"):
+        merged(whole, tmp_path / "sum", "kl/0/after-2", "kl/0/after-8")
+    with pytest.raises(UserError, match="is in it and in joint/0/lesson-8"):
+        merged(whole, tmp_path / "sum", "joint/0/lesson-8", "joint/0/after-8")
+    first = next(each for each in catalogue_of(str(whole)) if each.name == "kl/0/lesson-1")
+    first.load(Store(str(whole))).save(tmp_path / "first", "microworld")
+    with pytest.raises(UserError, match=r"kl/0/lesson-1: is the same adapter as .*first, and would count twice"):
+        merged(whole, tmp_path / "sum", "kl/0/lesson-1", str(tmp_path / "first"))
+
+
+def test_a_lesson_learnt_on_top_of_what_is_not_in_the_sum_is_said(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    merged(whole, tmp_path / "sum", "kl/0/after-2", "kl/0/lesson-3", "library/0/lesson-4")
+    assert not caplog.messages
+    merged(whole, tmp_path / "less", "kl/0/lesson-2", "library/0/lesson-4")
+    assert caplog.messages == ["kl/0/lesson-2 was learnt on top of kl/0/after-1, and not all of that is in the sum"]

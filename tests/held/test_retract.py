@@ -22,7 +22,7 @@ from seal_ray.ops.export import export_adapter
 from seal_ray.policy import adapters
 from seal_ray.policy.catalogue import Held, catalogue_of, find
 from seal_ray.policy.repair import repair_policies
-from seal_ray.policy.retraction import RETRACTION, Retraction, steps_of
+from seal_ray.policy.retraction import RETRACTION, Passage, Retraction, steps_of
 from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow, RetractedRow
@@ -179,11 +179,26 @@ def test_what_cannot_be_taken_out_is_refused_with_the_reason(whole: Path, name: 
         taken_out(whole, name)
 
 
+def test_a_share_of_next_to_nothing_is_said_as_accuracies_and_of_the_last_passage_nothing_came_later() -> None:
+    from seal_ray.looking.taken_out import _said
+
+    def found(*learnt: float, out: int) -> Retraction:
+        passages = [Passage(n, "", n == out, 0.0, each, each) for n, each in enumerate(learnt, 1)]
+        return Retraction("sequence 0 by kl without 3", "stacked", tuple(passages), None, 0.0)
+
+    assert _said("d", found(0.03, 0.05, 0.9, out=3))[0].endswith(
+        "without 3: the other passages have 4.0% at the end and 4.0% now"
+    )
+    later = "keep 100.0% of what they had; those that came later were learnt on top of what was taken out"
+    assert _said("d", found(0.9, 0.9, 0.9, out=2))[0].endswith(later)
+    assert _said("d", found(0.9, 0.9, 0.9, out=3))[0].endswith("keep 100.0% of what they had")
+
+
 def test_the_command_says_what_changed_passage_by_passage(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["adapters", "retract", str(mine), "library/0/lesson-3", "--quiet"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["passage", "base", "learnt", "now"]
+    assert lines[0].split() == ["passage", "base", "at", "the", "end", "now"]
     assert [line.endswith("taken out") for line in lines[1:9]] == [False, False, True, *[False] * 5]
     assert lines[-1] == (
         "sequence 0 by library without 3: the other passages keep 100.0% of what they had; "
