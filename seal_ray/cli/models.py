@@ -72,20 +72,30 @@ def export(
     if self_edits:
         say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
-        say(f"policy {exports.export_adapter(dir, adapter, policy)}: {adapter}")
+        say(f"policy {_called(exports.export_adapter(dir, adapter, policy), policy)}: {adapter}")
     if merged:
-        say(f"policy {exports.export_merged(dir, merged, policy)}: {merged}")
+        say(f"policy {_called(exports.export_merged(dir, merged, policy), policy)}: {merged}")
     if submission:
         say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
 def refuse_taken(where: str, force: bool) -> None:
-    """Nothing of anybody's is written over unasked; an empty folder is nobody's."""
+    """Nothing of anybody's is written over unasked, and a run not at all; an empty folder is nobody's."""
+    from seal_ray.record.manifest import FOLDER
+    from seal_ray.rundir.directory import CONFIG
+
     out = Path(where)
+    if (out / CONFIG).is_file() and (out / FOLDER).is_dir():
+        raise UserError(f"{out}: is a run's own directory; name another place")
     if force or (out.is_dir() and not any(out.iterdir())):
         return
     if out.exists():
         raise UserError(f"{out}: there is something already; name another place, or write over it with --force")
+
+
+def _called(version: int, asked: str) -> str:
+    """A policy by its number, and by what it was asked for as where that is something else."""
+    return f"{version}" if asked in ("", f"{version}") else f"{version}, {asked}"
 
 
 def _known(dir: str) -> str:

@@ -20,7 +20,7 @@ from seal_ray.policy.catalogue import Held
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import PolicyRow
+from seal_ray.record.rows import MERGE, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.rundir.directory import recorded_config
@@ -135,6 +135,7 @@ def chosen_policy(directory: str, which: str = "") -> Row:
         return _best(directory, journal, heads.get(MAIN, ()))
     newest = {head: rows[-1] for head, rows in heads.items()}
     known = {str(row.version): row for rows in heads.values() for row in rows} | newest
+    which = which.replace(f" by {MERGE}", "", 1) if which.partition(" without ")[0].endswith(f" by {MERGE}") else which
     if (which or MAIN) not in known:
         numbers = sorted({row.version for rows in heads.values() for row in rows})
         raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")

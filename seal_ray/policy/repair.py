@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.policy import adapters
@@ -18,18 +20,21 @@ from seal_ray.types import AdapterRef
 
 def repair_policies(store: Store) -> list[str]:
     """Set aside each policy on record that cannot be loaded, and have it trained again; returns what that was."""
-    said, moved = [], dict[str, list[str]]()  # policies may point to the same adapter
     journal = Journal(store)
     tables: tuple[Iterable[Row], ...] = tuple(map(journal.read, (PolicyRow, LearntRow, RetractedRow)))
-    for of_table in map(list, tables):
-        lost = {row.version: found for row in of_table if (found := _damaged(store, row))}
-        for version, folders in lost.items():
-            for where in folders:
-                if where not in moved:
-                    moved[where] = [set_aside(store, name) for name in store.walk(where)]
-                said.append(f"policy {version}: {', '.join(moved[where]) or 'nothing of it'} is now in {ASIDE}/")
-        if lost:
-            forget(store, of_table[0].TABLE, lost.keys())
+    forgotten: dict[str, set[int]] = defaultdict(set)
+    shared: dict[str, list[int]] = defaultdict(list)  # policies may point to the same adapter
+    for row in chain(*tables):
+        for where in _damaged(store, row):
+            forgotten[row.TABLE].add(row.version)
+            shared[where].append(row.version)
+    said = []
+    for where, versions in shared.items():
+        names = ", ".join(set_aside(store, name) for name in store.walk(where)) or "nothing of it"
+        of = "policy" if len(versions) == 1 else "policies"
+        said.append(f"{of} {', '.join(map(str, versions))}: {names} is now in {ASIDE}/")
+    for table, lost in forgotten.items():
+        forget(store, table, lost)
     return said
 
 

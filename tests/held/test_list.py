@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from seal_ray.cli.app import main
+from seal_ray.cli.models import refuse_taken
 from seal_ray.looking.held import Shelf, Told, ancestry
 from seal_ray.ops import export
 from seal_ray.policy.catalogue import catalogue, find
 from seal_ray.policy.lineage import head_of, keeps_apart, lineage
+from seal_ray.policy.repair import repair_policies
 from seal_ray.record.continual import orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, PolicyRow, RetractedRow, Row
@@ -185,6 +187,24 @@ def test_what_is_left_without_a_lesson_is_a_head_of_its_own(tmp_path: Path) -> N
     assert lineage(journal) == {"sequence 0": [rows[0]], "sequence 0 without 1, 3": rows}
     assert [each.name for each in catalogue(journal)] == ["merge/0/after-1", "merge/0/without-1-3"]
     assert export.chosen_policy(str(tmp_path), "sequence 0 without 1, 3") == rows[1]
+    assert export.chosen_policy(str(tmp_path), "sequence 0 by merge without 1, 3") == rows[1]
+    assert export.chosen_policy(str(tmp_path), "sequence 0 by merge") == rows[0]
+
+
+def test_a_run_is_not_written_over_even_when_told_to(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    refuse_taken(str(tmp_path), force=True)  # a model's folder has such a file too
+    (tmp_path / "journal").mkdir()
+    with pytest.raises(UserError, match="is a run's own directory; name another place"):
+        refuse_taken(str(tmp_path), force=True)
+
+
+def test_an_adapter_that_two_policies_share_is_set_aside_once_and_both_are_named(tmp_path: Path) -> None:
+    rows = [LearntRow(str(n), f"t{n}", n, 0, n, 4, "same", "gated", learned="own") for n in (1, 7)]
+    written(tmp_path, *rows)
+    said = repair_policies(Store(str(tmp_path)))
+    assert [line.partition(":")[0] for line in said] == ["policies 1, 7"] * 2, "one for each folder"
+    assert not list(Journal(Store(str(tmp_path))).read(LearntRow))
 
 
 def test_layers_are_said_as_spans(tmp_path: Path) -> None:

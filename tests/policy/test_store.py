@@ -195,7 +195,7 @@ def test_an_adapter_that_two_policies_point_to_is_set_aside_for_both_and_both_ar
     store.write(weights, store.read(weights)[:-1] + b"!")
 
     said = repair_policies(store)
-    assert [line.split(":")[0] for line in said] == ["policy 1", "policy 2"]
+    assert [line.split(":")[0] for line in said] == ["policies 1, 2"]
     assert all(f"damaged/{weights}" in line for line in said)
     assert not lineage(Journal(store))
     policies, journal = opened(tmp_path, cluster := RecordsFinetune())
