@@ -10,10 +10,10 @@ from seal_ray.config import Config
 from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.model.gguf import is_gguf
-from seal_ray.plain import visible
+from seal_ray.plain import counted, visible
 from seal_ray.policy.lineage import Row, head_of, lineage
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow
+from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, RetractedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import cells, doubts, summarize
 from seal_ray.report.rounds import rounds
@@ -35,24 +35,25 @@ def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> 
         "---",
         f"base_model: {config.model.path}",
         f"library_name: {'transformers' if merged else 'peft'}",
-        "tags: [self-adapting, rest-em]",
+        f"tags: [self-adapting{', rest-em' if rounds_before and config.domain.name != STUDIED else ''}]",
         "---",
         f"# {config.run.name}, {title}",
         "",
-        *_made(config),
+        *_made(config, row, bool(rounds_before), bool(lesson_rank)),
         "",
         *(_use_merged(config) if merged else _use_adapter(config, lesson_rank or row.rank)),
-        "",
-        "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |",
-        "|---|---|---|---|---|---|---|",
     ]
+    if rounds_before:
+        head = "| round | self-edits kept | reliability of rewards | steps | first loss | last loss | adapter rank |"
+        lines += ["", head, "|---|---|---|---|---|---|---|"]
     trusted = _reliability(journal)
     for each in rounds_before:
         kept = f"{each.kept} | {trusted.get(each.version, 'one seed cannot tell')}"
         losses = f"{each.first_loss:.3f} | {each.last_loss:.3f}"
         lines.append(f"| {each.version} | {kept} | {each.steps} | {losses} | {each.rank} |")
-    lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
-    for arm, m in (measured := summarize(journal)).items():
+    if measured := summarize(journal):
+        lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
+    for arm, m in measured.items():
         lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
     for line in doubts(measured):
         lines += ["", escape(visible(line))]
@@ -76,7 +77,7 @@ def _reliability(journal: Journal) -> dict[int, str]:
     return {round_.number: f"{round_.reliability:.2f}" for round_ in found if round_.reliability is not None}
 
 
-def _made(config: Config) -> list[str]:
+def _made(config: Config, row: Row, rounds_before: bool, alone: bool) -> list[str]:
     start = f"Finetuned with seal_ray from `{config.model.path}`"
     if config.domain.name == STUDIED:
         return [
@@ -84,12 +85,27 @@ def _made(config: Config) -> list[str]:
             "answers, and on those notes of its own that taught it most when they were tried. It is asked in words of "
             "one's own, by itself:"
         ]
-    return [
-        f"{start} in the domain `{config.domain.name}` (seed {config.run.seed}): in each round the model wrote "
+    said = f"{start} in the domain `{config.domain.name}` (seed {config.run.seed})"
+    if isinstance(row, PolicyRow):
+        return [f"{said}: {_rounds(config)}"]
+    before = f" Before that, {_rounds(config)}" if rounds_before else ""
+    way = f"the way `{row.way}`"
+    if alone and isinstance(row, LearntRow):
+        return [f"{said}: this alone was trained in {way} when passage {row.step} of an order arrived.{before}"]
+    passages = f"passages arrived one after another and were learnt in {way}, each by what the model wrote of it"
+    if isinstance(row, RetractedRow):
+        out = f"what passage{'s' * (len(row.out) > 1)} {', '.join(map(str, row.out))} had taught was taken out again"
+        return [f"{said}: {passages}; then {out}.{before}"]
+    return [f"{said}: {passages}; this is the policy after {counted(row.step, 'passage')}.{before}"]
+
+
+def _rounds(config: Config) -> str:
+    return (
+        "in each round the model wrote "
         f"{config.sampling.per_task} self-edits for each of {config.domain.train or 'all'} tasks, each was tried by "
         "training a LoRA on it and asking questions, and the policy was finetuned on those chosen by the rule "
         f"`{config.selection.rule}`."
-    ]
+    )
 
 
 def _use_merged(config: Config) -> list[str]:

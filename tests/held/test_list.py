@@ -191,6 +191,22 @@ def test_what_is_left_without_a_lesson_is_a_head_of_its_own(tmp_path: Path) -> N
     assert export.chosen_policy(str(tmp_path), "sequence 0 by merge") == rows[0]
 
 
+def test_the_card_of_a_lesson_a_sequence_and_one_without_passages_says_how_each_was_made(tmp_path: Path) -> None:
+    from seal_ray.ops.card import _made
+
+    learnt = LearntRow("m", "task", 1, 0, 3, 4, "whole", "kl", learned="own")
+    without = RetractedRow("r", 2, 0, "kl", (1, 3), 4, "left")
+    config = small_run(tmp_path / "run")
+
+    def said(row: LearntRow | RetractedRow, alone: bool = False) -> str:
+        return "\n".join(_made(config, row, False, alone))
+
+    assert "this alone was trained in the way `kl` when passage 3 of an order arrived." in said(learnt, alone=True)
+    assert said(learnt).endswith("each by what the model wrote of it; this is the policy after 3 passages.")
+    assert said(without).endswith("then what passages 1, 3 had taught was taken out again.")
+    assert not any("in each round" in text for text in (said(learnt), said(without), said(learnt, alone=True)))
+
+
 def test_a_run_is_not_written_over_even_when_told_to(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     refuse_taken(str(tmp_path), force=True)  # a model's folder has such a file too
