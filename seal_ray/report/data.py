@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal_ray.config import Config, parse
-from seal_ray.plain import counted
 from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
+from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.report.arms import Arm, arms, sound
 from seal_ray.report.best_worst import Pairs, pairs
@@ -27,10 +26,11 @@ from seal_ray.report.missing import missing
 from seal_ray.report.points import Points, points
 from seal_ray.report.rounds import Round, rounds
 from seal_ray.report.sanitize import shown
+from seal_ray.report.settings import only_measures, settings
 from seal_ray.report.tasks import Tasks
 from seal_ray.report.text_stats import Writing, writing
 from seal_ray.report.timeline import Timeline, timeline
-from seal_ray.report.turns import Turn, turns
+from seal_ray.report.turns import Left, Turn, left, turns
 from seal_ray.types import UserError
 
 CONTROL = "control"
@@ -44,7 +44,9 @@ class Totals:
     trials: int
     failed: int
     trained_tokens: int
+    """In trials, and for passages that came in turn."""
     steps: int
+    """Of trials; those of passages in turn are not on record."""
     written_tokens: int
     self_edits: int
 
@@ -58,6 +60,8 @@ class Run:
     settings: tuple[tuple[str, str], ...]
     config: str
     """The whole resolved config as JSON; empty when it is missing."""
+    only_measures: bool
+    """Whether it has no update, and none is to come."""
     headline: Headline
     arms: tuple[Arm, ...]
     control: tuple[Arm, ...]
@@ -76,6 +80,7 @@ class Run:
     held_out: TaskTable
     changes: tuple[Change, ...]
     turns: tuple[Turn, ...]
+    left: Left
     methods: tuple[Method, ...]
     timeline: Timeline | None
     cost: Cost | None
@@ -120,8 +125,9 @@ def read_run(directory: str) -> Run:
     return Run(
         name=_name(config),
         place=shown(directory, 300),
-        settings=_settings(config) if config else (),
+        settings=settings(config) if config else (),
         config=text,
+        only_measures=config is not None and only_measures(config),
         headline=headline(measured, sound(beside), void, in_turn, by_method, config.run.rounds if config else None),
         arms=measured,
         control=sound(beside),
@@ -137,10 +143,11 @@ def read_run(directory: str) -> Run:
         held_out=task_table(measured, tasks),
         changes=changes(measured, planned, look_up, tasks),
         turns=in_turn,
+        left=left(journal, in_turn),
         methods=by_method,
         timeline=timeline((shown(row.what, 20), shown(row.worker, 60), row.start, row.end) for row in spans),
         cost=cost(spans, config),
-        totals=_totals(list(outcomes.values()), edits),
+        totals=_totals(list(outcomes.values()), edits, journal.read(LearntRow)),
         writing=written,
         writing_held_out=held_out,
         puzzles=puzzles(tasks, journal, [arm.name for arm in every]),
@@ -171,25 +178,6 @@ def _name(config: Config | None) -> str:
     return f"{shown(config.run.name, 80)}, seed {config.run.seed}" if config else "A run"
 
 
-def _settings(config: Config) -> tuple[tuple[str, str], ...]:
-    """The settings that a reader wants first; the rest is in the whole config."""
-    trial, update, sampling, selection = config.trial, config.update, config.sampling, config.selection
-    race = f", {selection.race} raced trials a task" if selection.race else f", {counted(trial.seeds, 'seed')} each"
-    found = (
-        ("Model", f"{config.model.path}, {config.model.dtype}"),
-        ("Tasks", f"{config.domain.name.rpartition(':')[2]}: {config.domain.train or 'all'} to learn from a round, "
-                  f"{config.domain.test or 'all'} held out"),
-        ("Self-edits", f"{sampling.per_task} a task at temperature {sampling.temperature:g}{race}"),
-        ("Trials", f"LoRA of rank {trial.lora.rank}, learning rate {trial.optim.lr:g}, "
-                   f"{counted(trial.optim.epochs, 'epoch')}, from the {trial.start}"),
-        ("Update", f"LoRA of rank {update.lora.rank}, learning rate {update.optim.lr:g}, "
-                   f"{counted(update.optim.epochs, 'epoch')}"
-                   + (f", held to its answers with weight {update.kl_coef:g}" if update.kl_coef else "")),
-        ("Rounds", f"{config.run.rounds}, kept by the rule “{selection.rule}”"),
-    )  # fmt: skip
-    return tuple((label, shown(value, 300)) for label, value in found)
-
-
 def _control(directory: str, store: Store, mine: Sequence[Arm]) -> tuple[tuple[Arm, ...], str]:
     """The measurements of the control, held to the run's own untrained policy where it has none of its own."""
     if not store.exists(f"{CONTROL}/config.json"):
@@ -216,11 +204,11 @@ def _stopped(store: Store) -> str:
     return f"It was stopped by {by[found.why]}." if found.why in by else f"It stopped: {shown(found.why, 600)}"
 
 
-def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow]) -> Totals:
+def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow], passages: Iterable[LearntRow]) -> Totals:
     return Totals(
         len(outcomes),
         sum(row.failure is not None for row in outcomes),
-        sum(row.tokens for row in outcomes),
+        sum(row.tokens for row in outcomes) + sum(row.tokens for row in passages),
         sum(row.steps for row in outcomes),
         sum(row.tokens for row in edits),
         len(edits),

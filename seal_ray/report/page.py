@@ -94,19 +94,19 @@ def _hash(text: str) -> str:
 
 def _sections(run: Run) -> dict[str, tuple[str, str]]:
     """The files of the sections that this run has, in order, each with its anchor and what the contents call it."""
-    measures = bool(run.arms or run.void or not run.turns)
+    measures = bool(run.arms or run.void or not (run.turns or run.methods))
     found = {
         "curve": ("s-curve", "What the self-edits teach") if measures else None,
         "turns": ("s-turns", "Passages learnt in turn") if run.turns else None,
         "methods": ("s-methods", "Every way to learn a text") if run.methods else None,
         "held_out": ("s-held-out", "Held-out tasks, one by one") if run.held_out.lines else None,
-        "rounds": ("s-rounds", "Round by round") if run.rounds or not run.turns else None,
+        "rounds": ("s-rounds", "Round by round") if run.rounds or not run.only_measures else None,
         "edits": ("s-pairs", "The best and the worst note") if run.rounds else None,
         "decided": ("s-decided", "What was decided") if run.puzzles.decided else None,
         "pictures": ("s-pictures", "Every held-out task")
         if run.puzzles.pictures and run.puzzles.pictures.drawn
         else None,
-        "writing": ("s-writing", "What the update changed in the writing") if run.writing or not run.turns else None,
+        "writing": ("s-writing", _writing(run)) if run.writing_held_out or not run.only_measures else None,
         "failures": ("s-failures", "What failed") if run.failures else None,
         "time": ("s-time", "What it took"),
         "use": ("s-use", "How to use this policy" if _has_policy(run) else "How to go on"),
@@ -114,28 +114,45 @@ def _sections(run: Run) -> dict[str, tuple[str, str]]:
     return {name: anchor for name, anchor in found.items() if anchor}
 
 
+def _writing(run: Run) -> str:
+    return "How it writes" if run.only_measures else "What the update changed in the writing"
+
+
 def _has_policy(run: Run) -> bool:
-    return bool(run.turns) or any(round_.policy for round_ in run.rounds)
+    return bool(run.left.head) or any(round_.policy for round_ in run.rounds)
 
 
 def _commands(run: Run) -> list[tuple[str, str]]:
     """What a reader may want to do next, and the command that does it."""
     place = shlex.quote(run.place)
-    found = [("go on with the run", f"seal-ray resume {place}")] if run.missing or run.stopped else []
-    if _has_policy(run):
-        best = " --policy best" if len(run.policies) > 1 else ""
-        found += [
-            ("the policy as a PEFT adapter, with its tokenizer", f"seal-ray export {place} --adapter adapter{best}"),
-            ("as a whole Hugging Face model", f"seal-ray export {place} --merged model{best}"),
-            (
-                "the self-edits last kept, to finetune another model on",
-                f"seal-ray export {place} --self-edits kept.jsonl",
-            ),
-            ("an OpenAI-compatible server of it", f"seal-ray serve {place}"),
-        ]
     return [
-        *found,
+        *([("go on with the run", f"seal-ray resume {place}")] if run.missing or run.stopped else []),
+        *(_of_rounds(run, place) if any(round_.policy for round_ in run.rounds) else []),
+        *_of_turns(run, place),
         ("the figures, for a program", f"seal-ray eval {place} --json"),
         ("every trial, and all that is known of one", f"seal-ray explain {place}"),
         ("beside another run", f"seal-ray compare {place} OTHER"),
     ]
+
+
+def _of_rounds(run: Run, place: str) -> list[tuple[str, str]]:
+    best = " --policy best" if len(run.policies) > 1 else ""
+    return [
+        ("the policy as a PEFT adapter, with its tokenizer", f"seal-ray export {place} --adapter adapter{best}"),
+        ("as a whole Hugging Face model", f"seal-ray export {place} --merged model{best}"),
+        ("the self-edits last kept, to finetune another model on", f"seal-ray export {place} --self-edits kept.jsonl"),
+        ("an OpenAI-compatible server of it", f"seal-ray serve {place}"),
+    ]
+
+
+def _of_turns(run: Run, place: str) -> list[tuple[str, str]]:
+    """The rounds' policy is not what passages in turn left, and what they left goes by other names."""
+    head, lesson, found = run.left.head, run.left.lesson, list[tuple[str, str]]()
+    if head or lesson:
+        found.append(("all adapters, of policies and of single passages", f"seal-ray adapters list {place}"))
+    if head:
+        export = f"seal-ray export {place} --policy {shlex.quote(head)} --adapter in-turn"
+        found.append((f"the policy of {head} as a PEFT adapter, with its tokenizer", export))
+    if lesson:
+        found.append(("what one passage taught, taken out again", f"seal-ray adapters retract {place} {lesson}"))
+    return found

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from seal_ray.policy.catalogue import catalogue
+from seal_ray.policy.lineage import head_of, keeps_apart
+from seal_ray.policy.retraction import Retraction, retraction
 from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import LearntRow, RetractedRow
+from seal_ray.types import UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,35 @@ class Turn:
     failed: float
     matrix: tuple[tuple[int, tuple[float, ...]], ...]
     """After so many passages, the accuracy on each of them."""
+
+
+@dataclass(frozen=True)
+class Without:
+    """A policy with lessons taken out again; accuracies are means over passages."""
+
+    head: str
+    base: float
+    """Of the passages whose lessons are out, before anything was learnt."""
+    had: float
+    """Of the same with their lessons, at the end."""
+    has: float
+    """Of the same without them."""
+    others: tuple[float, float] | None
+    """Of all others, with those lessons and without; None where there are no others."""
+    known: tuple[float, float] | None
+    """The same of what the base knew before, where that was asked."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What passages in turn left that somebody may take up."""
+
+    head: str
+    """The policy, in the way that keeps most of those that leave one; empty where none does."""
+    lesson: str
+    """The first lesson that can be taken out again; empty where none can."""
+    without: tuple[Without, ...]
+    """What was taken out, the earliest first."""
 
 
 def turns(journal: Journal) -> tuple[Turn, ...]:
@@ -60,3 +95,42 @@ def turns(journal: Journal) -> tuple[Turn, ...]:
 def passages(found: Sequence[Turn]) -> int:
     """How many passages came in each order."""
     return len(found[0].matrix[0][1]) if found else 0
+
+
+def left(journal: Journal, found: Sequence[Turn]) -> Left:
+    """What is there to be exported or taken out, of the ways that came to their end, and what was taken out already."""
+    ranks = {turn.way: rank for rank, turn in enumerate(found)}
+    held = catalogue(journal)
+    used = {parent for each in held for parent in each.parents}
+    policies: list[LearntRow] = []
+    lessons: list[str] = []
+    for each in held:
+        if not isinstance(each.row, LearntRow) or each.row.way not in ranks:
+            continue
+        if each.kind == "policy":
+            policies.append(each.row)
+        elif each.parents and (each.name in used or keeps_apart(each.row.way)):
+            lessons.append(each.name)
+    best = min(policies, key=lambda row: ranks[row.way], default=None)
+    return Left(head_of(best) if best else "", lessons[0] if lessons else "", tuple(_without(journal)))
+
+
+def _without(journal: Journal) -> Iterator[Without]:
+    for row in sorted(journal.read(RetractedRow), key=lambda row: row.version):
+        try:
+            yield _told(retraction(journal, row))
+        except UserError:  # of a way that is one's own and not at hand: all else on the page is to be had still
+            continue
+
+
+def _told(found: Retraction) -> Without:
+    out = [each for each in found.passages if each.out]
+    rest = [each for each in found.passages if not each.out]
+    return Without(
+        found.head,
+        fmean(each.base for each in out),
+        fmean(each.learnt for each in out),
+        fmean(each.without for each in out),
+        (fmean(each.learnt for each in rest), fmean(each.without for each in rest)) if rest else None,
+        found.known_before,
+    )
