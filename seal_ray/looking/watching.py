@@ -12,6 +12,7 @@ from seal_ray.policy.unfinished import losses_under_way
 from seal_ray.record.manifest import latest
 from seal_ray.record.presence import Presence
 from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import CONFIG
 
 PATIENT = 10
 """Looking takes no more than a tenth of the time, however large a record has become."""
@@ -39,7 +40,7 @@ class Watch:
         """The run as it is now; `UserError` where none is here, or its record is damaged."""
         start = self._now()
         at_work, number = self._presence.look(), latest(self._store).number
-        if self._last and self._last[0] == number:
+        if self._last and self._last[0] == number and self._store.exists(CONFIG):
             found = replace(self._last[1], at_work=at_work, still=start - self._changed)
         else:
             found, self._changed = Picture(self._directory, look(self._store), at_work), start

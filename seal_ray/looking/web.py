@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -29,6 +30,9 @@ EVERY = 2.0
 """Seconds between two looks, and ten in object storage; looking and drawing take no more than a tenth of the time."""
 _ALIVE = 15.0
 """Seconds after which a browser that was told nothing is sent a line, so that one that has left is noticed."""
+_SILENT = logging.getLogger(f"{__name__}.silent")
+_SILENT.disabled = True
+"""What a stranger sends that is no HTTP is answered as such, and is no matter for the terminal of whoever watches."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"{policy(live=True)}; frame-ancestors 'none'",
@@ -63,7 +67,7 @@ class Live:
         """Serve within this context; the address of the page."""
         app = web.Application(middlewares=[_guard])
         app.add_routes([web.get("/", self._show, allow_head=False), web.get("/events", self._tell, allow_head=False)])
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+        runner = web.AppRunner(app, access_log=None, logger=_SILENT, handler_cancellation=True, shutdown_timeout=0.5)
         await runner.setup()
         looking = asyncio.create_task(self._look_on())
         try:
@@ -78,8 +82,8 @@ class Live:
             await asyncio.sleep(max(self._every, PATIENT * (self._watch.took + self._took)))
             try:
                 news = await asyncio.to_thread(self._look)
-            except (UserError, FileNotFoundError) as error:  # a record that is damaged, or gone: what was seen stays
-                news = News(self._news.version, (visible(str(error)),))
+            except Exception as error:  # a record that is damaged, or gone: what was seen stays, and looking goes on
+                news = News(self._news.version, (f"the run cannot be looked at: {_why(error)}",))
             async with self._changed:
                 self._news = news
                 self._changed.notify_all()
@@ -127,7 +131,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Answer this machine's own names only, and say nothing of what went wrong inside."""
+    """Answer this machine's own names only, and say in one line what went wrong."""
     response: web.StreamResponse
     if not is_this_machine(request.headers.get("Host", "")):
         response = web.Response(status=403, text="this server answers to localhost and 127.0.0.1 only\n")
@@ -136,11 +140,17 @@ async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
             response = await handler(request)
         except web.HTTPException as error:
             response = web.Response(status=error.status, text=f"{error.reason}\n")
-        except UserError as error:
-            response = web.Response(status=503, text=f"{visible(str(error))}\n")
+        except Exception as error:
+            response = web.Response(status=503, text=f"{_why(error)}\n")
     if not response.prepared:
         response.headers.update(_HEADERS)
     return response
+
+
+def _why(error: Exception) -> str:
+    """One line; of what nobody foresaw, with its kind."""
+    said = visible(str(error) if isinstance(error, UserError) else first_line(error))
+    return said if isinstance(error, (UserError, OSError)) else f"{type(error).__name__}: {said}"
 
 
 def serve(directory: str, port: int, say: Callable[[str], None]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from seal_ray.cli.app import main
+from seal_ray.looking.picture import Picture
+from seal_ray.looking.watching import Watch
+from seal_ray.looking.web import Live
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
@@ -131,6 +137,44 @@ def test_a_page_is_for_this_machine_only_and_can_be_looked_at_only(tmp_path: Pat
         assert policy.removesuffix("; frame-ancestors 'none'") in text.replace("&#39;", "'")
         assert words_of(text).startswith("seal_ray run report invented, seed 1")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_what_is_no_request_leaves_the_terminal_alone_and_a_run_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    here, away = tmp_path / "run", tmp_path / "elsewhere"
+    finished(str(here))
+    with site(str(here)) as page:
+        for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01 no request\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", page.port), timeout=60) as caller:
+                caller.sendall(sent)
+                assert b" 400 " in caller.recv(1000)
+        told = page.news()
+        assert next(told)["over"]
+        here.rename(away)
+        assert "no run is here" in " ".join(next(told)["said"])
+        away.rename(here)
+        assert next(told)["over"], "looking went on"
+
+
+def test_what_nobody_foresaw_is_said_and_looking_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(str(tmp_path))
+    picture, faults = Watch.picture, [RuntimeError("an odd thing")]
+
+    async def seen() -> list[str]:
+        async with ClientSession() as session, Live(str(tmp_path), 0.01).at(0) as url:
+            async with session.get(f"{url}events") as reply:
+                lines = (line.decode() async for line in reply.content if line.startswith(b"data: "))
+                first = await anext(lines)
+                monkeypatch.setattr(Watch, "picture", fault)
+                return [first, await anext(lines), await anext(lines)]
+
+    def fault(watch: Watch) -> Picture:
+        if faults:
+            raise faults.pop()
+        return picture(watch)
+
+    first, odd, last = asyncio.run(seen())
+    assert "the run cannot be looked at: RuntimeError: an odd thing" in odd
+    assert first == last
 
 
 @pytest.mark.browser
