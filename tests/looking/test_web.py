@@ -160,12 +160,15 @@ def test_what_nobody_foresaw_is_said_and_looking_goes_on(tmp_path: Path, monkeyp
     picture, faults = Watch.picture, [RuntimeError("an odd thing")]
 
     async def seen() -> list[str]:
-        async with ClientSession() as session, Live(str(tmp_path), 0.01).at(0) as url:
-            async with session.get(f"{url}events") as reply:
-                lines = (line.decode() async for line in reply.content if line.startswith(b"data: "))
-                first = await anext(lines)
-                monkeypatch.setattr(Watch, "picture", fault)
-                return [first, await anext(lines), await anext(lines)]
+        async with (
+            ClientSession() as session,
+            Live(str(tmp_path), 0.01).at(0) as url,
+            session.get(f"{url}events") as reply,
+        ):
+            lines = (line.decode() async for line in reply.content if line.startswith(b"data: "))
+            first = await anext(lines)
+            monkeypatch.setattr(Watch, "picture", fault)
+            return [first, await anext(lines), await anext(lines)]
 
     def fault(watch: Watch) -> Picture:
         if faults:
