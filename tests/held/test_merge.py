@@ -81,7 +81,7 @@ def test_a_lesson_beside_a_policy_that_holds_it_would_count_twice_and_is_refused
         merged(whole, tmp_path / "sum", "joint/0/lesson-8", "joint/0/after-8")
     first = next(each for each in catalogue_of(str(whole)) if each.name == "kl/0/lesson-1")
     first.load(Store(str(whole))).save(tmp_path / "first", "microworld")
-    with pytest.raises(UserError, match=r"kl/0/lesson-1: is the same adapter as .*first, and would count twice"):
+    with pytest.raises(UserError, match="first: is the same adapter as kl/0/lesson-1, and would count twice"):
         merged(whole, tmp_path / "sum", "kl/0/lesson-1", str(tmp_path / "first"))
 
 
