@@ -392,8 +392,7 @@ def _layout(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((each.name, each.default if each.metadata else _NOTHING) for each in fields(kind))
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=content_of)
-"""The encoder of keys, made once, since there are thousands of them."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=content_of)  # made once: keys are many
 
 
 def derive_seed(*parts: Any) -> int:
