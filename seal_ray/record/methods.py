@@ -122,7 +122,7 @@ def print_methods(rows: Sequence[dict[str, Any]]) -> None:
 
     from seal_ray.plain import visible
 
-    names = ("method", "texts", "accuracy", "over passage", "written, trained", "varied")
+    names = ("method", "texts", "accuracy", "over passage", "tokens")
     table = Table(*(Column(n, no_wrap=True) for n in names), box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for row in rows:
         over = row.get("over passage")
@@ -132,9 +132,9 @@ def print_methods(rows: Sequence[dict[str, Any]]) -> None:
             _with_bounds(row["accuracy"], row.get("interval")),
             _with_bounds(over[0], over[1:], "+") if over else "–",
             f"{row['written']:.0f}, {row['trained']:.0f}",
-            f"{row['distinct pairs']:.0%}" if "distinct pairs" in row else "–",
         )
     Console().print(table)
+    print("tokens: written of a task, trained on for it")
     most = max(row["tasks"] for row in rows)
     for row in rows:
         name = arm_of(row["method"], row["texts"])
@@ -146,4 +146,4 @@ def print_methods(rows: Sequence[dict[str, Any]]) -> None:
 
 def _with_bounds(value: float, bounds: Sequence[float] | None, sign: str = "") -> str:
     said = f"{100 * value:{sign}.1f}"
-    return f"{said} ({100 * bounds[0]:{sign}.0f}..{100 * bounds[1]:{sign}.0f})" if bounds else said
+    return f"{said} ({100 * bounds[0]:.0f}..{100 * bounds[1]:.0f})" if bounds else said
