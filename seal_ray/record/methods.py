@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.summary import FEWEST, interval
@@ -24,7 +25,7 @@ _WORD = re.compile(r"\w+")
 
 def arm_of(method: str, texts: int) -> str:
     """What the measurement of a method is called; 0 texts: one that has none written."""
-    return f"{method}, {texts} texts" if texts else method
+    return f"{method}, {counted(texts, 'text')}" if texts else method
 
 
 Arm = tuple[str, int]
