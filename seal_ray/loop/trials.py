@@ -19,7 +19,7 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
-from seal_ray.loop.gathering import all_of, looked_at
+from seal_ray.loop.gathering import Once, all_of
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import SCREENING, Beside, Place, TrialSummary, candidate_of, trial_summary
 from seal_ray.loop.writing import Writer
@@ -76,7 +76,7 @@ class TrialRunner:
         self._known = {row.key: self._summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._once = Once()
         self._rewards: list[Sequence[Sequence[float]]] = []
 
     def under(self, policy: Policy) -> TrialRunner:
@@ -299,11 +299,7 @@ class TrialRunner:
         if key not in self._known and (row := self._beside.outcomes.get(key)):
             self._record(row.outcome)
         if key not in self._known:
-            if key not in self._under_way:
-                self._under_way[key] = doing = asyncio.create_task(self._do(trial, key, task))
-                doing.add_done_callback(looked_at)
-            await asyncio.shield(self._under_way[key])
-            self._under_way.pop(key, None)
+            await self._once.do(key, lambda: self._do(trial, key, task))
         self._advance(place)
         return self._known[key]
 

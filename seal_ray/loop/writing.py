@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 
 from seal_ray.config import Sampling
 from seal_ray.domains.base import Domain
 from seal_ray.events import Events
-from seal_ray.loop.gathering import looked_at
+from seal_ray.loop.gathering import Once
 from seal_ray.loop.place import Beside, filled
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SelfEditRow
@@ -28,7 +27,7 @@ class Writer:
     ) -> None:
         self._settings, self._cluster, self._events = settings, cluster, events
         self._names, self._beside = names, beside
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._once = Once()
         self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
 
     async def write(self, policy: Policy, domain: Domain, task: Task, index: int, seed: int, stage: str) -> SelfEdit:
@@ -51,11 +50,7 @@ class Writer:
             written = self._written[edit.key] = row.written
             self._events.emit(replace(row, stage=stage))
         if written is None:
-            if edit.key not in self._under_way:
-                self._under_way[edit.key] = asking = asyncio.create_task(self._ask(request, edit, stage))
-                asking.add_done_callback(looked_at)
-            await asyncio.shield(self._under_way[edit.key])
-            self._under_way.pop(edit.key, None)
+            await self._once.do(edit.key, lambda: self._ask(request, edit, stage))
         return filled(edit, self._written[edit.key])
 
     async def _ask(self, request: SampleRequest, edit: SelfEdit, stage: str) -> None:

@@ -13,18 +13,17 @@ from seal_ray.types import Example, ObjectiveSpec, Task
 DISTILLED = ObjectiveSpec("distilled")
 
 
-class ContextDistillation(Untrained):
+class _Distilled(Untrained):
+    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
+        return distilled(await self.written(task, texts, desk), task, desk.domain)
+
+
+class ContextDistillation(_Distilled):
     """On the base's own self-edits, and on the passage itself (arXiv 2601.19897, 2602.12275)."""
 
-    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
-        return distilled(await self.written(task, texts, desk), task, desk.domain)
 
-
-class OfQuestions(Qa):
+class OfQuestions(_Distilled, Qa):
     """On questions with answers."""
-
-    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
-        return distilled(await self.written(task, texts, desk), task, desk.domain)
 
 
 def distilled(pieces: Sequence[Piece], task: Task, domain: Studied) -> Study:

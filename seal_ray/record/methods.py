@@ -45,10 +45,12 @@ class Learnt:
 
 def learnt(journal: Journal) -> dict[Arm, list[tuple[str, Learnt]]]:
     """By method and number of texts, what is on record of each task."""
-    outcomes = {row.key: row for row in journal.read(OutcomeRow)}
-    edits = {row.key: row for row in journal.read(SelfEditRow)}
     # Of a method that came to be another since, what it came to last counts.
     studies = {(arm_of(row.method, row.texts), row.task_id): row for row in journal.read(StudyRow)}
+    if not studies:
+        return {}  # texts and answers of a run without methods are many, and none of them is read
+    outcomes = {row.key: row for row in journal.read(OutcomeRow)}
+    edits = {row.key: row for row in journal.read(SelfEditRow)}
     found: dict[Arm, dict[str, Learnt]] = defaultdict(dict)
     for row in studies.values():
         texts = [edits[key] for key in row.edits if key in edits]
