@@ -49,6 +49,14 @@ def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
     raise UserError(f"unknown {kind} {name!r}; {hint}")
 
 
+def find_with(kind: str, name: str, known: Mapping[str, Any], members: Iterable[str], described: str) -> Any:
+    """The thing of that name, which must have these members; `described` is the file that says what they are."""
+    thing = find(kind, name, known)
+    if missing := [member for member in members if not hasattr(thing, member)]:
+        raise UserError(f"{kind} {name!r}: has no {missing[0]!r}, see {described}")
+    return thing
+
+
 def options(setting: str, kind: Any, given: Mapping[str, Any]) -> Any:
     """An instance of the `Options` of such a thing, made of what a config gives for it."""
     try:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from seal_ray import plugins
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
-from seal_ray.types import BASE, AdapterRef, Example, Recipe, Task, UserError
+from seal_ray.types import BASE, AdapterRef, Example, Recipe, Task
 
 WAYS = {
     "none": "seal_ray.continual.plain:Nothing",
@@ -115,9 +115,5 @@ def find_way(name: str, config: Config) -> Way:
 
 def _kind_of(name: str) -> Any:
     """The class of that name; `UserError` where it lacks what a way has."""
-    kind = plugins.find("continual.ways", name, WAYS)
     members = ("practises", "keeps", "base", "recipe", "enter", "lessons_for")
-    missing = [member for member in members if not hasattr(kind, member)]
-    if missing:
-        raise UserError(f"continual.ways {name!r}: has no {missing[0]!r}, see seal_ray/continual/base.py")
-    return kind
+    return plugins.find_with("continual.ways", name, WAYS, members, "seal_ray/continual/base.py")

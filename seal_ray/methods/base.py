@@ -98,10 +98,8 @@ def _numbers(name: str, settings: Evaluation) -> Iterable[int]:
 
 
 def _kind(name: str) -> type[Method]:
-    kind: type[Method] = plugins.find("evaluation.methods", name, METHODS)
     members = ("writes", "by_policy", "lacks", "study")
-    if missing := [member for member in members if not hasattr(kind, member)]:
-        raise UserError(f"evaluation.methods {name!r}: has no {missing[0]!r}, see seal_ray/methods/base.py")
+    kind: type[Method] = plugins.find_with("evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py")
     return kind
 
 
