@@ -154,6 +154,52 @@ def places(
 
 
 @bench.command
+def products(
+    *,
+    model: str = "",
+    shape: str = "llama-30m",
+    dtype: str = "bfloat16",
+    targets: tuple[str, ...] = ("q_proj", "v_proj"),
+    rank: int = 32,
+    batch_size: int = 1,
+    slots: tuple[int, ...] = (8, 16),
+    steps: int = 4,
+    pairs: int = 3,
+    as_json: AsJson = False,
+) -> None:
+    """What share of a training step its products of matrices take by themselves, on a processor.
+
+    Parameters
+    ----------
+    model
+        A model's folder, file or hub name.
+    shape
+        An architecture with random weights in its place.
+    dtype
+        What the base computes in.
+    targets
+        Layers with an adapter.
+    rank
+        Of the adapters.
+    batch_size
+        Texts of a step.
+    slots
+        Sizes of banks.
+    steps
+        Of each slot.
+    pairs
+        How often both are measured; medians are shown.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.products import Settings, measure
+
+    settings = Settings(model, shape, dtype, targets, rank, batch_size, slots, steps, pairs)
+    for found in measure(settings):
+        print(json.dumps(asdict(found)) if as_json else found.line(), flush=True)
+
+
+@bench.command
 def company(
     config: str,
     *overrides: Overrides,

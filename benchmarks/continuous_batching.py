@@ -24,7 +24,6 @@ from benchmarks.models import build
 from benchmarks.op_counts import counted_passes, done
 from benchmarks.workload import LORA, OPTIM, Workload, workload
 from seal_ray.bank import Bank, Job, TokenText
-from seal_ray.model.locate import resolve
 
 
 def jobs(work: Workload, count: int, vocabulary: int, epochs: int) -> list[Job]:
@@ -126,8 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--pairs", type=int, default=3)
     given = parser.parse_args(argv)
-    path = resolve(given.model) if given.model else ""
-    model, tokenizer = build(given.shape, path, given.dtype, given.device, 2048)
+    model, tokenizer = build(given.shape, given.model, given.dtype, given.device, 2048)
     bank = Bank(model, tokenizer, slots=given.slots)
     every = jobs(workload(given.lengths), given.trials, bank.vocabulary, epochs=1)
     found = measured(bank, every, given.pairs)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seal_ray.model.architecture import TABLE, Shape
+from seal_ray.model.locate import local_copy, resolve
 from seal_ray.types import UserError
 
 SHAPES = TABLE | {
@@ -71,9 +72,10 @@ def twin(model: nn.Module) -> Any:
 def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    folder = local_copy(resolve(path))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True)
     except (OSError, ValueError) as error:
         raise UserError(f"--model {path!r}: cannot be loaded: {str(error).splitlines()[0]}") from None
     return model.requires_grad_(False).eval().to(device), tokenizer

@@ -17,7 +17,6 @@ from benchmarks.models import build
 from benchmarks.op_counts import count
 from benchmarks.workload import drawn
 from seal_ray.bank import Bank, Job, TokenText
-from seal_ray.model.locate import resolve
 from seal_ray.types import ALL_LINEAR, LoraSpec, OptimSpec, UserError
 
 
@@ -54,7 +53,7 @@ def measure(shape: str, path: str, ranks: Sequence[int], texts: int, pairs: int)
     if len(ranks) < 2 or min(ranks) < 1:
         raise UserError("ranks compares two ranks or more, none below 1: give --ranks 4 --ranks 128, or leave it out")
     lengths = drawn().sample(texts)
-    model, tokenizer = build(shape, resolve(path) if path else "", "float32", "cpu", max(lengths))
+    model, tokenizer = build(shape, path, "float32", "cpu", max(lengths))
     vocabulary = model.get_input_embeddings().weight.shape[0]
     material = [TokenText.of((), [(7 * place + text) % vocabulary for place in range(length)])
                 for text, length in enumerate(lengths)]  # fmt: skip
