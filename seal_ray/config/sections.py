@@ -129,7 +129,8 @@ class TrialSection(Section):
 @dataclass(frozen=True, kw_only=True)
 class Selection(Section):
     rule: str = "best"
-    """`best`, `positive`, `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
+    """`best`, `positive`, `cover` (few that together teach every question that any teaches), `random` (the control),
+    `usable` (any, untried), or your own as `package.module:function`."""
     race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
     memory_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0

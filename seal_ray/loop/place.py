@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import NamedTuple
 
 from seal_ray.record.journal import Journal
@@ -32,6 +33,8 @@ class TrialSummary(NamedTuple):
     """What it taught, less what it cost of what was known before where the reward has a memory."""
     problem: str
     """Why it failed, when it did."""
+    verdicts: tuple[float, ...] = ()
+    """One for each question."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,16 @@ class Beside:
 def trial_summary(outcome: Outcome, memory_coef: float) -> TrialSummary:
     """What decisions need of an outcome."""
     reward = (outcome.reward or 0.0) - memory_coef * (outcome.forgotten or 0.0)
-    return TrialSummary(reward, (outcome.failure.reason or "failed")[:300] if outcome.failure else "")
+    problem = (outcome.failure.reason or "failed")[:300] if outcome.failure else ""
+    return TrialSummary(reward, problem, outcome.verdicts)
 
 
 def candidate_of(edit: SelfEdit, tried: Sequence[TrialSummary]) -> Candidate:
     """A self-edit with the rewards of its trials; one that failed makes it unusable."""
     problem = next((each.problem for each in tried if each.problem), "")
-    return Candidate(edit, tuple(each.reward for each in tried), problem)
+    judged = [each.verdicts for each in tried if each.verdicts]
+    verdicts = tuple(fmean(of_one) for of_one in zip(*judged, strict=False))
+    return Candidate(edit, tuple(each.reward for each in tried), problem, verdicts)
 
 
 def filled(edit: SelfEdit, text: Completion) -> SelfEdit:

@@ -100,7 +100,7 @@ class TrialRunner:
             if not with_rewards:
                 return list(await all_of(self._untried(task, index, stage) for index in range(per_task)))
             untrained, candidates = await all_of([self._untrained(task), self._tried(task, stage, scheduler)])
-            return judged(candidates, untrained.reward, prior, raced=not scheduler.even)
+            return judged(candidates, untrained.reward, prior, not scheduler.even, untrained.verdicts)
 
         found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         # What failed says nothing of how self-edits differ, nor of how seeds do.

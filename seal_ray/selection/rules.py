@@ -16,6 +16,8 @@ from seal_ray import plugins
 from seal_ray.selection.reliability import Belief, Prior
 from seal_ray.types import SelfEdit, UserError
 
+RIGHT = 0.5
+"""Above this verdict, a probability, a question counts as answered rightly."""
 SURE = 0.9
 """How probable it has to be that a self-edit beats what its task scores without training, for it to be learnt from."""
 
@@ -29,6 +31,10 @@ class Candidate:
     """One for each trial that has ended; 0 for a failed one."""
     problem: str = ""
     """Why it is not usable, when it is not: nothing could be trained on it, or a trial failed."""
+    verdicts: tuple[float, ...] = ()
+    """One for each question of its task, the mean over its trials; empty where no question was answered."""
+    before: tuple[float, ...] = ()
+    """The same without any training."""
     better: float = 0.0
     """The probability that it beats what its task scores without training."""
     expected: float | None = None
@@ -45,12 +51,24 @@ class Candidate:
     def taught(self) -> bool:
         return not self.problem and self.better >= SURE
 
+    @property
+    def questions(self) -> frozenset[int]:
+        """The questions that it taught: right more often than not, and not so without training."""
+        known = {number for number, verdict in enumerate(self.before) if verdict > RIGHT}
+        return frozenset(number for number, verdict in enumerate(self.verdicts) if verdict > RIGHT) - known
 
-def judged(candidates: Sequence[Candidate], untrained: float, prior: Prior, raced: bool = False) -> list[Candidate]:
+
+def judged(
+    candidates: Sequence[Candidate],
+    untrained: float,
+    prior: Prior,
+    raced: bool = False,
+    before: Sequence[float] = (),
+) -> list[Candidate]:
     """One task's candidates with what their rewards say: against what the task scores untrained, and of the true ones.
 
     To have taught, a candidate must also have been seen to: rewards no higher than without training are no evidence,
-    whatever the other candidates lead one to expect of it.
+    whatever the other candidates lead one to expect of it. `before` holds the verdicts on the task's questions there.
     """
     rewards = [() if c.problem else c.rewards for c in candidates]
     belief = Belief.after(rewards, prior)
@@ -60,6 +78,7 @@ def judged(candidates: Sequence[Candidate], untrained: float, prior: Prior, race
             candidate,
             better=chance if own and fmean(own) > untrained else 0.0,
             expected=(float(mean) if own else 0.0) if raced else None,
+            before=tuple(before),
         )
         for candidate, own, chance, mean in zip(candidates, rewards, chances, belief.true_C, strict=True)
     ]
@@ -89,6 +108,23 @@ def positive(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     return [c for c in candidates if c.taught]
 
 
+def cover(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """A set that together teaches as many questions as all do: each next one teaches most that none before it does.
+
+    Of those that teach as many, the greatest reward comes first; the set ends with the one that adds the last question.
+    Where answers are no evidence, as with a reward by likelihood, that is the best one alone.
+    """
+    left, kept, covered = positive(candidates, seed), list[Candidate](), frozenset[int]()
+    while left:
+        top = max(left, key=lambda c: (len(c.questions - covered), c.reward))
+        if kept and not top.questions - covered:
+            break
+        kept.append(top)
+        covered |= top.questions
+        left.remove(top)
+    return kept
+
+
 def random(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     """The control: any usable one, of the tasks where the best is kept. It shows that the reward does the work."""
     return usable(candidates, seed) if best(candidates, seed) else []
@@ -103,6 +139,7 @@ def usable(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
 RULES = {
     "best": Rule(best),
     "positive": Rule(positive),
+    "cover": Rule(cover),
     "random": Rule(random),
     "usable": Rule(usable, needs_rewards=False),
 }

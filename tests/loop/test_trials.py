@@ -19,6 +19,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow
 from seal_ray.record.storage import Store
 from seal_ray.selection.reliability import Prior, Rewards
+from seal_ray.selection.rules import cover
 from seal_ray.types import Completion, Failure, Outcome, SampleRequest, Task, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
 from tests.runs import CONFIG, small_run
@@ -81,6 +82,38 @@ def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_p
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
     assert [trial.recipe for trial in cluster.trials] == [None] * 3
+
+
+class Halves:
+    """Workers whose trials answer the first half of the questions, or the second, by the number of the self-edit."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = {task.id: task for task in tasks}
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        return Completion(f"note {request.seed}", 2, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        answers = [question.answer for question in self._tasks[trial.task_id].questions]
+        half = len(answers) // 2
+        first, second = [*answers[:half], *[""] * half], [*[""] * half, *answers[half:]]
+        if trial.recipe is None:
+            return Outcome(trial.key, answers=("",) * len(answers))
+        note = int(trial.recipe.examples[-1].completion.split()[-1])
+        return Outcome(trial.key, answers=tuple(first if note % 2 else second))
+
+
+def test_a_candidate_knows_which_questions_it_taught_so_that_a_set_can_be_kept_that_teaches_all(tmp_path: Path) -> None:
+    config = small_run(tmp_path, "--sampling.per_task", "6")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    tasks = domain.tasks("train", 2, seed=1)
+    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Halves(tasks))), journal, Events(journal))
+    found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
+    for task in tasks:
+        kept = cover(found[task.id], 0)
+        assert [len(c.questions) for c in kept] == [6, 6]
+        assert frozenset.union(*(c.questions for c in kept)) == set(range(12))
+        assert {c.before for c in kept} == {(0.0,) * 12}
 
 
 class Cuts:

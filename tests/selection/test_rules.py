@@ -13,7 +13,7 @@ from seal_ray.grading import Item
 from seal_ray.loop.run import choose
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Belief, Prior
-from seal_ray.selection.rules import RULES, SURE, Candidate, best, judged, positive, random, usable
+from seal_ray.selection.rules import RULES, SURE, Candidate, best, cover, judged, positive, random, usable
 from seal_ray.selection.scheduling import Proposal
 from seal_ray.types import SelfEdit, UserError
 
@@ -86,13 +86,52 @@ def test_the_control_draws_any_usable_candidate_from_the_tasks_where_the_best_is
     assert random(judged(tried([[0.1]] * 3), untrained=0.1, prior=Prior()), 0) == []
 
 
+def answered(*verdicts: Sequence[float], before: Sequence[float] = ()) -> list[Candidate]:
+    """Candidates that taught as much as they answer."""
+    found = tried([[sum(own) / len(own)] for own in verdicts])
+    told = [replace(c, verdicts=tuple(own), better=1.0) for c, own in zip(found, verdicts, strict=True)]
+    return [replace(c, before=tuple(before)) for c in told]
+
+
+def indices(kept: Sequence[Candidate]) -> list[int]:
+    return [c.edit.index for c in kept]
+
+
+def test_a_set_is_kept_whose_members_teach_different_questions_and_none_that_adds_nothing() -> None:
+    most, other, within, again = (1, 1, 1, 0, 0), (0, 0, 0, 1, 1), (1, 1, 0, 0, 0), (1, 1, 1, 0, 0)
+    assert indices(cover(answered(within, again, other, most), 0)) == [1, 2]
+    assert indices(cover(answered((1, 0.4, 0), (0.4, 1, 0), (0, 0, 0.4)), 0)) == [0, 1]
+    assert cover([], 0) == []
+
+
+def test_of_those_that_teach_as_many_questions_the_greatest_reward_is_kept() -> None:
+    assert indices(cover(answered((0.6, 0.2), (1.0, 0.3), (0.8, 0.1)), 0)) == [1]
+
+
+def test_a_question_that_is_right_without_training_counts_for_nobody() -> None:
+    known_and_more, new = (1, 1, 0), (0, 0, 1)
+    assert indices(cover(answered(known_and_more, new, before=(1, 0, 0)), 0)) == [0, 1]
+    assert indices(cover(answered((1, 0, 0.3), (0, 1, 0), before=(1, 0, 0)), 0)) == [1]
+
+
+def test_a_candidate_that_did_not_surely_teach_or_failed_is_in_no_set() -> None:
+    unsure, failed, sound = answered((1, 1, 1), (1, 1, 1), (0, 1, 0))
+    found = [replace(unsure, better=SURE - 0.01), replace(failed, problem="the loss is not finite"), sound]
+    assert indices(cover(found, 0)) == [2]
+
+
+def test_without_verdicts_the_best_one_alone_is_the_set() -> None:
+    found = judged(tried([[0.5] * 3, [0.9] * 3]), untrained=0.1, prior=Prior())
+    assert cover(found, 0) == best(found, 0) == [found[1]]
+
+
 def test_without_trials_any_candidate_that_can_be_trained_on_is_drawn() -> None:
     edits = [replace(c, rewards=(), problem="" if i == 3 else "it is empty") for i, c in enumerate(tried([[]] * 5))]
     assert {usable(edits, seed)[0].edit.index for seed in range(20)} == {3}
     assert usable(edits[:3], 0) == []
 
 
-@pytest.mark.parametrize("rule", ["best", "positive", "random", "usable"])
+@pytest.mark.parametrize("rule", sorted(RULES))
 def test_a_round_whose_self_edits_all_failed_stops_the_run_with_the_reason(rule: str) -> None:
     failed = [replace(c, problem="the adapter\ntargets no module") for c in tried([[0.0]] * 4)]
     with pytest.raises(UserError, match=r"^round 2: all 4 self-edits failed, most of them: the adapter targets no mod"):
