@@ -46,7 +46,6 @@ class Policy:
 
 Chat = tuple[Message, ...]
 Prompt = str | Chat
-
 Ask = Callable[[Sequence[Prompt], int], Awaitable[Sequence[str]]]
 """Replies of a model to prompts, in order, greedily decoded, each of at most a number of tokens."""
 
@@ -96,6 +95,8 @@ class SelfEdit:
     """Why none could be written, when none could."""
     name: str = ""
     """What it depends on, as a run names it; see `seal_ray.rundir.keys`."""
+    strategy: str = ""
+    """The one of `sampling.strategies` that it was written with."""
 
     @property
     def key(self) -> str:
@@ -344,7 +345,6 @@ class Completion:
     text: str
     tokens: int
     finished: bool
-    """False when it was cut off by the token limit."""
     refused: str = ""
     """Why this request cannot be served at all, when it cannot."""
     worker: str = ""

@@ -43,17 +43,20 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import as_json as tree
     from seal_ray.record.summary import print_table
+    from seal_ray.record.written import by_round, by_strategy, print_written
 
     with read_or_not():
         journals = [Journal(Store(dir)) for dir in dirs]
         passages = by_way([order for journal in journals for order in orders(journal)])
         methods = by_method(journals)
+        rounds, strategies = by_round(journals), by_strategy(journals)
         if as_json:
-            also = {"continual": passages, "methods": methods}
+            also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
             return
         if summary or not (passages or methods):
             print_table(summary)
+        print_written(rounds, strategies)
         if methods:
             print_methods(methods)
         if passages:

@@ -84,6 +84,10 @@ class Sampling(Section):
     """The model's name at that server."""
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key."""
+    strategies: tuple[Annotated[str, Bounds(min_length=1)], ...] = ()
+    """What self-edits are asked to be, by the names of the domain's own styles or of your templates
+    (docs/methods.md#strategies): all in even shares in the first round, then by what they gained per token. Empty: as
+    the domain asks."""
     timeout: Annotated[float, Bounds(gt=0)] = 600.0
     """Seconds that the endpoint has for one request."""
     patience: Annotated[float, Bounds(ge=0)] = 1800.0
@@ -129,8 +133,8 @@ class TrialSection(Section):
 @dataclass(frozen=True, kw_only=True)
 class Selection(Section):
     rule: str = "best"
-    """`best`, `positive`, `cover` (few that together teach every question that any teaches), `random` (the control),
-    `usable` (any, untried), or your own as `package.module:function`."""
+    """`best`, `positive`, `cover` (few that together teach every question that any teaches), `kinds` (the best of each
+    strategy), `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
     race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
     memory_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0

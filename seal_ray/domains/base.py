@@ -83,6 +83,19 @@ class JointTraining(Protocol):
 
 
 @runtime_checkable
+class Strategic(Domain, Protocol):
+    """A domain that can ask for self-edits of several kinds."""
+
+    def strategies(self) -> Sequence[str]:
+        """What they may be, by name."""
+        ...
+
+    def in_style(self, style: str) -> Domain:
+        """This domain, whose `prompt` asks for this style and whose `recipe` reads what was written in it."""
+        ...
+
+
+@runtime_checkable
 class Studied(Domain, Protocol):
     """A domain whose texts can be learnt by several methods, which are measured beside one another."""
 

@@ -109,7 +109,7 @@ async def _tried(runner: TrialRunner, trial: Explained, task: Task) -> None:
         place = Place(row.stage, row.arm, row.task_id, row.index)
         await runner.try_baseline(place, trial.baseline, task, row.replicate)
     else:
-        await runner.try_text(row.stage, task, trial.text or "", row.index, row.replicate)
+        await runner.try_text(row.stage, task, trial.text or "", row.index, row.replicate, trial.strategy)
 
 
 def _policy(store: Store, names: Names, version: int) -> Policy:

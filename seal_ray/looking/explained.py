@@ -10,8 +10,9 @@ from seal_ray.domains.base import Domain, KnownBefore, NeedsQuestions
 from seal_ray.domains.registry import load_domain
 from seal_ray.learning.learn import learns
 from seal_ray.loop.oracle import STAGE
-from seal_ray.loop.place import SCREENING
+from seal_ray.loop.place import PASSAGE
 from seal_ray.loop.preflight import draw
+from seal_ray.loop.strategies import asking
 from seal_ray.policy.lineage import keeps_apart
 from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
@@ -19,11 +20,11 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.methods import METHODS
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
-from seal_ray.report.rounds import place_of, round_number
+from seal_ray.record.written import OF_TEXTS, SCREENING, round_number
+from seal_ray.report.rounds import place_of
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
 
-PASSAGE = "passage only"
 _ASKED_WHILE_LEARNT = "questions of documents are put together only while they are learnt"
 _NO_TEXT = "no self-edit is on record"
 OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
@@ -80,6 +81,11 @@ class Explained:
         if self.edit:
             return None if self.edit.refused else self.edit.completion
         return self.place.arm if self.place.stage == STAGE else None
+
+    @property
+    def strategy(self) -> str:
+        """The strategy that the self-edit was written with."""
+        return self.edit.strategy if self.edit else ""
 
     @property
     def baseline(self) -> str:
@@ -177,7 +183,7 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
 
 
 def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
-    place = known.place
+    place, config = known.place, known.config
     if known.baseline:
         baseline = domain.baseline(known.baseline, task, place.seed)
         if baseline is None:
@@ -187,7 +193,8 @@ def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
         return known
     if known.text is None:
         return replace(known, unknown=_NO_TEXT)
-    return replace(known, recipe=domain.recipe(task, known.text, place.seed))
+    reader = asking(domain, config.sampling.strategies)[known.strategy]
+    return replace(known, recipe=reader.recipe(task, known.text, place.seed))
 
 
 def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> Task:
@@ -197,7 +204,7 @@ def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> 
         tasks = domain.tasks("train", None, config.run.seed)
     elif row.stage in (ELSEWHERE, RETRACTION_ELSEWHERE):
         tasks = domain.known_before() if isinstance(domain, KnownBefore) else ()
-    elif number is not None or row.stage == SCREENING:
+    elif number is not None or row.stage in (SCREENING, OF_TEXTS):
         tasks = draw(config, domain, number or row.policy + 1)
     else:
         tasks = domain.tasks("test", config.domain.test or None, config.run.seed)

@@ -13,7 +13,7 @@ from seal_ray.loop.place import trial_summary
 from seal_ray.plain import counted, visible
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.rows import prompt_text as recorded_text
-from seal_ray.report.rounds import round_number
+from seal_ray.record.written import round_number
 from seal_ray.report.sanitize import prompt_text
 from seal_ray.types import Prompt, Recipe
 
@@ -101,7 +101,8 @@ def _trained(found: Explained) -> Iterator[str]:
     if found.edit:
         cut = "" if found.edit.finished else ", cut off by the token limit"
         by = found.edit.worker or "a worker that is not on record"
-        yield f"self-edit: {counted(found.edit.tokens, 'token')}{cut}, written by {by}"
+        asked = f", asked for as {found.strategy}" if found.strategy else ""
+        yield f"self-edit: {counted(found.edit.tokens, 'token')}{cut}, written by {by}{asked}"
         yield from _indented(found.edit.completion or f"(none: {found.edit.refused})")
     if found.recipe:
         yield f"recipe: {_recipe(found.recipe)}"

@@ -12,7 +12,7 @@ from seal_ray.looking.seen import Seen
 from seal_ray.looking.stages import Stage, is_whole, stages
 from seal_ray.looking.words import NOTHING, columns, percent
 from seal_ray.plain import counted, visible
-from seal_ray.report.rounds import round_number
+from seal_ray.record.written import round_number
 from seal_ray.report.words import duration
 
 _LOSSES = 5

@@ -15,12 +15,12 @@ from typing import Literal
 from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
 from seal_ray.loop.continual import trials_of
-from seal_ray.loop.place import SCREENING
 from seal_ray.methods.base import arms_of
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE
 from seal_ray.record.methods import TRIALS
 from seal_ray.record.rows import PlannedRow
 from seal_ray.record.summary import UNTRAINED
+from seal_ray.record.written import SCREENING
 from seal_ray.types import UserError
 from seal_ray.update.base import tries_self_edits
 

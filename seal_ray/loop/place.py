@@ -12,8 +12,8 @@ from seal_ray.record.rows import OutcomeRow, SelfEditRow
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Completion, Outcome, SelfEdit
 
-SCREENING = "screening"
-"""The stage in which tasks are measured without training."""
+PASSAGE = "passage only"
+"""What domains call the trial of a task's own text."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual
 from seal_ray.loop.memory import check_memory
 from seal_ray.loop.methods import check_methods
+from seal_ray.loop.strategies import asking, check_strategies
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
@@ -105,6 +106,7 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     check_targets(config)
     domain = load_domain(config)
     check_memory(config, domain)
+    check_strategies(config, domain)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":
         if config.run.rounds:
@@ -156,7 +158,9 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
     """What the base is shown must be a form that it has, and fit; an endpoint's model writes self-edits itself."""
     writes = EngineSpec.of(config).name != "endpoint" and (config.run.rounds or config.evaluation.samples)
     tasks = [*held_out, *first]
-    shown = [domain.prompt(task) for task in tasks] if writes else []
+    names = config.sampling.strategies
+    writers = [each for name, each in asking(domain, names).items() if name or not names] if writes else []
+    shown = [writer.prompt(task) for writer in writers for task in tasks]
     asked = [question.prompt for task in tasks for question in task.questions]
     must_chat(config, [*shown, *asked])
     must_fit(config, shown, 1, "prompts for self-edits")

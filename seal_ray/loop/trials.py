@@ -21,11 +21,13 @@ from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
 from seal_ray.loop.gathering import Once, all_of
 from seal_ray.loop.memory import Memory
-from seal_ray.loop.place import SCREENING, Beside, Place, TrialSummary, candidate_of, trial_summary
+from seal_ray.loop.place import PASSAGE, Beside, Place, TrialSummary, candidate_of, trial_summary
+from seal_ray.loop.strategies import Strategies, Tried, alone
 from seal_ray.loop.writing import Writer
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.written import OF_TEXTS, SCREENING
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import scheduler_of
 from seal_ray.selection.reliability import Prior
@@ -71,7 +73,7 @@ class TrialRunner:
         self._names, self._beside = names or Names(), beside or Beside()
         self.policy, self.memory = self._names.base, Memory()
         self._config, self._domain, self._cluster = config, domain, cluster
-        self._events = events
+        self._events, self._strategies = events, Strategies(config, domain)
         self._writer = Writer(config.sampling, cluster, journal, events, self._names, self._beside)
         self._known = {row.key: self._summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
@@ -94,18 +96,24 @@ class TrialRunner:
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:
             self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
+            if self._strategies.names:
+                self._events.emit(StageBegan(f"{OF_TEXTS}: trials", len(tasks)))
             self._events.emit(StageBegan(f"{stage}: trials", sum(each.budget for each in schedulers)))
 
-        async def one_task(task: Task, scheduler: Scheduler) -> list[Candidate]:
+        async def one_task(task: Task, scheduler: Scheduler) -> Tried:
             if not with_rewards:
-                return list(await all_of(self._untried(task, index, stage) for index in range(per_task)))
-            untrained, candidates = await all_of([self._untrained(task), self._tried(task, stage, scheduler)])
-            return judged(candidates, untrained.reward, prior, not scheduler.even, untrained.verdicts)
+                return Tried(await all_of(self._untried(task, index, stage) for index in range(per_task)), 0.0)
+            untrained, candidates, text = await all_of(
+                [self._untrained(task), self._tried(task, stage, scheduler), self._text_alone(task)]
+            )
+            found = judged(candidates, untrained.reward, prior, not scheduler.even, untrained.verdicts)
+            return Tried(found, alone(text, untrained))
 
         found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         # What failed says nothing of how self-edits differ, nor of how seeds do.
-        self._rewards += [[c.rewards for c in candidates if not c.problem] for candidates in found]
-        return {task.id: candidates for task, candidates in zip(tasks, found, strict=True)}
+        self._rewards += [[c.rewards for c in tried.candidates if not c.problem] for tried in found]
+        self._strategies.learn(found)
+        return {task.id: list(tried.candidates) for task, tried in zip(tasks, found, strict=True)}
 
     async def _tried(self, task: Task, stage: str, scheduler: Scheduler) -> list[Candidate]:
         """Sample a task's self-edits and do the trials that are proposed, each as soon as its self-edit is written."""
@@ -143,6 +151,11 @@ class TrialRunner:
         trial = self._trial(task, None, 0, self._domain.questions(task))
         return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
 
+    async def _text_alone(self, task: Task) -> TrialSummary | None:
+        """What a task's own text teaches, where strategies are held to it and the domain has such a trial."""
+        given = self._domain.baseline(PASSAGE, task, self._trial_seed(task, 0)) if self._strategies.names else None
+        return await self.try_given(Place(OF_TEXTS, PASSAGE, task.id), given, task) if given else None
+
     async def measure(self, arm: str, tasks: Sequence[Task]) -> None:
         """What this policy's self-edits teach about held-out tasks."""
         samples, seeds = self._config.evaluation.samples, self._config.evaluation.seeds
@@ -173,9 +186,12 @@ class TrialRunner:
 
         await all_of(one(task, replicate) for task in tasks for replicate in range(seeds))
 
-    async def try_text(self, stage: str, task: Task, text: str, index: int, replicate: int = 0) -> TrialSummary:
+    async def try_text(
+        self, stage: str, task: Task, text: str, index: int, replicate: int = 0, strategy: str = ""
+    ) -> TrialSummary:
         """What came of a self-edit that nobody wrote; it goes on record under its own text."""
-        edit = SelfEdit(task.id, index, self.policy.version, self._domain.prompt(task), text, seed=index)
+        prompt = self._strategies.domain(strategy).prompt(task)
+        edit = SelfEdit(task.id, index, self.policy.version, prompt, text, seed=index, strategy=strategy)
         return await self._try_edit(task, edit, Place(stage, text, task.id, index), replicate)
 
     async def written_trial(self, stage: str, task: Task) -> Trial | None:
@@ -187,9 +203,11 @@ class TrialRunner:
             logger.warning("nothing is learnt of a passage: %s", error)
             return None
 
-    async def write(self, domain: Domain, task: Task, index: int, seed: int, stage: str) -> SelfEdit:
+    async def write(
+        self, domain: Domain, task: Task, index: int, seed: int, stage: str, strategy: str = ""
+    ) -> SelfEdit:
         """What this policy writes of a task as this domain asks for it."""
-        return await self._writer.write(self.policy, domain, task, index, seed, stage)
+        return await self._writer.write(self.policy, domain, task, index, seed, stage, strategy)
 
     async def try_baseline(self, place: Place, name: str, task: Task, replicate: int = 0) -> TrialSummary:
         """A baseline of the domain's on one task, at a place of its own, with the seed that its self-edits get."""
@@ -258,7 +276,8 @@ class TrialRunner:
 
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
-        edit = await self.write(self._domain, task, index, seed, stage)
+        strategy = self._strategies.chosen(self.policy, task, index, stage)
+        edit = await self.write(self._strategies.domain(strategy), task, index, seed, stage, strategy)
         if stage != "evaluation":
             self._events.emit(Advanced(f"{stage}: self-edits"))
         return edit
@@ -276,7 +295,7 @@ class TrialRunner:
         """Parsed beside the event loop: a long text must not keep the workers waiting."""
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
-        return await asyncio.to_thread(self._domain.recipe, task, edit.completion, seed)
+        return await asyncio.to_thread(self._strategies.domain(edit.strategy).recipe, task, edit.completion, seed)
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> TrialSummary:
         """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""

@@ -30,7 +30,9 @@ class Writer:
         self._once = Once()
         self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
 
-    async def write(self, policy: Policy, domain: Domain, task: Task, index: int, seed: int, stage: str) -> SelfEdit:
+    async def write(
+        self, policy: Policy, domain: Domain, task: Task, index: int, seed: int, stage: str, strategy: str = ""
+    ) -> SelfEdit:
         """What this policy writes of a task when the domain asks for it: from the journal, or by asking."""
         settings, prompt = self._settings, domain.prompt(task)
         request = SampleRequest(
@@ -44,11 +46,11 @@ class Writer:
             domain.schema,
         )
         name = self._names.self_edit(request, policy)
-        edit = SelfEdit(task.id, index, policy.version, prompt, "", seed, name=name)
+        edit = SelfEdit(task.id, index, policy.version, prompt, "", seed, name=name, strategy=strategy)
         written = self._written.get(edit.key)
         if written is None and (row := self._beside.self_edits.get(edit.key)):
             written = self._written[edit.key] = row.written
-            self._events.emit(replace(row, stage=stage))
+            self._events.emit(replace(row, stage=stage, strategy=strategy))
         if written is None:
             await self._once.do(edit.key, lambda: self._ask(request, edit, stage))
         return filled(edit, self._written[edit.key])

@@ -16,12 +16,12 @@ import numpy as np
 
 from seal_ray.config import Config
 from seal_ray.intervals import merge
-from seal_ray.loop.place import SCREENING
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.record.written import SCREENING
 from seal_ray.types import UserError
 
 TOGETHER = 0.15

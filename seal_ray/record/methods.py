@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -14,13 +12,13 @@ from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.summary import FEWEST, interval
+from seal_ray.record.variety import variety
 
 METHODS = "methods"
 """The stage in which methods are measured."""
 TRIALS = f"{METHODS}: trials"
 AGAINST = "passage"
 """The method whose figure the others' differences are told from."""
-_WORD = re.compile(r"\w+")
 
 
 def arm_of(method: str, texts: int) -> str:
@@ -98,22 +96,6 @@ def _row(arm: Arm, tasks: dict[tuple[int, str], Learnt], plain: dict[tuple[int, 
     if any(each.texts for each in tasks.values()):
         row |= variety([[text.completion for text in each.texts] for each in tasks.values()])
     return row
-
-
-def variety(texts_of_tasks: Iterable[Sequence[str]]) -> dict[str, float]:
-    """How varied the texts of a task are, as a mean over tasks: pairs of words that come once, lines said again."""
-    distinct, again = [], []
-    for texts in texts_of_tasks:
-        lines = [" ".join(words) for text in texts for line in text.splitlines() if (words := _words(line))]
-        pairs = [pair for line in lines for pair in pairwise(line.split())]
-        if pairs:
-            distinct.append(len(set(pairs)) / len(pairs))
-            again.append(1 - len(set(lines)) / len(lines))
-    return {"distinct pairs": fmean(distinct), "said again": fmean(again)} if distinct else {}
-
-
-def _words(line: str) -> list[str]:
-    return _WORD.findall(line.lower())
 
 
 def print_methods(rows: Sequence[dict[str, Any]]) -> None:

@@ -81,10 +81,12 @@ class SelfEditRow(Row):
     seed: int = 0
     tokens: int = 0
     finished: bool = True
+    strategy: str = ""
+    """The one of `sampling.strategies` that it was written with; empty where the run has none."""
 
     @classmethod
     def of(cls, edit: SelfEdit, stage: str, worker: str) -> Self:
-        names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused")
+        names = ("task_id", "index", "policy", "completion", "seed", "tokens", "finished", "refused", "strategy")
         same = {name: getattr(edit, name) for name in names}
         return cls(edit.key, stage=stage, prompt=prompt_text(edit.prompt), worker=worker, **same)
 

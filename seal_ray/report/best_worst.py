@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from seal_ray.record.rows import SelfEditRow
+from seal_ray.record.written import round_number
 from seal_ray.report.edits import Lookup, Shown, Where
-from seal_ray.report.rounds import Candidate, Round, by_task, round_number
+from seal_ray.report.rounds import Candidate, Round, by_task
 from seal_ray.report.sanitize import bytes_on_page
 from seal_ray.report.tasks import Tasks
 

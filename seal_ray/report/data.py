@@ -12,6 +12,7 @@ from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
+from seal_ray.record.written import by_round, by_strategy
 from seal_ray.report.arms import Arm, arms, sound
 from seal_ray.report.best_worst import Pairs, pairs
 from seal_ray.report.changed import Change, TaskTable, changes, task_table
@@ -74,6 +75,10 @@ class Run:
     stopped: str
     """Why it stopped before its end, where that is on record."""
     rounds: tuple[Round, ...]
+    written: tuple[Mapping[str, Any], ...]
+    """How varied each round's self-edits were, all together and by strategy."""
+    strategies: tuple[Mapping[str, Any], ...]
+    """What each strategy gained, the most for its tokens first."""
     points: Points
     failures: tuple[Failures, ...]
     pairs: Pairs
@@ -137,6 +142,8 @@ def read_run(directory: str) -> Run:
         missing=lacking,
         stopped=_stopped(store) if lacking else "",
         rounds=found,
+        written=tuple(by_round([journal])),
+        strategies=tuple(by_strategy([journal])),
         points=points(found, edits, planned, outcomes),
         failures=failed,
         pairs=pairs(found, edits, look_up, tasks),

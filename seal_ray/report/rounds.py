@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow
+from seal_ray.record.written import round_number
 from seal_ray.selection.reliability import reliability
 
 Place = tuple[str, str, int]
@@ -63,11 +63,6 @@ class Round:
     forgotten: float | None
     """What a self-edit cost of what was known before, in nats a token; None where that was not asked."""
     kept_forgotten: float | None
-
-
-def round_number(stage: str) -> int | None:
-    found = re.fullmatch(r"round (\d+)", stage)
-    return int(found[1]) if found else None
 
 
 def place_of(row: PlannedRow | KeptRow | SelfEditRow) -> Place:

@@ -16,7 +16,7 @@ from seal_ray.loop.preflight import draw
 from seal_ray.model import fingerprint
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import QuestionRow, prompt_text
-from seal_ray.report.rounds import round_number
+from seal_ray.record.written import round_number
 from seal_ray.report.sanitize import shown
 from seal_ray.sources import source_paths
 from seal_ray.types import DataError, Task, UserError

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seal_ray.record.rows import SelfEditRow
+from seal_ray.record.variety import ORDERS, distinct, words
 
 _WORDS = 20_000
-ORDERS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,28 @@ def writing(self_edits: pa.Table) -> tuple[tuple[Writing, ...], bool]:
     rows: dict[int, list[SelfEditRow]] = {}
     for row in SelfEditRow.each(table.drop_columns(["prompt"])):
         rows.setdefault(row.policy, []).append(row)
-    words = {policy: _words(found) for policy, found in rows.items()}
-    common = min((len(found) for found in words.values()), default=0)
-    found = [_writing(policy, rows[policy], words[policy][:common]) for policy in sorted(rows)]
+    said = {policy: _words(found) for policy, found in rows.items()}
+    common = min((len(found) for found in said.values()), default=0)
+    found = [_writing(policy, rows[policy], said[policy][:common]) for policy in sorted(rows)]
     return tuple(found), bool(len(held_out))
 
 
-def _writing(policy: int, rows: Sequence[SelfEditRow], words: list[str]) -> Writing:
+def _writing(policy: int, rows: Sequence[SelfEditRow], said: list[str]) -> Writing:
     return Writing(
         policy,
         len(rows),
         fmean(row.tokens for row in rows),
         fmean(not row.finished for row in rows),
         1 - len({row.completion for row in rows}) / len(rows),
-        {n: _distinct(words, n) for n in ORDERS},
-        len(words),
+        {n: distinct([said], n) or 0.0 for n in ORDERS},
+        len(said),
     )
 
 
 def _words(rows: Iterable[SelfEditRow]) -> list[str]:
     found: list[str] = []
     for row in rows:
-        found += row.completion.split()
+        found += words(row.completion)
         if len(found) >= _WORDS:
             break
     return found[:_WORDS]
-
-
-def _distinct(words: Sequence[str], n: int) -> float:
-    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from seal_ray.record.variety import ORDERS
 from seal_ray.report.svg import SMALL, Axis, Drawing, apart, ticks
-from seal_ray.report.text_stats import ORDERS, Writing
+from seal_ray.report.text_stats import Writing
 from seal_ray.report.words import percent
 
 
@@ -19,8 +20,8 @@ def lengths(found: Sequence[Writing]) -> Markup:
 
 def variety(found: Sequence[Writing]) -> Markup:
     """Share of n-grams that are new, by version of the policy."""
-    look = {1: ("words", "soft"), 2: ("pairs", "control"), 3: ("triples", "main")}
-    series = [(*look[n], [w.distinct[n] for w in found]) for n in ORDERS]
+    look = {1: "soft", 2: "control", 3: "main"}
+    series = [(name, look[n], [w.distinct[n] for w in found]) for n, name in ORDERS.items()]
     return _trend("variety", "Share of words, pairs and triples of words that are new", found, series, percent)
 
 

@@ -125,6 +125,12 @@ def cover(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     return kept
 
 
+def kinds(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """The best of each strategy that the task's self-edits were written with; without strategies, the best."""
+    strategies = dict.fromkeys(c.edit.strategy for c in candidates)
+    return [c for kind in strategies for c in best([c for c in candidates if c.edit.strategy == kind], seed)]
+
+
 def random(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     """The control: any usable one, of the tasks where the best is kept. It shows that the reward does the work."""
     return usable(candidates, seed) if best(candidates, seed) else []
@@ -140,6 +146,7 @@ RULES = {
     "best": Rule(best),
     "positive": Rule(positive),
     "cover": Rule(cover),
+    "kinds": Rule(kinds),
     "random": Rule(random),
     "usable": Rule(usable, needs_rewards=False),
 }

@@ -18,9 +18,10 @@ from seal_ray.looking.seen import look
 from seal_ray.looking.stages import is_whole
 from seal_ray.loop.run import run
 from seal_ray.record.journal import Journal
-from seal_ray.record.methods import by_method, variety
+from seal_ray.record.methods import by_method
 from seal_ray.record.rows import PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.storage import Store
+from seal_ray.record.variety import variety
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.types import UserError

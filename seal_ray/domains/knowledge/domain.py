@@ -18,7 +18,7 @@ from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
 from seal_ray.domains.knowledge.reading import passages
-from seal_ray.domains.knowledge.styles import METHOD_STYLES, STYLES, Style, from_template
+from seal_ray.domains.knowledge.styles import METHOD_STYLES, STRATEGIES, STYLES, Style, from_template, templates
 from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
 from seal_ray.model.template import ByTemplate
@@ -81,6 +81,8 @@ class Knowledge:
         )
         template: SourcePath = ""
         """A file with a prompt of your own, with `{title}` and `{context}`; `style` still says how it is cut."""
+        templates: SourcePath = ""
+        """A folder of such files, `NAME.txt`: strategies of your own by NAME, for `sampling.strategies`."""
         question: Annotated[str, Bounds(pattern=r"^$|\{question\}")] = ""
         """How a question is put, closed book, with `{question}` and `{title}`. Empty: as the model takes it; one that
         does not chat gets a cue to answer after, and its answer ends with the line."""
@@ -114,6 +116,7 @@ class Knowledge:
         self.grader: Grader = grader or grading.load("offline")
         style = STYLES[options.style]
         self.style: Style = from_template(options.template, style) if options.template else style
+        self._templates = templates(options.templates, style) if options.templates else {}
         self._others = _recorded_edits(options.other_edits) if options.other_edits else {}
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[KnowledgeTask]:
@@ -183,9 +186,12 @@ class Knowledge:
     def styles(self, method: str) -> Sequence[str]:
         return METHOD_STYLES.get(method, ())
 
+    def strategies(self) -> Sequence[str]:
+        return (*STRATEGIES, *self._templates)
+
     def in_style(self, style: str, about: str = "") -> Knowledge:
         other = copy(self)
-        other.style = STYLES[style].about(about)
+        other.style = self._templates[style] if style in self._templates else STYLES[style].about(about)
         return other
 
     def text(self, task: Task) -> tuple[Example, ...]:

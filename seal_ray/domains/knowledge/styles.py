@@ -156,6 +156,21 @@ METHOD_STYLES = {
 """The styles that a method of writing takes: all in equal shares, or one that says what the other is to be about."""
 
 
+_OTHERS = (*METHOD_STYLES["active-reading"], *METHOD_STYLES["entigraph"])
+STRATEGIES = tuple(name for name in STYLES if name not in _OTHERS)
+"""The styles that need nothing but the passage, and make texts to learn it from."""
+
+
+def templates(folder: str, style: Style) -> dict[str, Style]:
+    """The user's own styles, one in each file of a folder, by the file's name; all are cut as the named style is."""
+    files = sorted(Path(folder).glob("*.txt")) if Path(folder).is_dir() else []
+    if not files:
+        raise UserError(f"{folder}: no folder that holds templates, files of the form NAME.txt")
+    if taken := next((file for file in files if file.stem in STYLES), None):
+        raise UserError(f"{taken}: a style is called {taken.stem!r} already; give the file another name")
+    return {file.stem: replace(from_template(str(file), style), name=file.stem) for file in files}
+
+
 def from_template(path: str, style: Style) -> Style:
     """A style whose prompt is the user's own file; how completions are cut stays that of the named style."""
     try:

@@ -126,6 +126,9 @@ class MicroWorld:
     def styles(self, method: str) -> Sequence[str]:
         return METHOD_STYLES.get(method, ())
 
+    def strategies(self) -> Sequence[str]:
+        return METHOD_STYLES["spa"]
+
     def in_style(self, style: str, about: str = "") -> MicroWorld:
         other = copy(self)
         other._style = style

@@ -1,0 +1,86 @@
+"""The strategies that a run's self-edits are written with: who asks for each, and which is taken.
+
+What was paid is known by rounds, and a policy is judged by the rounds that made it. So a choice is a function of what
+is on record, whoever makes it and however often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import cast
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain, Strategic
+from seal_ray.loop.place import TrialSummary
+from seal_ray.selection.rules import Candidate
+from seal_ray.selection.strategies import Paid, drawn, in_turn
+from seal_ray.types import Policy, Task, UserError, derive_seed
+
+
+def check_strategies(config: Config, domain: Domain) -> None:
+    """Refuse strategies that the domain has not."""
+    names = config.sampling.strategies
+    if not names:
+        return
+    if not isinstance(domain, Strategic):
+        raise UserError(f"sampling.strategies: the domain {domain.name!r} asks for self-edits in one way only")
+    there = list(domain.strategies())
+    for name in names:
+        if name not in there:
+            raise UserError(f"sampling.strategies: {name!r} is none of {', '.join(there)}")
+        if names.count(name) > 1:
+            raise UserError(f"sampling.strategies names {name!r} twice; name each once")
+
+
+def asking(domain: Domain, names: Sequence[str]) -> dict[str, Domain]:
+    """The domain as it asks for each of these, and for what it does where none is named."""
+    return {"": domain, **{name: cast(Strategic, domain).in_style(name) for name in names}}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a task's self-edits, and what it scores without one: its text alone trained on, or nothing."""
+
+    candidates: Sequence[Candidate]
+    alone: float
+
+
+class Strategies:
+    """Chooses, and learns from each round."""
+
+    def __init__(self, config: Config, domain: Domain) -> None:
+        self.names, self._seed = config.sampling.strategies, config.run.seed
+        self._domains = asking(domain, self.names)
+        self._paid: list[list[Paid]] = []
+        """By round."""
+
+    def domain(self, strategy: str) -> Domain:
+        """The domain as it asks for this, and as it reads what was written so."""
+        return self._domains[strategy]
+
+    def chosen(self, policy: Policy, task: Task, index: int, stage: str) -> str:
+        """The strategy of one self-edit; empty where the run has none."""
+        if not self.names:
+            return ""
+        paid = [each for found in self._paid[: policy.version] for each in found]
+        if not paid:
+            return in_turn(self.names, derive_seed("strategies", self._seed, task.id), index)
+        return drawn(self.names, paid, derive_seed("strategy", self._seed, stage, policy.version, task.id, index))
+
+    def learn(self, found: Sequence[Tried]) -> None:
+        """What a round's self-edits gained; nothing of those that were not tried."""
+        self._paid.append(
+            [
+                Paid(c.edit.strategy, fmean(c.rewards) - tried.alone, c.edit.tokens)
+                for tried in found
+                for c in tried.candidates
+                if c.rewards and c.edit.strategy
+            ]
+        )
+
+
+def alone(text: TrialSummary | None, untrained: TrialSummary) -> float:
+    """What a task scores without a self-edit."""
+    return untrained.reward if text is None or text.problem else text.reward
