@@ -9,6 +9,7 @@ from cyclopts import App
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.errors import said_in_one_line
+from seal_ray.types import UserError
 
 bench = App(
     name="python -m benchmarks", help="Measure how fast this machine does what a run does.", help_format="plaintext"
@@ -115,6 +116,27 @@ def samples(
     from benchmarks.samples import Settings, show
 
     show(Settings(model, shape, passages, per_passage, max_tokens, pairs), as_json)
+
+
+@bench.command
+def predictor(*runs: str, rounds_before: bool = False, as_json: AsJson = False) -> None:
+    """Replay recorded runs: what leaving out trials by a foreseen reward would have saved, and given up.
+
+    Parameters
+    ----------
+    runs
+        Directories of runs whose rounds were tried.
+    rounds_before
+        Foresee from the rounds before alone, and not from the tasks before of the same round too.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.predictor import measure, table
+
+    if not runs:
+        raise UserError("give the directories of runs to replay")
+    found = measure(runs, rounds_before)
+    print(json.dumps([asdict(each) for each in found]) if as_json else table(found))
 
 
 @bench.command

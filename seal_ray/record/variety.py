@@ -39,20 +39,20 @@ def variety(texts_of_tasks: Iterable[Sequence[str]]) -> dict[str, float]:
         if shares["distinct pairs"] is None:
             continue
         shares["said again"] = 1 - len(set(map(tuple, lines))) / len(lines)
-        shares["near duplicates"] = near_duplicates(texts)
+        shares["near duplicates"] = fmean(near_duplicates(texts[:_MOST]))
         for name, share in shares.items():
             if share is not None:
                 found.setdefault(name, []).append(share)
     return {name: fmean(shares) for name, shares in found.items()}
 
 
-def near_duplicates(texts: Sequence[str]) -> float:
-    """The share of texts that have four of five pairs of neighbouring words, of both, in common with an earlier one."""
+def near_duplicates(texts: Sequence[str]) -> list[bool]:
+    """Of each text, whether it has four of five pairs of neighbouring words, of both, in common with an earlier one."""
     seen: list[frozenset[tuple[str, ...]]] = []
-    again = 0
-    for text in texts[:_MOST]:
+    again: list[bool] = []
+    for text in texts:
         said = words(text)
         pairs = frozenset(pairwise(said)) if len(said) > 1 else frozenset([tuple(said)])
-        again += any(len(pairs & other) >= _ALIKE * len(pairs | other) for other in seen)
+        again.append(any(len(pairs & other) >= _ALIKE * len(pairs | other) for other in seen))
         seen.append(pairs)
-    return again / max(1, len(seen))
+    return again

@@ -25,10 +25,10 @@ UNLIKE = {
 
 def test_a_text_that_hardly_differs_from_an_earlier_one_of_its_task_is_a_near_duplicate() -> None:
     long = " ".join(UNLIKE.values())
-    assert near_duplicates([long, long.replace("river", "stream"), long.upper(), NOTE]) == 0.5
-    assert near_duplicates(list(UNLIKE.values())) == 0
-    assert near_duplicates(["one", "one", "", ""]) == 0.5
-    assert near_duplicates([]) == 0
+    assert near_duplicates([long, long.replace("river", "stream"), long.upper(), NOTE]) == [False, True, True, False]
+    assert not any(near_duplicates(list(UNLIKE.values())))
+    assert near_duplicates(["one", "one", "", ""]) == [False, True, False, True]
+    assert near_duplicates([]) == []
 
 
 def test_new_words_pairs_and_triples_are_counted_within_lines() -> None:

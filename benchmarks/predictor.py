@@ -1,0 +1,264 @@
+"""Whether a self-edit's reward can be foreseen well enough to leave its trial out: replayed on recorded runs.
+
+python -m benchmarks predictor RUN_DIR…
+
+Tasks are gone through in the order in which the run planned them. Of each, self-edits are tried in an order that is a
+function of what was on record before it, until a share of all training steps is spent; the best that was tried is
+kept. What would have been kept had all been tried is known, so what was given up is too. Of a self-edit is known what
+it says, its strategy and its length, and after a first step its loss; its likelihood is not on record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
+from seal_ray.record.storage import Store
+from seal_ray.record.variety import near_duplicates, words
+from seal_ray.record.written import round_number
+from seal_ray.types import UserError
+
+Array = NDArray[np.float64]
+
+SHARES = (0.25, 0.5, 0.75)
+"""Of a task's training steps, the most that may be spent; the first self-edit is tried whatever it takes."""
+WORTHS = (0.1, 0.05, 0.02, 0.01, 0.005)
+"""Where trials are done one after another: a task is over when its next trial promises to add less than this."""
+FIRST = 6
+"""Tasks of which everything is tried before anything is foreseen."""
+_RIDGE = 10.0
+"""What the squares of the weights count, beside one error of each self-edit."""
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A self-edit with what came of it."""
+
+    edit: SelfEditRow
+    reward: float
+    steps: int
+    first_loss: float
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A way to decide what is tried, with what it spent and gave up."""
+
+    way: str
+    spent: float
+    """Share of the training steps."""
+    kept: float
+    """The mean reward of what was chosen, as a share of that of the best."""
+    missed: float
+    """Share of the tasks whose best self-edit was not tried, nor one as good."""
+    tasks: int
+
+
+def tasks_of(directory: str) -> list[list[Tried]]:
+    """The self-edits of each task and round of a run of which all trials have ended, in the order they were planned."""
+    journal = Journal(Store(directory))
+    outcomes = {row.key: row for row in journal.read(OutcomeRow)}
+    edits = {(r.stage, r.task_id, r.index): r for r in journal.read(SelfEditRow) if round_number(r.stage) is not None}
+    trials: dict[tuple[str, str], dict[int, list[OutcomeRow | None]]] = defaultdict(lambda: defaultdict(list))
+    for row in journal.read(PlannedRow):
+        if (row.stage, row.task_id, row.index) in edits:
+            trials[row.stage, row.task_id][row.index].append(outcomes.get(row.trial))
+    found = []
+    for (stage, task), own in trials.items():
+        ended = {index: [each for each in rows if each] for index, rows in own.items() if all(rows)}
+        if len(ended) == len(own) > 1:
+            found.append([_tried(edits[stage, task, index], rows) for index, rows in sorted(ended.items())])
+    return found
+
+
+def _tried(edit: SelfEditRow, rows: Sequence[OutcomeRow]) -> Tried:
+    losses = [row.first_loss for row in rows if row.first_loss is not None]
+    reward, steps = fmean(row.reward or 0.0 for row in rows), sum(row.steps for row in rows)
+    return Tried(edit, reward, steps, fmean(losses) if losses else math.nan)
+
+
+def features(task: Sequence[Tried], strategies: Sequence[str], with_loss: bool) -> Array:
+    """A row for each self-edit of a task, about the mean of the task's: only what tells them apart decides."""
+    again, rows = near_duplicates([each.edit.completion for each in task]), []
+    for each, repeats in zip(task, again, strict=True):
+        text, said, given = each.edit.completion, words(each.edit.completion), set(words(each.edit.prompt))
+        own, lines = set(said), [line for line in text.splitlines() if line.strip()]
+        row = [
+            math.log1p(each.edit.tokens),
+            math.log1p(len(lines)),
+            len(set(lines)) / max(1, len(lines)),
+            len(own) / max(1, len(said)),
+            len(own & given) / max(1, len(own)),
+            len(own & given) / max(1, len(given)),
+            float("?" in text),
+            text.count("?") / max(1, len(lines)),
+            float(each.edit.finished),
+            float(repeats),
+            *(float(each.edit.strategy == name) for name in strategies),
+            *([each.first_loss] if with_loss else []),
+        ]
+        rows.append(row)
+    found = np.nan_to_num(np.array(rows, dtype=float))
+    return found - found.mean(0)
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What is believed of a task's rewards, from those before it."""
+
+    weights_F: Array
+    mean: float
+    level: float
+    """Standard deviation of a task's level around the mean."""
+    error: float
+    """Standard deviation of a reward around what is foreseen of it."""
+
+    @classmethod
+    def of(cls, before: Sequence[tuple[Array, Array]]) -> Foresight:
+        """Ridge regression of rewards about their task's mean, of features in units of their spread."""
+        x_NF = np.concatenate([x for x, _ in before])
+        y_N = np.concatenate([y - y.mean() for _, y in before])
+        scale_F = x_NF.std(0) + 1e-9
+        x_NF = x_NF / scale_F
+        weights_F = np.linalg.solve(x_NF.T @ x_NF + _RIDGE * np.eye(x_NF.shape[1]), x_NF.T @ y_N)
+        error = float(np.sqrt(np.mean((y_N - x_NF @ weights_F) ** 2)))
+        means = [float(y.mean()) for _, y in before]
+        return cls(weights_F / scale_F, fmean(means), float(np.std(means)) + 1e-3, error + 1e-3)
+
+    def promise(self, about: Array, tried: dict[int, float]) -> Array:
+        """By how much each untried self-edit is expected to exceed the best so far, no reward being more than 1."""
+        ahead = about @ self.weights_F
+        noise2, level2 = self.error**2, self.level**2
+        left = [reward - ahead[n] for n, reward in tried.items()]
+        sure = 1 / (1 / level2 + len(left) / noise2)
+        centre = sure * (self.mean / level2 + sum(left) / noise2)
+        sd, best = (sure + noise2) ** 0.5, max(tried.values(), default=0.0)
+        gain = [_over(centre + a, sd, best) - _over(centre + a, sd, 1.0) for a in ahead]
+        return np.array([-1.0 if n in tried else each for n, each in enumerate(gain)])
+
+
+def _over(mean: float, sd: float, bar: float) -> float:
+    """The expectation of how far a normal variable exceeds a bar."""
+    z = (mean - bar) / sd
+    return sd * (_NORMAL.pdf(z) + z * _NORMAL.cdf(z))
+
+
+Order = Callable[[Foresight, Array], Sequence[int]]
+Decide = Callable[[Foresight, Array, Sequence[Tried]], list[int]]
+"""Which of a task's self-edits are tried."""
+Run = Sequence[Sequence[Tried]]
+
+
+def replay(runs: Sequence[Run], rounds_before: bool = False, seed: int = 0) -> Iterator[Replayed]:
+    """Every way at every budget, over the tasks of all runs; each run foresees from its own record alone.
+
+    With `rounds_before` from what was on record when a task's round began, as it must where trials run side by side and
+    what is decided may not depend on which of them ends first; its first round is then no part of the figures.
+    """
+    rng = np.random.default_rng(seed)
+
+    def whole(way: str, decide: Decide, with_loss: bool = False, orders: int = 1) -> Replayed:
+        return _whole(way, runs, rounds_before, with_loss, decide, orders)
+
+    yield whole("all but near duplicates", _unlike)
+    for share in SHARES:
+        within = f"within {share:.0%} of the steps"
+        yield whole(f"any order, {within}", _by_share(lambda f, x: rng.permutation(len(x)).tolist(), share), orders=40)
+        yield whole(f"foreseen by the text, {within}", _by_share(_best_first, share))
+        yield whole(f"and by the first loss, {within}", _by_share(_best_first, share), with_loss=True)
+    for worth in WORTHS:
+        yield whole(f"one by one, until {worth:g}", _in_turn(worth, with_features=False))
+        yield whole(f"and foreseen by the text, until {worth:g}", _in_turn(worth, with_features=True))
+
+
+def _best_first(foresight: Foresight, about: Array) -> Sequence[int]:
+    order: Sequence[int] = np.argsort(-(about @ foresight.weights_F), kind="stable").tolist()
+    return order
+
+
+def _unlike(foresight: Foresight, about: Array, task: Sequence[Tried]) -> list[int]:
+    again = near_duplicates([each.edit.completion for each in task])
+    return [n for n, repeats in enumerate(again) if not repeats]
+
+
+def _by_share(order: Order, share: float) -> Decide:
+    def decide(foresight: Foresight, about: Array, task: Sequence[Tried]) -> list[int]:
+        most, spent, chosen = share * sum(each.steps for each in task) + 1e-9, 0, list[int]()
+        for n in order(foresight, about):
+            spent += task[n].steps
+            if chosen and spent > most:
+                break
+            chosen.append(n)
+        return chosen
+
+    return decide
+
+
+def _in_turn(worth: float, with_features: bool) -> Decide:
+    def decide(foresight: Foresight, about: Array, task: Sequence[Tried]) -> list[int]:
+        tried: dict[int, float] = {}
+        seen = about if with_features else np.zeros_like(about)
+        while len(tried) < len(task):
+            promise = foresight.promise(seen, tried)
+            pick = int(np.argmax(promise))
+            if tried and promise[pick] < worth:
+                break
+            tried[pick] = task[pick].reward
+        return list(tried)
+
+    return decide
+
+
+def _whole(
+    way: str, runs: Sequence[Run], rounds_before: bool, with_loss: bool, decide: Decide, orders: int
+) -> Replayed:
+    spent, steps, kept, best, missed = 0.0, 0.0, 0.0, 0.0, list[bool]()
+    for tasks in runs:
+        strategies = sorted({each.edit.strategy for task in tasks for each in task} - {""})
+        seen = [(features(t, strategies, with_loss), np.array([each.reward for each in t])) for t in tasks]
+        for n, task in enumerate(tasks):
+            known = sum(_round(each) < _round(task) for each in tasks) if rounds_before else n
+            if known < FIRST:
+                continue
+            foresight, top = Foresight.of(seen[:known]), max(each.reward for each in task)
+            for _ in range(orders):
+                chosen = decide(foresight, seen[n][0], task)
+                reward = max(task[m].reward for m in chosen)
+                spent += sum(task[m].steps for m in chosen) + with_loss * (len(task) - len(chosen))  # a step each
+                steps += sum(each.steps for each in task)
+                kept, best = kept + reward, best + top
+                missed.append(reward < top - 1e-9)
+    return Replayed(way, spent / steps, kept / best, fmean(missed), len(missed) // orders)
+
+
+def _round(task: Sequence[Tried]) -> int:
+    return round_number(task[0].edit.stage) or 0
+
+
+def measure(directories: Sequence[str], rounds_before: bool = False) -> list[Replayed]:
+    """Read the runs and replay them."""
+    runs = [tasks_of(directory) for directory in directories]
+    for directory, tasks in zip(directories, runs, strict=True):
+        known = [task for task in tasks if _round(task) < _round(tasks[-1])] if rounds_before else tasks[:-1]
+        if len(known) < FIRST:
+            before = "of a round before its last" if rounds_before else "before its last"
+            raise UserError(
+                f"{directory}: {len(known)} tasks {before} whose self-edits were all tried; it takes {FIRST}"
+            )
+    return list(replay(runs, rounds_before))
+
+
+def table(found: Sequence[Replayed]) -> str:
+    """A line for each way."""
+    lines = [f"{'tried':44} {'steps':>6} {'reward kept':>12} {'winners missed':>15}"]
+    lines += [f"{r.way:44} {r.spent:6.1%} {r.kept:12.1%} {r.missed:15.1%}" for r in found]
+    return "\n".join([*lines, f"over {found[0].tasks} tasks"])
