@@ -23,6 +23,9 @@ from seal_ray.loop.preflight import check
 from seal_ray.loop.run import run
 from seal_ray.loop.strategies import check_strategies
 from seal_ray.observe.progress import Silent
+from seal_ray.plan.cluster import Devices
+from seal_ray.plan.course import Simulation
+from seal_ray.plan.rates import Rates
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, Row, SelfEditRow
 from seal_ray.record.storage import Store
@@ -208,3 +211,10 @@ def test_what_is_wrong_with_a_folder_of_templates_is_said_in_one_line(tmp_path: 
     texts, said = BAD[bad]
     with pytest.raises(UserError, match=re.escape(said)):
         load_domain(load(JOBS / "knowledge_small.toml", passages(of_templates(tmp_path / "mine", **texts))))
+
+
+def test_a_run_with_strategies_is_planned_with_the_trial_of_each_tasks_text(tmp_path: Path) -> None:
+    config = small_run(tmp_path, *WITH)
+    course = Simulation(config).course(Rates(*[1e-3] * 10), Devices(1, 1), "transformers")
+    planned = {(stage.name, stage.pieces) for stage in course.stages}
+    assert {(f"{OF_TEXTS}: trials", 3), ("round 1: trials", 9), ("round 2: trials", 9)} <= planned

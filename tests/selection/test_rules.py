@@ -13,7 +13,7 @@ from seal_ray.grading import Item
 from seal_ray.loop.run import choose
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Belief, Prior
-from seal_ray.selection.rules import RULES, SURE, Candidate, best, cover, judged, positive, random, usable
+from seal_ray.selection.rules import RULES, SURE, Candidate, best, cover, judged, kinds, positive, random, usable
 from seal_ray.selection.scheduling import Proposal
 from seal_ray.types import SelfEdit, UserError
 
@@ -118,6 +118,15 @@ def test_a_candidate_that_did_not_surely_teach_or_failed_is_in_no_set() -> None:
     unsure, failed, sound = answered((1, 1, 1), (1, 1, 1), (0, 1, 0))
     found = [replace(unsure, better=SURE - 0.01), replace(failed, problem="the loss is not finite"), sound]
     assert indices(cover(found, 0)) == [2]
+
+
+def test_the_best_of_each_strategy_is_kept_where_it_taught() -> None:
+    rewards, kinds_of = [[0.95] * 3, [0.8] * 3, [0.9] * 3, [0.1] * 3], ["facts", "copy", "copy", "questions"]
+    found = judged(tried(rewards), untrained=0.1, prior=Prior())
+    told = [replace(c, edit=replace(c.edit, strategy=kind)) for c, kind in zip(found, kinds_of, strict=True)]
+    assert indices(kinds(told, 0)) == [0, 2]
+    assert kinds(found, 0) == best(found, 0)
+    assert kinds([], 0) == []
 
 
 def test_without_verdicts_the_best_one_alone_is_the_set() -> None:
