@@ -21,6 +21,9 @@ RIGHT = 0.5
 SURE = 0.9
 """How probable it has to be that a self-edit beats what its task scores without training, for it to be learnt from."""
 
+_A_HAIR = 1e-9
+"""The mean of three rewards of .1 is more than .1 in floating point."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -76,7 +79,7 @@ def judged(
     return [
         replace(
             candidate,
-            better=chance if own and fmean(own) > untrained else 0.0,
+            better=chance if own and fmean(own) > untrained + _A_HAIR else 0.0,
             expected=(float(mean) if own else 0.0) if raced else None,
             before=tuple(before),
         )

@@ -23,7 +23,7 @@ def tried(rewards: Sequence[Sequence[float]]) -> list[Candidate]:
 
 
 @pytest.mark.parametrize("raced", [False, True], ids=["evenly", "raced"])
-@pytest.mark.parametrize("floor", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("floor", [0.0, 0.02, 0.1, 0.4])
 @pytest.mark.parametrize("seeds", [1, 3, 10])
 def test_rewards_no_higher_than_without_training_taught_nothing(raced: bool, floor: float, seeds: int) -> None:
     found = judged(tried([[floor] * seeds] * 5), untrained=floor, prior=Prior(), raced=raced)
