@@ -51,16 +51,17 @@ def by_round(journals: Sequence[Journal]) -> list[dict[str, Any]]:
     """How varied each round's self-edits were, all together and by strategy, over the tasks of all these runs."""
     found: dict[tuple[int, str], Written] = defaultdict(Written)
     for run, journal in enumerate(journals):
-        seen: dict[int, dict[str, None]] = defaultdict(dict)
+        looked_at: dict[int, set[str]] = defaultdict(set)
         for row in journal.read(SelfEditRow):
             if (number := round_number(row.stage)) is None:
                 continue
-            seen[number].setdefault(row.task_id)
+            if len(looked_at[number]) < _TASKS:
+                looked_at[number].add(row.task_id)
             for strategy in {"", row.strategy}:
                 each = found[number, strategy]
                 each.edits += 1
                 each.tokens += row.tokens
-                if len(seen[number]) <= _TASKS or row.task_id in each.texts:
+                if row.task_id in looked_at[number]:
                     each.texts[run, row.task_id].append(row.completion)
     rows = [{"round": at[0], "strategy": at[1] or None, **found[at].as_row()} for at in sorted(found)]
     first = {row["strategy"]: row for row in rows if row["round"] == 1}

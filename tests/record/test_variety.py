@@ -14,6 +14,7 @@ from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from tests.report.build import NOTE, FakeRun
 
+OLD_RUN = Path(__file__).parents[1] / "data/run-0.1.0"
 UNLIKE = {
     0: "the bridge was built in 1907 by a mason",
     1: "question: who built it? answer: a mason of the town",
@@ -65,6 +66,12 @@ def test_rounds_that_stay_as_varied_are_not_warned_of_and_without_strategies_the
     page = render(read_run(made.url))
     assert "near duplicates" in page
     assert "What each strategy gained" not in page
+
+
+def test_self_edits_of_an_older_version_have_no_strategy_and_are_read_as_they_are() -> None:
+    journal = Journal(Store(str(OLD_RUN)))
+    assert {row["strategy"] for row in by_round([journal])} == {None}
+    assert by_strategy([journal]) == []
 
 
 def test_a_run_without_rounds_has_nothing_to_say_of_them(tmp_path: Path) -> None:
