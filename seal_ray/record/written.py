@@ -64,8 +64,9 @@ def by_round(journals: Sequence[Journal]) -> list[dict[str, Any]]:
                 if row.task_id in looked_at[number]:
                     each.texts[run, row.task_id].append(row.completion)
     rows = [{"round": at[0], "strategy": at[1] or None, **found[at].as_row()} for at in sorted(found)]
-    first = {row["strategy"]: row for row in rows if row["round"] == 1}
-    return [{**row, "warning": more_alike(row, first.get(row["strategy"]))} for row in rows]
+    first = next((row for row in rows if row["round"] == 1), None)
+    # A strategy has more self-edits of a task in one round than in another, and more of them are more alike anyhow.
+    return [{**row, "warning": "" if row["strategy"] else more_alike(row, first)} for row in rows]
 
 
 def more_alike(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
@@ -75,10 +76,9 @@ def more_alike(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
         return ""
     if row[same] < first[same] + _MORE_ALIKE and row[new] > first[new] * _LESS_VARIED:
         return ""
-    whose = f"self-edits asked for as {row['strategy']}" if row["strategy"] else "self-edits"
     return (
-        f"round {row['round']}: its {whose} are much more alike than those of round 1: {row[same]:.0%} of a task's are "
-        f"near duplicates ({first[same]:.0%} then), and {row[new]:.0%} of pairs of words are new ({first[new]:.0%})"
+        f"round {row['round']}: its self-edits are much more alike than those of round 1: {row[same]:.0%} of a task's "
+        f"are near duplicates ({first[same]:.0%} then), and {row[new]:.0%} of pairs of words are new ({first[new]:.0%})"
     )
 
 
@@ -148,5 +148,5 @@ def print_written(rounds: Sequence[Mapping[str, Any]], strategies: Sequence[Mapp
         Console().print(table)
         print("gain: points over training on a task's own text alone")
     for row in rounds:
-        if row["warning"] and not row["strategy"]:
+        if row["warning"]:
             print(visible(f"(!) {row['warning']}"))
