@@ -17,12 +17,13 @@ from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, page_when_stopped, report_page, say, show
 from seal_ray.cli.running import methods, run_and_show
+from seal_ray.cli.tuning import tune
 from seal_ray.errors import DEBUG, said_in_one_line
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
 
-_CONTINUED = ("run", "resume", "demo", "learn", "methods")
+_CONTINUED = ("run", "resume", "demo", "learn", "methods", "tune")
 """Commands that go on where they were stopped."""
 
 app = App(
@@ -44,6 +45,7 @@ app.command(watch)
 app.command(compare)
 app.command(explain)
 app.command(methods)
+app.command(tune)
 app.command(adapters)
 
 

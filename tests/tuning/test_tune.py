@@ -1,0 +1,226 @@
+"""The whole of it on the micro-world: what is tried and where, what a kill loses, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seal_ray.cli.app import main
+from seal_ray.config import Config, load
+from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.domains.microworld.world import MicroTask
+from seal_ray.loop.place import SCREENING
+from seal_ray.observe.progress import Silent
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.storage import Store
+from seal_ray.tuning import tune
+from seal_ray.tuning.account import OVERLAY, Account
+from seal_ray.tuning.space import Settings
+from seal_ray.tuning.tune import STAGE
+from seal_ray.types import Example, Grade, Task, UserError
+from tests.in_process import CountingCluster
+from tests.runs import CONFIG, kill_when, rows_on_disk
+
+SMALL = ["--workers.address", "in-process", "--domain.train", "8", "--domain.test", "4", "--trial.optim.epochs", "4"]
+FEW = {"trials": 30, "axes": "rank=1,2,4,8 lr"}
+
+
+class WithoutPassages(MicroWorld):
+    """Knows no way to train on a passage alone."""
+
+    def baseline(self, name: str, task: Task, seed: int) -> Baseline | None:
+        return None if name == "passage only" else super().baseline(name, task, seed)
+
+
+class WithoutTraining(MicroWorld):
+    def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[MicroTask]:
+        return [] if split == "train" else super().tasks(split, count, seed)
+
+
+class Known(MicroWorld):
+    """Takes every answer for right."""
+
+    async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
+        return Grade((1.0,) * len(answers), 1.0)
+
+
+class Unlearnable(MicroWorld):
+    """Has no text with a token to learn."""
+
+    def text(self, task: Task) -> tuple[Example, ...]:
+        return (Example(""),)
+
+
+def config_in(folder: Path, *more: str) -> Config:
+    return load(CONFIG, [*SMALL, "--run.dir", str(folder), *more])
+
+
+def own(domain: type) -> list[str]:
+    return ["--domain.name", f"tests.tuning.test_tune:{domain.__name__}"]
+
+
+def rows(folder: Path, kind: type) -> list[Any]:
+    return list(Journal(Store(str(folder))).read(kind))
+
+
+@pytest.fixture(autouse=True)
+def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seal_ray.workers.in_process.InProcessCluster", CountingCluster)
+    CountingCluster.done.clear()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Account]:
+    folder = tmp_path_factory.mktemp("tune") / "run"
+    return Path(f"{folder}-tune"), tune(config_in(folder), Silent(), **FEW)
+
+
+def test_settings_are_tried_on_training_tasks_alone(done: tuple[Path, Account]) -> None:
+    folder, account = done
+    planned = rows(folder, PlannedRow)
+    assert {row.stage for row in planned} == {SCREENING, STAGE}
+    assert all(row.task_id.startswith("train-") for row in planned)
+    tried = [row for row in planned if row.stage == STAGE]
+    assert {row.arm for row in tried} == {each.settings.name for each in account.tried}
+    assert len(account.tried) == 8
+    assert not folder.with_name("run").exists()
+
+
+def test_all_start_on_the_same_tasks_and_half_go_on(done: tuple[Path, Account]) -> None:
+    _, account = done
+    start = next(each for each in account.tried if each.settings == account.start)
+    assert account.start == Settings.of(config_in(Path("x")))
+    assert start.reward.n == account.raced == 3
+    assert sorted(each.reward.n for each in account.tried if each is not start).count(1) == 4
+    assert any(each.front for each in account.tried)
+
+
+def test_what_is_compared_is_compared_on_tasks_that_the_race_did_not_see(done: tuple[Path, Account]) -> None:
+    folder, account = done
+    tried = [row for row in rows(folder, PlannedRow) if row.stage == STAGE]
+    assert account.compared
+    assert account.fresh == 5
+    compared = {each.settings.name for each in account.compared} | {account.start.name}
+    dropped = next(each.settings.name for each in account.tried if each.reward.n == 1)
+    seen = {row.task_id for row in tried if row.arm not in compared or row.arm == dropped}
+    fresh = {row.task_id for row in tried if row.arm == account.compared[0].settings.name}
+    assert len(fresh) == account.raced + account.fresh
+    assert len(seen & fresh) <= account.raced
+    assert account.compared[0].gain.n == 5
+    assert account.chosen is None  # five tasks say nothing
+
+
+def test_operations_are_those_of_the_tokens_that_trainers_counted(done: tuple[Path, Account]) -> None:
+    folder, account = done
+    tokens = {row.key: row.tokens for row in rows(folder, OutcomeRow)}
+    of_task = {row.task_id: tokens[row.trial] for row in rows(folder, PlannedRow) if row.arm == account.start.name}
+    start = next(each for each in account.tried if each.settings == account.start)
+    per_token = start.flops / (sum(of_task.values()) / len(of_task))
+    assert 4 * 400_000 < per_token < 6 * 1_200_000  # a model of half a million weights, and its adapter
+    assert {each.bytes * 16 for each in account.tried if each.settings.lora.rank == 1} == {start.bytes}
+
+
+def test_the_same_command_does_nothing_again(done: tuple[Path, Account]) -> None:
+    folder, account = done
+    assert tune(config_in(folder.with_name("run")), Silent(), **FEW) == account
+    assert CountingCluster.done["trial"] == 0
+
+
+def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> None:
+    folder = tmp_path / "run-tune"
+    more = [*SMALL, "--run.dir", str(tmp_path / "run"), "--trials", "30", "--axes", str(FEW["axes"]), "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "seal_ray", "tune", str(CONFIG), *more], stderr=subprocess.PIPE)
+    assert kill_when(process, lambda: (folder / "config.json").exists() and rows_on_disk(folder) > 12)
+    kept = len(rows(folder, OutcomeRow))
+    account = tune(config_in(tmp_path / "run"), Silent(), **FEW)
+    assert account.as_json() | {"directory": ""} == done[1].as_json() | {"directory": ""}
+    assert CountingCluster.done["trial"] == len(rows(folder, OutcomeRow)) - kept
+
+
+def test_self_edits_are_tuned_on_where_there_are_no_passages(tmp_path: Path) -> None:
+    few = {"trials": 30, "axes": "lr=1e-2", "into": str(tmp_path / "here")}
+    account = tune(config_in(tmp_path / "run", *own(WithoutPassages), "--domain.train", "2"), Silent(), **few)
+    assert account.directory == str(tmp_path / "here")
+    assert CountingCluster.done["sample"] == 2
+    assert [each.reward.failed for each in account.tried] == [0, 0]
+    with pytest.raises(UserError, match="has no 'passage only'"):
+        tune(config_in(tmp_path / "run", *own(WithoutPassages), "--domain.train", "2"), on="passage", **few)
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "no training tasks": (own(WithoutTraining), "has no training tasks"),
+    "one training task": (["--domain.train", "1"], "one training task is left"),
+    "a base that knows everything": ([*own(Known), "--domain.train", "2"], "the base solves all of 2 training tasks"),
+    "trials that all fail": ([*own(Unlearnable), "--domain.train", "2"], "all 2 trials failed, the first of them: "),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_cannot_be_tuned_is_refused_in_one_line(tmp_path: Path, why: str) -> None:
+    more, said = REFUSED[why]
+    with pytest.raises(UserError, match=said) as error:
+        tune(config_in(tmp_path / "run", *more), Silent(), axes="lr=1e-2")
+    assert "\n" not in str(error.value)
+
+
+def test_self_edits_that_decide_how_they_are_trained_leave_nothing_to_tune(tmp_path: Path) -> None:
+    job = load(CONFIG.parent / "arc_small.toml", ["--run.dir", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="its self-edits decide how they are trained"):
+        tune(job, Silent())
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_start_does_not_go_on_with_these_trials(done: tuple[Path, Account]) -> None:
+    with pytest.raises(UserError, match=r"another config \(trial.optim.epochs: 4 -> 5\)"):
+        tune(config_in(done[0].with_name("run"), "--trial.optim.epochs", "5"), Silent(), **FEW)
+
+
+def seal_ray(folder: Path, *more: str) -> str:
+    """The command, on what is on record already; its exit code."""
+    few = ["--trials", "30", "--axes", str(FEW["axes"]), "--quiet"]
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", str(CONFIG), *SMALL, "--run.dir", str(folder.with_name("run")), *few, *more])
+    return str(ended.value)
+
+
+def test_the_command_prints_a_table_and_writes_an_overlay(
+    done: tuple[Path, Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, account = done
+    for _ in range(2):  # what it wrote itself it writes again
+        assert seal_ray(folder, "--write", str(tmp_path / "found.toml")) == "0"
+    shown = capsys.readouterr().out
+    assert account.start.name.partition(",")[0].split()[1] in shown
+    assert "held to the start on 5 other training tasks" in shown
+    assert account.verdict in shown
+    assert account.overlay in f"{shown}\n"
+    again = load(CONFIG, ["--trial.optim.epochs", "9"], [tmp_path / "found.toml"])
+    assert again.trial.lora == account.start.lora
+    assert seal_ray(folder, "--json") == "0"
+    tree = json.loads(capsys.readouterr().out)
+    assert tree == json.loads(json.dumps(account.as_json()))
+    assert tree["chosen"] is None
+
+
+def test_no_file_of_somebody_elses_is_written_over(
+    done: tuple[Path, Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text("[run]\nseed = 2\n")
+    assert seal_ray(done[0], "--write", str(tmp_path / "mine.toml")) == "2"
+    assert "is there already, and not from here" in capsys.readouterr().err
+    assert seal_ray(done[0], "--write", str(tmp_path / "nowhere/x.toml")) == "2"
+    assert "cannot be written" in capsys.readouterr().err
+    assert not OVERLAY.startswith("[")
+
+
+def test_too_few_trials_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give 30 or more"):
+        tune(config_in(tmp_path / "run"), trials=29)
