@@ -250,35 +250,6 @@ def company(
 
 
 @bench.command
-def sweep(
-    grid: str,
-    *overrides: Overrides,
-    into: str = "runs/sweep",
-    quiet: bool = False,
-    as_json: AsJson = False,
-) -> None:
-    """Try a grid of settings on held-out tasks, in one process, and print the table of what each point teaches.
-
-    Parameters
-    ----------
-    grid
-        A TOML file, such as benchmarks/sweep_small.toml.
-    into
-        The folder for the points' runs; given again, it goes on with those that are not done.
-    quiet
-        No progress.
-    """
-    from dataclasses import asdict
-
-    from benchmarks import sweep as sweeping
-    from seal_ray.observe.progress import progress, start_log
-
-    start_log(quiet)
-    found = sweeping.sweep(grid, overrides, into, progress(quiet))
-    print(json.dumps([asdict(point) for point in found]) if as_json else sweeping.table(found))
-
-
-@bench.command
 def learn(
     *overrides: Overrides,
     model: str = "",
