@@ -36,8 +36,8 @@ def tune(
         What to turn, of rank, alpha (in multiples of the rank), targets, lr, epochs and batch_size; with the usual
         values, or your own, as in "rank lr=5e-4,1e-3 targets=q_proj+v_proj,all-linear". Empty: all of them.
     on
-        What trials train on: the passage alone, or self-edits that the base writes. `auto`: the passage, where the
-        domain can train on that alone.
+        What trials train on: self-edits that the base writes, or the passage alone. `auto`: self-edits, where the run
+        has any written.
     write
         A file for the settings that were found, which `--overlay` takes.
     into

@@ -15,7 +15,7 @@ from seal_ray.tuning.racing import front, lead
 from seal_ray.tuning.space import Settings
 
 MARGIN = 0.05
-"""Settings are as good as the start where the 95 % interval of their difference does not reach further below it."""
+"""How far the 95 % interval of a difference may reach below zero where settings are said to be as good."""
 OVERLAY = "# seal-ray tune: "
 """What a file of settings begins with."""
 
@@ -56,7 +56,7 @@ class Compared:
     @property
     def as_good_for_less(self) -> bool:
         less = (self.flops, self.bytes) != (1, 1) and 0 < self.flops <= 1 and self.bytes <= 1
-        return self.gain.n >= FEWEST and self.gain.low >= -MARGIN and less
+        return less and self.gain.n >= FEWEST and -MARGIN <= self.gain.low <= 0 <= self.gain.high
 
     @property
     def said(self) -> str:
@@ -205,7 +205,9 @@ def _figure(known: Known) -> Interval:
 def _change(times: float, what: str) -> str:
     if times == 1:
         return f"as many {what}"
-    return f"{100 * (1 - times):.0f} % fewer {what}" if times < 1 else f"{times:.1f} times the {what}"
+    if times >= 2:
+        return f"{times:.1f} times the {what}"
+    return f"{100 * abs(1 - times):.0f} % {'fewer' if times < 1 else 'more'} {what}"
 
 
 def _tree(each: Tried | Compared, **more: Any) -> dict[str, Any]:

@@ -23,10 +23,9 @@ from seal_ray.tuning.space import Axes, Settings, candidates, parse_axes
 from seal_ray.types import Recipe, Task, UserError, derive_seed
 
 STAGE = "tuning"
-TRIALS = 60
-"""Some twelve settings, and twelve tasks."""
 On = Literal["auto", "passage", "self-edits"]
-"""What trials train on. `auto`: the passage alone, where the domain has that as a baseline."""
+"""What trials train on. `auto`: self-edits, where the config's own run has any written; else the passage alone, where
+the domain has that as a baseline."""
 _PASSAGE = "passage only"
 _PLENTY = 1_000_000
 
@@ -34,7 +33,7 @@ _PLENTY = 1_000_000
 def tune(
     config: Config,
     *observers: Observer,
-    trials: int = TRIALS,
+    trials: int = 60,
     axes: str = "",
     on: On = "auto",
     into: str = "",
@@ -43,6 +42,8 @@ def tune(
     """Find trial settings for a config's model and domain; what is on record in the directory is not done again."""
     if trials < FEWEST_TRIALS:
         raise UserError(f"--trials {trials}: too few to tell settings apart by; give {FEWEST_TRIALS} or more")
+    if on == "auto" and (config.run.rounds or config.evaluation.samples):
+        on = "self-edits"
     ready = prepare(_of_trials_alone(config, into or f"{config.dir}-tune"), force)
     config, domain = ready.config, ready.domain
     if isinstance(domain, DiscreteActions):
@@ -123,7 +124,7 @@ async def _texts(session: Session, tasks: Sequence[Task], on: On) -> dict[str, R
         trials = await all_of(session.runner.written_trial(STAGE, task) for task in tasks)
         found = {trial.task_id: trial.recipe for trial in trials if trial}
     if not found:
-        raise UserError(f"no self-edit of {len(tasks)} could be used; what was written is in {config.dir}")
+        raise UserError(f"none of {len(tasks)} self-edits could be used; try --on passage, or another sampling")
     if any((recipe.lora, recipe.optim) != (config.trial.lora, config.trial.optim) for recipe in found.values()):
         raise UserError(f"domain.name {domain.name!r}: trains its trials otherwise than [trial] says; nothing to tune")
     return found

@@ -58,6 +58,7 @@ def test_more_reward_goes_before_less_cost() -> None:
         (DEAR, (0.49, 0.51) * 4, "not told apart"),
         (CHEAP, (0.2, 0.8) * 4, "not told apart"),
         (CHEAP, (0.4, 0.3) * 4, "15.0 points less"),
+        (CHEAP, (0.48, 0.47) * 4, "2.5 points less"),
         (CHEAP, (0.9,) * 5, r"\+40.0 points at .* on too few tasks to say anything"),
     ],
 )

@@ -30,7 +30,8 @@ from tests.in_process import CountingCluster
 from tests.runs import CONFIG, kill_when, rows_on_disk
 
 SMALL = ["--workers.address", "in-process", "--domain.train", "8", "--domain.test", "4", "--trial.optim.epochs", "4"]
-FEW = {"trials": 30, "axes": "rank=1,2,4,8 lr"}
+FEW: dict[str, Any] = {"trials": 30, "axes": "rank=1,2,4,8 lr", "on": "passage"}
+AS_WORDS = ["--trials", "30", "--axes", FEW["axes"], "--on", "passage", "--quiet"]
 
 
 class WithoutPassages(MicroWorld):
@@ -136,7 +137,7 @@ def test_the_same_command_does_nothing_again(done: tuple[Path, Account]) -> None
 
 def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> None:
     folder = tmp_path / "run-tune"
-    more = [*SMALL, "--run.dir", str(tmp_path / "run"), "--trials", "30", "--axes", str(FEW["axes"]), "--quiet"]
+    more = [*SMALL, "--run.dir", str(tmp_path / "run"), *AS_WORDS]
     process = subprocess.Popen([sys.executable, "-m", "seal_ray", "tune", str(CONFIG), *more], stderr=subprocess.PIPE)
     assert kill_when(process, lambda: (folder / "config.json").exists() and rows_on_disk(folder) > 12)
     kept = len(rows(folder, OutcomeRow))
@@ -145,14 +146,21 @@ def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> Non
     assert CountingCluster.done["trial"] == len(rows(folder, OutcomeRow)) - kept
 
 
-def test_self_edits_are_tuned_on_where_there_are_no_passages(tmp_path: Path) -> None:
-    few = {"trials": 30, "axes": "lr=1e-2", "into": str(tmp_path / "here")}
-    account = tune(config_in(tmp_path / "run", *own(WithoutPassages), "--domain.train", "2"), Silent(), **few)
+def test_trials_train_on_self_edits_where_the_run_does_or_there_are_no_passages(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"trials": 30, "axes": "lr=1e-2", "into": str(tmp_path / "here")}
+    account = tune(config_in(tmp_path / "run", "--domain.train", "2"), Silent(), **few)
     assert account.directory == str(tmp_path / "here")
     assert CountingCluster.done["sample"] == 2
     assert [each.reward.failed for each in account.tried] == [0, 0]
+    bare = ["--domain.train", "2", "--run.rounds", "0", "--evaluation.samples", "0"]
+    assert tune(config_in(tmp_path / "run", *bare), Silent(), **few).start == account.start
+    assert CountingCluster.done["sample"] == 2
+    few["into"] = str(tmp_path / "there")
+    without = config_in(tmp_path / "run", *bare, *own(WithoutPassages))
+    tune(without, Silent(), **few)
+    assert CountingCluster.done["sample"] == 4
     with pytest.raises(UserError, match="has no 'passage only'"):
-        tune(config_in(tmp_path / "run", *own(WithoutPassages), "--domain.train", "2"), on="passage", **few)
+        tune(without, on="passage", **few)
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
@@ -167,7 +175,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 def test_what_cannot_be_tuned_is_refused_in_one_line(tmp_path: Path, why: str) -> None:
     more, said = REFUSED[why]
     with pytest.raises(UserError, match=said) as error:
-        tune(config_in(tmp_path / "run", *more), Silent(), axes="lr=1e-2")
+        tune(config_in(tmp_path / "run", *more), Silent(), axes="lr=1e-2", on="passage")
     assert "\n" not in str(error.value)
 
 
@@ -185,9 +193,8 @@ def test_another_start_does_not_go_on_with_these_trials(done: tuple[Path, Accoun
 
 def seal_ray(folder: Path, *more: str) -> str:
     """The command, on what is on record already; its exit code."""
-    few = ["--trials", "30", "--axes", str(FEW["axes"]), "--quiet"]
     with pytest.raises(SystemExit) as ended:
-        main(["tune", str(CONFIG), *SMALL, "--run.dir", str(folder.with_name("run")), *few, *more])
+        main(["tune", str(CONFIG), *SMALL, "--run.dir", str(folder.with_name("run")), *AS_WORDS, *more])
     return str(ended.value)
 
 
