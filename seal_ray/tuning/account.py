@@ -9,6 +9,7 @@ from typing import Any
 
 from seal_ray.looking.words import NOTHING, columns, size
 from seal_ray.loop.place import TrialSummary
+from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, Measured, as_json, cells, figure, interval
 from seal_ray.tuning.costs import Costs
 from seal_ray.tuning.racing import front, lead
@@ -125,11 +126,12 @@ class Account:
         yield from columns([titles, *map(self._cells, self.tried)])
         yield "front: none on the same tasks earned as much for less; FLOPs: of a trial's training, in linear layers"
         if self.compared:
-            yield f"held to the start on {self.fresh} other training tasks, none of which settings were chosen by:"
+            others = counted(self.fresh, "other training task")
+            yield f"held to the start on {others}, by which no settings were chosen:"
         for each in self.compared:
             yield f"  {each.settings.name}: {each.said}"
         if not self.compared:
-            yield f"on the {self.raced} tasks of the race none was as good as the start for less, or better"
+            yield f"over the race's {counted(self.raced, 'task')} none was as good as the start for less, or better"
         yield self.verdict
 
     def _cells(self, each: Tried) -> list[str]:
