@@ -62,14 +62,16 @@ def learnt(journal: Journal) -> dict[Arm, list[tuple[str, Learnt]]]:
 
 
 def by_method(journals: Sequence[Journal]) -> list[dict[str, Any]]:
-    """A row for each method and number of texts, over the tasks of all these runs; the fewest texts come first."""
+    """A row for each method and number of texts, over the tasks of all these runs; the fewest texts come first.
+
+    Those of as many texts stand by their names, whatever was measured first.
+    """
     pooled: dict[Arm, dict[tuple[int, str], Learnt]] = defaultdict(dict)
     for run, journal in enumerate(journals):
         for arm, tasks in learnt(journal).items():
             pooled[arm] |= {(run, task): each for task, each in tasks}
     plain = pooled.get((AGAINST, 0), {})
-    order = {method: number for number, method in enumerate(dict.fromkeys(method for method, _ in pooled))}
-    arms = sorted(pooled, key=lambda arm: (arm[1], order[arm[0]]))
+    arms = sorted(pooled, key=lambda arm: (arm[1], arm[0]))
     return [_row(arm, pooled[arm], plain) for arm in arms]
 
 

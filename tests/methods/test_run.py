@@ -1,6 +1,7 @@
 """Methods on real passages of the micro-world, beside one another and again."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -25,6 +26,7 @@ from seal_ray.record.variety import variety
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.types import UserError
+from tests.methods.victim import measured
 from tests.runs import results
 
 JOB = Path(__file__).parents[2] / "jobs/methods.toml"
@@ -102,6 +104,25 @@ def test_the_same_command_does_nothing_anew_and_one_at_a_time_gives_the_same(don
     alone = results(tmp_path / "alone")
     assert alone["rewards"]
     assert alone["rewards"].items() <= before["rewards"].items()
+
+
+def test_a_table_is_the_same_however_often_its_command_is_killed(done: Path, tmp_path: Path) -> None:
+    few = ["passage", "qa", "context-distillation-qa"]
+    said, folder = tmp_path / "said", tmp_path / "killed"
+    arguments = [str(JOB), *SMALL, "--run.dir", str(folder), "--only", ",".join(few)]
+    while_writing, between, in_trials = ("self_edits", 2, False), ("studies", 3, True), ("outcomes", 2, True)
+    for moment in (while_writing, between, in_trials, ("outcomes", 3, False)):
+        assert measured(arguments, said, *moment) == -signal.SIGKILL
+        assert not said.read_text()
+    assert measured(arguments, said) == 0
+    table = json.loads(said.read_text())["methods"]
+    assert [without_time(row) for row in table] == [
+        without_time(row) for row in json.loads(json.dumps(by_method([journal_of(done)]))) if row["method"] in few
+    ]
+
+
+def without_time(row: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name != "seconds"}
 
 
 def test_a_run_is_whole_when_every_method_was_measured(done: Path) -> None:
