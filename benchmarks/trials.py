@@ -26,6 +26,7 @@ from benchmarks import machine
 from benchmarks.baselines import PADDED, InBank, Material, OneAtATime, Published, Variant
 from benchmarks.models import build
 from benchmarks.workload import LORA, Workload, workload
+from seal_ray.model.flops import per_trained_pair, per_trained_token
 from seal_ray.types import UserError
 
 COLUMNS = ("trials/s", "tokens/s", "GFLOP/s", "of peak", "memory", "× published", "× peft")
@@ -162,7 +163,8 @@ def flops(model: Any, work: Workload) -> float:
     heads = config.num_attention_heads
     width = heads * (getattr(config, "head_dim", 0) or config.hidden_size // heads)
     pairs = work.epochs * sum(length * length for length in work.lengths) / len(work.edits) / 2
-    training = work.tokens * (4 * sum(linears.values()) + 6 * adapted) + 12 * config.num_hidden_layers * width * pairs
+    attention = per_trained_pair(config.num_hidden_layers, width) * pairs
+    training = work.tokens * per_trained_token(sum(linears.values()), adapted) + attention
     asked = work.questions * (work.prompt + work.answer)
     return training + asked * 2 * (sum(linears.values()) + adapted)
 

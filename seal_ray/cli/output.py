@@ -37,19 +37,23 @@ def page_when_stopped(dir: str) -> Iterator[None]:
 
 def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
+    from seal_ray.model.flops import of_trained_token
     from seal_ray.record.continual import by_way, orders, print_continual
     from seal_ray.record.journal import Journal
-    from seal_ray.record.methods import by_method, print_methods
+    from seal_ray.record.methods import by_method
+    from seal_ray.record.methods_table import print_methods
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import as_json as tree
     from seal_ray.record.summary import print_table
     from seal_ray.record.written import by_round, by_strategy, print_written
+    from seal_ray.rundir.directory import begun
 
     with read_or_not():
         journals = [Journal(Store(dir)) for dir in dirs]
         passages = by_way([order for journal in journals for order in orders(journal)])
-        methods = by_method(journals)
         rounds, strategies = by_round(journals), by_strategy(journals)
+        recorded = [begun(dir) for dir in dirs]
+        methods = by_method(journals, [of_trained_token(each.config) if each else None for each in recorded])
         if as_json:
             also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))

@@ -24,7 +24,14 @@ def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -
 
 
 def methods(
-    config: str, *overrides: Overrides, only: str = "", texts: str = "", quiet: bool = False, as_json: AsJson = False
+    config: str,
+    *overrides: Overrides,
+    only: str = "",
+    texts: str = "",
+    budgets: str = "",
+    together: bool = False,
+    quiet: bool = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn the same texts by several methods, and print them side by side; what is on record is not done again.
 
@@ -36,6 +43,10 @@ def methods(
         The methods to measure, with commas between; those of the file when left out.
     texts
         How many texts each may have written of a passage, with commas between.
+    budgets
+        Tokens that each may have written of a passage, with commas between: as many texts as stay within them.
+    together
+        Measure each also with one adapter for all passages at once.
     quiet
         No progress.
     """
@@ -44,6 +55,8 @@ def methods(
 
     more = ["--evaluation.methods", json.dumps([name.strip() for name in only.split(",")])] if only else []
     more += ["--evaluation.texts", f"[{texts}]"] if texts else []
+    more += ["--evaluation.budgets", f"[{budgets}]"] if budgets else []
+    more += ["--evaluation.together", "true"] if together else []
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:
         raise UserError(f"{config}: names no method; give some with --only, see docs/methods.md")

@@ -181,6 +181,13 @@ class Evaluation(Section):
     `package.module:Thing`."""
     texts: Annotated[tuple[Annotated[int, Bounds(ge=1, le=_REPEATS)], ...], Bounds(min_length=1)] = (5,)
     """How many texts each method may have written of a task; each number of them is measured."""
+    budgets: tuple[Annotated[int, Bounds(ge=1, le=_TOKENS)], ...] = ()
+    """Tokens that each method may have written of a task: as many texts as stay within them. Each is measured too."""
+    together: bool = False
+    """Measure each method also with one adapter for all held-out texts at once."""
+
+    OF_METHODS: ClassVar = ("methods", "texts", "budgets", "together")
+    """What nothing else depends on, so that it may change from one command to the next."""
 
     def __post_init__(self) -> None:
         if self.full_finetune and not self.joint:

@@ -6,20 +6,22 @@ What is written is shared: more texts of a method begin with the fewer, and meth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, Studied
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.events import StageBegan
+from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
-from seal_ray.methods.base import Desk, Method, arms_of, find_method
-from seal_ray.record.methods import METHODS, TRIALS, arm_of
+from seal_ray.loop.trials import TrialRunner
+from seal_ray.methods.base import Desk, Method, Study, arms_of, find_method, within
+from seal_ray.record.methods import METHODS, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
-from seal_ray.types import SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.types import Recipe, SelfEdit, Task, UserError, content_key, derive_seed
 
 
 def check_methods(config: Config, domain: Domain) -> None:
@@ -33,31 +35,77 @@ def check_methods(config: Config, domain: Domain) -> None:
 
 
 async def measure_methods(session: Session, tasks: Sequence[Task]) -> None:
-    """Each method with each number of texts."""
+    """Each method with each number of texts and each budget."""
     settings = session.config.evaluation
-    methods = {name: find_method(name, session.domain) for name in settings.methods}
-    if not methods:
+    if not settings.methods:
         return
     arms = arms_of(settings)
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
     known = {row.key for row in session.journal.read(StudyRow)}
-    await all_of(_measure(session, name, methods[name], texts, task, known) for name, texts in arms for task in tasks)
+    benches = {name: _bench(session, name, known) for name in settings.methods}
+    alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
+    together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
+    await all_of([*alone, *together])
 
 
-async def _measure(session: Session, name: str, method: Method, texts: int, task: Task, known: set[str]) -> None:
-    """One method on one task, with each seed."""
-    policy = session.runner.policy if method.by_policy else session.names.base
-    runner, seed = session.runner.under(policy), session.config.run.seed
+def _bench(session: Session, name: str, known: set[str]) -> _Bench:
+    method = find_method(name, session.domain)
+    runner = session.runner.under(session.runner.policy if method.by_policy else session.names.base)
     runner.memory = Memory()  # what the last policy remembers says nothing of trials that start elsewhere
+    return _Bench(session, method, runner, known)
 
-    async def write(domain: Studied, task: Task, index: int) -> SelfEdit:
-        return await runner.write(domain, task, index, derive_seed("sample", seed, METHODS, task.id, index), METHODS)
 
-    study = await method.study(task, texts, Desk(cast(Studied, session.domain), write))
-    edits, recipe = tuple(edit.key for edit in study.edits), study.trial.recipe.key if study.trial.recipe else ""
-    key = content_key(METHODS, name, texts, task.id, edits, recipe, study.trial.questions)
-    row = StudyRow(key, task.id, name, texts, edits, recipe)
-    if row.key not in known:
-        session.events.emit(row)
-    place = Place(METHODS, arm_of(name, texts), task.id)
-    await all_of(runner.try_given(place, study.trial, task, k) for k in range(session.config.evaluation.seeds))
+@dataclass(frozen=True)
+class _Bench:
+    """Where one method is measured."""
+
+    session: Session
+    method: Method
+    runner: TrialRunner
+    known: set[str]
+    """The keys of the studies on record."""
+
+    async def alone(self, arm: Arm, task: Task) -> None:
+        """On one task, with each seed."""
+        texts, study = await self._study(arm, task)
+        self._note(arm, task, texts, study, study.trial.recipe)
+        place = Place(METHODS, arm.name, task.id)
+        await all_of(self.runner.try_given(place, study.trial, task, seed) for seed in self._seeds)
+
+    async def together(self, arm: Arm, tasks: Sequence[Task]) -> None:
+        """On what it makes of all tasks at once, with each seed."""
+        found = await all_of(self._study(arm, task) for task in tasks)
+        recipes = [study.trial.recipe for _, study in found if study.trial.recipe]
+        whole = replace(recipes[0], examples=tuple(example for recipe in recipes for example in recipe.examples))
+        for task, (texts, study) in zip(tasks, found, strict=True):
+            self._note(arm, task, texts, study, whole)
+
+        async def one(seed: int) -> None:
+            await self.runner.try_together(METHODS, arm.name, tasks, whole, seed)
+            self.session.events.emit(Advanced(TRIALS, len(tasks)))
+
+        await all_of(map(one, self._seeds))
+
+    @property
+    def _seeds(self) -> range:
+        return range(self.session.config.evaluation.seeds)
+
+    async def _study(self, arm: Arm, task: Task) -> tuple[int, Study]:
+        """What the method makes of a task, and of how many texts."""
+        desk = Desk(cast(Studied, self.session.domain), self._write)
+        if arm.budget:
+            return await within(arm.budget, self.method, task, desk)
+        return arm.texts, await self.method.study(task, arm.texts, desk)
+
+    async def _write(self, domain: Studied, task: Task, index: int) -> SelfEdit:
+        seed = derive_seed("sample", self.session.config.run.seed, METHODS, task.id, index)
+        return await self.runner.write(domain, task, index, seed, METHODS)
+
+    def _note(self, arm: Arm, task: Task, texts: int, study: Study, trained: Recipe | None) -> None:
+        """Put on record what was written and is to be trained, once."""
+        edits, recipe = tuple(edit.key for edit in study.edits), trained.key if trained else ""
+        more = (arm.budget, arm.together) if arm.budget or arm.together else ()
+        key = content_key(METHODS, arm.method, texts, task.id, edits, recipe, study.trial.questions, *more)
+        if key not in self.known:
+            row = StudyRow(key, task.id, arm.method, texts, edits, recipe, arm.budget, arm.together)
+            self.session.events.emit(row)

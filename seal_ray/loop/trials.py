@@ -239,28 +239,31 @@ class TrialRunner:
         recipe = self._domain.corpus(texts)
         if self._config.evaluation.full_finetune:
             recipe = replace(recipe, lora=None)
-        asked = tuple(question for task in tasks for question in self._domain.questions(task))
-        of_recipe = recipe.key  # a hash of every text
 
         async def one(replicate: int) -> None:
-            seed = derive_seed("together", self._config.run.seed, replicate)
-            trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
-            name = self._names.trial(trial, self._start, tasks)
-            keys = [content_key(name, task.id) for task in tasks]
-            for task, key in zip(tasks, keys, strict=True):
-                self._plan(Place("evaluation", arm, task.id), replicate, key, seed, of_recipe)
-            if not all(key in self._known for key in keys):
-                whole = await self._cluster.run_trial(trial)
-                self.warn(arm, whole)
-                await self._share_out(whole, tasks, keys)
+            await self.try_together("evaluation", arm, tasks, recipe, replicate)
             self._events.emit(Advanced(f"evaluation: {arm}"))
 
         await all_of(one(replicate) for replicate in range(seeds))
 
-    async def _share_out(self, whole: Outcome, tasks: Sequence[Task], keys: Sequence[str]) -> None:
+    async def try_together(self, stage: str, arm: str, tasks: Sequence[Task], recipe: Recipe, replicate: int) -> None:
+        """One adapter learns this, which is of all these tasks, and answers for each of them."""
+        asked = tuple(question for task in tasks for question in self._domain.questions(task))
+        seed, of_recipe = derive_seed("together", self._config.run.seed, replicate), recipe.key
+        trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
+        name = self._names.trial(trial, self._start, tasks)
+        keys = [content_key(name, task.id) for task in tasks]
+        for task, key in zip(tasks, keys, strict=True):
+            self._plan(Place(stage, arm, task.id), replicate, key, seed, of_recipe)
+        if not all(key in self._known for key in keys):
+            await self._once.do(name, lambda: self._do_together(trial, arm, tasks, keys))
+
+    async def _do_together(self, trial: Trial, arm: str, tasks: Sequence[Task], keys: Sequence[str]) -> None:
         """One trial's answers, given back to the tasks whose questions they answer."""
+        whole = await self._cluster.run_trial(trial)
+        self.warn(arm, whole)
         if whole.failure:
-            raise UserError(f"training on all texts at once failed: {whole.failure.reason}")
+            raise UserError(f"{arm}: training on all texts at once failed: {whole.failure.reason}")
         answers, cut = iter(whole.answers), iter(whole.cut)
         for task, key in zip(tasks, keys, strict=True):
             mine = tuple(islice(answers, count := len(self._domain.questions(task))))

@@ -12,6 +12,7 @@ from seal_ray import plugins
 from seal_ray.config import Evaluation
 from seal_ray.domains.base import Baseline, Studied
 from seal_ray.plain import one_line
+from seal_ray.record.methods import Arm
 from seal_ray.types import DataError, Example, SelfEdit, Task, UserError
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Method(Protocol):
 
     writes: bool
     """Whether it has texts written; one that does not is the same for any number of them."""
+    trains: bool
+    """Whether anything is trained; only that can be trained on all tasks at once."""
     by_policy: bool
     """Whether the policy that the rounds made writes, and is what is trained on top of; else the untouched base."""
 
@@ -88,17 +91,22 @@ class Method(Protocol):
         ...
 
 
-def arms_of(settings: Evaluation) -> list[tuple[str, int]]:
-    """The methods that are measured, each with every number of texts; 0 for one that has none written."""
-    return [(name, n) for name in settings.methods for n in _numbers(name, settings)]
+def arms_of(settings: Evaluation) -> list[Arm]:
+    """The methods that are measured, each with every number of texts and every budget."""
+    alone = [arm for name in settings.methods for arm in _arms(name, settings)]
+    trained = (arm for arm in alone if settings.together and _kind(arm.method).trains)
+    return [*alone, *(arm._replace(together=True) for arm in trained)]
 
 
-def _numbers(name: str, settings: Evaluation) -> Iterable[int]:
-    return dict.fromkeys(settings.texts) if _kind(name).writes else (0,)
+def _arms(name: str, settings: Evaluation) -> list[Arm]:
+    if not _kind(name).writes:
+        return [Arm(name)]
+    by_budget = (Arm(name, budget=budget) for budget in dict.fromkeys(settings.budgets))
+    return [*(Arm(name, texts) for texts in dict.fromkeys(settings.texts)), *by_budget]
 
 
 def _kind(name: str) -> type[Method]:
-    members = ("writes", "by_policy", "lacks", "study")
+    members = ("writes", "trains", "by_policy", "lacks", "study")
     kind: type[Method] = plugins.find_with("evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py")
     return kind
 
@@ -114,6 +122,29 @@ def find_method(name: str, domain: object) -> Method:
         where = f"in the domain {domain.name!r}"
         raise UserError(f"evaluation.methods: {name!r} cannot be had {where}, {lacks}; leave it out")
     return method
+
+
+async def within(budget: int, method: Method, task: Task, desk: Desk) -> tuple[int, Study]:
+    """As many texts as have no more tokens than this between them, and what the method makes of those.
+
+    What is written beyond them to find that out is on record and not trained on; it is a text or a few.
+    """
+    texts, study = 0, await method.study(task, 0, desk)
+    tried = 1
+    while _tokens(more := await method.study(task, tried, desk)) <= budget:
+        texts, study = tried, more
+        spent = _tokens(more)
+        like_these = (budget - spent) * tried // spent  # so many more fit if they are as long as those so far
+        tried += min(max(1, like_these), tried)
+    for fewer in range(tried - 1, texts, -1):
+        if _tokens(some := await method.study(task, fewer, desk)) <= budget:
+            return fewer, some
+    return texts, study
+
+
+def _tokens(study: Study) -> int:
+    """What was written; a text without any counts as one, so that no budget lasts forever."""
+    return sum(max(1, edit.tokens) for edit in study.edits)
 
 
 def trained(pieces: Sequence[Piece], text: Sequence[Example], task: Task, domain: Studied) -> Study:

@@ -9,6 +9,7 @@ from seal_ray.types import Task
 
 class Unwritten:
     writes = False
+    trains = True
     by_policy = False
 
     def lacks(self, domain: Studied) -> str:
@@ -17,6 +18,8 @@ class Unwritten:
 
 class InContext(Unwritten):
     """Nothing is trained: the text stands before each question. What memory is held against."""
+
+    trains = False
 
     async def study(self, task: Task, texts: int, desk: Desk) -> Study:
         asked = tuple(desk.domain.in_sight(task, prompt) for prompt in desk.domain.questions(task))

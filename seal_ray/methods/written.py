@@ -13,6 +13,7 @@ class Untrained:
     """Self-edits as the base writes them, all of them trained on together."""
 
     writes = True
+    trains = True
     by_policy = False
 
     def lacks(self, domain: Studied) -> str:

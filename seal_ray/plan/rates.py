@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import Shape
+from seal_ray.model.flops import per_trained_token
 from seal_ray.types import UserError
 
 CACHE_TOKENS = 65536
@@ -105,8 +106,7 @@ def published_rates(config: Config, shape: Shape, gpu: GPU, engine: str, context
     read = shape.multiplied * size / traffic
     launched = shape.layers * KERNELS * LAUNCH
     forward = 2 * shape.multiplied / product
-    # The frozen base takes a forward pass and a backward one for the inputs alone; an adapter takes both and its own.
-    token = (4 * shape.multiplied + 6 * adapter) / product
+    token = per_trained_token(shape.multiplied, adapter) / product
     row = forward + context * shape.cache_numbers * size / traffic
     # Four buffers of four bytes are read, three written, one cleared and one copied into the base's precision.
     slot = adapter * 36 / traffic

@@ -226,11 +226,15 @@ class StudyRow(Row):
     task_id: str = ""
     method: str = ""
     texts: int = 0
-    """How many it might have written; 0 for a method that has none written."""
+    """How many it might have written, or had within its budget; 0 for a method that has none written."""
     edits: tuple[str, ...] = ()
     """The keys of what was written."""
     recipe: str = ""
     """The key of what was trained of it; empty for a method that trains nothing."""
+    budget: int = 0
+    """Tokens that it might have written; 0 where it was held to a number of texts."""
+    together: bool = False
+    """Whether one adapter was trained on all tasks at once."""
 
 
 @dataclass(frozen=True)

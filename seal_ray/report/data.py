@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seal_ray.config import Config, parse
+from seal_ray.model.flops import of_trained_token
 from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
@@ -125,7 +126,7 @@ def read_run(directory: str) -> Run:
     void = [arm for arm in (*every, *beside) if arm.measured.void]
     failed = failures(planned, outcomes, look_up, tasks)
     written, held_out = writing(edit_table)
-    in_turn, by_method = turns(journal), methods(journal)
+    in_turn, by_method = turns(journal), methods(journal, of_trained_token(config) if config else None)
     lacking = tuple(missing(config, bool(text), every, found))
     return Run(
         name=_name(config),

@@ -68,7 +68,8 @@ def headline(
 
 def _by_method(methods: Sequence[Measured]) -> Headline:
     best = max(methods, key=lambda each: each.accuracy)
-    what = f"“{best.method}” with {counted(best.texts, 'text')}" if best.texts else f"“{best.method}”"
+    texts = f" with {counted(int(best.texts), 'text')}" if best.texts and best.in_picture else ""
+    what = f"“{best.method}”{texts}"
     said = f"Of {counted(len({each.method for each in methods}), 'method')}, {what} taught most: "
     return Headline("level", (said, percent(best.accuracy), f" over {counted(best.tasks, 'held-out task')}."))
 

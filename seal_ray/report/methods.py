@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method
+from seal_ray.record.methods_table import called
 from seal_ray.report.svg import Axis, Drawing, apart, ticks
 from seal_ray.report.words import percent
 
@@ -19,8 +20,8 @@ class Measured:
     """A method with a number of texts; means over tasks."""
 
     method: str
-    texts: int
-    """0 for a method that has none written."""
+    texts: float
+    """0 for a method that has none written; a mean where a budget decided how many."""
     tasks: int
     accuracy: float
     interval: tuple[float, float] | None
@@ -33,13 +34,19 @@ class Measured:
     failed: float
     varied: float | None
     """The share of pairs of neighbouring words, in all texts of a task, that were not said before."""
+    flops: float | None = None
+    """Operations of training; None where the model's shape is not known here."""
+    seconds: float = 0.0
+    """Of a trial, on the machine that it was measured on."""
+    in_picture: bool = True
+    """Whether the picture has it: what a budget or one adapter for all tasks came to is in the table alone."""
 
 
-def methods(journal: Journal) -> tuple[Measured, ...]:
-    """Every method that was measured, the fewest texts first."""
+def methods(journal: Journal, flops: int | None = None) -> tuple[Measured, ...]:
+    """Every method that was measured, the fewest texts first; `flops` are of a token that is trained on."""
     return tuple(
         Measured(
-            row["method"],
+            called(row),
             row["texts"],
             row["tasks"],
             row["accuracy"],
@@ -49,24 +56,28 @@ def methods(journal: Journal) -> tuple[Measured, ...]:
             row["trained"],
             row["failed"],
             row.get("distinct pairs"),
+            row.get("flops"),
+            row["seconds"],
+            "budget" not in row and not row.get("together"),
         )
-        for row in by_method([journal])
+        for row in by_method([journal], [flops])
     )
 
 
-def drawn(found: Sequence[Measured], width: float = 880) -> Markup:
+def drawn(measured: Sequence[Measured], width: float = 880) -> Markup:
     """Accuracy by the number of texts, a line for each method that has them written, the others as lines across."""
-    budgets = sorted({each.texts for each in found if each.texts})
+    found = [each for each in measured if each.in_picture]
+    numbers = sorted({each.texts for each in found if each.texts})
     left, right, top, bottom = 46.0, width - 215, 14.0, 340.0
     marks = ticks(0.0, max(0.1, *(each.accuracy for each in found)), 6)
-    x = Axis(math.log(budgets[0]), math.log(budgets[-1]), left + 12, right - 12)
+    x = Axis(math.log(numbers[0]), math.log(numbers[-1]), left + 12, right - 12)
     y = Axis(marks[0], marks[-1], bottom, top)
     said = "; ".join(f"{each.method}, {each.texts} texts: {percent(each.accuracy)}" for each in found)
     pen = Drawing("methods", width, bottom + 40, "Accuracy by method and number of texts", said)
     for mark in marks:
         pen.line(left, y(mark), right, y(mark), "rule")
         pen.text(left - 8, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
-    for texts in budgets:
+    for texts in numbers:
         pen.text(x(math.log(texts)), bottom + 22, f"{texts} texts" if texts > 1 else "1 text", "tick", "middle")
     ends = []
     for name in dict.fromkeys(each.method for each in found):

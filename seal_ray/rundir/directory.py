@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seal_ray.config import Config, difference, parse
+from seal_ray.config import Config, Evaluation, difference, parse
 from seal_ray.domains.registry import spelled_out
 from seal_ray.reading import as_tree
 from seal_ray.record.manifest import FOLDER
@@ -153,10 +153,10 @@ def _settle(store: Store, config: Config, identity: Identity) -> Claim:
     found = recorded(store) if store.exists(CONFIG) and has_rows(store) else None
     claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
     if found and found.whole:
-        asked, known = config.evaluation, found.config.evaluation
-        if (asked.methods, asked.texts) == (known.methods, known.texts):
+        asked = {name: getattr(config.evaluation, name) for name in Evaluation.OF_METHODS}
+        config = replace(found.config, evaluation=replace(found.config.evaluation, **asked))
+        if config == found.config:
             return claim
-        config = replace(found.config, evaluation=replace(known, methods=asked.methods, texts=asked.texts))
     tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
     tree |= {"identity": identity.tree(), "config": as_tree(spelled_out(config))}
     store.write(CONFIG, json.dumps(tree, indent=2).encode())

@@ -1,6 +1,7 @@
 """Methods on real passages of the micro-world, beside one another and again."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.looking.seen import look
 from seal_ray.looking.stages import is_whole
 from seal_ray.loop.run import run
+from seal_ray.model.architecture import model_shape
+from seal_ray.model.flops import of_trained_token
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method
-from seal_ray.record.rows import PlannedRow, SelfEditRow, StudyRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.variety import variety
 from seal_ray.report.data import read_run
@@ -122,7 +125,64 @@ def test_a_table_is_the_same_however_often_its_command_is_killed(done: Path, tmp
 
 
 def without_time(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name != "seconds"}
+    return {name: value for name, value in row.items() if name not in ("seconds", "flops")}
+
+
+@pytest.fixture(scope="module")
+def more(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with a budget, and with all tasks together."""
+    folder = tmp_path_factory.mktemp("more") / "run"
+    shutil.copytree(done, folder)
+    few = ("--evaluation.methods", '["in-context", "passage", "qa"]', "--evaluation.texts", "[2]")
+    run(config_in(folder, *few, "--evaluation.budgets", str([budget(done)]), "--evaluation.together", "true"))
+    return folder
+
+
+def budget(done: Path) -> int:
+    """What the shortest two texts of `qa` have between them."""
+    written = {row.key: row.tokens for row in journal_of(done).read(SelfEditRow)}
+    studies = [row for row in journal_of(done).read(StudyRow) if (row.method, row.texts) == ("qa", 2)]
+    return min(sum(written[key] for key in row.edits) for row in studies)
+
+
+def test_a_budget_has_as_many_of_the_same_texts_as_stay_within_it(done: Path, more: Path) -> None:
+    written = {row.key: row.tokens for row in journal_of(more).read(SelfEditRow)}
+    studies = [row for row in journal_of(more).read(StudyRow) if row.method == "qa" and not row.together]
+    two = {row.task_id: row for row in studies if row.texts == 2 and not row.budget}
+    held = [row for row in studies if row.budget]
+    assert len(held) == 2
+    for row in held:
+        assert sum(written[key] for key in row.edits) <= row.budget == budget(done)
+        assert row.edits[:2] == two[row.task_id].edits[: row.texts]
+        assert len(row.edits) == row.texts
+    assert any(row.edits == two[row.task_id].edits for row in held)
+    (row,) = (row for row in by_method([journal_of(more)]) if "budget" in row and "together" not in row)
+    assert row["texts"] == sum(each.texts for each in held) / 2
+
+
+def test_all_tasks_together_are_one_adapter_with_the_texts_of_each(more: Path) -> None:
+    rows = {(row["method"], row["texts"]): row for row in by_method([journal_of(more)]) if "budget" not in row}
+    together = [row for row in by_method([journal_of(more)]) if row.get("together")]
+    assert [(row["method"], row["texts"]) for row in together if "budget" not in row] == [("passage", 0), ("qa", 2)]
+    for row in (row for row in together if "budget" not in row):
+        alone = rows[row["method"], row["texts"]]
+        assert row["trained"] == pytest.approx(alone["trained"]), "what it took is shared out among the tasks"
+        assert row["written"] == alone["written"]
+    asked = [row for row in journal_of(more).read(PlannedRow) if row.arm == "qa, 2 texts, all together"]
+    outcomes = {row.key: row for row in journal_of(more).read(OutcomeRow)}
+    assert len({(outcomes[row.trial].steps, outcomes[row.trial].last_loss) for row in asked}) == 1 < len(asked)
+    assert is_whole(look(Store(str(more)))) is not False
+
+
+def test_operations_follow_from_the_tokens_and_the_models_shape(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(done), "--json"])
+    rows = json.loads(capsys.readouterr().out)["methods"]
+    shape, lora = model_shape("microworld"), config_in(done).trial.lora
+    adapter = sum(lora.rank * (inner + outer) for inner, outer in shape.sites(lora))
+    for row in rows:
+        assert row["flops"] == pytest.approx(row["trained"] * (4 * shape.multiplied + 6 * adapter))
+    assert "flops" not in by_method([journal_of(done)])[0], "a run may lie where its model is not"
 
 
 def test_a_run_is_whole_when_every_method_was_measured(done: Path) -> None:
@@ -154,7 +214,7 @@ def test_the_table_is_printed_and_given_as_numbers(done: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit, match="0"):
         main(["eval", str(done), "--json"])
     rows = json.loads(capsys.readouterr().out)["methods"]
-    assert rows == json.loads(json.dumps(by_method([journal_of(done)])))
+    assert rows == json.loads(json.dumps(by_method([journal_of(done)], [of_trained_token(config_in(done))])))
 
 
 def test_methods_that_there_are_not_are_refused_before_anything_begins(tmp_path: Path) -> None:
@@ -184,7 +244,8 @@ def test_a_trial_of_a_method_is_explained_as_one_and_not_as_a_self_edit(
     assert "self-edit:" not in said
 
 
-def test_the_page_shows_methods_as_a_picture_and_as_numbers(done: Path) -> None:
+def test_the_page_shows_methods_as_a_picture_and_as_numbers(done: Path, more: Path) -> None:
+    assert all(f'<th scope="row">qa{how}</th>' in render(read_run(str(more))) for how in ("", ", all together"))
     page = render(read_run(str(done)))
     section = page.partition('id="s-methods"')[2].partition("</section>")[0]
     assert "<svg" in section

@@ -10,7 +10,7 @@ from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.microworld.describe import read_line
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.methods.base import METHODS, Desk, find_method
+from seal_ray.methods.base import METHODS, Desk, find_method, within
 from seal_ray.methods.proposed import lines_of
 from seal_ray.types import SelfEdit, UserError
 
@@ -134,3 +134,32 @@ def continued(opening, task):
             lines += [phrase.format(**own) for phrase in grammar.states[direction]]
             lines += [f"{QUESTION.format(ask=ask.format(**own))} {answer}." for ask in grammar.asks[direction]]
     return [line for line in lines if line.startswith(opening)]
+
+
+@pytest.mark.parametrize(("budget", "texts"), [(0, 0), (9, 0), (10, 1), (99, 9), (100, 10)])
+def test_a_budget_is_filled_with_texts_and_never_passed(budget, texts):
+    _, (taken, study) = within_budget("untrained", budget, [10] * 30)
+    assert taken == texts == len(study.edits)
+    assert len(study.trial.recipe.examples) == texts + 1
+
+
+def test_a_budget_ends_at_the_first_text_that_does_not_fit_and_for_texts_of_nothing():
+    assert within_budget("untrained", 100, [1, 1, 1, 98, *[1] * 20])[1][0] == 3
+    assert within_budget("untrained", 7, [0] * 20)[1][0] == 7
+
+
+def test_what_is_proposed_counts_as_written():
+    _, (texts, study) = within_budget("active-reading", 35, [10] * 20)
+    assert (texts, len(study.edits)) == (2, 3)
+
+
+def within_budget(name, budget, lengths):
+    async def write(domain, task, index):
+        proposes = "Propose ways" in domain.prompt(task)
+        return SelfEdit(
+            task.id, index, 0, "", f"{index}", seed=index, tokens=lengths[index], name=f"{proposes} {index}"
+        )
+
+    domain = Knowledge(OPTIONS)
+    task = domain.task(BRIDGE)
+    return task, asyncio.run(within(budget, find_method(name, domain), task, Desk(domain, write)))

@@ -1,0 +1,78 @@
+"""The tables of methods on standard output: what each taught, and what that cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from seal_ray.plain import counted, visible
+from seal_ray.record.methods import TOGETHER
+
+Row = dict[str, Any]
+
+
+def print_methods(rows: Sequence[Row]) -> None:
+    """What was learnt, what that took, and whatever keeps a row from being held beside the others."""
+    _print(
+        ("method", "texts", "accuracy", "over passage", "tasks"),
+        [
+            (
+                called(row),
+                said_texts(row),
+                _with_bounds(row["accuracy"], row.get("interval")),
+                _with_bounds(over[0], over[1:], "+") if (over := row.get("over passage")) else "–",
+                str(row["tasks"]),
+            )
+            for row in rows
+        ],
+    )
+    _print(
+        ("method", "texts", "written", "trained on", "GFLOP", "seconds"),
+        [
+            (
+                called(row),
+                said_texts(row),
+                f"{row['written']:,.0f}",
+                f"{row['trained']:,.0f}",
+                f"{row['flops'] / 1e9:,.1f}" if "flops" in row else "–",
+                f"{row['seconds']:,.2f}",
+            )
+            for row in rows
+        ],
+    )
+    print("of a task: tokens written and trained on, operations of training, seconds of its trial where it ran")
+    most = max(row["tasks"] for row in rows)
+    for row in rows:
+        name = called(row) + (f", {counted(row['texts'], 'text')}" if row["texts"] and "budget" not in row else "")
+        if row["tasks"] < most:
+            print(visible(f"{name}: measured on {row['tasks']} of {most} tasks, so not to be held beside the others"))
+        if row["failed"]:
+            print(visible(f"{name}: {row['failed']:.1%} of its trials failed and count as 0"))
+
+
+def called(row: Row) -> str:
+    """A method as tables name it."""
+    budget = f" ≤ {row['budget']}" if "budget" in row else ""
+    return visible(f"{row['method']}{budget}{', ' + TOGETHER if row.get('together') else ''}")
+
+
+def said_texts(row: Row) -> str:
+    """How many texts were written; a mean where a budget decided it."""
+    return f"{row['texts']:.1f}" if "budget" in row else str(row["texts"] or "–")
+
+
+def _print(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    table = Table(*(Column(n, no_wrap=True) for n in names), box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    Console().print(table)
+
+
+def _with_bounds(value: float, bounds: Sequence[float] | None, sign: str = "") -> str:
+    said = f"{100 * value:{sign}.1f}"
+    return f"{said} ({100 * bounds[0]:.0f}..{100 * bounds[1]:.0f})" if bounds else said
