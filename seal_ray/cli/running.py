@@ -29,7 +29,7 @@ def methods(
     only: str = "",
     texts: str = "",
     budgets: str = "",
-    together: bool = False,
+    joint: bool = False,
     quiet: bool = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,12 +40,13 @@ def methods(
     config
         A TOML file, such as jobs/methods.toml.
     only
-        The methods to measure, with commas between; those of the file when left out.
+        The methods to measure, with commas between; those of the file when left out. `external:FOLDER` is an adapter
+        from elsewhere, a PEFT folder.
     texts
         How many texts each may have written of a passage, with commas between.
     budgets
         Tokens that each may have written of a passage, with commas between: as many texts as stay within them.
-    together
+    joint
         Measure each also with one adapter for all passages at once.
     quiet
         No progress.
@@ -53,11 +54,19 @@ def methods(
     from seal_ray.config import load
     from seal_ray.types import UserError
 
-    more = ["--evaluation.methods", json.dumps([name.strip() for name in only.split(",")])] if only else []
+    more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
     more += ["--evaluation.texts", f"[{texts}]"] if texts else []
     more += ["--evaluation.budgets", f"[{budgets}]"] if budgets else []
-    more += ["--evaluation.together", "true"] if together else []
+    more += ["--evaluation.joint-methods", "true"] if joint else []
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:
         raise UserError(f"{config}: names no method; give some with --only, see docs/methods.md")
     run_and_show(found, quiet, as_json)
+
+
+def _named(method: str) -> str:
+    """A method; the folder of an adapter from elsewhere starts where the command is given."""
+    from seal_ray.methods.base import EXTERNAL, folder_of
+
+    folder = folder_of(method)
+    return f"{EXTERNAL}{folder.expanduser().absolute()}" if folder else method

@@ -177,16 +177,16 @@ class Evaluation(Section):
     full_finetune: bool = False
     """With `joint`: train all weights instead of an adapter. Takes 16 bytes a weight, and the activations."""
     methods: tuple[Annotated[str, Bounds(min_length=1)], ...] = ()
-    """Ways to learn a held-out text, side by side after the last round: those of docs/methods.md, or your own as
-    `package.module:Thing`."""
+    """Ways to learn a held-out text, side by side after the last round: those of docs/methods.md, your own as
+    `package.module:Thing`, or an adapter from elsewhere as `external:FOLDER`, a PEFT folder."""
     texts: Annotated[tuple[Annotated[int, Bounds(ge=1, le=_REPEATS)], ...], Bounds(min_length=1)] = (5,)
     """How many texts each method may have written of a task; each number of them is measured."""
     budgets: tuple[Annotated[int, Bounds(ge=1, le=_TOKENS)], ...] = ()
     """Tokens that each method may have written of a task: as many texts as stay within them. Each is measured too."""
-    together: bool = False
+    joint_methods: bool = False
     """Measure each method also with one adapter for all held-out texts at once."""
 
-    OF_METHODS: ClassVar = ("methods", "texts", "budgets", "together")
+    OF_METHODS: ClassVar = ("methods", "texts", "budgets", "joint_methods")
     """What nothing else depends on, so that it may change from one command to the next."""
 
     def __post_init__(self) -> None:

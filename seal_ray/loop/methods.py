@@ -18,16 +18,19 @@ from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
-from seal_ray.methods.base import Desk, Method, Study, arms_of, find_method, within
+from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, find_method, folder_of, within
+from seal_ray.policy.foreign import adapter_from
 from seal_ray.record.methods import METHODS, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
-from seal_ray.types import Recipe, SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.types import Policy, Recipe, SelfEdit, Task, UserError, content_key, derive_seed
 
 
 def check_methods(config: Config, domain: Domain) -> None:
     """Refuse methods that there are not, or not in this domain."""
     for name in config.evaluation.methods:
         find_method(name, domain)
+        if folder := folder_of(name):
+            adapter_from(folder, config)
         if config.evaluation.methods.count(name) > 1:
             raise UserError(f"evaluation.methods names {name!r} twice; name each once")
     if config.evaluation.methods and config.grading.name == LIKELIHOOD:
@@ -42,17 +45,25 @@ async def measure_methods(session: Session, tasks: Sequence[Task]) -> None:
     arms = arms_of(settings)
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
     known = {row.key for row in session.journal.read(StudyRow)}
-    benches = {name: _bench(session, name, known) for name in settings.methods}
-    alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
-    together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
-    await all_of([*alone, *together])
+    benches = {name: await _bench(session, name, known) for name in settings.methods}
+    try:
+        alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
+        together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
+        await all_of([*alone, *together])
+    finally:
+        await session.policies.end(*(name for name in benches if folder_of(name)))
 
 
-def _bench(session: Session, name: str, known: set[str]) -> _Bench:
-    method = find_method(name, session.domain)
+async def _bench(session: Session, name: str, known: set[str]) -> _Bench:
+    method, called = find_method(name, session.domain), name
     runner = session.runner.under(session.runner.policy if method.by_policy else session.names.base)
+    if folder := folder_of(name):
+        adapter = adapter_from(folder, session.config)
+        called = f"{EXTERNAL}{folder.name}@{adapter.ref.key[:8]}"  # what is measured is what lies there now
+        held = await session.policies.lend(name, adapter)
+        runner = session.runner.asking(Policy(content_key(session.names.model, EXTERNAL, held), adapter=held))
     runner.memory = Memory()  # what the last policy remembers says nothing of trials that start elsewhere
-    return _Bench(session, method, runner, known)
+    return _Bench(session, called, method, runner, known)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class _Bench:
     """Where one method is measured."""
 
     session: Session
+    called: str
+    """What its rows are called by."""
     method: Method
     runner: TrialRunner
     known: set[str]
@@ -67,6 +80,7 @@ class _Bench:
 
     async def alone(self, arm: Arm, task: Task) -> None:
         """On one task, with each seed."""
+        arm = arm._replace(method=self.called)
         texts, study = await self._study(arm, task)
         self._note(arm, task, texts, study, study.trial.recipe)
         place = Place(METHODS, arm.name, task.id)

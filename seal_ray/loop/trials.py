@@ -87,6 +87,12 @@ class TrialRunner:
         other.policy = policy
         return other
 
+    def asking(self, policy: Policy) -> TrialRunner:
+        """This runner at work under a policy that is asked itself, wherever trials start."""
+        other = self.under(policy)
+        other._config = replace(self._config, trial=replace(self._config.trial, start="policy"))
+        return other
+
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from seal_ray import plugins
@@ -30,6 +31,10 @@ METHODS = {
     "context-distillation": "seal_ray.methods.distilled:ContextDistillation",
     "context-distillation-qa": "seal_ray.methods.distilled:OfQuestions",
 }
+
+EXTERNAL = "external:"
+"""What an adapter from elsewhere is named by, before its PEFT folder."""
+_EXTERNAL = "seal_ray.methods.unwritten:External"
 
 Write = Callable[[Studied, Task, int], Awaitable[SelfEdit]]
 """What is written of a task when this domain asks for it, the n-th time."""
@@ -94,7 +99,7 @@ class Method(Protocol):
 def arms_of(settings: Evaluation) -> list[Arm]:
     """The methods that are measured, each with every number of texts and every budget."""
     alone = [arm for name in settings.methods for arm in _arms(name, settings)]
-    trained = (arm for arm in alone if settings.together and _kind(arm.method).trains)
+    trained = (arm for arm in alone if settings.joint_methods and _kind(arm.method).trains)
     return [*alone, *(arm._replace(together=True) for arm in trained)]
 
 
@@ -106,9 +111,15 @@ def _arms(name: str, settings: Evaluation) -> list[Arm]:
 
 
 def _kind(name: str) -> type[Method]:
+    name = _EXTERNAL if name.startswith(EXTERNAL) else name
     members = ("writes", "trains", "by_policy", "lacks", "study")
     kind: type[Method] = plugins.find_with("evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py")
     return kind
+
+
+def folder_of(name: str) -> Path | None:
+    """The PEFT folder that a method names, where it is an adapter from elsewhere."""
+    return Path(name.removeprefix(EXTERNAL)) if name.startswith(EXTERNAL) else None
 
 
 def find_method(name: str, domain: object) -> Method:

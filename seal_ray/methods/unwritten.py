@@ -26,6 +26,15 @@ class InContext(Unwritten):
         return Study(Baseline(None, asked))
 
 
+class External(Unwritten):
+    """Nothing is trained here: an adapter from elsewhere is asked, one for all tasks."""
+
+    trains = False
+
+    async def study(self, task: Task, texts: int, desk: Desk) -> Study:
+        return Study(Baseline(None, desk.domain.questions(task)))
+
+
 class Passage(Unwritten):
     """The text itself is trained on, and nothing else."""
 

@@ -14,9 +14,9 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Submittable
 from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
-from seal_ray.model.locate import SHIPPED, resolve
 from seal_ray.ops.card import model_card
 from seal_ray.policy.catalogue import Held
+from seal_ray.policy.foreign import named_base
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
@@ -70,12 +70,6 @@ def write_adapter(config: Config, adapter: Adapter, out: str) -> None:
         load_tokenizer(ModelSpec.of(config.model)).save_pretrained(out)
     except UserError as error:
         logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
-
-
-def named_base(config: Config) -> str:
-    """The base as a PEFT folder names it; it need not be on this machine."""
-    base = config.model.path
-    return resolve(base) if base in SHIPPED else base
 
 
 def export_merged(directory: str, out: str, which: str = "") -> int:

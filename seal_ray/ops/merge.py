@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
 from seal_ray.adapters.merge import total
-from seal_ray.config import Config
-from seal_ray.ops.export import named_base, write_adapter
+from seal_ray.ops.export import write_adapter
 from seal_ray.policy.catalogue import Held, contents, find
+from seal_ray.policy.foreign import adapter_from
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import AdapterRef, UserError
@@ -27,27 +26,13 @@ def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], o
     folders = {name: Path(name) for name in names if (Path(name) / CONFIG_FILE).is_file()}
     mine = {name: find(directory, held, name) for name in names if name not in folders}
     _once(held, list(mine.values()))
-    parts = {name: mine[name].load(store) if name in mine else _of_folder(folders[name], config) for name in names}
+    parts = {name: mine[name].load(store) if name in mine else adapter_from(folders[name], config) for name in names}
     _must_fit(parts)
     whole, _ = total(parts.values())
     if whole is None:
         raise UserError("nothing to merge: name adapters, as `seal-ray adapters list` does")
     write_adapter(config, whole, out)
     return whole.rank
-
-
-def _of_folder(folder: Path, config: Config) -> Adapter:
-    """An adapter from elsewhere; refused where it does not say that it belongs to this base."""
-    adapter = Adapter.load(folder)
-    theirs = json.loads((folder / CONFIG_FILE).read_text()).get("base_model_name_or_path")
-    if not theirs:
-        raise UserError(
-            f"{folder}: does not say which base it is of; write base_model_name_or_path into its {CONFIG_FILE}, where "
-            f"that is {config.model.path}"
-        )
-    if theirs not in (config.model.path, named_base(config)):
-        raise UserError(f"{folder}: is an adapter of {theirs}, and not of {config.model.path}; merge those of one base")
-    return adapter
 
 
 def _once(held: Sequence[Held], mine: Sequence[Held]) -> None:

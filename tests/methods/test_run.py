@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 
+import numpy as np
 import pytest
 
+from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.cli.app import main
 from seal_ray.config import load
 from seal_ray.domains.microworld.domain import describe
@@ -21,6 +23,7 @@ from seal_ray.looking.stages import is_whole
 from seal_ray.loop.run import run
 from seal_ray.model.architecture import model_shape
 from seal_ray.model.flops import of_trained_token
+from seal_ray.policy.foreign import named_base
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
@@ -134,7 +137,7 @@ def more(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("more") / "run"
     shutil.copytree(done, folder)
     few = ("--evaluation.methods", '["in-context", "passage", "qa"]', "--evaluation.texts", "[2]")
-    run(config_in(folder, *few, "--evaluation.budgets", str([budget(done)]), "--evaluation.together", "true"))
+    run(config_in(folder, *few, "--evaluation.budgets", str([budget(done)]), "--evaluation.joint_methods", "true"))
     return folder
 
 
@@ -172,6 +175,40 @@ def test_all_tasks_together_are_one_adapter_with_the_texts_of_each(more: Path) -
     outcomes = {row.key: row for row in journal_of(more).read(OutcomeRow)}
     assert len({(outcomes[row.trial].steps, outcomes[row.trial].last_loss) for row in asked}) == 1 < len(asked)
     assert is_whole(look(Store(str(more)))) is not False
+
+
+def test_an_adapter_from_elsewhere_is_asked_every_task_and_is_called_by_its_content(done: Path, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "theirs"
+    shutil.copytree(done, folder)
+    for scale in (0.0, 1.0):
+        random_adapter(scale).save(elsewhere, named_base(config_in(done)))
+        few = json.dumps([f"external:{elsewhere}"])
+        run(config_in(folder, "--evaluation.methods", few))
+    answers = {row.key: row.answers for row in journal_of(folder).read(OutcomeRow)}
+    arms = defaultdict(list)
+    for row in journal_of(folder).read(PlannedRow):
+        if row.arm.startswith("external:"):
+            arms[row.arm].append(answers[row.trial])
+    assert all(arm.startswith("external:theirs@") for arm in arms)
+    nothing, something = arms.values()
+    assert len(nothing) == len(something) == 2, "one for each task"
+    assert nothing != something
+    rows = [row for row in by_method([journal_of(folder)]) if row["method"] in arms]
+    assert [(row["trained"], row["tasks"]) for row in rows] == [(0, 2)] * 2
+
+
+def random_adapter(scale: float) -> Adapter:
+    (inner, outer), draw = model_shape("microworld").linears["q_proj"], np.random.default_rng(1)
+    down, up = tensor_names("model.layers.0.self_attn.q_proj")
+    tensors = {down: draw.normal(size=(4, inner)), up: scale * draw.normal(size=(outer, 4))}
+    return Adapter(4, 64.0, ("q_proj",), {name: each.astype(np.float32) for name, each in tensors.items()})
+
+
+def test_an_adapter_of_another_base_is_refused_with_the_names_of_both(tmp_path: Path) -> None:
+    random_adapter(1.0).save(tmp_path / "theirs", "Qwen/Qwen3-0.6B")
+    with pytest.raises(UserError, match=r"is an adapter of Qwen/Qwen3-0\.6B, and not of microworld"):
+        run(config_in(tmp_path / "none", "--evaluation.methods", json.dumps([f"external:{tmp_path / 'theirs'}"])))
+    assert not (tmp_path / "none").exists()
 
 
 def test_operations_follow_from_the_tokens_and_the_models_shape(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
