@@ -16,14 +16,14 @@ from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import facts, page_when_stopped, report_page, say, show
-from seal_ray.cli.running import methods, run_and_show
+from seal_ray.cli.running import again, methods, run_and_show
 from seal_ray.cli.tuning import tune
 from seal_ray.errors import DEBUG, said_in_one_line
 from seal_ray.plain import visible
 from seal_ray.stopping import PROMISE
 from seal_ray.types import UserError
 
-_CONTINUED = ("run", "resume", "demo", "learn", "methods", "tune")
+_CONTINUED = ("run", "resume", "demo", "learn", "methods", "tune", "again")
 """Commands that go on where they were stopped."""
 
 app = App(
@@ -46,6 +46,7 @@ app.command(compare)
 app.command(explain)
 app.command(methods)
 app.command(tune)
+app.command(again)
 app.command(adapters)
 
 

@@ -64,6 +64,34 @@ def methods(
     run_and_show(found, quiet, as_json)
 
 
+def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = False, as_json: AsJson = False) -> None:
+    """Do a run once more as its manifest says, and say whether the same came of it.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.json of a run's directory; other `--workers` and `--run.observers` may be given.
+    into
+        The directory; empty: that of the run, with -again.
+    quiet
+        No progress.
+    """
+    from seal_ray.loop.again import run_again
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.plain import counted
+    from seal_ray.record.summary import refuse_void
+
+    start_log(quiet)
+    found = run_again(manifest, into, overrides, (progress(quiet),))
+    show(found.summary, as_json, found.directory)
+    same = "the first run is not beside its manifest, so nothing was held against it"
+    if found.trials:
+        of = f"{found.trials - len(found.unlike)} of {counted(found.trials, 'trial')}"
+        same = f"{of} came to the very reward of the first run"
+    say(f"run: {found.directory}   report: {report_page(found.directory)}   {same}")
+    refuse_void(found.summary)
+
+
 def _named(method: str) -> str:
     """A method; the folder of an adapter from elsewhere starts where the command is given."""
     from seal_ray.methods.base import EXTERNAL, folder_of

@@ -23,6 +23,7 @@ from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import UNTRAINED, Interval, summarize
+from seal_ray.rundir.frozen import Drawn, Frozen
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
 from seal_ray.update.base import Found
@@ -33,10 +34,22 @@ def run(config: Config, *observers: Observer, force: bool = False, beside: str =
 
     What a run in the directory `beside` has done already is taken from there, where it is the very same.
     """
-    ready = prepare(config, force)  # what cannot work is refused before the directory is touched
+    return do(prepare(config, force), *observers, force=force, beside=beside)
+
+
+def do(ready: Ready, *observers: Observer, force: bool = False, beside: str = "") -> dict[str, Interval]:
+    """The run that was prepared: what cannot work was refused before its directory is touched."""
     with open_run(ready.config, ready.domain, ready.identity, observers, force, beside) as opened:
+        frozen(ready).write(opened.store)
         opened.drive(lambda session: rounds(session, ready), probe=ready.domain.prompt(ready.held_out[0]))
         return summarize(opened.journal)
+
+
+def frozen(ready: Ready) -> Frozen:
+    """All that a second run of this one needs."""
+    later = range(2, ready.config.run.rounds + 1) if ready.config.domain.fresh else ()
+    drawn = [ready.first, *(draw(ready.config, ready.domain, round_) for round_ in later)]
+    return Frozen.here(ready.config, ready.identity, Drawn.of(ready.held_out, drawn))
 
 
 async def rounds(session: Session, ready: Ready) -> None:

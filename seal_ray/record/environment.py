@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,12 +43,16 @@ def record(store: Store) -> None:
     """Add this environment to the run's list, and say what is not as it was when the run last went on."""
     known, mine = _known(store), environment()
     if known and known[-1] != mine:
-        before = known[-1]
-        names = sorted(name for name in before.keys() | mine.keys() if before.get(name) != mine.get(name))
-        told = ", ".join(f"{name} {before.get(name, '-')} -> {mine.get(name, '-')}" for name in names)
+        told = changed(known[-1], mine)
         logger.warning("this run goes on with another environment (%s); results may differ by rounding", told)
     if not known or known[-1] != mine:
         store.write(FILE, json.dumps([*known, mine], indent=2).encode())
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What is not as it was, by name; nothing where all is."""
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return ", ".join(f"{name} {before.get(name, '-')} -> {now.get(name, '-')}" for name in names)
 
 
 def _known(store: Store) -> list[dict[str, str]]:

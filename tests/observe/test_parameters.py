@@ -30,7 +30,7 @@ class Endpoint:
 
 WRITES = {"mlflow": "mlflow.db", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
 """Where each tracker writes here."""
-OURS = ("journal", "config.json", "adapters", "environments.json")
+OURS = ("journal", "config.json", "adapters", "environments.json", "manifest.json")
 """What the run itself writes in its directory."""
 
 
