@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 import seal_ray
 from seal_ray.cli.adapters import adapters
-from seal_ray.cli.learning import ask, chat, learn, tell
+from seal_ray.cli.learning import advise, ask, chat, learn, tell
 from seal_ray.cli.looking import compare, explain, ls, watch
 from seal_ray.cli.models import export, serve
 from seal_ray.cli.options import AsJson, Overlays, Overrides
@@ -36,6 +36,7 @@ app = App(
 )
 app.register_install_completion_command(add_to_startup=False)
 app.command(learn)
+app.command(advise)
 app.command(ask)
 app.command(chat)
 app.command(serve)

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from seal_ray.serving.conversation import Conversation
 
 Given = Annotated[str, Parameter(allow_leading_hyphen=True, help="Documents or folders; then `--section.key value`.")]
+
+Measured = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--measured", negative="", help="A run of `methods` of your own to go by; again for one of another seed."
+    ),
+]
 
 
 def learn(
@@ -49,6 +56,34 @@ def learn(
     at = next((n for n, each in enumerate(files) if each.startswith("--")), len(files))
     directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:], say=say, force=force)
     tell(directory, account, as_json)
+
+
+def advise(
+    *files: str,
+    budget: int,
+    of: Literal["trained", "written"] = "trained",
+    model: str = "",
+    measured: Measured = (),
+    as_json: AsJson = False,
+) -> None:
+    """Say by which method documents are best learnt with so many tokens, from what was measured, and how near that is.
+
+    Parameters
+    ----------
+    files
+        Documents or folders, as `learn` takes them.
+    budget
+        Tokens, for all of them.
+    of
+        What these tokens are: those that are trained on, over all epochs, or those that are written.
+    model
+        What is to learn them; as `learn` has it.
+    """
+    from seal_ray.cli.output import lines
+    from seal_ray.learning.advice import advise as advised
+
+    found = advised(files, budget, of, model, measured)
+    lines([json.dumps(found.as_json())] if as_json else map(visible, found.lines()))
 
 
 def ask(dir: str, question: str, *, without: bool = False, max_tokens: int = 128, as_json: AsJson = False) -> None:

@@ -42,7 +42,7 @@ class Sizes:
 
     def __init__(self, config: Config) -> None:
         self._longest = config.model.max_length
-        self._count, self.note = _counter(config)
+        self._count, self.note = counter(config)
         self._prompts: dict[Prompt, float] = {}
         self._texts: dict[int, tuple[Sequence[Example], list[float]]] = {}
 
@@ -83,7 +83,7 @@ def _training(lengths: Sequence[float], optim: OptimSpec) -> tuple[int, float]:
     return optim.steps(len(lengths)), optim.epochs * sum(lengths)
 
 
-def _counter(config: Config) -> tuple[Callable[[Prompt], float], str]:
+def counter(config: Config) -> tuple[Callable[[Prompt], float], str]:
     """Counts the tokens of a prompt; and what is to be said of how."""
     folder = model_folder(config.model.path)
     if folder and (folder / "tokenizer.json").is_file():

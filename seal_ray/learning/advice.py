@@ -1,0 +1,165 @@
+"""Which method to learn documents by, with so many tokens: from what was measured, and how near that is to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seal_ray.learning.curves import Cost, Curves, Point, of_runs, parameters_of, shipped
+from seal_ray.learning.documents import read_documents
+from seal_ray.learning.settings import DEFAULT_MODEL, config_for
+from seal_ray.plain import counted
+from seal_ray.plan.sizes import counter
+from seal_ray.types import UserError
+
+_NEAR = 3.0
+"""A model or passages so many times larger or smaller than those that were measured are others."""
+_PROSE = "knowledge"
+"""The domain of documents such as anybody's."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is to be learnt, and with what."""
+
+    passages: int
+    tokens: int
+    note: str
+    """How they were counted, where that is not by the model itself."""
+    model: str
+    parameters: int
+    """0 where its size is not known here."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A method for these documents, and all that is to be known of why."""
+
+    material: Material
+    budget: int
+    of: Cost
+    curves: Curves
+    chosen: Point
+    best: Point
+    """Which of those within the budget taught most where it was measured; the chosen one is not told apart from it."""
+
+    @property
+    def each(self) -> float:
+        """Tokens of the budget for each token of text."""
+        return self.budget / self.material.tokens
+
+    @property
+    def takes(self) -> int:
+        """Tokens of the budget that the chosen method is going to need."""
+        return round(self.curves.cost(self.chosen, self.of) * self.material.tokens)
+
+    @property
+    def beyond(self) -> float:
+        """How many times the most that was measured the budget is."""
+        return self.each / max(self.curves.cost(point, self.of) for point in self.curves.points)
+
+    def far(self) -> list[str]:
+        """In what these documents and this model are unlike those that were measured; nothing where they are near."""
+        found, mine, theirs = [], self.material, self.curves
+        if theirs.domain != _PROSE:
+            found.append(f"what was learnt there were {theirs.text}, and yours are documents")
+        length = mine.tokens / mine.passages
+        if not _alike(length, theirs.passage):
+            found.append(f"those passages had {theirs.passage:.0f} tokens, and yours have {length:.0f}")
+        if not (mine.parameters and theirs.parameters):
+            found.append("how large one of the two models is, is not known here")
+        elif not _alike(mine.parameters, theirs.parameters):
+            sizes = f"{_millions(theirs.parameters)}, and {mine.model} has {_millions(mine.parameters)}"
+            found.append(f"that model had {sizes}")
+        return found
+
+    def lines(self) -> Iterator[str]:
+        """The advice, as a person reads it."""
+        mine, curves, chosen = self.material, self.curves, self.chosen
+        note = f" ({mine.note})" if mine.note else ""
+        far, most = self.far(), f"{self.beyond:,.1f} times the most that was measured"
+        how = f"{counted(curves.tasks, 'passage')}, {curves.epochs} epochs, with {curves.model} ({curves.how})"
+        yield f"documents: {counted(mine.passages, 'passage')} of {mine.tokens:,} tokens{note}"
+        yield f"budget:    {self.budget:,} tokens {_said(self.of)}, {self.each:,.1f} for each token of text"
+        yield f"{'a guess: ' if far else 'advice:  '}  {chosen.name}, which takes some {self.takes:,} of them"
+        yield f"why:       it came to {_accuracy(chosen)} where it was measured; {self._beside()}"
+        if self.beyond > 1:
+            yield f"beyond:    the budget is {most}; what more would do is not known"
+        yield f"measured:  {curves.text}: {how}"
+        if far:
+            yield f"far off:   {'; '.join(far)}"
+            yield "           no figure to expect: `seal-ray methods` measures your own, `--measured DIR` goes by it"
+        else:
+            yield "near:      documents too, of such length, with a model of such a size"
+
+    def _beside(self) -> str:
+        if self.chosen == self.best:
+            return "nothing within the budget came to more"
+        return f"{self.best.name} came to {_accuracy(self.best)}, which is not told apart from that, and takes more"
+
+    def as_json(self) -> dict[str, Any]:
+        more = {"each": self.each, "takes": self.takes, "beyond": self.beyond, "far": self.far()}
+        return asdict(self) | more
+
+
+def advise(
+    files: Sequence[str | os.PathLike[str]],
+    budget: int,
+    of: Cost = "trained",
+    model: str = "",
+    measured: Sequence[str] = (),
+) -> Advice:
+    """What to learn these documents by; `UserError` where nothing was measured that stays within the budget."""
+    if budget < 1:
+        raise UserError(f"--budget {budget}: give how many tokens there are")
+    material = _material(files, model or DEFAULT_MODEL)
+    curves = of_runs(measured) if measured else _nearest(material)
+    each = budget / material.tokens
+    within = [point for point in curves.points if curves.cost(point, of) <= each]
+    if not within:
+        least = min(curves.points, key=lambda point: curves.cost(point, of))
+        raise UserError(
+            f"--budget {budget}: is {each:.2f} tokens for each token of text, and the least that was measured is "
+            f"{curves.cost(least, of):.2f} ({least.name}); nothing is known of less, so give at least "
+            f"{round(curves.cost(least, of) * material.tokens) + 1}"
+        )
+    best = max(within, key=lambda point: (point.accuracy, -curves.cost(point, of)))
+    alike = [point for point in within if point.accuracy >= best.low]
+    chosen = min(alike, key=lambda point: (curves.cost(point, of), -point.accuracy))
+    return Advice(material, budget, of, curves, chosen, best)
+
+
+def _material(files: Sequence[str | os.PathLike[str]], model: str) -> Material:
+    with tempfile.TemporaryDirectory() as scratch:
+        documents = read_documents(files, Path(scratch))
+        count, note = counter(config_for(scratch, model))
+        with documents.file.open(encoding="utf-8") as lines:
+            rows = map(json.loads, lines)
+            tokens = sum(count(f"{row['title']}\n{row['context']}") for row in rows)
+    return Material(documents.passages, round(tokens), note, model, parameters_of(model))
+
+
+def _nearest(material: Material) -> Curves:
+    """Those of the shipped ones that are least unlike."""
+    return min(shipped(), key=lambda curves: len(Advice(material, 1, "trained", curves, *curves.points[:1] * 2).far()))
+
+
+def _alike(one: float, other: float) -> bool:
+    return max(one, other) <= _NEAR * min(one, other)
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:,.1f} million weights"
+
+
+def _accuracy(point: Point) -> str:
+    return f"{point.accuracy:.1%} ({point.low:.1%} to {point.high:.1%})"
+
+
+def _said(of: Cost) -> str:
+    return "trained on, over all epochs" if of == "trained" else "written"
