@@ -1,7 +1,4 @@
-"""The words of the project, as plain frozen data. Everything that crosses an actor boundary is here.
-
-No torch, no Ray: the driver, the workers and the tests all import this cheaply.
-"""
+"""The words of the project, as frozen data that crosses actor boundaries: without torch or Ray, so cheap to import."""
 
 from __future__ import annotations
 
@@ -118,6 +115,8 @@ class Example:
     """False for a reply that was cut off, or whose end is not to be judged: what would end the turn is left out."""
     teacher: Prompt = field(default="", metadata=ADDED)
     """What the model has before the completion where it is its own teacher, such as the passage; for `distilled`."""
+    weight: float = field(default=1.0, metadata=ADDED)
+    """What it counts beside others, whose loss is a mean over their tokens as if each counted 1."""
 
 
 ALL_LINEAR = "all-linear"

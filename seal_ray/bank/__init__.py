@@ -15,7 +15,7 @@ from seal_ray.bank.rows import Distributions, Objective
 
 if TYPE_CHECKING:
     from seal_ray.bank.bank import Bank
-    from seal_ray.bank.objectives import DPO, KL, CrossEntropy, Distilled, SoftTargets
+    from seal_ray.bank.objectives import DPO, KL, CrossEntropy, Distilled, PolicyGradient, SoftTargets
     from seal_ray.bank.session import BankSession
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Job",
     "JobResult",
     "Objective",
+    "PolicyGradient",
     "SampleSpec",
     "SampledText",
     "SoftTargets",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _WITH_TORCH = {"Bank": "bank", "BankSession": "session"} | dict.fromkeys(
-    ("CrossEntropy", "DPO", "Distilled", "KL", "SoftTargets"), "objectives"
+    ("CrossEntropy", "DPO", "Distilled", "KL", "PolicyGradient", "SoftTargets"), "objectives"
 )
 
 

@@ -23,6 +23,9 @@ class TokenText:
     """How likely tokens are at each place of the text, for the objective `SoftTargets`; None: its own token alone."""
     teacher: tuple[int, ...] = ()
     """What a teacher reads instead of all that comes before the first learnt token, for the objective `Distilled`."""
+    weight: float = 1.0
+    """What it counts beside others, whose loss is a mean over their tokens as if each counted 1; for `PolicyGradient`
+    how much better than expected it was, which may be less than nothing."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.learn):

@@ -165,7 +165,35 @@ class DPO:
         return losses_L, grad_LV
 
 
-OBJECTIVES = {"distilled": Distilled, "dpo": DPO}
+@dataclass(frozen=True)
+class PolicyGradient(_PerToken):
+    """More of texts that turned out better than expected and less of the others, by PPO's clipped surrogate.
+
+    `-min(r A, clip(r, 1 - ε, 1 + ε) A)` for each token, where r is its probability over that without the adapter, by
+    which the text was written, and A the weight of the text: its advantage. No token is moved further than the clip.
+    """
+
+    clip: float = 0.2
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    def loss_and_grad(
+        self, logits_LV: Tensor, labelled: Labelled, reference_LV: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        assert reference_LV is not None
+        targets_L, weights_L = labelled.targets_L, labelled.weights_L
+        ratios_L = (token_losses(reference_LV, targets_L) - token_losses(logits_LV, targets_L)).exp()
+        better_L = weights_L > 0
+        kept_L = torch.where(better_L, ratios_L.clamp(max=1 + self.clip), ratios_L.clamp(min=1 - self.clip))
+        # What was clipped is a constant: nothing pulls at it.
+        pulls_L = torch.where(kept_L == ratios_L, ratios_L, torch.zeros_like(ratios_L))
+        _, grad_LV = token_losses_and_grad(logits_LV, targets_L, weights_L * pulls_L)
+        return -kept_L, grad_LV
+
+
+OBJECTIVES = {"distilled": Distilled, "dpo": DPO, "policy gradient": PolicyGradient}
 
 
 def objective_of(spec: ObjectiveSpec | None) -> Objective:

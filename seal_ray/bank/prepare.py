@@ -27,12 +27,13 @@ class Text:
     ids: np.ndarray
     labels: np.ndarray
     targets: Distributions | None = None
+    weight: float = 1.0
 
     @classmethod
     def of(cls, text: TokenText, limit: int) -> Text:
         ids = np.asarray(text.ids[:limit], np.int64)
         labels = np.flatnonzero(np.asarray(text.learn[1:limit], bool))
-        return cls(ids, labels, text.targets[labels + 1] if text.targets is not None else None)
+        return cls(ids, labels, text.targets[labels + 1] if text.targets is not None else None, text.weight)
 
 
 def rows_of(slot: int, texts: Sequence[Text], objective: Objective, coef: float) -> list[Row]:
@@ -40,7 +41,7 @@ def rows_of(slot: int, texts: Sequence[Text], objective: Objective, coef: float)
     weight = coef / objective.count([len(text.labels) for text in texts])
     size = objective.texts_per_example
     return [
-        Row(slot, text.ids, text.labels, weight, objective, number % size > 0, text.targets)
+        Row(slot, text.ids, text.labels, weight * text.weight, objective, number % size > 0, text.targets)
         for number, text in enumerate(texts)
     ]
 

@@ -130,7 +130,8 @@ class Slots:
         grads = [grad_P for cohort in self.cohorts for grad_P in cohort.buffers_SP[1]]
         while True:
             factors = [
-                run.loss_scale / max(row.weight for row in batch) for run, batch in zip(self.running, rows, strict=True)
+                run.loss_scale / max(abs(row.weight) for row in batch)
+                for run, batch in zip(self.running, rows, strict=True)
             ]
             factors_S = torch.tensor(factors, dtype=self.dtype).to(self.patched.device)
             losses_S = self._fill(rows, factors_S)

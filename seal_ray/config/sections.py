@@ -151,10 +151,11 @@ class Update(Section):
     )
     optim: OptimSpec = OptimSpec(lr=3e-4, epochs=2, batch_size=10)
     rule: str = "sft"
-    """`sft` (ReST-EM: learn to write what was kept), `dpo` (prefer it to the worst of the same task), or your own as
-    `package.module:Thing`."""
+    """`sft` (ReST-EM: learn to write what was kept), `weighted` (learn all that taught, the better the more), `dpo`
+    (prefer what was kept to the worst of the same task), `grpo` (policy gradient on the rewards), `none` (the policy
+    stays as it is: the best of so many), or your own as `package.module:Thing`."""
     options: dict[str, Any] = field(default_factory=dict)
-    """The rule's own settings, such as the `beta` of `dpo`."""
+    """The rule's own settings: `by` and `temperature` of `weighted`, `beta` of `dpo`, `clip` of `grpo`."""
     kl_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""

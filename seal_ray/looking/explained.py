@@ -24,6 +24,7 @@ from seal_ray.record.written import OF_TEXTS, SCREENING, round_number
 from seal_ray.report.rounds import place_of
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
+from seal_ray.update.base import updates
 
 _ASKED_WHILE_LEARNT = "questions of documents are put together only while they are learnt"
 _NO_TEXT = "no self-edit is on record"
@@ -205,7 +206,8 @@ def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> 
     elif row.stage in (ELSEWHERE, RETRACTION_ELSEWHERE):
         tasks = domain.known_before() if isinstance(domain, KnownBefore) else ()
     elif number is not None or row.stage in (SCREENING, OF_TEXTS):
-        tasks = draw(config, domain, number or row.policy + 1)
+        known = [number or row.policy + 1] if updates(config) or number else range(1, config.run.rounds + 1)
+        tasks = [task for round_ in known for task in draw(config, domain, round_)]
     else:
         tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
     task = next((task for task in tasks if task.id == row.task_id), None)

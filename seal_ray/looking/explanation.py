@@ -15,7 +15,8 @@ from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.rows import prompt_text as recorded_text
 from seal_ray.record.written import round_number
 from seal_ray.report.sanitize import prompt_text
-from seal_ray.types import Prompt, Recipe
+from seal_ray.types import Prompt, Recipe, UserError
+from seal_ray.update.base import find_update_rule, learns_from_kept
 
 _PLACE = ("stage", "arm", "task_id", "index", "replicate")
 
@@ -94,7 +95,16 @@ def _places(found: Explained) -> Iterator[str]:
         yield f"wanted by: {row.stage}, {row.arm}{edit}, seed {row.replicate}, under {policy}"
         number = round_number(row.stage)
         if number is not None:
-            yield f"selection: {'kept' if found.kept else 'not kept'} for the update of round {number}"
+            learnt = f"for the update of round {number}" if _learns_from_kept(found) else f"in round {number}"
+            yield f"selection: {'kept' if found.kept else 'not kept'} {learnt}"
+
+
+def _learns_from_kept(found: Explained) -> bool:
+    """Whether the update learns from what was kept alone; a rule of one's own need not be importable here."""
+    try:
+        return learns_from_kept(find_update_rule(found.config.update))
+    except UserError:
+        return True
 
 
 def _trained(found: Explained) -> Iterator[str]:

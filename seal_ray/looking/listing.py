@@ -16,7 +16,7 @@ from seal_ray.learning.account import read_account
 from seal_ray.learning.learn import learns
 from seal_ray.learning.study import known_arm
 from seal_ray.looking.seen import Seen, look
-from seal_ray.looking.stages import is_whole
+from seal_ray.looking.stages import is_whole, rounds_over
 from seal_ray.looking.words import NOTHING, accuracy, columns, size, when
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
@@ -164,7 +164,7 @@ def _of(name: str, count: int, seen: Seen, store: Store) -> Listed:
         name=f"{config.run.name}, seed {config.run.seed}",
         domain=config.domain.name.rpartition(":")[2],
         model=config.model.path,
-        rounds_done=len(seen.versions & set(range(1, config.run.rounds + 1))),
+        rounds_done=len(rounds_over(seen)),
         rounds=config.run.rounds,
         start=start,
         now=now,

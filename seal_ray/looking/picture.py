@@ -14,6 +14,7 @@ from seal_ray.looking.words import NOTHING, columns, percent
 from seal_ray.plain import counted, visible
 from seal_ray.record.written import round_number
 from seal_ray.report.words import duration
+from seal_ray.update.base import updates
 
 _LOSSES = 5
 _UNKNOWN = "running or stopped: there is a lease, and whether it is renewed is seen within half a minute"
@@ -90,7 +91,7 @@ class Picture:
     def updating(self) -> int:
         """The round whose update is under way; 0 where none is."""
         numbers = {number for row in self.seen.kept if (number := round_number(row.stage))}
-        return max(numbers - self.seen.versions, default=0)
+        return max(numbers - self.seen.versions, default=0) if updates(self.seen.config) else 0
 
     @property
     def waiting(self) -> str:

@@ -22,7 +22,7 @@ from seal_ray.record.rows import PlannedRow
 from seal_ray.record.summary import UNTRAINED
 from seal_ray.record.written import SCREENING
 from seal_ray.types import UserError
-from seal_ray.update.base import tries_self_edits
+from seal_ray.update.base import tries_self_edits, updates
 
 Kind = Literal["sample", "trial", "update"]
 
@@ -77,8 +77,8 @@ def is_whole(seen: Seen) -> bool | None:
     if learns(config):
         return seen.learnt and not seen.pending
     found = {stage.name: stage for stage in stages(seen)}
-    rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds)}"
-    if seen.pending or not set(range(1, rounds + 1)) <= seen.versions:
+    rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds if updates(config) else 0)}"
+    if seen.pending or len(rounds_over(seen)) < rounds:
         return False
     if not _turns_are_over(seen) or ((methods := found.get(TRIALS)) and methods.left):
         return False
@@ -88,6 +88,16 @@ def is_whole(seen: Seen) -> bool | None:
     if not stage.done or (stage.left and not stage.at_most):
         return False
     return None if stage.total is None or stage.left else True
+
+
+def rounds_over(seen: Seen) -> set[int]:
+    """The rounds whose update is done; where there is none, those of which all that is to be written was tried."""
+    rounds = set(range(1, seen.config.run.rounds + 1))
+    if updates(seen.config):
+        return seen.versions & rounds
+    parts = {stage.name: stage for stage in stages(seen)}
+    mine = {n: [part for name, part in parts.items() if name.startswith(f"round {n}: ")] for n in rounds}
+    return {n for n, found in mine.items() if all(part.done and (part.at_most or not part.left) for part in found)}
 
 
 def _turns_are_over(seen: Seen) -> bool:
@@ -120,7 +130,8 @@ def _expected(seen: Seen) -> Iterator[Expected]:
     for version in range(rounds + 1):
         for name in evaluation.baselines if version == 0 else ():
             yield f"evaluation: {name}", "trial", *held.times(evaluation.seeds)
-        if evaluation.samples and (evaluation.every_round or version == rounds):
+        after, last = (version, rounds) if updates(config) else (0, 0)
+        if evaluation.samples and after == version and (evaluation.every_round or version == last):
             each = evaluation.seeds * (1 if evaluation.joint else evaluation.samples)
             yield f"evaluation: {_arm(version)}", "trial", *held.times(each)
         if version < rounds:
@@ -141,7 +152,8 @@ def _round(seen: Seen, number: int) -> Iterator[Expected]:
         total, at_most = drawn.times(race or per_task * config.trial.seeds)
         planned = sum(row.stage == stage for row in seen.planned)
         yield f"{stage}: trials", "trial", *((planned, False) if over else (total, at_most or bool(race)))
-    yield f"{stage}: update", "update", 1, False
+    if updates(config):
+        yield f"{stage}: update", "update", 1, False
 
 
 def _stage(
@@ -183,6 +195,7 @@ def _drawn(seen: Seen, number: int) -> Count:
         if row.stage == SCREENING:
             by_policy[row.policy].add(row.task_id)
     again = config.trial.start == "base" and not config.domain.fresh
+    again = again or (not updates(config) and not config.domain.fresh)
     asked = by_policy.get(number - 1) or (by_policy.get(0) if again else None)
     if asked:
         return Count(len(asked), config.domain.skip_solved)

@@ -26,7 +26,7 @@ from seal_ray.record.summary import UNTRAINED, Interval, summarize
 from seal_ray.rundir.frozen import Drawn, Frozen
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
-from seal_ray.update.base import Found
+from seal_ray.update.base import Found, learns_from_kept
 
 
 def run(config: Config, *observers: Observer, force: bool = False, beside: str = "") -> dict[str, Interval]:
@@ -65,15 +65,18 @@ async def rounds(session: Session, ready: Ready) -> None:
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
         tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
         _, candidates = await asyncio.gather(
-            evaluate(session, held_out), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
+            evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
         )
-        kept = choose(ready.rule, candidates, config.run.seed, round_)
+        from_kept = learns_from_kept(ready.update_rule)
+        kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept)
         put_kept_on_record(session, kept, round_)
         found = Found(candidates, kept, drawn)
         finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
-        await stand_on(session, await policies.next(runner.policy, finetune, len(kept)))
+        if finetune:
+            learnt = len(kept if from_kept else finetune.examples)
+            await stand_on(session, await policies.next(runner.policy, finetune, learnt))
         session.cluster.rebalance()
-    await evaluate(session, held_out)
+    await evaluate(session, held_out, config.run.rounds)
     await measure_methods(session, held_out)
     await measure_continual(session, held_out)
     session.events.emit(Ended())
@@ -84,12 +87,15 @@ async def stand_on(session: Session, policy: Policy) -> None:
     session.runner.policy, session.runner.memory = policy, await remembered(session, session.cluster, policy)
 
 
-async def evaluate(session: Session, held_out: Sequence[Task]) -> None:
-    """Measure the policy as it is, on tasks that it never learns from; the baselines once, with the untrained one."""
+async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int) -> None:
+    """Measure the policy as it is, on tasks that it never learns from; the baselines once, before the first round.
+
+    One that a round has left as it was is not measured again.
+    """
     config, runner = session.config, session.runner
     version = runner.policy.version
-    untrained = version == 0
-    baselines = config.evaluation.baselines if untrained else ()
+    untrained, new = version == 0, version == rounds_done
+    baselines = config.evaluation.baselines if rounds_done == 0 else ()
     joint, arm = config.evaluation.joint, UNTRAINED if untrained else f"after round {version}"
     measures = [
         runner.measure_joint(name, held_out, with_edits=False)
@@ -97,16 +103,20 @@ async def evaluate(session: Session, held_out: Sequence[Task]) -> None:
         else runner.measure_baseline(name, held_out)
         for name in baselines
     ]
-    if config.evaluation.samples and (config.evaluation.every_round or version == config.run.rounds):
+    if config.evaluation.samples and (new if config.evaluation.every_round else rounds_done == config.run.rounds):
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)
         measures.append(measure)
     await asyncio.gather(*measures)
-    session.events.emit(Measured(version))
+    if new or measures:
+        session.events.emit(Measured(version))
 
 
-def choose(rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int) -> list[Candidate]:
+def choose(
+    rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int, or_stop: bool = True
+) -> list[Candidate]:
+    """What the rule keeps of a round's self-edits; where it is nothing the run stops, if it is to."""
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
-    if not kept:
+    if not kept and or_stop:
         reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)
         raise UserError(f"round {round_}: {reason}")
     return kept

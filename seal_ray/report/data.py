@@ -34,6 +34,7 @@ from seal_ray.report.text_stats import Writing, writing
 from seal_ray.report.timeline import Timeline, timeline
 from seal_ray.report.turns import Left, Turn, left, turns
 from seal_ray.types import UserError
+from seal_ray.update.base import updates
 
 CONTROL = "control"
 """A run in this folder of the directory is drawn beside the run."""
@@ -64,6 +65,8 @@ class Run:
     """The whole resolved config as JSON; empty when it is missing."""
     only_measures: bool
     """Whether it has no update, and none is to come."""
+    updates: bool
+    """Whether its rounds train the policy."""
     headline: Headline
     arms: tuple[Arm, ...]
     control: tuple[Arm, ...]
@@ -134,7 +137,8 @@ def read_run(directory: str) -> Run:
         settings=settings(config) if config else (),
         config=text,
         only_measures=config is not None and only_measures(config),
-        headline=headline(measured, sound(beside), void, in_turn, by_method, config.run.rounds if config else None),
+        updates=config is None or updates(config),
+        headline=headline(measured, sound(beside), void, in_turn, by_method, config),
         arms=measured,
         control=sound(beside),
         void=tuple((arm.name, shown(arm.measured.reason, 200)) for arm in void),

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seal_ray.config import Config
 from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, interval
 from seal_ray.report.arms import Arm
 from seal_ray.report.methods import Measured
 from seal_ray.report.turns import Turn, passages
 from seal_ray.report.words import between, percent, points
+from seal_ray.update.base import updates
 
 _BESIDE = 2
 """How many other measurements the sentence names."""
@@ -39,15 +41,15 @@ def headline(
     void: Sequence[Arm],
     turns: Sequence[Turn],
     methods: Sequence[Measured],
-    rounds: int | None,
+    config: Config | None,
 ) -> Headline:
-    """What can be said of these measurements; `rounds` is how many the run asks for, where that is known."""
+    """What can be said of these measurements; the config, where it is known, says how many rounds the run asks for."""
     first, last = _first(arms), _last(arms)
     if last and first:
         return _change(first, last, arms, control)
     one = last or first
     if one:
-        ended = "" if last or rounds is None else _NOT_YET if rounds else _ONLY_MEASURES
+        ended = "" if last or config is None else _why_no_round(config)
         found = (
             f"Held-out accuracy {_with(one)} is ",
             percent(one.measured.accuracy),
@@ -86,6 +88,13 @@ def _in_turn(turns: Sequence[Turn]) -> Headline:
 
 _NOT_YET = " No round has been measured yet."
 _ONLY_MEASURES = " This run only measures: it has no rounds."
+_UNCHANGED = " Its rounds leave the policy as it is."
+
+
+def _why_no_round(config: Config) -> str:
+    if not config.run.rounds:
+        return _ONLY_MEASURES
+    return _NOT_YET if updates(config) else _UNCHANGED
 
 
 def _first(arms: Sequence[Arm]) -> Arm | None:

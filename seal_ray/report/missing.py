@@ -9,6 +9,7 @@ from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.plain import counted
 from seal_ray.report.arms import Arm
 from seal_ray.report.rounds import Round
+from seal_ray.update.base import updates
 
 
 def missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: Sequence[Round]) -> list[str]:
@@ -32,17 +33,16 @@ def missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: S
     ]
     if config is None:
         return lines
-    updated = {r.number for r in found if r.policy}
-    begun = {r.number for r in found}
+    updated, begun, trains = {r.number for r in found if r.policy}, {r.number for r in found}, updates(config)
     for number in range(1, config.run.rounds + 1):
-        if number not in updated:
+        if number not in updated and (trains or number not in begun):
             lines.append(f"Round {number} has {'no update yet' if number in begun else 'not begun'}.")
     if config.evaluation.samples and arms and config.domain.name != STUDIED:
         measured = {arm.round for arm in arms}
         lines += [
             f"The {f'policy after round {number}' if number else 'untrained policy'} has not been measured."
             for number in range(config.run.rounds + 1)
-            if config.evaluation.every_round or number == config.run.rounds
+            if config.evaluation.every_round or number == (config.run.rounds if trains else 0)
             if number not in measured and (number in updated or number == 0)
         ]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 from seal_ray import plugins
@@ -11,7 +12,16 @@ from seal_ray.config import Config, Update
 from seal_ray.selection.rules import Candidate, find_rule
 from seal_ray.types import Example, FinetuneSpec, Task, UserError
 
-UPDATE_RULES = {"sft": "seal_ray.update.sft:Sft", "dpo": "seal_ray.update.dpo:Dpo"}
+NO_UPDATE = "none"
+UPDATE_RULES = {
+    "sft": "seal_ray.update.sft:Sft",
+    "weighted": "seal_ray.update.weighted:Weighted",
+    "dpo": "seal_ray.update.dpo:Dpo",
+    "grpo": "seal_ray.update.grpo:Grpo",
+    NO_UPDATE: "seal_ray.update.unchanged:Unchanged",
+}
+_EQUAL = 1e-9
+"""Rewards no further apart differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,17 @@ class UpdateRule(Protocol):
     needs_rewards: bool
     """Whether self-edits must have been tried, whatever the selection rule needs."""
 
-    def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec:
-        """What the policy is finetuned on; `UserError` where there is nothing to learn from."""
+    def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec | None:
+        """What the policy is finetuned on; `UserError` where there is nothing to learn from.
+
+        None where the policy stays as it is in every round.
+        """
         ...
+
+
+def learns_from_kept(rule: UpdateRule) -> bool:
+    """Whether there is nothing to learn from without a kept self-edit; a rule's `needs_kept = False` says otherwise."""
+    return getattr(rule, "needs_kept", True)
 
 
 def find_update_rule(settings: Update) -> UpdateRule:
@@ -52,6 +70,18 @@ def find_update_rule(settings: Update) -> UpdateRule:
 def tries_self_edits(config: Config) -> bool:
     """Whether the rounds of a run try what was written, for the sake of either rule."""
     return find_rule(config.selection.rule).needs_rewards or find_update_rule(config.update).needs_rewards
+
+
+def updates(config: Config) -> bool:
+    """Whether the policy is trained in the rounds of a run."""
+    return config.update.rule != NO_UPDATE
+
+
+def advantages(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
+    """How much more than the mean of its task's usable self-edits each of them earned; those that differ from it."""
+    usable = [candidate for candidate in candidates if not candidate.problem]
+    mean = fmean(candidate.reward for candidate in usable) if usable else 0.0
+    return [(each, gain) for each in usable if abs(gain := each.reward - mean) > _EQUAL]
 
 
 def anchors(tasks: Sequence[Task], settings: Update) -> tuple[Example, ...]:

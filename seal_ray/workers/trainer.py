@@ -287,10 +287,10 @@ class Trainer(Beating):
 
         prompt, completion = render_example(self._tokenizer, example)
         if not example.teacher:
-            return TokenText.of(prompt, completion, example.learn_prompt)
+            return replace(TokenText.of(prompt, completion, example.learn_prompt), weight=example.weight)
         own = 0 if prompt else opened(self._tokenizer, example.completion)
         text = TokenText.of([*prompt, *completion[:own]], completion[own:])
-        return replace(text, teacher=tuple(render_opening(self._tokenizer, example.teacher)))
+        return replace(text, teacher=tuple(render_opening(self._tokenizer, example.teacher)), weight=example.weight)
 
     def _numbered(self, job: Job) -> Job:
         """The same trial may be here twice, as a straggler's second try: each call has a key of its own."""

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.loss import distilled_losses_and_grad
-from seal_ray.bank.objectives import DPO, Distilled, SoftTargets
+from seal_ray.bank.objectives import DPO, Distilled, PolicyGradient, SoftTargets
 from seal_ray.bank.rows import Distributions
 from seal_ray.types import DataError, Failure, LoraSpec, OptimSpec
 from tests.bank.small import (
@@ -26,7 +26,7 @@ from tests.bank.small import (
 )
 
 KEPT = 4
-BETA = 0.3
+BETA, CLIP = 0.3, 0.1
 
 
 def softened(text, seed):
@@ -50,10 +50,21 @@ def with_teachers(texts):
 
 
 TAUGHT = with_teachers(make_texts(8, seed=4, prompts=True))
+WEIGHTS = (1.5, 0.2, 0.7, 2.0, 0.4, 1.1, 0.9, 1.2)
+ADVANTAGES = (0.5, -0.3, 0.2, -0.6, 0.4, 0.1, -0.2, -0.1)
+
+
+def weighed(weights):
+    texts = make_texts(8, seed=4, prompts=True)
+    return tuple(replace(text, weight=weight) for text, weight in zip(texts, weights, strict=True))
+
+
 SOFT = tuple(softened(text, number) for number, text in enumerate(make_texts(8, seed=4)))
 JOBS = {
     "tokens": job("tokens"),
     "anchored": job("anchored", anchor_examples=make_texts(3, seed=9), kl_coef=2.0),
+    "weighted": job("weighted", texts=weighed(WEIGHTS)),
+    "rewarded": job("rewarded", texts=weighed(ADVANTAGES), objective=PolicyGradient(CLIP)),
     "soft": job("soft", texts=SOFT, objective=SoftTargets()),
     "preferred": job("preferred", objective=DPO(BETA)),
     "distilled": job("distilled", texts=TAUGHT, objective=Distilled(WORDS)),
@@ -111,6 +122,29 @@ def dpo_loss(peft, texts):
     return -logsigmoid(BETA * ratios[0::2] - BETA * ratios[1::2]).mean()
 
 
+def token_log_probs(peft, text):
+    """Of each learnt token of one text, which is read alone."""
+    every = peft(torch.tensor([text.ids])).logits[0].log_softmax(-1)
+    return torch.stack([every[place - 1, text.ids[place]] for place in range(1, len(text.ids)) if text.learn[place]])
+
+
+def weighted_loss(peft, texts):
+    """Each text's tokens by its weight, over the number of all tokens."""
+    terms = [-text.weight * token_log_probs(peft, text) for text in texts]
+    return torch.cat(terms).mean()
+
+
+def clipped_loss(peft, texts):
+    """Schulman's, equation 7: `-min(r A, clip(r, 1 - ε, 1 + ε) A)`, r being held to the model without the adapter."""
+    terms = []
+    for text in texts:
+        with torch.no_grad(), peft.disable_adapter():
+            before = token_log_probs(peft, text)
+        ratio = (token_log_probs(peft, text) - before).exp()
+        terms.append(-torch.minimum(ratio * text.weight, ratio.clamp(1 - CLIP, 1 + CLIP) * text.weight))
+    return torch.cat(terms).mean()
+
+
 def sequence_log_probs(peft, texts):
     every = peft(**inputs_of(texts)).logits.log_softmax(-1)
     return torch.stack(
@@ -128,6 +162,8 @@ def inputs_of(texts):
 FORMULAS = {
     "tokens": (mean_loss, 1),
     "anchored": (mean_loss, 1),
+    "weighted": (weighted_loss, 1),
+    "rewarded": (clipped_loss, 1),
     "soft": (soft_loss, 1),
     "preferred": (dpo_loss, 2),
     "distilled": (distillation_loss, 1),
@@ -177,6 +213,15 @@ def test_preferences_are_learnt_from_where_neither_text_is_preferred(together):
     assert together["preferred"].losses[0] == pytest.approx(np.log(2), abs=1e-12)
     assert together["preferred"].losses[-1] < np.log(2) / 2
     assert together["preferred"].steps == 2 * JOBS["preferred"].optim.epochs
+
+
+def test_no_token_is_worth_more_than_the_clip_allows_however_long_it_is_trained():
+    """The update begins at minus the mean advantage of a token."""
+    texts = JOBS["rewarded"].texts
+    tokens = np.repeat([text.weight for text in texts], [sum(text.learn[1:]) for text in texts])
+    (long,) = run([job("long", texts=texts, objective=PolicyGradient(CLIP), optim=OptimSpec(1e-2, 40, 8))]).values()
+    assert long.losses[0] == pytest.approx(-tokens.mean(), abs=1e-12)
+    assert long.losses[-1] == pytest.approx(-tokens.mean() - CLIP * np.abs(tokens).mean(), abs=1e-12)
 
 
 def test_half_a_pair_is_refused_and_a_pair_with_a_text_that_teaches_nothing_is_left_out():
