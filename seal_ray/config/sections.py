@@ -156,6 +156,9 @@ class Update(Section):
     stays as it is: the best of so many), or your own as `package.module:Thing`."""
     options: dict[str, Any] = field(default_factory=dict)
     """The rule's own settings: `by` and `temperature` of `weighted`, `beta` of `dpo`, `clip` of `grpo`."""
+    warm_start: str = ""
+    """A JSONL file of examples of self-edits (docs/extending.md), on which the policy is trained before the first
+    round; empty: none."""
     kl_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
     """Weight, beside the loss, of how far the policy's answers to the round's questions move: learning to write should
     not cost it what trials that start from it build on. 0 lets them move, as in the paper."""

@@ -24,6 +24,8 @@ DOMAINS = {
 }
 
 
+_OWN_PATHS = ["model.path", "update.warm_start"]
+
 LIKELIHOOD = "likelihood"
 """A name instead of a grader's: the reward is how likely the task's held-out statements have become."""
 
@@ -52,8 +54,8 @@ def paths_under(trees: Sequence[dict[str, Any]]) -> list[str]:
     for tree in trees:
         domain, grader = at(tree, ["domain", "name"]) or domain, at(tree, ["grading", "name"]) or grader
     if not (isinstance(domain, str) and isinstance(grader, str)):
-        return ["model.path"]
-    return ["model.path", *path_settings(domain, grader)]
+        return _OWN_PATHS
+    return [*_OWN_PATHS, *path_settings(domain, grader)]
 
 
 def spelled_out(config: Config) -> Config:

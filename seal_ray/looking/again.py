@@ -18,7 +18,7 @@ from seal_ray.loop.session import OpenRun
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.policy.lineage import Row, adapter_of, lineage
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow
+from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded
 from seal_ray.rundir.keys import Names
@@ -90,7 +90,7 @@ async def _done(directory: str, trial: Explained, task: Task, config: Config) ->
     ):
         with tempfile.TemporaryDirectory() as empty:
             runner = TrialRunner(config, domain, cluster, Journal(Store(empty)), Events(outcomes), names)
-        runner.policy = policy = _policy(store, names, trial.place.policy)
+        runner.policy = policy = names.base if trial.of_base else _policy(store, names, trial.place.policy)
         adapters = {}
         if policy.adapter.key:
             adapters[policy.adapter] = adapter_of(store, _row(store, policy.version))
@@ -113,8 +113,8 @@ async def _tried(runner: TrialRunner, trial: Explained, task: Task) -> None:
 
 
 def _policy(store: Store, names: Names, version: int) -> Policy:
-    """The policy of that number, as the run names it."""
-    if not version:
+    """The policy of that number, as the run names it; the base where no warm start came before the first round."""
+    if not version and not any(row.version == 0 for row in Journal(store).read(PolicyRow)):
         return names.base
     row = _row(store, version)
     ref = AdapterRef(row.adapter) if row.adapter or not row.rank else adapter_of(store, row).ref

@@ -94,6 +94,11 @@ class Explained:
         return self.place.arm if self.places and is_baseline(self.place, self.config) else ""
 
     @property
+    def of_base(self) -> bool:
+        """Whether it stands on the untouched base, whatever the policy was made of before the first round."""
+        return self.place.policy == 0 and (self.place.stage == STAGE or bool(self.baseline))
+
+    @property
     def is_recorded_recipe(self) -> bool:
         """Whether the recipe made here is the one that the run trained."""
         return (self.recipe.key if self.recipe else "") == self.place.recipe

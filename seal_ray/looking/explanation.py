@@ -17,6 +17,7 @@ from seal_ray.record.written import round_number
 from seal_ray.report.sanitize import prompt_text
 from seal_ray.types import Prompt, Recipe, UserError
 from seal_ray.update.base import find_update_rule, learns_from_kept
+from seal_ray.update.warm_start import WARM_START
 
 _PLACE = ("stage", "arm", "task_id", "index", "replicate")
 
@@ -90,7 +91,9 @@ def _task(found: Explained) -> Iterator[str]:
 
 def _places(found: Explained) -> Iterator[str]:
     for row in found.places:
-        policy = f"policy {row.policy}" if row.policy else "the untrained policy"
+        warm = found.config.update.warm_start and not found.of_base
+        begun = f"the policy of the {WARM_START}" if warm else "the untrained policy"
+        policy = f"policy {row.policy}" if row.policy else begun
         edit = f", {'self-edit' if found.edit else 'number'} {row.index}" if found.edit or row.index else ""
         yield f"wanted by: {row.stage}, {row.arm}{edit}, seed {row.replicate}, under {policy}"
         number = round_number(row.stage)

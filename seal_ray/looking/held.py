@@ -24,9 +24,10 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, PolicyRow, RetractedRow, SelfEditRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import UNTRAINED, Interval, summarize
+from seal_ray.record.summary import UNTRAINED, Interval, policy_arm, summarize
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
+from seal_ray.update.warm_start import WARM_START
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ class Shelf:
     def _what(self, held: Held) -> str:
         row = held.row
         if isinstance(row, PolicyRow):
-            return f"documents, version {row.version}" if learns(self._config) else f"policy of round {row.version}"
+            what = f"policy of round {row.version}" if row.version else f"policy of the {WARM_START}"
+            return f"documents, version {row.version}" if learns(self._config) else what
         if isinstance(row, RetractedRow):
             return f"policy without passage {', '.join(map(str, row.out))}"
         if held.alone:
@@ -160,7 +162,8 @@ class Shelf:
     def _of_round(self, row: PolicyRow) -> tuple[float | None, float | None]:
         if not learns(self._config):
             measured = self._summary
-            return _figure(measured.get(UNTRAINED)), _figure(measured.get(f"after round {row.version}"))
+            before = _figure(measured.get(UNTRAINED)) if row.version else None  # of the base there is no such figure
+            return before, _figure(measured.get(policy_arm(row.version)))
         account = read_account(self._store)
         arms = account.arms if account and account.version == row.version else {}
         before, after = (arms.get(arm, {}).get("accuracy") for arm in ("base", known_arm(row.version)))

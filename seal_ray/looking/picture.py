@@ -15,6 +15,7 @@ from seal_ray.plain import counted, visible
 from seal_ray.record.written import round_number
 from seal_ray.report.words import duration
 from seal_ray.update.base import updates
+from seal_ray.update.warm_start import WARM_START
 
 _LOSSES = 5
 _UNKNOWN = "running or stopped: there is a lease, and whether it is renewed is seen within half a minute"
@@ -76,8 +77,8 @@ class Picture:
     def updates(self) -> list[str]:
         """The losses of each update that is done, and of one under way what was kept of it."""
         done = [
-            f"update of round {row.version}: loss {_loss(row.first_loss)} to {_loss(row.last_loss)} in "
-            f"{duration(row.seconds)}"
+            f"{f'update of round {row.version}' if row.version else WARM_START}: "
+            f"loss {_loss(row.first_loss)} to {_loss(row.last_loss)} in {duration(row.seconds)}"
             for row in self.seen.policies
         ]
         if self.losses:

@@ -70,7 +70,7 @@ class Seen:
     @property
     def versions(self) -> set[int]:
         """The rounds whose update is done."""
-        return {row.version for row in self.policies}
+        return {row.version for row in self.policies if row.version}
 
     @property
     def started(self) -> float | None:

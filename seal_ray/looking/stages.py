@@ -19,10 +19,11 @@ from seal_ray.methods.base import arms_of
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE
 from seal_ray.record.methods import TRIALS
 from seal_ray.record.rows import PlannedRow
-from seal_ray.record.summary import UNTRAINED
+from seal_ray.record.summary import UNTRAINED, policy_arm
 from seal_ray.record.written import SCREENING
 from seal_ray.types import UserError
 from seal_ray.update.base import tries_self_edits, updates
+from seal_ray.update.warm_start import WARM_START
 
 Kind = Literal["sample", "trial", "update"]
 
@@ -77,7 +78,7 @@ def is_whole(seen: Seen) -> bool | None:
     if learns(config):
         return seen.learnt and not seen.pending
     found = {stage.name: stage for stage in stages(seen)}
-    rounds, last = config.run.rounds, f"evaluation: {_arm(config.run.rounds if updates(config) else 0)}"
+    rounds, last = config.run.rounds, f"evaluation: {policy_arm(config.run.rounds if updates(config) else 0)}"
     if seen.pending or len(rounds_over(seen)) < rounds:
         return False
     if not _turns_are_over(seen) or ((methods := found.get(TRIALS)) and methods.left):
@@ -116,10 +117,6 @@ def _name(row: PlannedRow) -> str:
     return f"evaluation: {row.arm}" if row.stage == "evaluation" else f"{row.stage}: trials"
 
 
-def _arm(version: int) -> str:
-    return f"after round {version}" if version else UNTRAINED
-
-
 Expected = tuple[str, Kind, int | None, bool]
 """A stage's name and kind, how much it is to be, and whether that is the most."""
 
@@ -127,13 +124,15 @@ Expected = tuple[str, Kind, int | None, bool]
 def _expected(seen: Seen) -> Iterator[Expected]:
     config, held = seen.config, _held_out(seen)
     evaluation, rounds = config.evaluation, config.run.rounds
+    if config.update.warm_start:
+        yield f"{WARM_START}: update", "update", 1, False
     for version in range(rounds + 1):
         for name in evaluation.baselines if version == 0 else ():
             yield f"evaluation: {name}", "trial", *held.times(evaluation.seeds)
         after, last = (version, rounds) if updates(config) else (0, 0)
         if evaluation.samples and after == version and (evaluation.every_round or version == last):
             each = evaluation.seeds * (1 if evaluation.joint else evaluation.samples)
-            yield f"evaluation: {_arm(version)}", "trial", *held.times(each)
+            yield f"evaluation: {policy_arm(version)}", "trial", *held.times(each)
         if version < rounds:
             yield from _round(seen, version + 1)
     if arms := arms_of(evaluation):
@@ -164,9 +163,9 @@ def _stage(
         done = sum(row.stage == stage for row in seen.edits)
         return Stage(name, kind, done, total, at_most, begun=bool(done))
     if kind == "update":
-        number = int(stage.split()[-1])
-        chosen = any(row.stage == stage for row in seen.kept)
-        return Stage(name, kind, int(number in seen.versions), 1, begun=chosen or number in seen.versions)
+        number = 0 if stage == WARM_START else int(stage.split()[-1])
+        chosen, done = any(row.stage == stage for row in seen.kept), number in {row.version for row in seen.policies}
+        return Stage(name, kind, int(done), 1, begun=chosen or done)
     return _of_trials(seen, name, trials.get(name, []), total, at_most)
 
 

@@ -30,8 +30,9 @@ from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.settling import must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import Task, UserError, derive_seed
+from seal_ray.types import FinetuneSpec, Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
+from seal_ray.update.warm_start import warm_start
 from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.sampler import EngineSpec
 
@@ -52,6 +53,8 @@ class Ready:
     held_out: Sequence[Task]
     first: Sequence[Task]
     """What the first round draws; nothing when there is none."""
+    warm_start: FinetuneSpec | None = None
+    """What the policy is finetuned on before the first round, if it is."""
 
     @property
     def needs_rewards(self) -> bool:
@@ -72,8 +75,9 @@ def prepare(config: Config, force: bool = False) -> Ready:
     held_out, first = _tasks(config, domain)
     if isinstance(domain, NeedsQuestions) and any(domain.question_prompt(task) for task in (*held_out, *first)):
         _key(config.questions.endpoint and config.questions.key_env, "questions.key_env")
+    begun_with = _warm_start(config, domain)
     config = precise(config, domain, force)
-    return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first)
+    return Ready(config, domain, rule, update_rule, identify(config, domain), held_out, first, begun_with)
 
 
 def resolved(config: Config) -> Config:
@@ -128,7 +132,8 @@ def look(config: Config) -> str:
     found = settle(config, ask_hub=False)
     config = found.config
     if not any(source.startswith(hub.DATASET) for source in sources):
-        _tasks(config, load_domain(config))
+        _tasks(config, domain := load_domain(config))
+        _warm_start(config, domain)
     if not found.open:  # what is still to be settled cannot be compared
         directory.refuse_another(config)
     does = "go on" if directory.living(config.dir) else "begin"
@@ -165,6 +170,13 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
     must_chat(config, [*shown, *asked])
     must_fit(config, shown, 1, "prompts for self-edits")
     must_fit(config, asked, config.trial.answer_tokens, "questions")
+
+
+def _warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
+    """What the policy is finetuned on before the first round, whose prompts must have a form that the base has."""
+    found = warm_start(config, domain)
+    must_chat(config, [example.prompt for example in found.examples] if found else [])
+    return found
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:

@@ -10,7 +10,7 @@ again, and the result is that of an undisturbed run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from seal_ray.config import Config
 from seal_ray.events import Ended, Measured, Observer
@@ -22,7 +22,7 @@ from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
-from seal_ray.record.summary import UNTRAINED, Interval, summarize
+from seal_ray.record.summary import Interval, policy_arm, summarize
 from seal_ray.rundir.frozen import Drawn, Frozen
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
@@ -61,6 +61,9 @@ async def rounds(session: Session, ready: Ready) -> None:
 
     await stand_on(session, await policies.begin())
     held_out = await asked(ready.held_out)
+    if ready.warm_start:
+        await asyncio.gather(*_baselines(session, held_out))  # of the base as it was
+        await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
         drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
         tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
@@ -88,27 +91,31 @@ async def stand_on(session: Session, policy: Policy) -> None:
 
 
 async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int) -> None:
-    """Measure the policy as it is, on tasks that it never learns from; the baselines once, before the first round.
+    """Measure the policy as it is, on tasks that it never learns from; the baselines once, before anything is learnt.
 
     One that a round has left as it was is not measured again.
     """
     config, runner = session.config, session.runner
     version = runner.policy.version
-    untrained, new = version == 0, version == rounds_done
-    baselines = config.evaluation.baselines if rounds_done == 0 else ()
-    joint, arm = config.evaluation.joint, UNTRAINED if untrained else f"after round {version}"
-    measures = [
-        runner.measure_joint(name, held_out, with_edits=False)
-        if joint and name == "passage only"
-        else runner.measure_baseline(name, held_out)
-        for name in baselines
-    ]
+    new, joint, arm = version == rounds_done, config.evaluation.joint, policy_arm(version)
+    measures = _baselines(session, held_out) if rounds_done == 0 and not config.update.warm_start else []
     if config.evaluation.samples and (new if config.evaluation.every_round else rounds_done == config.run.rounds):
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)
         measures.append(measure)
     await asyncio.gather(*measures)
     if new or measures:
         session.events.emit(Measured(version))
+
+
+def _baselines(session: Session, held_out: Sequence[Task]) -> list[Coroutine[None, None, None]]:
+    """What every round is shown beside, under the policy as it is."""
+    runner, evaluation = session.runner, session.config.evaluation
+    return [
+        runner.measure_joint(name, held_out, with_edits=False)
+        if evaluation.joint and name == "passage only"
+        else runner.measure_baseline(name, held_out)
+        for name in evaluation.baselines
+    ]
 
 
 def choose(

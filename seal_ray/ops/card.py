@@ -18,6 +18,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import cells, doubts, summarize
 from seal_ray.report.rounds import rounds
 from seal_ray.rundir.directory import recorded_config
+from seal_ray.update.warm_start import WARM_START
 from seal_ray.workers.engines.vllm import RANKS
 
 
@@ -50,7 +51,7 @@ def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> 
     for each in rounds_before:
         kept = f"{each.kept} | {trusted.get(each.version, 'one seed cannot tell')}"
         losses = f"{each.first_loss:.3f} | {each.last_loss:.3f}"
-        lines.append(f"| {each.version} | {kept} | {each.steps} | {losses} | {each.rank} |")
+        lines.append(f"| {each.version or WARM_START} | {kept} | {each.steps} | {losses} | {each.rank} |")
     if measured := summarize(journal):
         lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in measured.items():
@@ -62,7 +63,7 @@ def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> 
 
 def _when(row: Row) -> str:
     if isinstance(row, PolicyRow):
-        return f"after round {row.version}"
+        return f"after round {row.version}" if row.version else f"after the {WARM_START}"
     return f"after {_passage(row)}" if isinstance(row, LearntRow) else f"of {head_of(row)}"
 
 
@@ -87,7 +88,7 @@ def _made(config: Config, row: Row, rounds_before: bool, alone: bool) -> list[st
         ]
     said = f"{start} in the domain `{config.domain.name}` (seed {config.run.seed})"
     if isinstance(row, PolicyRow):
-        return [f"{said}: {_rounds(config)}"]
+        return [f"{said}: {_rounds(config) if row.version else 'on examples of self-edits, before any round.'}"]
     before = f" Before that, {_rounds(config)}" if rounds_before else ""
     way = f"the way `{row.way}`"
     if alone and isinstance(row, LearntRow):

@@ -22,7 +22,7 @@ from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import MERGE, PolicyRow
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import summarize
+from seal_ray.record.summary import policy_arm, summarize
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
 
@@ -145,7 +145,7 @@ def chosen_policy(directory: str, which: str = "") -> Row:
 
 def _best(directory: str, journal: Journal, rows: Sequence[Row]) -> Row:
     measured = summarize(journal)
-    arms = [(row, measured.get(f"after round {row.version}")) for row in rows]
+    arms = [(row, measured.get(policy_arm(row.version))) for row in rows]
     held_out = [(arm.accuracy, row) for row, arm in arms if arm and not arm.void]
     if not held_out:
         raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")

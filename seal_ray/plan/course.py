@@ -31,6 +31,7 @@ from seal_ray.rundir.keys import Names
 from seal_ray.selection.rules import find_rule
 from seal_ray.types import BASE, Policy, SampleRequest, Trial, derive_seed
 from seal_ray.update.base import find_update_rule, tries_self_edits
+from seal_ray.update.warm_start import warm_start
 
 _LOOKED_AT = 20
 """Tasks of a kind by which it is said how long prompts are."""
@@ -134,7 +135,7 @@ class Simulation:
         held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
         first = draw(config, domain, 1) if config.run.rounds else ()
         rules = find_rule(config.selection.rule), find_update_rule(config.update)
-        return Ready(config, domain, *rules, Identity({}, {}, {}), held_out, first)
+        return Ready(config, domain, *rules, Identity({}, {}, {}), held_out, first, warm_start(config, domain))
 
     def course(
         self, rates: Rates, devices: Devices, engine: str, losses: Losses | None = None, body: Body | None = None

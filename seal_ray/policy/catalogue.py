@@ -61,7 +61,7 @@ def catalogue(journal: Journal, afresh: bool = False) -> list[Held]:
     A policy that a passage left as it was, as in a library, is not named again.
     """
     rounds = sorted(journal.read(PolicyRow), key=lambda row: row.version)
-    found = [Held(f"{MAIN}/{row.version}", "round", row, (_parent(row, afresh),)) for row in rounds]
+    found = [Held(f"{MAIN}/{row.version}", "round", row, (_parent(row, rounds, afresh),)) for row in rounds]
     start = found[-1] if found else None
     sequences: dict[tuple[str, int], list[LearntRow]] = defaultdict(list)
     for row in journal.read(LearntRow):
@@ -107,8 +107,10 @@ def contents(held: Sequence[Held], one: Held) -> set[str]:
     return found
 
 
-def _parent(row: PolicyRow, afresh: bool) -> str:
-    return f"{MAIN}/{row.parent}" if row.parent and not afresh else BASE_NAME
+def _parent(row: PolicyRow, rounds: Sequence[PolicyRow], afresh: bool) -> str:
+    """What it was trained on top of; version 0 is the base where there was no warm start."""
+    trained = row.parent in {each.version for each in rounds}
+    return f"{MAIN}/{row.parent}" if trained and not afresh else BASE_NAME
 
 
 def _of_sequence(start: Held | None, rows: Sequence[LearntRow]) -> Iterator[Held]:

@@ -26,6 +26,7 @@ from seal_ray.record.rows import LearntRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.keys import Names
 from seal_ray.types import BASE, AdapterRef, FinetuneSpec, Policy, Prompt
+from seal_ray.update.warm_start import WARM_START
 from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,12 @@ class Policies:
         stage = stage or f"round {parent.version + 1}: update on {counted(kept, 'self-edit')}"
         row = self._finished.get(name) or await self._trained(name, parent, finetune, kept, stage)
         return await self.stand(MAIN, row)
+
+    async def warm(self, finetune: FinetuneSpec) -> Policy:
+        """Finetune the base before the first round, unless that was done before, and move on."""
+        examples = counted(len(finetune.examples), "example")
+        stage = f"{WARM_START}: update on {examples}"
+        return await self.next(replace(self.base, version=-1), finetune, len(finetune.examples), stage)
 
     async def stand(self, head: str, row: Row) -> Policy:
         """Let a head stand on a policy that is on record."""

@@ -176,8 +176,11 @@ class PolicyRow(Row):
     SAVED_AT_ONCE = True
 
     version: int = 0
+    """The round that it was made in; 0 for a warm start, which is before the first."""
     parent: int = 0
+    """The version that it was trained on top of; -1 for a warm start, which is on top of the base."""
     kept: int = 0
+    """How many self-edits it was trained on; of a warm start, how many examples."""
     steps: int = 0
     rank: int = 0
     first_loss: float | None = None

@@ -16,7 +16,7 @@ from seal_ray.record.rows import OutcomeRow, PlannedRow, QuestionRow
 from seal_ray.types import UserError, derive_seed
 
 UNTRAINED = "untrained self-edits"
-"""The arm of the policy before its first round."""
+"""The arm of the policy before its first round: of the base, or of what a warm start has made of it."""
 
 FEWEST = 6
 """With fewer tasks or orders there is no interval of differences or means over them: that all lie to one side happens
@@ -27,6 +27,11 @@ _ADVICE = (
     "Such a figure says how the model takes its prompts, more than what it knows: `seal-ray doctor CONFIG` asks the "
     "base, domain.options.chat says how it is asked, and trial.answer_tokens how long it may answer."
 )
+
+
+def policy_arm(version: int) -> str:
+    """The arm of the policy of this version."""
+    return f"after round {version}" if version else UNTRAINED
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ class Run:
     missing: tuple[str, ...]
     stopped: str
     """Why it stopped before its end, where that is on record."""
+    warm_start: PolicyRow | None
+    """The policy that the rounds began with, where that is not the base."""
     rounds: tuple[Round, ...]
     written: tuple[Mapping[str, Any], ...]
     """How varied each round's self-edits were, all together and by strategy."""
@@ -146,6 +148,7 @@ def read_run(directory: str) -> Run:
         control_rule=control_rule,
         missing=lacking,
         stopped=_stopped(store) if lacking else "",
+        warm_start=next((row for row in journal.read(PolicyRow) if row.version == 0), None),
         rounds=found,
         written=tuple(by_round([journal])),
         strategies=tuple(by_strategy([journal])),

@@ -120,7 +120,7 @@ def _writing(run: Run) -> str:
 
 
 def _has_policy(run: Run) -> bool:
-    return bool(run.left.head) or any(round_.policy for round_ in run.rounds)
+    return bool(run.left.head or run.warm_start) or any(round_.policy for round_ in run.rounds)
 
 
 def _commands(run: Run) -> list[tuple[str, str]]:

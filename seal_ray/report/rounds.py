@@ -86,7 +86,7 @@ def rounds(
     numbers = {n for stage in {*written, *by_stage} if (n := round_number(stage)) is not None}
     return tuple(
         _round(n, written[f"round {n}"], by_stage[f"round {n}"], outcomes, chosen, versions.get(n))
-        for n in sorted(numbers | set(versions))
+        for n in sorted(numbers | set(versions) - {0})  # 0 is a warm start
     )
 
 

@@ -14,7 +14,7 @@ _WRITERS = {"policy": "the policy as it stands", "start": "the policy as it was 
 
 def only_measures(config: Config) -> bool:
     """Whether a run has neither rounds nor documents to learn, so that no update changes its policy."""
-    return not config.run.rounds and config.domain.name != STUDIED
+    return not config.run.rounds and config.domain.name != STUDIED and not config.update.warm_start
 
 
 def settings(config: Config) -> tuple[tuple[str, str], ...]:

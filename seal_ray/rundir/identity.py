@@ -47,6 +47,8 @@ def identify(config: Config, domain: Domain) -> Identity:
     for section, thing in (("domain.options", domain), ("grading.options", grader)):
         for name, path in source_paths(getattr(thing, "options", None)).items():
             contents[f"{section}.{name}"] = _content(f"{section}.{name}", path)
+    if path := config.update.warm_start:
+        contents["update.warm_start"] = _content("update.warm_start", path)
     engine = EngineSpec.of(config)
     decided = {"sampling.engine": engine.name, "precision when sampling": engine.dtype(config.model.dtype)}
     return Identity(settings_of(config), contents, decided)
@@ -55,7 +57,7 @@ def identify(config: Config, domain: Domain) -> Identity:
 def settings_of(config: Config) -> dict[str, Any]:
     """The settings that decide results, options with their defaults. What lies behind a path stands for the path."""
     tree = spelled_out(config).identity()
-    del tree["model"]["path"], tree["model"]["revision"]
+    del tree["model"]["path"], tree["model"]["revision"], tree["update"]["warm_start"]
     for section, options in option_kinds(config.domain.name, config.grading.name).items():
         for name in marked(options, READS, WRITES, PRACTICAL):
             del tree[section]["options"][name]
