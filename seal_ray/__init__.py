@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from seal_ray.report import write_report
     from seal_ray.selection.rules import Candidate, Rule
     from seal_ray.sources import SourcePath
-    from seal_ray.types import Example, FinetuneSpec, Grade, LoraSpec, OptimSpec, Question, Recipe, Task, UserError
+    from seal_ray.types import (
+        Example,
+        FinetuneSpec,
+        Grade,
+        LoraSpec,
+        OptimSpec,
+        Outcome,
+        Question,
+        Recipe,
+        SelfEdit,
+        Task,
+        UserError,
+    )
     from seal_ray.update.base import Found, UpdateRule
 
 __version__ = "0.2.0"
@@ -47,7 +59,10 @@ _NAMES = {
     "report": ("write_report",),
     "selection.rules": ("Candidate", "Rule"),
     "sources": ("SourcePath",),
-    "types": ("Example", "FinetuneSpec", "Grade", "LoraSpec", "OptimSpec", "Question", "Recipe", "Task", "UserError"),
+    "types": (
+        *("Example", "FinetuneSpec", "Grade", "LoraSpec", "OptimSpec", "Outcome"),
+        *("Question", "Recipe", "SelfEdit", "Task", "UserError"),
+    ),
     "update.base": ("Found", "UpdateRule"),
 }
 """The public names, by the module that has them."""
@@ -78,12 +93,14 @@ __all__ = [
     "Objective",
     "Observer",
     "OptimSpec",
+    "Outcome",
     "OutcomeRow",
     "PolicyRow",
     "Question",
     "Recipe",
     "Rule",
     "SampleSpec",
+    "SelfEdit",
     "SourcePath",
     "StageBegan",
     "Store",

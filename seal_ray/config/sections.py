@@ -130,6 +130,28 @@ class TrialSection(Section):
     """What answers a trial's questions: the bank that trained it, which was measured faster, or the samplers' vLLM."""
 
 
+_Weight = Annotated[float, Bounds(ge=-1e6, le=1e6)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward(Section):
+    """What self-edits are chosen by: a sum of parts, each times its weight. On record of a trial is the gain."""
+
+    gain: _Weight = 1.0
+    """Of what a trial's answers earned."""
+    memory: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
+    """Of how much of what was known before a trial leaves, which is minus what it costs in nats a token; 0 asks for
+    nothing of before, as in the paper."""
+    length: _Weight = 0.0
+    """Of a token of the self-edit; below 0, shorter ones are preferred."""
+    format: _Weight = 0.0
+    """Of the share of its lines that say something, and not what a line before them has said."""
+    cost: _Weight = 0.0
+    """Of a token that the trial trained on, over all epochs; below 0, cheaper ones are preferred."""
+    own: dict[str, _Weight] = field(default_factory=dict)
+    """Of parts of your own, by `package.module:Thing`: functions of a self-edit and of what came of a trial."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection(Section):
     rule: str = "best"
@@ -137,9 +159,7 @@ class Selection(Section):
     strategy), `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
     race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
-    memory_coef: Annotated[float, Bounds(ge=0, le=1e6)] = 0.0
-    """Weight, in the reward that self-edits are chosen by, of what a trial costs of what was known before, in nats a
-    token; 0 asks for nothing of before, as in the paper."""
+    reward: Reward = Reward()
 
 
 @dataclass(frozen=True, kw_only=True)

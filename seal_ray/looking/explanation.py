@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from seal_ray.config import Reward
 from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.looking.words import NOTHING, columns, percent
-from seal_ray.loop.place import trial_summary
+from seal_ray.loop.place import filled
 from seal_ray.plain import counted, visible
-from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.rows import prompt_text as recorded_text
 from seal_ray.record.written import round_number
 from seal_ray.report.sanitize import prompt_text
-from seal_ray.types import Prompt, Recipe, UserError
+from seal_ray.selection.reward import ChosenBy
+from seal_ray.types import Prompt, Recipe, SelfEdit, UserError
 from seal_ray.update.base import find_update_rule, learns_from_kept
 from seal_ray.update.warm_start import WARM_START
 
@@ -148,7 +150,8 @@ def _came(found: Explained) -> Iterator[str]:
         return
     yield f"reward: {_number(row.reward)}" + _untrained(found)
     if row.forgotten is not None:
-        yield f"forgotten: {_number(row.forgotten)} nats a token of what was known before" + _weighed(found, row)
+        yield f"forgotten: {_number(row.forgotten)} nats a token of what was known before"
+    yield from _chosen_by(found, row)
     if row.failure:
         yield f"failure: {row.failure}: {row.reason}"
     losses = f", loss {row.first_loss:.3f} to {row.last_loss:.3f}" if row.steps and row.first_loss is not None else ""
@@ -156,12 +159,25 @@ def _came(found: Explained) -> Iterator[str]:
     yield f"work: {row.seconds:.1f} s of {row.worker or 'no worker'}, {work}"
 
 
-def _weighed(found: Explained, row: OutcomeRow) -> str:
-    """What a round chooses by, which has both in it."""
-    if all(round_number(place.stage) is None for place in found.places):
-        return ""
-    coef = found.config.selection.memory_coef
-    return f"; weighed with {coef:g}, chosen by {_number(trial_summary(row.outcome, coef).reward)}"
+def _chosen_by(found: Explained, row: OutcomeRow) -> Iterator[str]:
+    """The sum that a round chooses by, where that is more than the reward; its own parts may not be importable here."""
+    weights = found.config.selection.reward
+    if weights == Reward() or not found.edit or all(round_number(place.stage) is None for place in found.places):
+        return
+    try:
+        chosen_by = ChosenBy.of(weights)
+    except UserError as error:
+        yield f"chosen by: not known here: {error}"
+        return
+    edit, trial = _edit(found.edit), chosen_by.summary(row.outcome)
+    parts = ", ".join(f"{name} {_number(value)} × {weight:g}" for name, value, weight in chosen_by.parts(edit, trial))
+    yield f"chosen by: {_number(chosen_by.sum(edit, trial))} of {parts}"
+
+
+def _edit(row: SelfEditRow) -> SelfEdit:
+    """The self-edit of a row."""
+    about = SelfEdit(row.task_id, row.index, row.policy, row.prompt, "", row.seed, name=row.key)
+    return filled(about, row.written)
 
 
 def _untrained(found: Explained) -> str:

@@ -47,19 +47,20 @@ class Memory:
 
 def check_memory(config: Config, domain: Domain) -> None:
     """Refuse a reward with memory where the domain cannot say what was known before."""
-    if config.selection.memory_coef and not isinstance(domain, KnownBefore):
+    if config.selection.reward.memory and not isinstance(domain, KnownBefore):
         raise UserError(
-            f"selection.memory_coef: the domain {domain.name!r} has no questions of what was known before; set it to 0"
+            f"selection.reward.memory: the domain {domain.name!r} has no questions of what was known before; "
+            "set it to 0"
         )
 
 
 async def remembered(run: OpenRun, cluster: Cluster, policy: Policy) -> Memory:
     """What trials under this policy are held to; on record, so that it is asked once."""
-    if not run.config.selection.memory_coef:
+    if not run.config.selection.reward.memory:
         return Memory()
     found = await probes(run, cluster, run.names.base)
     if not found:
-        raise UserError("selection.memory_coef: the base has no answer to what it is asked of before; set it to 0")
+        raise UserError("selection.reward.memory: the base has no answer to what it is asked of before; set it to 0")
     start = policy if run.config.trial.start == "policy" else run.names.base
     trial = Trial(_BEFORE, start.adapter, None, 0, (), 1, (), found)
     return Memory(trial.statements, fmean((await asked_once(run, cluster, start, trial)).log_likelihoods))

@@ -17,11 +17,11 @@ from statistics import fmean
 from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
-from seal_ray.loop.place import TrialSummary
 from seal_ray.loop.session import Session, open_run
 from seal_ray.record.summary import Interval, Measured, cells, figure
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.identity import identify
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.types import Task, UserError
 
 STAGE = "oracle"

@@ -27,6 +27,7 @@ from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
 from seal_ray.rundir.identity import Identity, identify
+from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.settling import must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
@@ -104,6 +105,7 @@ def precise(config: Config, domain: Domain, force: bool = False) -> Config:
 def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     """What a config names can be used: cheap, and without a look at its sources."""
     rule, update_rule = find_rule(config.selection.rule), find_update_rule(config.update)
+    ChosenBy.of(config.selection.reward)
     observers.check(config)
     resolve(config.model.path)
     check_kind(config.model.path)

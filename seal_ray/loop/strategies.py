@@ -13,7 +13,7 @@ from typing import cast
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, Strategic
-from seal_ray.loop.place import TrialSummary
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.selection.rules import Candidate
 from seal_ray.selection.strategies import Paid, drawn, in_turn
 from seal_ray.types import Policy, Task, UserError, derive_seed

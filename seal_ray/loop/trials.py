@@ -21,7 +21,7 @@ from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
 from seal_ray.loop.gathering import Once, all_of
 from seal_ray.loop.memory import Memory
-from seal_ray.loop.place import PASSAGE, Beside, Place, TrialSummary, candidate_of, trial_summary
+from seal_ray.loop.place import PASSAGE, Beside, Place
 from seal_ray.loop.strategies import Strategies, Tried, alone
 from seal_ray.loop.writing import Writer
 from seal_ray.plain import one_line
@@ -30,8 +30,8 @@ from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.written import OF_TEXTS, SCREENING
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import scheduler_of
-from seal_ray.selection.reliability import Prior
-from seal_ray.selection.rules import Candidate, judged
+from seal_ray.selection.reward import ChosenBy, TrialSummary
+from seal_ray.selection.rules import Candidate, Experience, judged
 from seal_ray.selection.scheduling import Proposal, Scheduler
 from seal_ray.types import (
     DataError,
@@ -75,11 +75,12 @@ class TrialRunner:
         self._config, self._domain, self._cluster = config, domain, cluster
         self._events, self._strategies = events, Strategies(config, domain)
         self._writer = Writer(config.sampling, cluster, journal, events, self._names, self._beside)
-        self._known = {row.key: self._summary(row.outcome) for row in journal.read(OutcomeRow)}
+        self._chosen_by = ChosenBy.of(config.selection.reward)
+        self._known = {row.key: self._chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
         self._once = Once()
-        self._rewards: list[Sequence[Sequence[float]]] = []
+        self._experience = Experience()
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; it knows what this one knows."""
@@ -96,7 +97,7 @@ class TrialRunner:
     async def explore(self, round_: int, tasks: Sequence[Task], with_rewards: bool) -> dict[str, list[Candidate]]:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
-        prior = Prior.estimate(self._rewards) if self._rewards else Prior()  # fixed for the round: see racing
+        prior, held = self._experience.priors()  # fixed for the round: see racing
         race, seeds = self._config.selection.race, self._config.trial.seeds
         schedulers = [scheduler_of(per_task, seeds, race, prior) for _ in tasks]
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
@@ -112,12 +113,11 @@ class TrialRunner:
             untrained, candidates, text = await all_of(
                 [self._untrained(task), self._tried(task, stage, scheduler), self._text_alone(task)]
             )
-            found = judged(candidates, untrained.reward, prior, not scheduler.even, untrained.verdicts)
+            found = judged(candidates, untrained.reward, held, not scheduler.even, untrained.verdicts, prior)
             return Tried(found, alone(text, untrained))
 
         found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
-        # What failed says nothing of how self-edits differ, nor of how seeds do.
-        self._rewards += [[c.rewards for c in tried.candidates if not c.problem] for tried in found]
+        self._experience.add(tried.candidates for tried in found)
         self._strategies.learn(found)
         return {task.id: list(tried.candidates) for task, tried in zip(tasks, found, strict=True)}
 
@@ -132,7 +132,7 @@ class TrialRunner:
             place = Place(stage, "self-edits", task.id, index)
             edit = await asyncio.shield(writing[index])  # one that is cancelled must not cancel what others wait for
             known = tried[index][replicate] = await self._try_edit(task, edit, place, replicate)
-            scheduler.tell(proposal, None if known.problem else known.reward)
+            scheduler.tell(proposal, None if known.problem else self._chosen_by.sum(edit, known))
 
         async def all_proposed() -> None:
             while batch := scheduler.ask():
@@ -142,7 +142,7 @@ class TrialRunner:
         if spared := scheduler.budget - sum(map(len, tried)):
             self._events.emit(Advanced(f"{stage}: trials", by=spared))
         return [
-            candidate_of(edit, [known for _, known in sorted(found.items())])
+            self._chosen_by.candidate(edit, [known for _, known in sorted(found.items())])
             for edit, found in zip(edits, tried, strict=True)
         ]
 
@@ -390,11 +390,8 @@ class TrialRunner:
         if outcome.key not in self._known:
             if getattr(self._domain, "fixed_answers", False):
                 outcome = replace(outcome, cut=())
-            self._known[outcome.key] = self._summary(outcome)
+            self._known[outcome.key] = self._chosen_by.summary(outcome)
             self._events.emit(OutcomeRow.of(outcome))
-
-    def _summary(self, outcome: Outcome) -> TrialSummary:
-        return trial_summary(outcome, self._config.selection.memory_coef)
 
     def _advance(self, place: Place) -> None:
         stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"

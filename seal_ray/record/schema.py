@@ -20,6 +20,7 @@ _SCHEMA_KEY, _RUN_KEY = "seal_ray.schema", "seal_ray.run"
 RENAMED: dict[str, str] = {
     "domain.unsolved": "domain.skip_solved",
     "trial.answering": "trial.eval_engine",
+    "selection.memory_coef": "selection.reward.memory",
     "update.hold": "update.kl_coef",
     "evaluation.together": "evaluation.joint",
     "evaluation.full": "evaluation.full_finetune",

@@ -12,6 +12,7 @@ from seal_ray.model.flops import of_trained_token
 from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
+from seal_ray.record.schema import brought_up
 from seal_ray.record.storage import Store
 from seal_ray.record.written import by_round, by_strategy
 from seal_ray.report.arms import Arm, arms, sound
@@ -28,7 +29,7 @@ from seal_ray.report.missing import missing
 from seal_ray.report.points import Points, points
 from seal_ray.report.rounds import Round, rounds
 from seal_ray.report.sanitize import shown
-from seal_ray.report.settings import only_measures, settings
+from seal_ray.report.settings import chosen_by, only_measures, settings
 from seal_ray.report.tasks import Tasks
 from seal_ray.report.text_stats import Writing, writing
 from seal_ray.report.timeline import Timeline, timeline
@@ -67,6 +68,8 @@ class Run:
     """Whether it has no update, and none is to come."""
     updates: bool
     """Whether its rounds train the policy."""
+    chosen_by: str
+    """What self-edits are chosen by; empty where that is their reward alone."""
     headline: Headline
     arms: tuple[Arm, ...]
     control: tuple[Arm, ...]
@@ -140,6 +143,7 @@ def read_run(directory: str) -> Run:
         config=text,
         only_measures=config is not None and only_measures(config),
         updates=config is None or updates(config),
+        chosen_by=chosen_by(config) if config else "",
         headline=headline(measured, sound(beside), void, in_turn, by_method, config),
         arms=measured,
         control=sound(beside),
@@ -178,7 +182,7 @@ def _config(store: Store) -> tuple[Config | None, str, Mapping[str, str]]:
         return None, "", {}
     text = shown(json.dumps(tree, indent=2, ensure_ascii=False), 20_000)
     try:
-        return parse(tree, "config.json"), text, _contents(whole)
+        return parse(brought_up(tree, "config.json"), "config.json"), text, _contents(whole)
     except UserError:
         return None, text, {}
 

@@ -63,6 +63,8 @@ class Round:
     forgotten: float | None
     """What a self-edit cost of what was known before, in nats a token; None where that was not asked."""
     kept_forgotten: float | None
+    kept_by: float | None
+    """The mean of what those kept were chosen by."""
 
 
 def place_of(row: PlannedRow | KeptRow | SelfEditRow) -> Place:
@@ -77,7 +79,7 @@ def rounds(
     policies: Iterable[PolicyRow],
 ) -> tuple[Round, ...]:
     """Every round that has begun, in order."""
-    chosen = {place_of(row) for row in kept}
+    chosen = {place_of(row): row.reward for row in kept}
     written = Counter(row.stage for row in edits)
     by_stage: dict[str, list[PlannedRow]] = defaultdict(list)
     for row in planned:
@@ -95,7 +97,7 @@ def _round(
     written: int,
     planned: Sequence[PlannedRow],
     outcomes: Mapping[str, OutcomeRow],
-    chosen: set[Place],
+    chosen: Mapping[Place, float | None],
     policy: PolicyRow | None,
 ) -> Round:
     ended = [(row, outcomes[row.trial]) for row in planned if row.trial in outcomes]
@@ -132,6 +134,7 @@ def _round(
         policy,
         _mean(c.forgotten for c in candidates if c.forgotten is not None),
         _mean(c.forgotten for c in candidates if c.kept and c.forgotten is not None),
+        _mean(by for at, by in chosen.items() if by is not None and at[0] == f"round {number}"),
     )
 
 

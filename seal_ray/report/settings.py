@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seal_ray.config import Config
+from seal_ray.config import Config, Reward
 from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.plain import counted
 from seal_ray.report.sanitize import shown
@@ -15,6 +15,15 @@ _WRITERS = {"policy": "the policy as it stands", "start": "the policy as it was 
 def only_measures(config: Config) -> bool:
     """Whether a run has neither rounds nor documents to learn, so that no update changes its policy."""
     return not config.run.rounds and config.domain.name != STUDIED and not config.update.warm_start
+
+
+def chosen_by(config: Config) -> str:
+    """The weights of the parts that self-edits are chosen by; empty where that is the gain as it is."""
+    weights = config.selection.reward
+    if weights == Reward():
+        return ""
+    parts = {**{name: value for name, value in vars(weights).items() if name != "own"}, **weights.own}
+    return shown(", ".join(f"{name} × {weight:g}" for name, weight in parts.items() if weight), 200)
 
 
 def settings(config: Config) -> tuple[tuple[str, str], ...]:
@@ -53,7 +62,8 @@ def _update(config: Config) -> Iterator[tuple[str, str]]:
     how = f"learning rate {update.optim.lr:g}, {counted(update.optim.epochs, 'epoch')}{held}"
     yield "Update", f"LoRA of rank {update.lora.rank}, {how}"
     if config.run.rounds:
-        yield "Rounds", f"{config.run.rounds}, kept by the rule “{config.selection.rule}”"
+        by = f", chosen by {found}" if (found := chosen_by(config)) else ""
+        yield "Rounds", f"{config.run.rounds}, kept by the rule “{config.selection.rule}”{by}"
 
 
 def _after(config: Config) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random as _random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -31,7 +31,7 @@ class Candidate:
 
     edit: SelfEdit
     rewards: tuple[float, ...] = ()
-    """One for each trial that has ended; 0 for a failed one."""
+    """What it is chosen by: one for each trial that has ended; 0 for a failed one."""
     problem: str = ""
     """Why it is not usable, when it is not: nothing could be trained on it, or a trial failed."""
     verdicts: tuple[float, ...] = ()
@@ -42,6 +42,8 @@ class Candidate:
     """The probability that it beats what its task scores without training."""
     expected: float | None = None
     """What a race believes its true reward to be, which trusts few seeds less than many."""
+    earned: tuple[float, ...] | None = None
+    """Of each trial, what is held to what its task scores without training, where that is not what it is chosen by."""
 
     @property
     def reward(self) -> float:
@@ -49,6 +51,11 @@ class Candidate:
         if self.expected is not None:
             return self.expected
         return fmean(self.rewards) if self.rewards else 0.0
+
+    @property
+    def held(self) -> tuple[float, ...]:
+        """What is held to what its task scores without training, one for each trial."""
+        return self.rewards if self.earned is None else self.earned
 
     @property
     def taught(self) -> bool:
@@ -67,15 +74,18 @@ def judged(
     prior: Prior,
     raced: bool = False,
     before: Sequence[float] = (),
+    chosen: Prior | None = None,
 ) -> list[Candidate]:
     """One task's candidates with what their rewards say: against what the task scores untrained, and of the true ones.
 
     To have taught, a candidate must also have been seen to: rewards no higher than without training are no evidence,
-    whatever the other candidates lead one to expect of it. `before` holds the verdicts on the task's questions there.
+    whatever the other candidates lead one to expect of it. `before` holds the verdicts on the task's questions there;
+    `prior` is that of what is held to that, and `chosen` that of what they are chosen by.
     """
-    rewards = [() if c.problem else c.rewards for c in candidates]
-    belief = Belief.after(rewards, prior)
-    chances = [1.0] * len(rewards) if _certain(rewards) else belief.above(untrained).tolist()
+    held, rewards = ([() if c.problem else of for c, of in zip(candidates, each, strict=True)]
+                     for each in ([c.held for c in candidates], [c.rewards for c in candidates]))  # fmt: skip
+    chances = [1.0] * len(held) if _certain(held) else Belief.after(held, prior).above(untrained).tolist()
+    means = Belief.after(rewards, chosen or prior).true_C
     return [
         replace(
             candidate,
@@ -83,13 +93,33 @@ def judged(
             expected=(float(mean) if own else 0.0) if raced else None,
             before=tuple(before),
         )
-        for candidate, own, chance, mean in zip(candidates, rewards, chances, belief.true_C, strict=True)
+        for candidate, own, chance, mean in zip(candidates, held, chances, means, strict=True)
     ]
 
 
 def _certain(rewards: Sequence[Sequence[float]]) -> bool:
     """Whether a task is solved or is not, and no seed disagrees with another: there is no noise to allow for."""
     return all(set(own) <= {0.0, 1.0} and len(set(own)) <= 1 for own in rewards)
+
+
+class Experience:
+    """What the rounds so far say of rewards: how far a task's lie apart, and how noisy a seed is."""
+
+    def __init__(self) -> None:
+        self._chosen_by: list[Sequence[Sequence[float]]] = []
+        self._held: list[Sequence[Sequence[float]]] = []
+
+    def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
+        """Those of a round. What failed says nothing of how self-edits differ, nor of how seeds do."""
+        for candidates in tasks:
+            sound = [candidate for candidate in candidates if not candidate.problem]
+            self._chosen_by.append([candidate.rewards for candidate in sound])
+            self._held.append([candidate.held for candidate in sound])
+
+    def priors(self) -> tuple[Prior, Prior]:
+        """Of what candidates are chosen by, and of what is held to what a task scores without training."""
+        chosen_by, held = (Prior.estimate(each) if each else Prior() for each in (self._chosen_by, self._held))
+        return chosen_by, held
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seal_ray.looking.words import NOTHING, columns, size
-from seal_ray.loop.place import TrialSummary
 from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, Measured, as_json, cells, figure, interval
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.tuning.costs import Costs
 from seal_ray.tuning.racing import front, lead
 from seal_ray.tuning.space import Settings

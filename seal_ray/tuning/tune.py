@@ -63,7 +63,7 @@ def _of_trials_alone(config: Config, directory: str) -> Config:
     return replace(
         config,
         run=replace(config.run, dir=directory, rounds=0),
-        selection=Selection(memory_coef=config.selection.memory_coef),
+        selection=Selection(reward=config.selection.reward),
         update=Update(),
         evaluation=Evaluation(baselines=(), samples=0),
         continual=Continual(),

@@ -12,8 +12,9 @@ import pytest
 from seal_ray import Candidate, Config, Item, Journal, Store, load, plugins, run
 from seal_ray.domains.registry import load_domain
 from seal_ray.loop.preflight import look
+from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import find_rule
-from seal_ray.types import SelfEdit
+from seal_ray.types import Outcome, SelfEdit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = """[model]
@@ -49,7 +50,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A config with the examples beside it."""
     monkeypatch.setattr(plugins, "_BESIDE", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("own_domain", "own_grader", "own_rule"):
+    for name in ("own_domain", "own_grader", "own_reward", "own_rule"):
         shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "run.toml").write_text(CONFIG)
@@ -78,6 +79,13 @@ def test_ones_own_rule_keeps_the_two_shortest_that_taught(config: Path) -> None:
     found = [Candidate(SelfEdit("t", i, 0, "", text, i), better=float(text != "no")) for i, text in enumerate(texts)]
     kept = find_rule(load(config).selection.rule).choose(found, 1)
     assert [candidate.edit.completion for candidate in kept] == ["short", "mid size"]
+
+
+def test_ones_own_part_of_the_reward_counts_beside_the_gain(config: Path) -> None:
+    weights = load(config, ["--selection.reward.own", '{"own_reward:leads": 0.1}']).selection.reward
+    chosen_by = ChosenBy.of(weights)
+    edit = SelfEdit("t", 0, 0, "", "- a note\nmore\n- another", 0)
+    assert chosen_by.sum(edit, chosen_by.summary(Outcome("key", reward=0.5))) == pytest.approx(0.5 + 0.1 * 2 / 3)
 
 
 def test_ones_own_grader_judges_in_ones_own_way(config: Path, tmp_path: Path) -> None:

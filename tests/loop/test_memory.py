@@ -29,7 +29,7 @@ from tests.runs import CONFIG, results, small_run
 
 COEF = 0.3
 FEW = ("--run.rounds", "1", "--domain.train", "3", "--domain.test", "2", "--evaluation.baselines", '["passage only"]')
-WITH = (*FEW, "--selection.memory_coef", str(COEF))
+WITH = (*FEW, "--selection.reward.memory", str(COEF))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_another_coefficient_takes_every_trial_of_the_first_round_from_a_run_bes
 ) -> None:
     another = (
         *WITH,
-        "--selection.memory_coef",
+        "--selection.reward.memory",
         "100",
         "--selection.rule",
         "random",
@@ -140,7 +140,8 @@ def test_a_trial_is_explained_with_both_and_comes_out_the_same_again(with_memory
                and (row.stage, row.task_id) == (kept.stage, kept.task_id))  # fmt: skip
     found = explain(str(with_memory), row.trial)
     said = "\n".join(lines("runs/x", found))
-    assert "nats a token of what was known before; weighed with 0.3, chosen by" in said
+    assert "nats a token of what was known before\nchosen by: " in said
+    assert " of gain 1 × 1, memory -" in said or " of gain 0." in said
     assert again(str(with_memory), found).same == dict.fromkeys(("reward", "answers", "failure", "forgotten"), True)
 
 
@@ -159,13 +160,13 @@ def test_the_table_of_results_and_the_report_say_both(with_memory: Path, capsys:
 
 def test_a_domain_that_cannot_say_what_was_known_before_has_no_reward_with_memory(tmp_path: Path) -> None:
     job = CONFIG.parent / "arc_small.toml"
-    config = load(job, ["--run.dir", str(tmp_path / "run"), "--selection.memory_coef", "0.1"])
-    with pytest.raises(UserError, match=r"selection\.memory_coef: the domain 'arc\w*' has no questions of what was"):
+    config = load(job, ["--run.dir", str(tmp_path / "run"), "--selection.reward.memory", "0.1"])
+    with pytest.raises(UserError, match=r"selection\.reward\.memory: the domain 'arc\w*' has no questions of what was"):
         prepare(config)
     assert PROBES > 0
 
 
 def test_a_coefficient_below_zero_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["run", str(CONFIG), "--run.dir", str(tmp_path / "run"), "--selection.memory_coef", "-1", "--dry-run"])
-    assert "selection.memory_coef" in capsys.readouterr().err
+        main(["run", str(CONFIG), "--run.dir", str(tmp_path / "run"), "--selection.reward.memory", "-1", "--dry-run"])
+    assert "selection.reward.memory" in capsys.readouterr().err

@@ -11,12 +11,12 @@ from seal_ray import config
 from seal_ray.domains.arcworld import ArcWorld
 from seal_ray.domains.arcworld.domain import FIXED
 from seal_ray.loop.oracle import best_of, ceiling, oracle
-from seal_ray.loop.place import TrialSummary
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.report import write_report
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.types import Task, UserError
 from tests.report.build import FakeRun
 from tests.runs import CONFIG

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from seal_ray.config import load
-from seal_ray.loop.place import TrialSummary
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.tuning.account import OVERLAY, Account, account_of
 from seal_ray.tuning.costs import Costs
 from seal_ray.tuning.space import Settings
