@@ -250,6 +250,35 @@ def company(
 
 
 @bench.command
+def updates(
+    *overrides: Overrides,
+    seeds: tuple[int, ...] = (1, 2, 3),
+    into: str = "runs/updates",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the rules of the update to one another on the micro-world: the same trials, one round, several seeds.
+
+    Parameters
+    ----------
+    seeds
+        Tasks, self-edits and trials follow from each.
+    into
+        The folder for the runs; given again, it goes on with those that are not done.
+    quiet
+        No progress.
+    """
+    from dataclasses import asdict
+
+    from benchmarks import updates as by_rule
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    found = by_rule.updates(seeds, into, overrides, progress(quiet))
+    print(json.dumps([asdict(each) for each in found]) if as_json else by_rule.table(found))
+
+
+@bench.command
 def learn(
     *overrides: Overrides,
     model: str = "",
