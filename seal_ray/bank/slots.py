@@ -130,7 +130,7 @@ class Slots:
         grads = [grad_P for cohort in self.cohorts for grad_P in cohort.buffers_SP[1]]
         while True:
             factors = [
-                run.loss_scale / max(abs(row.weight) for row in batch)
+                run.loss_scale / (max(abs(row.weight) for row in batch) or 1.0)
                 for run, batch in zip(self.running, rows, strict=True)
             ]
             factors_S = torch.tensor(factors, dtype=self.dtype).to(self.patched.device)

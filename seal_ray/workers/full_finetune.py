@@ -118,7 +118,7 @@ def too_large(model: Any) -> UserError:
 
 
 def _loss(model: Any, texts: Sequence[TokenText], max_length: int) -> torch.Tensor:
-    """Mean over the labelled tokens of a batch; what is padded is neither seen nor learnt."""
+    """Mean over the labelled tokens of a batch, each by the weight of its text; padding is neither seen nor learnt."""
     width = max(min(len(text.ids), max_length) for text in texts)
     ids_BT = torch.zeros(len(texts), width, dtype=torch.long, device=model.device)
     labels_BT, seen_BT = torch.full_like(ids_BT, -100), torch.zeros_like(ids_BT)
@@ -128,4 +128,6 @@ def _loss(model: Any, texts: Sequence[TokenText], max_length: int) -> torch.Tens
         labels_BT[row, : len(ids)] = ids.where(torch.tensor(text.learn[:max_length]), torch.tensor(-100))
     logits_BTV = model(input_ids=ids_BT, attention_mask=seen_BT, use_cache=False).logits
     logits_BTV = logits_BTV if logits_BTV.dtype.itemsize >= 4 else logits_BTV.float()
-    return cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels_BT[:, 1:].flatten())
+    losses_BT = cross_entropy(logits_BTV[:, :-1].transpose(1, 2), labels_BT[:, 1:], reduction="none")
+    weights_B = torch.tensor([text.weight for text in texts], dtype=losses_BT.dtype, device=losses_BT.device)
+    return (weights_B @ losses_BT).sum() / (labels_BT[:, 1:] >= 0).sum()

@@ -27,6 +27,7 @@ TEXTS = [
     TokenText.of(prompt, RANDOM.integers(5, 200, length).tolist())
     for prompt, length in (((), 9), ((7, 8, 9), 4), ((), 30), ((11,), 17), ((), 2))
 ]
+TEXTS[2] = replace(TEXTS[2], weight=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def reference(model: Any, limit: int) -> list[float]:
             ids, learn = texts[index]
             log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
             wanted = [at for at in range(1, len(ids)) if learn[at]]
-            total, count = total - sum(log_probs[at - 1, ids[at]] for at in wanted), count + len(wanted)
+            weight = TEXTS[index].weight
+            total, count = total - weight * sum(log_probs[at - 1, ids[at]] for at in wanted), count + len(wanted)
         (total / count).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIM.clip_norm)
         adamw.step()
