@@ -116,7 +116,7 @@ def init(job: str = "documents", dir: str = ".") -> None:
 
 @app.command
 def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
-    """Continue the run in a directory as it was begun; other `--workers` and `--run.observers` may be given."""
+    """Continue a run as it was begun; other `--workers`, `--run.observers` and `--run.logs` may be given."""
     from seal_ray.config import adjusted
     from seal_ray.learning.learn import continued, learns
     from seal_ray.observe.progress import progress, start_log

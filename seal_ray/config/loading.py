@@ -65,7 +65,7 @@ def parse(tree: dict[str, Any], where: str) -> Config:
 
 
 def adjusted(config: Config, overrides: Sequence[str]) -> Config:
-    """A run's config with other workers, observers or patience; what decides its results stays as it was begun with."""
+    """A run's config with other workers, observers, logs or patience; what decides its results stays as it was."""
     for keys, value in overriding(overrides):
         found = parse(put(as_tree(config), keys, value), COMMAND_LINE)
         if found.identity() != config.identity() or found.run.dir != config.run.dir:

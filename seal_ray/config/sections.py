@@ -31,6 +31,9 @@ class Run(Section):
     observers: tuple[str, ...] = ()
     """Who else is told what happens: the trackers `tensorboard`, `wandb`, `mlflow` and `trackio`; `jsonl`, a file of
     events; or your own as `package.module:Thing`."""
+    logs: Literal["text", "json"] = "text"
+    """How what is logged is written below the run's directory: `logs/run.log` for people, or `logs/run.jsonl`, a JSON
+    object a line with the time, the logger, and the run, round, task and trial where they are known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,7 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
         tree = as_tree(self)
-        del tree["workers"], tree["run"]["dir"], tree["run"]["observers"]
+        del tree["workers"], tree["run"]["dir"], tree["run"]["observers"], tree["run"]["logs"]
         tree["evaluation"] = {k: v for k, v in tree["evaluation"].items() if k not in Evaluation.OF_METHODS}
         for section in ("sampling", "questions"):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}

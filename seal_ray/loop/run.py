@@ -20,6 +20,7 @@ from seal_ray.loop.methods import measure_methods
 from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
+from seal_ray.observe.log import at
 from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import Interval, policy_arm, summarize
@@ -65,20 +66,21 @@ async def rounds(session: Session, ready: Ready) -> None:
         await asyncio.gather(*_baselines(session, held_out))  # of the base as it was
         await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
-        drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
-        tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
-        _, candidates = await asyncio.gather(
-            evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
-        )
-        from_kept = learns_from_kept(ready.update_rule)
-        kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept)
-        put_kept_on_record(session, kept, round_)
-        found = Found(candidates, kept, drawn)
-        finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
-        if finetune:
-            learnt = len(kept if from_kept else finetune.examples)
-            await stand_on(session, await policies.next(runner.policy, finetune, learnt))
-        session.cluster.rebalance()
+        with at(round=round_):
+            drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
+            tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
+            _, candidates = await asyncio.gather(
+                evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
+            )
+            from_kept = learns_from_kept(ready.update_rule)
+            kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept)
+            put_kept_on_record(session, kept, round_)
+            found = Found(candidates, kept, drawn)
+            finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
+            if finetune:
+                learnt = len(kept if from_kept else finetune.examples)
+                await stand_on(session, await policies.next(runner.policy, finetune, learnt))
+            session.cluster.rebalance()
     await evaluate(session, held_out, config.run.rounds)
     await measure_methods(session, held_out)
     await measure_continual(session, held_out)

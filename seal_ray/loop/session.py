@@ -19,6 +19,7 @@ from seal_ray.domains.base import Domain
 from seal_ray.events import Events, Observer
 from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.observe.log import logged
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
 from seal_ray.record import environment
@@ -98,20 +99,22 @@ def open_run(
     What a run in the directory `beside` has done already is taken from there, where it is the very same.
     """
     store, events = Store(config.dir), Events(observers=observers)
-    try:
-        with claimed(store, config, identity, force) as claim:
-            journal = events.record = Journal(store, claim.run)
-            journal.begin()
-            environment.record(store)
-            events.add(named(config, store, journal))
-            names = Names.of(identity, claim.since)
-            with noted(store):
-                try:
-                    yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
-                finally:
-                    journal.flush()
-    finally:
-        events.close()
+    with logged(config) as log:
+        try:
+            with claimed(store, config, identity, force) as claim:
+                log.begin(store)
+                journal = events.record = Journal(store, claim.run)
+                journal.begin()
+                environment.record(store)
+                events.add(named(config, store, journal))
+                names = Names.of(identity, claim.since)
+                with noted(store):
+                    try:
+                        yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
+                    finally:
+                        journal.flush()
+        finally:
+            events.close()
 
 
 def _beside(directory: str, names: Names) -> Beside:

@@ -24,6 +24,7 @@ from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import PASSAGE, Beside, Place
 from seal_ray.loop.strategies import Strategies, Tried, alone
 from seal_ray.loop.writing import Writer
+from seal_ray.observe.log import at
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
@@ -79,8 +80,7 @@ class TrialRunner:
         self._known = {row.key: self._chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
-        self._once = Once()
-        self._experience = Experience()
+        self._once, self._experience = Once(), Experience()
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; it knows what this one knows."""
@@ -286,7 +286,8 @@ class TrialRunner:
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
         strategy = self._strategies.chosen(self.policy, task, index, stage)
-        edit = await self.write(self._strategies.domain(strategy), task, index, seed, stage, strategy)
+        with at(task=task.id):
+            edit = await self.write(self._strategies.domain(strategy), task, index, seed, stage, strategy)
         if stage != "evaluation":
             self._events.emit(Advanced(f"{stage}: self-edits"))
         return edit
@@ -327,7 +328,8 @@ class TrialRunner:
         if key not in self._known and (row := self._beside.outcomes.get(key)):
             self._record(row.outcome)
         if key not in self._known:
-            await self._once.do(key, lambda: self._do(trial, key, task))
+            with at(task=task.id, trial=key):
+                await self._once.do(key, lambda: self._do(trial, key, task))
         self._advance(place)
         return self._known[key]
 

@@ -70,9 +70,14 @@ def load_model(spec: ModelSpec) -> Any:
 
 @contextmanager
 def _no_bar() -> Iterator[None]:
-    """Transformers shows a bar for the seconds that it loads, in the middle of a worker's log."""
+    """Transformers shows a bar for the seconds that it loads, in the middle of a worker's log.
+
+    What it warns of goes where all else that is logged goes, and not past that to the terminal.
+    """
     from transformers.utils import logging
 
+    logging.disable_default_handler()
+    logging.enable_propagation()
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

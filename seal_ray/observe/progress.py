@@ -28,6 +28,8 @@ def start_log(quiet: bool = False) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no warning about a default that will change
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Plain(handler.formatter))
+        if getattr(handler, "stream", None) is sys.stderr:
+            handler.to_a_person = True  # type: ignore[attr-defined]  # which `observe.log` asks for
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

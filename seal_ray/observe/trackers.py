@@ -8,21 +8,18 @@ not written yet when a run was killed is told again, and nothing comes twice, or
 from __future__ import annotations
 
 import logging
-import os
-import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from seal_ray.config import Config, flat
-from seal_ray.domains.registry import spelled_out
+from seal_ray.config import Config
 from seal_ray.events import Ended, Event, Measured
+from seal_ray.observe import secrets
 from seal_ray.observe.figures import Figure, Figures
 from seal_ray.observe.outlet import Outlet
 from seal_ray.observe.sinks.base import Sink, TrackedRun
-from seal_ray.reading import as_tree
 from seal_ray.record.journal import Journal, Rows
 from seal_ray.record.storage import Store
 
@@ -32,23 +29,6 @@ ID = "tracked-as"
 """The file of a run's directory that says by which name trackers know the run."""
 _ENDED, _STOPPED = 30.0, 2.0
 """Seconds that trackers have at the end of a run; one that is told to stop should not be held up."""
-_SECRET = {
-    "key",
-    "keys",
-    "apikey",
-    "apikeys",
-    "token",
-    "secret",
-    "secrets",
-    "password",
-    "passwd",
-    "passphrase",
-    "bearer",
-}
-_SECRET |= {"credential", "credentials", "auth", "authorization", "cookie", "cookies"}
-"""Words of a setting's name, `tokens` being what is counted."""
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_IN_URL = re.compile(r"(?<=://)[^/\s]*@|(?<=[?#])\S*")
 
 
 class Trackers:
@@ -95,15 +75,10 @@ class Trackers:
 
 def parameters(config: Config) -> dict[str, str]:
     """Every setting of a run as trackers are told it: without keys, tokens, and what goes with an address."""
-    settings = dict(flat(as_tree(spelled_out(config))))
-    secrets = {os.environ.get(str(value)) for name, value in settings.items() if name.endswith("key_env")} - {None, ""}
-    found = {name: _IN_URL.sub("", str(value)) for name, value in settings.items() if not _is_secret(name)}
-    return {name: value for name, value in found.items() if not any(str(secret) in value for secret in secrets)}
-
-
-def _is_secret(name: str) -> bool:
-    """Whether a setting's name says that it holds one; the name of a variable that does, `key_env`, may be told."""
-    return not name.endswith("key_env") and not _SECRET.isdisjoint(word.lower() for word in _WORDS.findall(name))
+    settings = secrets.settings_of(config)
+    keys = secrets.keys(settings)
+    found = {n: secrets.IN_URL.sub("", str(value)) for n, value in settings.items() if not secrets.is_secret(n)}
+    return {name: value for name, value in found.items() if not any(key in value for key in keys)}
 
 
 def _opener(sink: Callable[[TrackedRun], Sink], run: TrackedRun) -> Callable[[], Sink]:

@@ -109,6 +109,13 @@ def test_the_board_has_the_losses_of_the_update_and_the_mean_reward_of_each_stag
     assert accuracy.value == pytest.approx(summarize(Journal(Store(str(folder))))["passage only"].accuracy)
 
 
+def test_what_is_logged_lies_below_the_runs_directory(watched: tuple[Path, Remembers, Breaks]) -> None:
+    log = (watched[0] / "logs/run.log").read_text()
+    assert log.startswith("=== ")
+    assert "WARNING seal_ray.events [round=1" in log  # an observer that broke
+    assert "Breaks: ValueError: disk full" in log
+
+
 def test_a_run_continues_under_other_observers(watched: tuple[Path, Remembers, Breaks]) -> None:
     again = Remembers()
     run(small_run(watched[0], *IN_PROCESS), again)
