@@ -13,10 +13,9 @@ import seal_ray
 from seal_ray.cli import settings
 from seal_ray.cli.app import app
 from seal_ray.record.schema import RENAMED
+from tests.console import PAGES, ROOT
 from tests.test_structure import arrows
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "cluster/README.md"])
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 MAP = re.findall(r"^\| `([\w.]+)/?` \|", ARCHITECTURE.partition("## The map")[2], re.M)
 SEAMS = re.findall(r"^\| `(\w+)` \| `([\w/.]+)` \|", ARCHITECTURE, re.M)

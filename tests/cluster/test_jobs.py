@@ -22,6 +22,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from tests.chaos.cluster import TINY
 from tests.cluster.autoscaling import OBJECT_STORE_BYTES, ROOT, end, free_port, head_of, reached
+from tests.console import files, steps, unlike
 from tests.gated import Gate
 from tests.runs import SMALL, rows_on_disk
 
@@ -143,6 +144,24 @@ def test_a_job_that_is_stopped_and_submitted_again_and_loses_its_driver_continue
 
 def test_a_token_that_is_there_already_stays(head: Head) -> None:
     assert head.make_token() == head.make_token()  # so README's lines work a second time, too
+
+
+def test_the_tutorials_job_is_run_and_listed_as_it_is_shown_there(head: Head) -> None:
+    """Its lines that start the head are those that started this one."""
+    page = ROOT / "docs/tutorial.md"
+    shown = {step.command: step.shown for step in steps(page)}
+    (submit,) = (command for command in shown if command.startswith("ray job submit --working-dir"))
+    assert [TOKEN.partition("  ")[0], START] == [command for command in shown if re.match("ray (get|start)", command)]
+    overlay = head.home / "small.toml"  # a job's working directory is the checkout, which a test leaves as it is
+    overlay.write_text(files(page)["small.toml"])
+    command = [*shlex.split(submit.replace("small.toml", str(overlay))), "--workers.trainers", "1"]
+    env = head.env | {"COLUMNS": "200", "RAY_ADDRESS": head.dashboard}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert unlike(shown[submit], done.stdout) == "", done.stdout
+    listed = [sys.executable, "-m", "seal_ray", "ls", str(head.home / "runs")]
+    printed = subprocess.run(listed, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    assert unlike(shown["seal-ray ls ~/runs"], printed) == "", printed
 
 
 def test_a_bench_is_a_job_whose_mistakes_are_one_line(head: Head) -> None:
