@@ -12,6 +12,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "clust
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 _PROGRAMS = "seal-ray|python|make|ray|pip|export|kubectl|helm|docker|gcloud|aws|sed|kill|ls"
 _LEFT_OUT = "…"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def unlike(shown: Sequence[str], printed: str) -> str:
     A line `…` stands for any number of lines; within a line, and at its ends, `…` and blanks stand for any text, and
     lines of dashes of a table are left to it.
     """
-    lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in _COLOUR.sub("", printed).splitlines() if line.strip()]
     at, anywhere = 0, False
     for line in (line.rstrip() for line in shown if line.strip()):
         if line == _LEFT_OUT:
