@@ -34,6 +34,7 @@ from seal_ray.workers.data_parallel import update_together
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.errors import Poisoned
 from seal_ray.workers.health import actor
+from seal_ray.workers.metrics import RunMetrics
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.ray_connection import Vitals, connect
 from seal_ray.workers.rebalance import Allocation, Span, busy_seconds, divided_again
@@ -94,6 +95,7 @@ class RayCluster:
         )
         self.trainers.sibling, self.samplers.sibling = self.samplers, self.trainers
         self._workers, self._engine, self._on_span = workers, engine, on_span
+        self._metrics = RunMetrics(f"{config.run.name}-{config.run.seed}")
         self._patience = Patience(config.sampling.patience, "sampling.patience")
         self._held: dict[AdapterRef, ray.ObjectRef[Adapter]] = {}
         self._probes: dict[AdapterRef, Probe] = {}
@@ -103,11 +105,12 @@ class RayCluster:
     async def __aenter__(self) -> Self:
         pools = (self.trainers, self.samplers)
         lacks = [(need, pool.finds_no_room) for need, pool in zip(self._needs, pools, strict=True)]
-        self._teller = asyncio.create_task(tell_of_lacks(lacks))
+        self._tellers = [asyncio.create_task(tell_of_lacks(lacks)), asyncio.create_task(self._metrics.watch(pools))]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._teller.cancel()
+        for teller in self._tellers:
+            teller.cancel()
         await self.samplers.close()
         await self.trainers.close()
 
@@ -122,6 +125,7 @@ class RayCluster:
             self._held,
             {ref: self._held.get(ref) or ray.put(adapter) for ref, adapter in adapters.items()},
         )
+        self._metrics.holds(sum(each.nbytes for adapter in adapters.values() for each in adapter.tensors.values()))
         written = {ref: held for ref, held in self._held.items() if ref not in unwritten}
         if self._engine.name == "vllm":
             await self._probe(probe, before, written)
@@ -144,7 +148,8 @@ class RayCluster:
     async def sample(self, request: SampleRequest) -> Completion:
         """An endpoint that is away is waited for here, where it can be said."""
         try:
-            return await self._patience.until_answered(lambda: self._timed("sample", self.samplers, "sample", request))
+            timed = self._patience.until_answered(lambda: self._timed("sample", self.samplers, "sample", request))
+            return self._metrics.sampled(await timed)
         except Poisoned as error:
             return Completion("", 0, finished=False, refused=f"set aside: {error}")
 
@@ -156,9 +161,9 @@ class RayCluster:
     async def run_trial(self, trial: Trial) -> Outcome:
         """One trial, trained in a bank and answered there or through the samplers' engine."""
         try:
-            return await self._attempt(trial)
+            return self._metrics.tried(await self._attempt(trial))
         except Poisoned as error:
-            return _set_aside(trial, error)
+            return self._metrics.tried(_set_aside(trial, error))
 
     async def _attempt(self, trial: Trial) -> Outcome:
         whole = trial.recipe is not None and trial.recipe.lora is None
@@ -178,8 +183,8 @@ class RayCluster:
         try:
             outcome, adapter = await self._timed("trial", self.trainers, "train_adapter", trial)
         except Poisoned as error:
-            return _set_aside(trial, error), None
-        return outcome, adapter
+            return self._metrics.tried(_set_aside(trial, error)), None
+        return self._metrics.tried(outcome), adapter
 
     async def update(
         self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
@@ -231,6 +236,7 @@ class RayCluster:
         first = result[0] if isinstance(result, tuple) and result else result
         span = Span(what, getattr(first, "worker", ""), start, time.time())
         self._spans.append(span)
+        self._metrics.took(what, span.end - start)
         self._on_span(span)
         return result
 

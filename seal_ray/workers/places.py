@@ -20,6 +20,10 @@ class Places:
         self._broken: BaseException | None = None
 
     @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
     def waited_for(self) -> bool:
         return bool(self._waiting)
 

@@ -85,6 +85,16 @@ class Pool:
         return len(self.members.ready)
 
     @property
+    def waiting(self) -> int:
+        """How many calls no worker has taken yet."""
+        return self._places.waiting
+
+    @property
+    def held_now(self) -> int:
+        """What the calls weigh that workers hold."""
+        return sum(member.load for member in self.members.ready)
+
+    @property
     def size(self) -> int:
         return self.members.size
 

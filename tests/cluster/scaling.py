@@ -30,6 +30,7 @@ from seal_ray.record.storage import Store
 from seal_ray.types import BASE, Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.health import actor
+from seal_ray.workers.metrics import RunMetrics
 from seal_ray.workers.pool import Pool
 from seal_ray.workers.pulse import Beating
 from seal_ray.workers.room import Need
@@ -77,7 +78,7 @@ class SyntheticCluster(RayCluster):
         self.samplers = Pool("sampler", sampler.remote, lambda handle: handle.setup.remote(), size=1, depth=256)
         self._workers, self._engine, self._on_span = config.workers, EngineSpec.of(config), lambda span: None
         self._needs, self._patience = Need.all_of(config), Patience(config.sampling.patience, "sampling.patience")
-        self._spans = []
+        self._spans, self._metrics = [], RunMetrics("synthetic-1")
 
 
 class Synthetic:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from seal_ray.adapters.lora import Adapter
 from seal_ray.endpoints.patience import EndpointError, Patience
 from seal_ray.types import (
     BASE,
@@ -26,6 +27,7 @@ from seal_ray.types import (
 from seal_ray.workers.cluster import RayCluster
 from seal_ray.workers.engines.canary import Reading
 from seal_ray.workers.errors import Poisoned
+from seal_ray.workers.metrics import RunMetrics
 from seal_ray.workers.sampler import EngineSpec
 from tests.runs import small_run
 
@@ -55,7 +57,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
     cluster, config = object.__new__(RayCluster), small_run(tmp_path)
     cluster.trainers = cluster.samplers = cast(Any, Deadly())
     cluster._engine, cluster._workers = EngineSpec.of(config), config.workers
-    cluster._held, cluster._probes = {}, {}
+    cluster._held, cluster._probes, cluster._metrics = {}, {}, RunMetrics("deadly-1")
     cluster._patience = Patience(0, "sampling.patience")
     return cluster
 
@@ -110,7 +112,7 @@ def test_every_reading_of_the_canary_is_logged_and_one_that_cannot_tell_is_a_war
 ) -> None:
     cluster.trainers = cluster.samplers = cast(Any, Served())
     with caplog.at_level(logging.INFO, "seal_ray.workers.cluster"):
-        asyncio.run(cluster.hold({ADAPTER: cast(Any, object())}, "A text."))
+        asyncio.run(cluster.hold({ADAPTER: Adapter(1, 1.0, ("q_proj",), {})}, "A text."))
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     told, untold = caplog.messages
     assert told.endswith("of its effect of 0.5000 100% arrived, of its step of 0.2000 90%")
@@ -126,4 +128,4 @@ def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: R
 def test_a_probe_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
     cluster._engine = EngineSpec("vllm", 16)
     with pytest.raises(UserError, match=r"the check of the policy cannot be done: .*probe is too much"):
-        asyncio.run(cluster.hold({ADAPTER: cast(Any, object())}, "A text."))
+        asyncio.run(cluster.hold({ADAPTER: Adapter(1, 1.0, ("q_proj",), {})}, "A text."))
