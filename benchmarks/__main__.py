@@ -55,6 +55,20 @@ def trials(
     show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
 
 
+@bench.command
+def observers(*, trials: int = 10_000, as_json: AsJson = False) -> None:
+    """Processor time of a driver and of all that watches a run, over trials that nobody trains.
+
+    Parameters
+    ----------
+    trials
+        How many; the figure in the documentation is of 10,000.
+    """
+    from benchmarks.observers import measure, show
+
+    show(measure(trials), as_json)
+
+
 @bench.command(name="round")
 def round_(
     config: str = "jobs/microworld.toml",
