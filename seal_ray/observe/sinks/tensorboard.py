@@ -1,7 +1,13 @@
-"""TensorBoard: event files under `tensorboard/` in the run's directory, another for each time the run is continued."""
+"""TensorBoard: event files under `tensorboard/` in the run's directory, another for each time the run is continued.
+
+Records are written at once: TensorBoard's own writer has a thread, which prints a traceback where a disk is full.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +17,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event as Record
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.metadata import create_summary_metadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from seal_ray.observe.figures import Figure
@@ -19,6 +25,8 @@ from seal_ray.observe.sinks.base import TrackedRun
 
 FOLDER = "tensorboard"
 _CONFIG = ("config", 0)
+_NUMBER = itertools.count()
+"""Of the files of this process."""
 
 
 class TensorBoard:
@@ -28,7 +36,10 @@ class TensorBoard:
         assert run.folder  # a run in object storage was refused
         folder = run.folder / FOLDER
         self._held = _held(folder)
-        self._writer = EventFileWriter(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}"
+        self._writer = RecordWriter((folder / name).open("xb", buffering=0))
+        self._write(file_version="brain.Event:2")
         if _CONFIG not in self._held:
             lines = [f"| {name} | `{value}` |" for name, value in {"name": run.name, **run.parameters}.items()]
             self._add(*_CONFIG, "\n".join(["| setting | value |", "|---|---|", *lines]))
@@ -39,7 +50,6 @@ class TensorBoard:
     def tell(self, figures: Sequence[Figure]) -> None:
         for figure in figures:
             self._add(figure.name, figure.step, figure.value)
-        self._writer.flush()
 
     def close(self, ended: bool) -> None:
         self._writer.close()
@@ -49,7 +59,10 @@ class TensorBoard:
         if isinstance(value, str):
             said = {"tensor": make_tensor_proto(value), "metadata": create_summary_metadata(name, None)}
         values = [Summary.Value(tag=name, **said)]
-        self._writer.add_event(Record(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        self._write(step=step, summary=Summary(value=values))
+
+    def _write(self, **what: Any) -> None:
+        self._writer.write(Record(wall_time=time.time(), **what).SerializeToString())
 
 
 def _held(folder: Path) -> set[tuple[str, int]]:
