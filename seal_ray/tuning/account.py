@@ -91,7 +91,7 @@ class Account:
     tried: tuple[Tried, ...]
     """Those tried on most tasks first, the best of them first."""
     compared: tuple[Compared, ...]
-    """Nothing, where none was as good as the start in the race."""
+    """Nothing, where none did better than the start in the race, or about as well for less."""
     raced: int
     """Tasks that settings were chosen by."""
     fresh: int
@@ -131,7 +131,7 @@ class Account:
         for each in self.compared:
             yield f"  {each.settings.name}: {each.said}"
         if not self.compared:
-            yield f"over the race's {counted(self.raced, 'task')} none was as good as the start for less, or better"
+            yield f"over the race's {counted(self.raced, 'task')} none did better than the start, or as well for less"
         yield self.verdict
 
     def _cells(self, each: Tried) -> list[str]:

@@ -19,6 +19,8 @@ FEWEST_TRIALS = 30
 _FINALISTS = 3
 CONTENDERS = 3
 """What is compared after the race: the start, the best, and one that is cheaper."""
+_ABOUT = 0.02
+"""How much less than the start's, in the race, may turn out to be as much."""
 
 Rewards = Mapping[Settings, Mapping[str, float]]
 """What each of them earned, by task."""
@@ -77,11 +79,11 @@ def ranked(rewards: Rewards, field: Sequence[Settings], costs: Costs) -> list[Se
 def contenders(rewards: Rewards, start: Settings, last: Sequence[Settings], first: int, costs: Costs) -> list[Settings]:
     """What is to be compared with the start on fresh tasks; nothing, where the race found none that is as good.
 
-    The best of the last stage (best first), where it earned more than the start, and the cheapest that earned no less
-    on the tasks that both were tried on and outlived the first cut, which came after so many tasks.
+    The best of the last stage (best first), where it earned more than the start, and the cheapest that earned about as
+    much on the tasks that both were tried on and outlived the first cut, which came after so many tasks.
     """
     beyond = [each for each, found in rewards.items() if len(found) > first or each in last]
-    cheap = [each for each in beyond if costs.cheaper(each, start) and lead(rewards, each, start) >= 0]
+    cheap = [each for each in beyond if costs.cheaper(each, start) and lead(rewards, each, start) >= -_ABOUT]
     ahead = [each for each in last if lead(rewards, each, start) > 0]
     return list(dict.fromkeys([*ahead[:1], *sorted(cheap, key=costs.of_both)[:1]]))
 
@@ -89,7 +91,7 @@ def contenders(rewards: Rewards, start: Settings, last: Sequence[Settings], firs
 def lead(rewards: Rewards, one: Settings, other: Settings) -> float:
     """By how much one earned more, on the tasks that both were tried on."""
     both = [task for task in rewards[one] if task in rewards[other]]
-    return round(fmean(rewards[one][task] - rewards[other][task] for task in both), 9)
+    return round(fmean(rewards[one][task] - rewards[other][task] for task in both), 9) + 0.0  # and no minus zero
 
 
 def front(rewards: Rewards, costs: Costs) -> set[Settings]:

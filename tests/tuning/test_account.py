@@ -91,7 +91,7 @@ def test_the_table_has_who_failed_and_who_is_on_the_front() -> None:
     assert not second.endswith("*")
     assert "failed" in third
     assert "-50.0" in third
-    assert "none was as good" in list(account.lines())[-2]
+    assert "none did better than the start" in list(account.lines())[-2]
 
 
 def test_of_a_model_whose_cost_is_not_worked_out_reward_alone_is_told() -> None:
