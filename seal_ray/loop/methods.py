@@ -19,7 +19,7 @@ from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, find_method, folder_of, within
-from seal_ray.policy.foreign import adapter_from
+from seal_ray.policy.foreign import fitting_adapter_from
 from seal_ray.record.methods import METHODS, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
 from seal_ray.types import Policy, Recipe, SelfEdit, Task, UserError, content_key, derive_seed
@@ -30,7 +30,7 @@ def check_methods(config: Config, domain: Domain) -> None:
     for name in config.evaluation.methods:
         find_method(name, domain)
         if folder := folder_of(name):
-            adapter_from(folder, config)
+            fitting_adapter_from(folder, config)
         if config.evaluation.methods.count(name) > 1:
             raise UserError(f"evaluation.methods names {name!r} twice; name each once")
     if config.evaluation.methods and config.grading.name == LIKELIHOOD:
@@ -46,19 +46,18 @@ async def measure_methods(session: Session, tasks: Sequence[Task]) -> None:
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
     known = {row.key for row in session.journal.read(StudyRow)}
     benches = {name: await _bench(session, name, known) for name in settings.methods}
-    try:
-        alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
-        together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
-        await all_of([*alone, *together])
-    finally:
-        await session.policies.end(*(name for name in benches if folder_of(name)))
+    alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
+    together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
+    await all_of([*alone, *together])
+    if lent := [name for name in settings.methods if folder_of(name)]:
+        await session.policies.end(*lent)
 
 
 async def _bench(session: Session, name: str, known: set[str]) -> _Bench:
     method, called = find_method(name, session.domain), name
     runner = session.runner.under(session.runner.policy if method.by_policy else session.names.base)
     if folder := folder_of(name):
-        adapter = adapter_from(folder, session.config)
+        adapter = fitting_adapter_from(folder, session.config)
         called = f"{EXTERNAL}{folder.name}@{adapter.ref.key[:8]}"  # what is measured is what lies there now
         held = await session.policies.lend(name, adapter)
         runner = session.runner.asking(Policy(content_key(session.names.model, EXTERNAL, held), adapter=held))

@@ -159,23 +159,33 @@ def check_targets(config: Config) -> None:
 def module_paths(path: str) -> tuple[list[str], frozenset[str]]:
     """The modules that hold a matrix and may be adapted, and the names of those that may not.
 
+    None where the model is not here.
+    """
+    found, experts = matrices(path)
+    folder = model_folder(path)
+    barred = not_adapted(_config(path, folder).get("model_type", "") if folder else "", experts)
+    return [name for name in found if name.rpartition(".")[2] not in {*_EMBEDDINGS, *barred}], barred
+
+
+def matrices(path: str) -> tuple[dict[str, tuple[int, int]], bool]:
+    """Input and output width of each module that holds a matrix, and whether the model has experts.
+
     They are read from the headers of the model's files; none where it is not here.
     """
     from safetensors import safe_open
 
-    found, experts = list[str](), False
+    found, experts = dict[str, tuple[int, int]](), False
     folder = model_folder(path)
     for file in sorted(folder.glob("*.safetensors")) if folder else ():
         try:
             with safe_open(file, framework="numpy") as tensors:
                 keys = list(tensors.keys())
                 experts = experts or any(".experts." in name for name in keys)
-                names = (name for name in keys if name.endswith(".weight"))
-                found += [name[:-7] for name in names if len(tensors.get_slice(name).get_shape()) == 2]
+                shapes = ((name, tensors.get_slice(name).get_shape()) for name in keys if name.endswith(".weight"))
+                found |= {name[:-7]: (shape[1], shape[0]) for name, shape in shapes if len(shape) == 2}
         except Exception as error:  # the library has a class of its own for files it cannot read
             raise UserError(f"model.path {path!r}: {file.name} is no safetensors file: {error}") from None
-    barred = not_adapted(_config(path, folder).get("model_type", "") if folder else "", experts)
-    return [name for name in found if name.rpartition(".")[2] not in {*_EMBEDDINGS, *barred}], barred
+    return found, experts
 
 
 def _config(path: str, folder: Path) -> dict[str, Any]:

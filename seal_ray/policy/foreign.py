@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
 from seal_ray.config import Config
+from seal_ray.model.architecture import matrices
 from seal_ray.model.locate import SHIPPED, resolve
 from seal_ray.types import UserError
 
@@ -28,4 +29,17 @@ def adapter_from(folder: Path, config: Config) -> Adapter:
         )
     if theirs not in (config.model.path, named_base(config)):
         raise UserError(f"{folder}: is an adapter of {theirs}, and not of {config.model.path}; give one of that base")
+    return adapter
+
+
+def fitting_adapter_from(folder: Path, config: Config) -> Adapter:
+    """The same, refused too where its matrices are not as wide as the base's."""
+    adapter, (known, _) = adapter_from(folder, config), matrices(config.model.path)
+    for module in adapter.modules:
+        down, up = adapter.pair(module)
+        shape = down.shape[1], up.shape[0]
+        if known.get(module, shape) != shape:  # of what files hold under another name the workers will say so
+            raise UserError(
+                f"{folder}: {module} is {shape} there and {known[module]} in {config.model.path}; give one of that base"
+            )
     return adapter

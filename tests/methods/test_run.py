@@ -197,16 +197,19 @@ def test_an_adapter_from_elsewhere_is_asked_every_task_and_is_called_by_its_cont
     assert [(row["trained"], row["tasks"]) for row in rows] == [(0, 2)] * 2
 
 
-def random_adapter(scale: float) -> Adapter:
+def random_adapter(scale: float, wider: int = 0) -> Adapter:
     (inner, outer), draw = model_shape("microworld").linears["q_proj"], np.random.default_rng(1)
     down, up = tensor_names("model.layers.0.self_attn.q_proj")
-    tensors = {down: draw.normal(size=(4, inner)), up: scale * draw.normal(size=(outer, 4))}
+    tensors = {down: draw.normal(size=(4, inner + wider)), up: scale * draw.normal(size=(outer, 4))}
     return Adapter(4, 64.0, ("q_proj",), {name: each.astype(np.float32) for name, each in tensors.items()})
 
 
-def test_an_adapter_of_another_base_is_refused_with_the_names_of_both(tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_or_shape_is_refused_with_both(tmp_path: Path) -> None:
     random_adapter(1.0).save(tmp_path / "theirs", "Qwen/Qwen3-0.6B")
     with pytest.raises(UserError, match=r"is an adapter of Qwen/Qwen3-0\.6B, and not of microworld"):
+        run(config_in(tmp_path / "none", "--evaluation.methods", json.dumps([f"external:{tmp_path / 'theirs'}"])))
+    random_adapter(1.0, wider=1).save(tmp_path / "theirs", "microworld")
+    with pytest.raises(UserError, match=r"q_proj is \(\d+, \d+\) there and \(\d+, \d+\) in microworld"):
         run(config_in(tmp_path / "none", "--evaluation.methods", json.dumps([f"external:{tmp_path / 'theirs'}"])))
     assert not (tmp_path / "none").exists()
 
