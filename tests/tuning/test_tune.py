@@ -16,11 +16,11 @@ from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.microworld.world import MicroTask
-from seal_ray.loop.place import SCREENING
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
+from seal_ray.record.written import SCREENING
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
 from seal_ray.tuning.space import Settings
