@@ -11,6 +11,7 @@ from benchmarks.op_counts import counted_passes
 from seal_ray.bank import Bank, Job, TokenText
 from seal_ray.bank.loss import distilled_losses_and_grad
 from seal_ray.bank.objectives import DPO, Distilled, PolicyGradient, SoftTargets
+from seal_ray.bank.replica import Replica
 from seal_ray.bank.rows import Distributions
 from seal_ray.types import DataError, Failure, LoraSpec, OptimSpec
 from tests.bank.small import (
@@ -213,6 +214,14 @@ def test_preferences_are_learnt_from_where_neither_text_is_preferred(together):
     assert together["preferred"].losses[0] == pytest.approx(np.log(2), abs=1e-12)
     assert together["preferred"].losses[-1] < np.log(2) / 2
     assert together["preferred"].steps == 2 * JOBS["preferred"].optim.epochs
+
+
+@pytest.mark.parametrize("key", ["weighted", "rewarded"])
+def test_the_parts_of_a_batch_of_weighed_texts_add_up_to_the_whole(key):
+    bank = Bank(make_model(), make_tokenizer(), slots=1)
+    whole, *parts = (Replica(bank, JOBS[key]).advance(part, of) for part, of in ((0, 1), (0, 2), (1, 2)))
+    assert sum(loss for loss, _ in parts) == pytest.approx(whole[0], abs=1e-12)
+    np.testing.assert_allclose(sum(grad for _, grad in parts), whole[1], rtol=0, atol=1e-12)
 
 
 def test_no_token_is_worth_more_than_the_clip_allows_however_long_it_is_trained():
