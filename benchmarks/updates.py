@@ -27,15 +27,15 @@ FIRST = "none"
 RULES: Mapping[str, Mapping[str, str]] = {
     FIRST: {"update.rule": "none"},
     "sft": {"update.rule": "sft", "update.optim.epochs": "6"},
-    "sft of all that taught": {"update.rule": "sft", "selection.rule": "positive", "update.optim.epochs": "2"},
+    "sft of all that taught": {"update.rule": "sft", "selection.rule": "positive", "update.optim.epochs": "1"},
     "weighted": {"update.rule": "weighted", "update.optim.epochs": "4"},
     "weighted by softmax": {
         "update.rule": "weighted",
         "update.options": '{"by": "softmax"}',
-        "update.optim.epochs": "2",
+        "update.optim.epochs": "1",
     },
     "dpo": {"update.rule": "dpo", "update.optim.epochs": "6"},
-    "grpo": {"update.rule": "grpo", "update.optim.epochs": "2"},
+    "grpo": {"update.rule": "grpo", "update.optim.epochs": "1"},
 }
 BUDGET = {
     "run.rounds": "1",
