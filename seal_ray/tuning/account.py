@@ -91,7 +91,7 @@ class Account:
     tried: tuple[Tried, ...]
     """Those tried on most tasks first, the best of them first."""
     compared: tuple[Compared, ...]
-    """Nothing, where none did better than the start in the race, or about as well for less."""
+    """Nothing, where none did better than the start in the race, or as well for less."""
     raced: int
     """Tasks that settings were chosen by."""
     fresh: int

@@ -19,9 +19,6 @@ FEWEST_TRIALS = 30
 _FINALISTS = 3
 CONTENDERS = 3
 """What is compared after the race: the start, the best, and one that is cheaper."""
-_ABOUT = 0.02
-"""How much less than the start's, in the race, may turn out to be as much."""
-
 Rewards = Mapping[Settings, Mapping[str, float]]
 """What each of them earned, by task."""
 
@@ -79,11 +76,12 @@ def ranked(rewards: Rewards, field: Sequence[Settings], costs: Costs) -> list[Se
 def contenders(rewards: Rewards, start: Settings, last: Sequence[Settings], first: int, costs: Costs) -> list[Settings]:
     """What is to be compared with the start on fresh tasks; nothing, where the race found none that is as good.
 
-    The best of the last stage (best first), where it earned more than the start, and the cheapest that earned about as
-    much on the tasks that both were tried on and outlived the first cut, which came after so many tasks.
+    The best of the last stage (best first), where it earned more than the start, and the cheapest that earned no less
+    on the tasks that both were tried on and outlived the first cut, which came after so many tasks. To let it earn a
+    little less would be to take what luck flattered most: see docs/results.md.
     """
     beyond = [each for each, found in rewards.items() if len(found) > first or each in last]
-    cheap = [each for each in beyond if costs.cheaper(each, start) and lead(rewards, each, start) >= -_ABOUT]
+    cheap = [each for each in beyond if costs.cheaper(each, start) and lead(rewards, each, start) >= 0]
     ahead = [each for each in last if lead(rewards, each, start) > 0]
     return list(dict.fromkeys([*ahead[:1], *sorted(cheap, key=costs.of_both)[:1]]))
 
