@@ -305,6 +305,7 @@ class Outcome:
     steps: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    """Of its trainer: its share, by tokens, of what was computed side by side."""
     worker: str = ""
     warnings: tuple[str, ...] = ()
     """What the user is to be told of it; said and not kept."""

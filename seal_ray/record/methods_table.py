@@ -40,7 +40,7 @@ def print_methods(rows: Sequence[Row]) -> None:
             for row in rows
         ],
     )
-    print("of a task: tokens written and trained on, operations of training, seconds of its trial where it ran")
+    print("of a task: tokens written and trained on, operations of training, seconds of its trainer")
     most = max(row["tasks"] for row in rows)
     for row in rows:
         name = called(row) + (f", {counted(row['texts'], 'text')}" if row["texts"] and "budget" not in row else "")

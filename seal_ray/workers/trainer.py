@@ -94,11 +94,11 @@ class Trainer(Beating):
 
         assert trial.recipe
         self._check(trial.base)
-        start = time.time()
         if trial.recipe.objective:
             reason = f"all weights are trained to the texts' tokens, and not to {trial.recipe.objective.name!r}"
             return Outcome(trial.key, failure=Failure("data", reason), worker=self._name)
         async with self._alone:
+            start = time.time()
             texts = [self._text(example) for example in trial.recipe.examples]
             self.feel(model := await asyncio.to_thread(load_model, self._spec))
             if trial.base.key:
@@ -114,7 +114,8 @@ class Trainer(Beating):
             job = replace(self._job(replace(trial, recipe=None), keep_adapter=False), base="")
             result = (await asyncio.to_thread(lambda: list(bank.run([job]))))[0]
         return replace(
-            self._outcome(trial, result, start),
+            self._outcome(trial, result),
+            seconds=time.time() - start,
             first_loss=losses[0],
             last_loss=losses[-1],
             steps=len(losses),
@@ -124,7 +125,6 @@ class Trainer(Beating):
 
     async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
         self._check(trial.base)
-        start = time.time()
         try:
             job = self._job(trial, keep_adapter)
         except DataError as error:
@@ -132,9 +132,9 @@ class Trainer(Beating):
         result = await self._run(self._numbered(job))
         if result.failure and result.failure.kind == "infrastructure":
             raise WorkerLost(result.failure.reason)  # another device may have the room; never a reward of 0
-        return self._outcome(trial, result, start), result.adapter
+        return self._outcome(trial, result), result.adapter
 
-    def _outcome(self, trial: Trial, result: JobResult, start: float) -> Outcome:
+    def _outcome(self, trial: Trial, result: JobResult) -> Outcome:
         return Outcome(
             trial.key,
             answers=result.answer_texts,
@@ -145,7 +145,7 @@ class Trainer(Beating):
             last_loss=result.losses[-1] if result.losses else None,
             steps=result.steps,
             tokens=result.tokens,
-            seconds=time.time() - start,
+            seconds=result.seconds,
             worker=self._name,
             warnings=result.warnings,
         )

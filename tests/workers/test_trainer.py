@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -113,3 +114,19 @@ def test_a_trial_ends_under_the_adapter_it_began_with_while_others_come_and_go(t
     alone, beside = asyncio.run(tried(False)), asyncio.run(tried(True))
     assert beside.answers == alone.answers
     assert (beside.first_loss, beside.last_loss) == pytest.approx((alone.first_loss, alone.last_loss), abs=1e-5)
+
+
+def test_trials_that_are_trained_side_by_side_share_the_seconds_that_their_trainer_took(tmp_path: Path) -> None:
+    recipe = Recipe((Example("The heron eats figs."),), LoraSpec(2, 2.0, ("q_proj",)), OptimSpec(epochs=10))
+    spec = ModelSpec(str(write_model(tmp_path)), None, "float32", 64)
+
+    async def tried() -> tuple[list[Outcome], float]:
+        trainer = Trainer(spec, 4, 0)
+        await trainer.setup()
+        began = time.perf_counter()
+        trials = (Trial(f"task-{seed}", BASE, recipe, seed, ("Who eats?",), 4) for seed in range(4))
+        outcomes = await asyncio.gather(*map(trainer.run_trial, trials))
+        return outcomes, time.perf_counter() - began
+
+    outcomes, took = asyncio.run(tried())
+    assert 0 < sum(outcome.seconds for outcome in outcomes) <= took
