@@ -118,8 +118,8 @@ class Experience:
 
     def priors(self) -> tuple[Prior, Prior]:
         """Of what candidates are chosen by, and of what is held to what a task scores without training."""
-        chosen_by, held = (Prior.estimate(each) if each else Prior() for each in (self._chosen_by, self._held))
-        return chosen_by, held
+        chosen_by = Prior.estimate(self._chosen_by) if self._chosen_by else Prior()
+        return chosen_by, chosen_by if self._held == self._chosen_by else Prior.estimate(self._held)
 
 
 @dataclass(frozen=True)

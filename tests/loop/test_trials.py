@@ -195,7 +195,7 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
         believed.append(list(rewards))
         return Prior()
 
-    monkeypatch.setattr("seal_ray.loop.trials.Prior.estimate", estimate)
+    monkeypatch.setattr("seal_ray.selection.rules.Prior.estimate", estimate)
 
     found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
     asyncio.run(runner.explore(2, tasks, with_rewards=True))
