@@ -77,9 +77,14 @@ def updates(config: Config) -> bool:
     return config.update.rule != NO_UPDATE
 
 
+def tried(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those whose reward says something: a race may have had no trial left for one, which is not to be worth 0."""
+    return [candidate for candidate in candidates if candidate.rewards and not candidate.problem]
+
+
 def advantages(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
     """How much more than the mean of its task's usable self-edits each of them earned; those that differ from it."""
-    usable = [candidate for candidate in candidates if not candidate.problem]
+    usable = tried(candidates)
     mean = fmean(candidate.reward for candidate in usable) if usable else 0.0
     return [(each, gain) for each in usable if abs(gain := each.reward - mean) > _EQUAL]
 

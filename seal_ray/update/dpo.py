@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Update
 from seal_ray.types import FinetuneSpec, ObjectiveSpec, UserError
-from seal_ray.update.base import Found, anchors, example
+from seal_ray.update.base import Found, anchors, example, tried
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Dpo:
     def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec:
         pairs = []
         for best in found.kept:
-            usable = [c for c in found.candidates[best.edit.task_id] if not c.problem]
+            usable = tried(found.candidates[best.edit.task_id])
             worst = min(usable, key=lambda candidate: candidate.reward, default=best)
             if worst.reward < best.reward:
                 pairs += [example(best), example(worst)]

@@ -106,6 +106,15 @@ def test_by_grpo_each_usable_self_edit_counts_by_its_advantage_those_below_the_m
         request(Update(rule="grpo"), Found(equal, [], TASKS))
 
 
+@pytest.mark.parametrize("rule", ["weighted", "grpo", "dpo"])
+def test_a_self_edit_that_a_race_left_untried_says_nothing(rule: str) -> None:
+    """It was not worth 0: no mean has it in it, and nothing is learnt away from it."""
+    untried = Candidate(SelfEdit(A, 5, 0, f"write {A}", "note 5", seed=5), expected=0.0)
+    with_it = Found(JUDGED | {A: [*JUDGED[A], untried]}, [JUDGED[A][1]], TASKS)
+    settings = Update(rule=rule)
+    assert request(settings, with_it) == request(settings, Found(JUDGED, [JUDGED[A][1]], TASKS))
+
+
 @pytest.mark.parametrize("rule", ["sft", "dpo", "weighted", "grpo"])
 @pytest.mark.parametrize("kl_coef", [0.0, 10.0])
 def test_the_policy_is_held_to_the_answers_of_all_the_rounds_questions_or_to_nothing(rule: str, kl_coef: float) -> None:
