@@ -1,7 +1,7 @@
 """The strategies that a run's self-edits are written with: who asks for each, and which is taken.
 
-What was paid is known by rounds, and a policy is judged by the rounds that made it. So a choice is a function of what
-is on record, whoever makes it and however often.
+What was paid is known by rounds: a round knows those before it, and a policy is judged by those that made it. So a
+choice is a function of what is on record, whoever makes it and however often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import cast
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, Strategic
-from seal_ray.selection.reward import TrialSummary
+from seal_ray.record.written import round_number
+from seal_ray.selection.reward import ChosenBy, TrialSummary
 from seal_ray.selection.rules import Candidate
 from seal_ray.selection.strategies import Paid, drawn, in_turn
 from seal_ray.types import Policy, Task, UserError, derive_seed
@@ -64,16 +65,18 @@ class Strategies:
         """The strategy of one self-edit; empty where the run has none."""
         if not self.names:
             return ""
-        paid = [each for found in self._paid[: policy.version] for each in found]
+        number = round_number(stage)
+        known = policy.version if number is None else number - 1  # a policy that is not trained has no rounds behind it
+        paid = [each for found in self._paid[:known] for each in found]
         if not paid:
             return in_turn(self.names, derive_seed("strategies", self._seed, task.id), index)
         return drawn(self.names, paid, derive_seed("strategy", self._seed, stage, policy.version, task.id, index))
 
     def learn(self, found: Sequence[Tried]) -> None:
-        """What a round's self-edits gained; nothing of those that were not tried."""
+        """What a round's self-edits gained, whatever else they are chosen by; nothing of those that were not tried."""
         self._paid.append(
             [
-                Paid(c.edit.strategy, fmean(c.rewards) - tried.alone, c.edit.tokens)
+                Paid(c.edit.strategy, fmean(c.held) - tried.alone, c.edit.tokens)
                 for tried in found
                 for c in tried.candidates
                 if c.rewards and c.edit.strategy
@@ -81,6 +84,6 @@ class Strategies:
         )
 
 
-def alone(text: TrialSummary | None, untrained: TrialSummary) -> float:
-    """What a task scores without a self-edit."""
-    return untrained.reward if text is None or text.problem else text.reward
+def alone(text: TrialSummary | None, untrained: TrialSummary, by: ChosenBy) -> float:
+    """What a task scores without a self-edit, held to the same as self-edits are."""
+    return by.taught(untrained if text is None or text.problem else text)

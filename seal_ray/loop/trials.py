@@ -114,7 +114,7 @@ class TrialRunner:
                 [self._untrained(task), self._tried(task, stage, scheduler), self._text_alone(task)]
             )
             found = judged(candidates, untrained.reward, held, not scheduler.even, untrained.verdicts, prior)
-            return Tried(found, alone(text, untrained))
+            return Tried(found, alone(text, untrained, self._chosen_by))
 
         found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         self._experience.add(tried.candidates for tried in found)

@@ -18,7 +18,7 @@ class Paid:
 
     strategy: str
     gain: float
-    """Its reward, less what the task's own text alone teaches."""
+    """What it earned, less what the task's own text alone teaches."""
     tokens: int
 
 

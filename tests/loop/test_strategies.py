@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from seal_ray.cli.app import main
-from seal_ray.config import load
+from seal_ray.config import Reward, load
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.registry import load_domain
 from seal_ray.looking.again import again
@@ -21,7 +21,7 @@ from seal_ray.looking.explanation import lines
 from seal_ray.loop.place import PASSAGE
 from seal_ray.loop.preflight import check
 from seal_ray.loop.run import run
-from seal_ray.loop.strategies import check_strategies
+from seal_ray.loop.strategies import Strategies, Tried, alone, check_strategies
 from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
@@ -33,7 +33,8 @@ from seal_ray.record.written import OF_TEXTS
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.rundir.identity import identify
-from seal_ray.types import Completion, SampleRequest, UserError
+from seal_ray.selection.reward import ChosenBy, TrialSummary
+from seal_ray.types import BASE, Completion, Policy, SampleRequest, SelfEdit, Task, UserError
 from seal_ray.workers.in_process import InProcessCluster
 from tests.runs import CONFIG, results, small_run
 
@@ -149,6 +150,37 @@ def test_strategies_are_part_of_what_a_run_is_and_none_are_as_before(done: Path,
     with_them = small_run(done, *WITH)
     with pytest.raises(UserError, match=r"another config .*sampling.strategies"):
         run(replace(with_them, sampling=replace(with_them.sampling, strategies=())), Silent())
+
+
+def paying(*, policy: Policy, stage: str, weights: Reward) -> Counter[str]:
+    """What is asked for at this place, after a round in which copies paid nothing and questions much."""
+    config = load(CONFIG, ["--sampling.strategies", '["copy", "questions"]'])
+    strategies, by = Strategies(config, load_domain(config)), ChosenBy.of(weights)
+    task = Task("a", "t", "c", ())
+    found = []
+    for number in range(40):
+        strategy, reward = ("copy", "questions")[number % 2], (0.2, 0.6)[number % 2] + 0.01 * (number % 5)
+        edit = SelfEdit("a", number, 0, "p", f"note {number}", seed=number, tokens=30, strategy=strategy)
+        found.append(by.candidate(edit, [TrialSummary(reward, tokens=(1, 500)[number % 2], forgotten=1.0)]))
+    text = TrialSummary(0.3, forgotten=1.0)
+    strategies.learn([Tried(found, alone(text, TrialSummary(0.0), by))])
+    return Counter(strategies.chosen(policy, task, index, stage) for index in range(60))
+
+
+def test_strategies_are_judged_by_what_their_self_edits_earned_whatever_else_those_are_chosen_by() -> None:
+    at = {"policy": Policy("p", 1, BASE), "stage": "round 2"}
+    plain = paying(**at, weights=Reward())
+    assert plain["questions"] > 55
+    assert paying(**at, weights=Reward(gain=-3.0, cost=-1.0)) == plain
+    # The text alone forgets as much as they do.
+    assert paying(**at, weights=Reward(memory=0.1)) == plain
+
+
+def test_a_round_knows_those_before_it_also_where_no_policy_was_made_of_them() -> None:
+    as_it_was = Policy("p", 0, BASE)
+    assert paying(policy=as_it_was, stage="round 2", weights=Reward())["questions"] > 55
+    assert paying(policy=as_it_was, stage="round 1", weights=Reward()) == Counter(copy=30, questions=30)
+    assert paying(policy=as_it_was, stage="evaluation", weights=Reward()) == Counter(copy=30, questions=30)
 
 
 WRONG = {
