@@ -33,7 +33,7 @@ from seal_ray.settling import must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import FinetuneSpec, Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
-from seal_ray.update.warm_start import warm_start
+from seal_ray.update.warm_start import SETTING, warm_start
 from seal_ray.workers.precision import of_first_trainer
 from seal_ray.workers.sampler import EngineSpec
 
@@ -177,7 +177,8 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
 def _warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
     """What the policy is finetuned on before the first round, whose prompts must have a form that the base has."""
     found = warm_start(config, domain)
-    must_chat(config, [example.prompt for example in found.examples] if found else [])
+    if found:
+        must_chat(config, [example.prompt for example in found.examples], f"{SETTING} {config.update.warm_start!r}")
     return found
 
 

@@ -36,10 +36,10 @@ def with_chats(config: Config, ask_hub: bool) -> Found:
     return config, said
 
 
-def must_chat(config: Config, prompts: Iterable[Prompt]) -> None:
+def must_chat(config: Config, prompts: Iterable[Prompt], whose: str = "") -> None:
     """Refuse prompts that are chats for a model without a template; only the worker that got one would say so.
 
-    Of a model that is not on this machine nothing is said.
+    `whose` prompts they are, where they are not the domain's. Of a model that is not on this machine nothing is said.
     """
     if not any(isinstance(prompt, tuple) for prompt in prompts):
         return
@@ -49,7 +49,7 @@ def must_chat(config: Config, prompts: Iterable[Prompt]) -> None:
     except NotOnThisMachine:
         return
     if template is None:
+        asks = whose or f"domain.name {config.domain.name!r}"
         raise UserError(
-            f"domain.name {config.domain.name!r} asks in chats, and model.path {model.path!r} has no chat template; "
-            "take an instruct model"
+            f"{asks} asks in chats, and model.path {model.path!r} has no chat template; take an instruct model"
         )

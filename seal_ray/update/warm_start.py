@@ -18,6 +18,7 @@ from typing import Any
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
+from seal_ray.plain import kept
 from seal_ray.sources import must_exist
 from seal_ray.types import Example, FinetuneSpec, Message, Prompt, UserError, derive_seed
 
@@ -42,7 +43,7 @@ def warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
 
 def _read(path: Path, config: Config, domain: Domain) -> Iterator[Example]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold what else ends lines
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{SETTING}: {path}: cannot be read: {error}") from None
     prompts: dict[str, Prompt] | None = None
@@ -87,10 +88,10 @@ def _turns(where: str, given: Any, name: str = "messages") -> tuple[Message, ...
     for turn in given:
         if turn.get("role") not in _ROLES or not isinstance(turn.get("content"), str):
             raise UserError(f"{where}: each turn of {name!r} has a role ({', '.join(_ROLES)}) and a text as content")
-    return tuple(Message(turn["role"], turn["content"]) for turn in given)
+    return tuple(Message(turn["role"], kept(turn["content"])) for turn in given)
 
 
 def _text(where: str, name: str, given: Any) -> str:
     if not isinstance(given, str) or not given.strip():
         raise UserError(f"{where}: {name!r} must be a text that is not empty")
-    return given
+    return kept(given)

@@ -67,6 +67,27 @@ def test_a_line_names_its_prompt_or_its_task_or_is_a_chat(tmp_path: Path) -> Non
     )
 
 
+def test_a_line_ends_where_the_file_has_a_new_line_and_not_within_a_text(tmp_path: Path) -> None:
+    """What `export` writes of a text that other characters end lines in, and what an editor puts before it."""
+    path, note = tmp_path / "x.jsonl", NOTE | {"completion": "figs\u2028live\x85in Velmo"}
+    line = json.dumps(note, ensure_ascii=False)
+    path.write_text(f"\ufeff{line}\r\n{line}\n", encoding="utf-8")
+    assert [example.completion for example in read(path)] == [note["completion"]] * 2
+
+
+def test_a_half_of_a_character_which_no_tokenizer_takes_is_read_as_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(r'{"prompt": "notes\ud800", "completion": "figs\udfff"}')
+    assert read(path) == (Example("figs\ufffd", "notes\ufffd"),)
+
+
+def test_chats_for_a_base_without_a_template_are_refused_as_those_of_the_file(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "notes?"}, {"role": "assistant", "content": "figs"}]
+    path = written(tmp_path / "x.jsonl", {"messages": turns})
+    with pytest.raises(UserError, match=r"update\.warm_start .*x\.jsonl' asks in chats, and model\.path 'microworld'"):
+        prepare(small_run(tmp_path / "run", "--update.warm_start", str(path)))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
