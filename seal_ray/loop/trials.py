@@ -80,7 +80,7 @@ class TrialRunner:
         self._known = {row.key: self._chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
         self._planned = {row.key for row in journal.read(PlannedRow)}
         self._warned: set[str] = set()
-        self._once, self._experience = Once(), Experience()
+        self._once, self._experience = Once(), Experience(self._chosen_by.prior)
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; it knows what this one knows."""

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
 from seal_ray import plugins
 from seal_ray.config import Reward
+from seal_ray.selection.reliability import Prior
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Outcome, SelfEdit, UserError
 
 OwnPart = Callable[[SelfEdit, Outcome], float]
 """A part of one's own: a function of a self-edit and of what came of a trial of it, and of nothing else."""
 _OWN = "selection.reward.own"
+_ANYWHERE = 1e4
+"""How far from any expectation a task's sums may lie: far beyond what tokens and own parts add up to."""
 
 
 class TrialSummary(NamedTuple):
@@ -69,6 +72,17 @@ class ChosenBy:
     def is_the_gain(self) -> bool:
         """Whether it is what is on record, and nothing else."""
         return self.weights == Reward()
+
+    @property
+    def prior(self) -> Prior:
+        """What is believed of the sum before the first trial: as of a reward, or that it may lie anywhere.
+
+        A race that took a task's sums to lie where rewards do would have whatever it tried least drawn there.
+        """
+        usual, scale = Prior(), abs(self.weights.gain)
+        if replace(self.weights, memory=0.0) == Reward():
+            return usual
+        return replace(usual, level=_ANYWHERE, spread=usual.spread * (scale or 1), noise=usual.noise * (scale or 1))
 
     def summary(self, outcome: Outcome) -> TrialSummary:
         """What is to be kept in memory of an outcome."""

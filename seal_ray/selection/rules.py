@@ -103,9 +103,13 @@ def _certain(rewards: Sequence[Sequence[float]]) -> bool:
 
 
 class Experience:
-    """What the rounds so far say of rewards: how far a task's lie apart, and how noisy a seed is."""
+    """What the rounds so far say of rewards: how far a task's lie apart, and how noisy a seed is.
 
-    def __init__(self) -> None:
+    `start` is what is believed before the first of what candidates are chosen by.
+    """
+
+    def __init__(self, start: Prior | None = None) -> None:
+        self._start = start or Prior()
         self._chosen_by: list[Sequence[Sequence[float]]] = []
         self._held: list[Sequence[Sequence[float]]] = []
 
@@ -118,8 +122,11 @@ class Experience:
 
     def priors(self) -> tuple[Prior, Prior]:
         """Of what candidates are chosen by, and of what is held to what a task scores without training."""
-        chosen_by = Prior.estimate(self._chosen_by) if self._chosen_by else Prior()
-        return chosen_by, chosen_by if self._held == self._chosen_by else Prior.estimate(self._held)
+        if not self._held:
+            return self._start, Prior()
+        chosen_by = Prior.estimate(self._chosen_by, self._start)
+        alike = self._held == self._chosen_by and self._start == Prior()
+        return chosen_by, chosen_by if alike else Prior.estimate(self._held)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.selection.reliability import Prior
 from seal_ray.selection.reward import ChosenBy, formed
-from seal_ray.selection.rules import Candidate, best, judged, positive
+from seal_ray.selection.rules import Candidate, Experience, best, judged, positive
 from seal_ray.types import Failure, Outcome, SelfEdit, UserError
 from tests.runs import CONFIG, small_run
 
@@ -74,6 +74,28 @@ def test_no_bonus_makes_a_lesson_of_what_taught_nothing_and_no_price_takes_one_a
     raced = judged(candidates(Reward(format=5.0), *tried), 0.0, Prior(), raced=True, chosen=Prior(mean=5.0))
     assert raced[0].reward > raced[1].reward
     assert [c.edit.index for c in best(raced, 0)] == [1]
+
+
+@pytest.mark.parametrize("length", [-0.05, 0.05])
+def test_a_race_takes_no_sum_to_lie_where_rewards_do(length: float) -> None:
+    """All notes are as long, so what length counts changes nothing of which is best, in the first round too."""
+    tried = [
+        (edit("once", 100, 0), (0.80,)),
+        (edit("thrice", 100, 1), (0.95, 0.9, 0.94)),
+        (edit("poor", 100, 2), (0.5,)),
+    ]
+
+    def chosen(weights: Reward) -> list[Candidate]:
+        by = ChosenBy.of(weights)
+        found = [by.candidate(note, [by.summary(earned(each)) for each in rewards]) for note, rewards in tried]
+        prior, held = Experience(by.prior).priors()
+        return judged(found, 0.0, held, raced=True, chosen=prior)
+
+    priced = chosen(Reward(length=length))
+    assert [c.edit.index for c in best(priced, 0)] == [1]
+    gains = [c.reward - 100 * length for c in priced]
+    assert 0.4 < gains[2] < gains[0] < gains[1] < 1.0
+    assert ChosenBy.of(Reward(memory=0.1)).prior == ChosenBy.of(Reward()).prior == Prior()
 
 
 def test_what_made_the_known_likelier_and_earned_nothing_is_not_learnt_from() -> None:
