@@ -83,6 +83,8 @@ def parse_axes(words: str, start: Settings, config: Config) -> Axes:
             near = difflib.get_close_matches(name, _READ, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_READ)}"
             raise UserError(f"--axes: nothing is called {name!r}; {hint}")
+        if name in found:
+            raise UserError(f"--axes names {name!r} twice; give all its values at once, as in {name}=A,B")
         try:
             found[name] = [_READ[name](value) for value in values.split(",")] if equals else []
             for value in found[name]:

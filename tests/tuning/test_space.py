@@ -70,6 +70,7 @@ WRONG = {
     "momentum": "known: rank, alpha",
     "rank=0": "'rank=0' is not to be had",
     "rank=": "'rank=' is not to be had",
+    "lr=1e-3 rank lr=1e-2": "names 'lr' twice",
     "lr=fast": "'lr=fast' is not to be had",
     "targets=q_prj": "no linear module of microworld is named 'q_prj'",
 }
