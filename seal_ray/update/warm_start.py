@@ -18,6 +18,7 @@ from typing import Any
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
+from seal_ray.model.hub import DATASET
 from seal_ray.plain import kept
 from seal_ray.sources import must_exist
 from seal_ray.types import Example, FinetuneSpec, Message, Prompt, UserError, derive_seed
@@ -33,6 +34,8 @@ def warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
     """What the policy is finetuned on before the first round; None where the config names no file."""
     if not (path := config.update.warm_start):
         return None
+    if "://" in path or path.startswith(DATASET):
+        raise UserError(f"{SETTING}: {path}: must be a JSONL file on this machine; copy it here")
     must_exist(SETTING, path)
     examples = tuple(_read(Path(path), config, domain))
     if not examples:

@@ -45,7 +45,7 @@ def written(path: Path, *lines: object) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[Example, ...]:
+def read(path: Path | str) -> tuple[Example, ...]:
     config = load(CONFIG, ["--update.warm_start", str(path)])
     found = warm_start(config, load_domain(config))
     assert found
@@ -118,6 +118,12 @@ def test_a_file_that_is_missing_or_empty_is_refused_before_a_directory_is_touche
         with pytest.raises(UserError, match=said):
             prepare(small_run(tmp_path / "run", "--update.warm_start", str(path)))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/x.jsonl", "hf:someone/notes"])
+def test_a_file_that_is_elsewhere_is_to_be_copied_here(path: str) -> None:
+    with pytest.raises(UserError, match=f"warm_start: {path}: must be a JSONL file on this machine"):
+        read(path)
 
 
 def test_its_path_starts_at_the_config_and_its_content_is_part_of_what_a_run_is(tmp_path: Path) -> None:
