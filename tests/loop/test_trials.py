@@ -191,7 +191,7 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, FailsOnSome(tasks))), journal, Events(journal))
     believed: list[Rewards] = []
 
-    def estimate(rewards: Rewards) -> Prior:
+    def estimate(rewards: Rewards, start: Prior | None = None) -> Prior:
         believed.append(list(rewards))
         return Prior()
 
