@@ -8,7 +8,7 @@ from cyclopts import App
 
 from seal_ray.cli.models import refuse_taken
 from seal_ray.cli.options import AsJson
-from seal_ray.cli.output import lines, say
+from seal_ray.cli.output import lines, say, width
 from seal_ray.plain import counted
 
 adapters = App(
@@ -33,7 +33,7 @@ def list_(dir: str, *, as_json: AsJson = False) -> None:
     if as_json:
         lines([json.dumps({"adapters": [each.as_json() for each in found], "bytes": shelf.bytes()})])
     elif found:
-        lines(table(found, shelf.bytes()))
+        lines(table(found, shelf.bytes(), width()))
         for damage in dict.fromkeys(each.damage for each in found if each.damage):
             say(damage)
     else:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from seal_ray.cli.options import AsJson
-from seal_ray.cli.output import lines, say
+from seal_ray.cli.output import lines, say, width
 from seal_ray.plain import visible
 from seal_ray.types import UserError
 
@@ -30,7 +30,7 @@ def ls(dir: str = "runs", *, as_json: AsJson = False) -> None:
     if as_json:
         lines([json.dumps([each.as_json() for each in found])])
     elif found:
-        lines(table(found))
+        lines(table(found, width()))
     else:
         say(f"{dir}: no run is here, nor below")
 
@@ -102,7 +102,7 @@ def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson =
         raise UserError("--again does one trial again: give the beginning of its key")
     if len(found) != 1 or not trial:
         rows = explanation.rows(found, seen.outcomes)
-        lines([json.dumps(rows)] if as_json else explanation.table(rows))
+        lines([json.dumps(rows)] if as_json else explanation.table(rows, width()))
         if trial:
             raise UserError(f"{dir}: the keys of {len(found)} trials begin with {trial!r}; give more of one")
         return

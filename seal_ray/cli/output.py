@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -86,6 +87,11 @@ def lines(found: Iterable[str]) -> None:
     """Lines on standard output."""
     with read_or_not():
         print("\n".join(found))
+
+
+def width() -> int | None:
+    """How wide the terminal is that shows standard output; nothing where none does, and lines may be of any width."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(line: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import count as count_from
 from typing import Any
 
 from seal_ray.config import Reward
 from seal_ray.looking.explained import Explained, trains_nothing
-from seal_ray.looking.words import NOTHING, columns, percent
+from seal_ray.looking.words import NOTHING, fitted, percent
 from seal_ray.loop.place import filled
 from seal_ray.plain import counted, visible
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
@@ -22,6 +23,7 @@ from seal_ray.update.base import find_update_rule, learns_from_kept
 from seal_ray.update.warm_start import WARM_START
 
 _PLACE = ("stage", "arm", "task_id", "index", "replicate")
+_SPARE = ("stage", "index", "replicate")
 
 
 def rows(trials: Mapping[str, Sequence[PlannedRow]], outcomes: Mapping[str, OutcomeRow]) -> list[dict[str, Any]]:
@@ -35,9 +37,18 @@ def _row(key: str, places: Sequence[PlannedRow], outcome: OutcomeRow | None) -> 
     return {"trial": key, **place, **came, "ended": outcome is not None}
 
 
-def table(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Such rows, a line each."""
-    return columns([("trial", *_PLACE, "reward", "failure"), *map(_cells, trials)])
+def table(trials: Sequence[Mapping[str, Any]], width: int | None = None) -> list[str]:
+    """Such rows, a line each; on a terminal that wide keys end where they are told apart."""
+    shown = [_cells(row) for row in trials]
+    if width is not None:
+        cut = _enough([row[0] for row in shown])
+        shown = [[row[0][:cut], *row[1:]] for row in shown]
+    return fitted([("trial", *_PLACE, "reward", "failure"), *shown], _SPARE, width)
+
+
+def _enough(keys: Sequence[str]) -> int:
+    """How many characters tell these keys apart, eight at least."""
+    return next(count for count in count_from(8) if len({key[:count] for key in keys}) == len(set(keys)))
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

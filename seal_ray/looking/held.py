@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -13,8 +13,8 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.learning.account import read_account
 from seal_ray.learning.learn import learns
 from seal_ray.learning.study import known_arm
-from seal_ray.looking.words import NOTHING, columns, percent, size
-from seal_ray.plain import counted, visible
+from seal_ray.looking.words import NOTHING, fitted, percent, size
+from seal_ray.plain import counted, one_line, visible
 from seal_ray.policy.adapters import Shape, shape_of
 from seal_ray.policy.catalogue import Held, catalogue_of
 from seal_ray.policy.lineage import sequence_head
@@ -200,11 +200,15 @@ def _figure(found: Interval | None) -> float | None:
     return None if found is None or found.void else found.accuracy
 
 
-def table(found: Sequence[Told], total: int) -> list[str]:
-    """A line for each, and one for all."""
+_SPARE = ("size", "on top of", "rank", "in layers", "alpha")
+
+
+def table(found: Sequence[Told], total: int, width: int | None = None) -> list[str]:
+    """A line for each, and one for all, on a terminal that wide."""
     titles = ("adapter", "what it is", "on top of", "rank", "alpha", "in layers", "before", "after", "size")
-    rows = [titles, *map(_cells, found)]
-    return [*columns(rows), f"{counted(len(found), 'adapter')}, {size(total)}"]
+    shown = found if width is None else [replace(each, what=one_line(each.what, width * 2 // 5 - 2)) for each in found]
+    rows = [titles, *map(_cells, shown)]
+    return [*fitted(rows, _SPARE, width), f"{counted(len(found), 'adapter')}, {size(total)}"]
 
 
 def _cells(each: Told) -> list[str]:

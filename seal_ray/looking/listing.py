@@ -17,7 +17,7 @@ from seal_ray.learning.learn import learns
 from seal_ray.learning.study import known_arm
 from seal_ray.looking.seen import Seen, look
 from seal_ray.looking.stages import is_whole, rounds_over
-from seal_ray.looking.words import NOTHING, accuracy, columns, size, when
+from seal_ray.looking.words import NOTHING, accuracy, fitted, size, when
 from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.presence import Presence
@@ -74,11 +74,12 @@ _TITLES = (
     *("run", "name", "domain", "model", "state", "rounds"),
     *("at the start", "now", "started", "last row", "size", ""),
 )
+_SPARE = ("at the start", "size", "last row", "name", "model", "domain", "started")
 
 
-def table(found: Sequence[Listed]) -> list[str]:
-    """The list for a person."""
-    return columns([_TITLES, *(each.cells() for each in found)])
+def table(found: Sequence[Listed], width: int | None = None) -> list[str]:
+    """The list for a person, on a terminal that wide."""
+    return fitted([_TITLES, *(each.cells() for each in found)], _SPARE, width)
 
 
 def runs_below(place: str, wait: Callable[[float], object] = time.sleep) -> list[Listed]:

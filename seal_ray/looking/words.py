@@ -20,6 +20,28 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(map(_padded, row, widths)).rstrip() for row in shown]
 
 
+def fitted(rows: Sequence[Sequence[str]], spare: Sequence[str], width: int | None) -> list[str]:
+    """Such lines, the first of titles, for a terminal that wide; without one, all as wide as they are.
+
+    Titles to spare, which matter less from one to the next, are left out where they find no room, and named below.
+    A last column without a title is a remark, and may go beyond the edge.
+    """
+    if width is None:
+        return columns(rows)
+    titles = list(rows[0])
+
+    def at(names: Sequence[str]) -> list[str]:
+        return columns([[text for title, text in zip(titles, row, strict=True) if title in names] for row in rows])
+
+    filled = [title for title, *texts in zip(*rows, strict=True) if title and any(texts)]
+    shown = [title for title in filled if title not in spare]
+    for title in spare:
+        if title in filled and max(map(cell_len, at([*shown, title]))) <= width:
+            shown.append(title)
+    left_out = [title for title in filled if title not in shown]
+    return [*at([*shown, ""]), *([f"no room here for: {', '.join(left_out)}"] if left_out else [])]
+
+
 def percent(value: float | None) -> str:
     """A share; nothing where there is none."""
     return NOTHING if value is None else f"{value:.1%}"

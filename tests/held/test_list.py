@@ -10,7 +10,7 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.cli.models import refuse_taken
-from seal_ray.looking.held import Shelf, Told, ancestry
+from seal_ray.looking.held import Shelf, Told, ancestry, table
 from seal_ray.ops import export
 from seal_ray.policy.catalogue import catalogue, find
 from seal_ray.policy.lineage import head_of, keeps_apart, lineage
@@ -92,6 +92,9 @@ def test_the_list_is_for_people_and_for_programs(whole: Path, capsys: pytest.Cap
     assert lines[-1].startswith(f"{len(found['adapters'])} adapters, ")
     assert found["bytes"] > sum(each["bytes"] for each in found["adapters"]) / 4
     assert [line.split()[0] for line in lines[1:-1]] == [each["name"] for each in found["adapters"]]
+    narrow = table(Shelf(str(whole)).told(), 0, 80)
+    assert max(map(len, narrow)) <= 80 < max(map(len, lines))
+    assert {"before", "after", "size"} <= set(narrow[0].split())
 
 
 @pytest.mark.slow

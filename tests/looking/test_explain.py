@@ -17,7 +17,8 @@ from seal_ray.config import load
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import Explained, explain
-from seal_ray.looking.explanation import lines
+from seal_ray.looking.explanation import lines, rows, table
+from seal_ray.looking.seen import look
 from seal_ray.loop.oracle import oracle
 from seal_ray.loop.run import run
 from seal_ray.record.journal import Journal
@@ -184,6 +185,18 @@ def test_the_beginning_of_a_key_is_enough_and_one_that_several_have_lists_them(
     with pytest.raises(SystemExit, match="2"):
         main(["explain", str(small), "zzz"])
     assert "no trial's key begins with 'zzz'" in capsys.readouterr().err
+
+
+def test_on_a_terminal_keys_are_as_long_as_tells_them_apart_and_find_their_trial(small: Path) -> None:
+    keys, seen = sorted(results(small)["rewards"]), look(Store(str(small)))
+    told = rows(seen.trials(), seen.outcomes)
+    narrow, whole = table(told, 80), table(told)
+    assert max(map(len, narrow)) <= 80 < max(map(len, whole))
+    assert narrow[0].split() == ["trial", "stage", "arm", "task_id", "reward"], "no failure, so no column of them"
+    assert narrow[-1] == "no room here for: index, replicate"
+    assert sorted(line.split()[0] for line in narrow[1:-1]) == [key[:8] for key in keys]
+    alike = [told[0] | {"trial": f"{'0' * 10}{last}"} for last in "ab"]
+    assert [line.split()[0] for line in table(alike, 80)[1:3]] == ["0000000000a", "0000000000b"]
 
 
 def test_the_command_that_is_named_does_the_trial_again(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from seal_ray.cli.app import main
 from seal_ray.looking.listing import Listed, runs_below, table
 from seal_ray.record.lease import Lease
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import interval
 from tests.record.journals import segments
 from tests.report.build import FakeRun, control, finished
 
@@ -165,3 +166,19 @@ def test_a_place_without_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit, match="2"):
         main(["ls", str(tmp_path / "nowhere")])
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_on_a_terminal_what_matters_least_gives_way_and_is_named() -> None:
+    measured = interval([0.5, 0.25, 0.5, 0.25, 0.5, 0.25])
+    run = Listed("methods-1-again", "finished", 100, name="methods, seed 1", rounds_done=1, rounds=2, now=measured)
+    whole, narrow = table([run]), table([run], 80)
+    assert max(map(len, whole)) > 80 >= max(map(len, narrow))
+    assert narrow[0].split() == ["run", "state", "rounds", "at", "the", "start", "now", "size"]
+    assert "37.5% (" in narrow[1]
+    assert narrow[2] == "no room here for: name, started, last row"
+    assert len(table([run], 200)) == 2
+
+
+def test_what_cannot_be_read_says_why_beyond_the_edge_of_a_terminal() -> None:
+    found = table([Listed("a", "damaged", 1, problem="word " * 30)], 80)
+    assert found[-1].count("word") == 30
