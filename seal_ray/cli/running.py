@@ -70,7 +70,7 @@ def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = Fa
     Parameters
     ----------
     manifest
-        The manifest.json of a run's directory; other `--workers` and `--run.observers` may be given.
+        The manifest.json of a run's directory, or that directory; other `--workers` and `--run.observers` may be given.
     into
         The directory; empty: that of the run, with -again.
     quiet
@@ -88,6 +88,8 @@ def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = Fa
     if found.trials:
         of = f"{found.trials - len(found.unlike)} of {counted(found.trials, 'trial')}"
         same = f"{of} came to the very reward of the first run"
+    if found.not_asked:
+        same += f"; {found.not_asked} more of it are of what its last command did not ask for"
     say(f"run: {found.directory}   report: {report_page(found.directory)}   {same}")
     refuse_void(found.summary)
 

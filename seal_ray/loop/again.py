@@ -12,11 +12,11 @@ from seal_ray.events import Observer
 from seal_ray.loop.preflight import prepare
 from seal_ray.loop.run import do, frozen
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval
 from seal_ray.rundir.directory import has_rows
-from seal_ray.rundir.frozen import read
+from seal_ray.rundir.frozen import FILE, read
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,20 +29,23 @@ class Again:
     directory: str
     summary: dict[str, Interval]
     trials: int
-    """Of both runs; 0 where the first is no longer beside its manifest."""
+    """Those that were to come out the same; 0 where the first run is no longer beside its manifest."""
     unlike: tuple[str, ...]
     """The trials whose rewards are not the same, by their keys."""
+    not_asked: int = 0
+    """Others of the first run, of arms that its manifest no longer asks for, such as methods of an earlier command."""
 
 
 def run_again(
     manifest: str, into: str = "", overrides: Sequence[str] = (), observers: Sequence[Observer] = ()
 ) -> Again:
-    """Do the run of a manifest once more, in a directory of its own; other workers and observers may be given.
+    """Do the run of a manifest, or of the directory it lies in, once more; other workers and observers may be given.
 
-    It is refused where weights, files, settings or drawn tasks differ from what the manifest says, and other versions
-    are named, for they may round differently.
+    It has a directory of its own. It is refused where weights, files, settings or drawn tasks differ from what the
+    manifest says, and other versions are named, for they may round differently.
     """
-    file = Path(manifest)
+    given = Path(manifest)
+    file = given / FILE if given.is_dir() else given
     before = read(file)
     directory = into or f"{file.absolute().parent}-again"
     if Path(directory).absolute() == file.absolute().parent:
@@ -59,12 +62,15 @@ def run_again(
     return Again(directory, summary, *_beside(Store(str(file.absolute().parent)), Store(directory)))
 
 
-def _beside(first: Store, second: Store) -> tuple[int, tuple[str, ...]]:
-    """How many trials both runs have, and which of them came to other rewards."""
+def _beside(first: Store, second: Store) -> tuple[int, tuple[str, ...], int]:
+    """How many trials one or the other run has of what both were asked, which of them came to other rewards, and how
+    many the first has of what the second was not asked."""
     if not has_rows(first):
-        return 0, ()
-    mine, theirs = ({row.key: row.reward for row in Journal(each).read(OutcomeRow)} for each in (first, second))
-    both = mine.keys() | theirs.keys()
-    return len(both), tuple(
-        sorted(key for key in both if (key in mine, mine.get(key)) != (key in theirs, theirs.get(key)))
-    )
+        return 0, (), 0
+    mine, theirs = (Journal(each) for each in (first, second))
+    asked = {(row.stage, row.arm) for row in theirs.read(PlannedRow)}
+    wanted = {row.trial for row in mine.read(PlannedRow) if (row.stage, row.arm) in asked}
+    before, now = ({row.key: row.reward for row in each.read(OutcomeRow)} for each in (mine, theirs))
+    both = (before.keys() & wanted) | now.keys()
+    unlike = sorted(key for key in both if (key in before, before.get(key)) != (key in now, now.get(key)))
+    return len(both), tuple(unlike), len(before.keys() - both)

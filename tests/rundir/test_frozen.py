@@ -70,6 +70,20 @@ def test_a_second_run_of_a_manifest_is_the_first_to_the_last_bit_and_says_so(
     assert f"numpy 1.0.0 -> {np.__version__}" in caplog.text
 
 
+def test_methods_that_the_last_command_left_out_are_not_held_against_the_second_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    least = [*SMALL, *TINY, "--run.rounds", "0", "--evaluation.samples", "0", "--evaluation.baselines", "[]"]
+    for method in ("passage", "in-context"):
+        asked = ["--evaluation.methods", f'["{method}"]', "--run.dir", str(tmp_path / "run")]
+        with pytest.raises(SystemExit, match="0"):
+            main(["run", str(CONFIG), *least, *asked, "--quiet"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["again", str(tmp_path / "run" / FILE), "--quiet"])
+    said = capsys.readouterr().err
+    assert "2 of 2 trials came to the very reward of the first run; 2 more of it" in said
+
+
 def test_other_weights_are_refused_by_the_name_of_their_file(tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(resolve("microworld"), model)
@@ -100,6 +114,10 @@ def test_what_is_no_manifest_is_refused_and_so_is_the_run_itself(tmp_path: Path)
         run_again(str(file), into=str(tmp_path / "run"))
     with pytest.raises(UserError, match=r"--trial\.seeds: a run goes on as it was begun"):
         run_again(str(file), overrides=["--trial.seeds", "9"])
+    with pytest.raises(UserError, match="the run itself is here"):
+        run_again(str(tmp_path / "run"), into=str(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"manifest\.json: cannot be read: No such file"):
+        run_again(str(tmp_path))
     for text in ("no JSON", "[]", "{}", '{"schema": 2, "config": []}'):
         file.write_text(text)
         with pytest.raises(UserError, match="is no manifest of a run"):
