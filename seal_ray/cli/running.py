@@ -55,8 +55,8 @@ def methods(
     from seal_ray.types import UserError
 
     more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
-    more += ["--evaluation.texts", f"[{texts}]"] if texts else []
-    more += ["--evaluation.budgets", f"[{budgets}]"] if budgets else []
+    more += ["--evaluation.texts", _numbers("--texts", texts)] if texts else []
+    more += ["--evaluation.budgets", _numbers("--budgets", budgets)] if budgets else []
     more += ["--evaluation.joint-methods", "true"] if joint else []
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:
@@ -92,6 +92,16 @@ def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = Fa
         same += f"; {found.not_asked} more of it are of what its last command did not ask for"
     say(f"run: {found.directory}   report: {report_page(found.directory)}   {same}")
     refuse_void(found.summary)
+
+
+def _numbers(option: str, said: str) -> str:
+    """A list of a config."""
+    from seal_ray.types import UserError
+
+    try:
+        return json.dumps([int(number) for number in said.split(",")])
+    except ValueError:
+        raise UserError(f"{option} {said}: give whole numbers with commas between, such as 1,5,27") from None
 
 
 def _named(method: str) -> str:

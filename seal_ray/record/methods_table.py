@@ -7,6 +7,7 @@ from typing import Any
 
 from seal_ray.plain import counted, visible
 from seal_ray.record.methods import TOGETHER
+from seal_ray.record.summary import FEWEST
 
 Row = dict[str, Any]
 
@@ -40,6 +41,11 @@ def print_methods(rows: Sequence[Row]) -> None:
             for row in rows
         ],
     )
+    print("accuracy in %; over passage: in points, task by task; in brackets: 95 % intervals")
+    if any(row["tasks"] < FEWEST for row in rows):
+        print(f"fewer than {FEWEST} tasks: too few for intervals, and to hold anything to the passage")
+    if any("budget" in row for row in rows):
+        print("≤: as many texts as have no more than so many tokens between them, on average")
     print("of a task: tokens written and trained on, operations of training, seconds of its trainer")
     most = max(row["tasks"] for row in rows)
     for row in rows:

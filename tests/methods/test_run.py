@@ -257,6 +257,27 @@ def test_the_table_is_printed_and_given_as_numbers(done: Path, capsys: pytest.Ca
     assert rows == json.loads(json.dumps(by_method([journal_of(done)], [of_trained_token(config_in(done))])))
 
 
+def test_below_the_table_stands_what_its_figures_and_gaps_mean(
+    done: Path, more: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, with_budget in ((done, False), (more, True)):
+        with pytest.raises(SystemExit, match="0"):
+            main(["eval", str(folder)])
+        said = capsys.readouterr().out
+        assert "over passage: in points, task by task" in said
+        assert "fewer than 6 tasks: too few for intervals" in said
+        assert ("≤: as many texts as" in said) is with_budget
+
+
+@pytest.mark.parametrize("option", ["--texts", "--budgets"])
+def test_what_is_no_number_is_refused_by_the_option_it_was_given_with(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["methods", str(JOB), option, "5,many"])
+    assert f"{option} 5,many: give whole numbers with commas between" in capsys.readouterr().err
+
+
 def test_methods_that_there_are_not_are_refused_before_anything_begins(tmp_path: Path) -> None:
     for methods, said in (('["pasage"]', "pasage"), ('["qa", "qa"]', "twice"), ('["entigraph"]', "leave it out")):
         with pytest.raises(UserError, match=said):
