@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
-from seal_ray.cli.output import lines, say
+from seal_ray.cli.output import lines, say, width
 from seal_ray.types import UserError
 
 
@@ -57,7 +57,7 @@ def tune(
         raise UserError(f"--write {write}: is there already, and not from here; name another file")
     start_log(quiet)
     found = search(tree, progress(quiet), trials=trials, axes=axes, on=on, into=into, force=force)
-    lines([json.dumps(found.as_json())] if as_json else [*found.lines(), "", found.overlay.rstrip()])
+    lines([json.dumps(found.as_json())] if as_json else [*found.lines(width()), "", found.overlay.rstrip()])
     if write:
         _write(Path(write), found.overlay)
         say(f"{write}: seal-ray run {config} --overlay {write}")

@@ -84,7 +84,7 @@ class Advice:
         note = f" ({mine.note})" if mine.note else ""
         far, most = self.far(), f"{self.beyond:,.1f} times the most that was measured"
         how = f"{counted(curves.tasks, 'passage')}, {curves.epochs} epochs, with {curves.model} ({curves.how})"
-        yield f"documents: {counted(mine.passages, 'passage')} of {mine.tokens:,} tokens{note}"
+        yield f"documents: {counted(mine.passages, 'passage')}, {mine.tokens:,} tokens in all{note}"
         yield f"budget:    {self.budget:,} tokens {_said(self.of)}, {self.each:,.1f} for each token of text"
         yield f"{'a guess: ' if far else 'advice:  '}  {chosen.name}, which takes some {self.takes:,} of them"
         yield f"why:       it came to {_accuracy(chosen)} where it was measured; {self._beside()}"

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from seal_ray.looking.seen import Seen
 from seal_ray.looking.stages import Stage
+from seal_ray.plain import counted
 from seal_ray.record.rows import SpanRow
 
 LATELY = 300.0
@@ -32,15 +33,15 @@ def pace(seen: Seen, stages: Sequence[Stage]) -> Pace:
     rates = {kind: rate(seen.spans, kind) for kind in ("sample", "trial")}
     beside = {kind: left[kind] / found for kind, found in rates.items() if found}
     each = fmean(row.seconds for row in seen.policies) if seen.policies else None
-    without = [f"{left[kind]} {name}" for kind, name in _NAMES.items() if left[kind] and kind not in beside]
-    without += [f"{left['update']} updates"] if left["update"] and each is None else []
+    without = [counted(left[kind], name) for kind, name in _NAMES.items() if left[kind] and kind not in beside]
+    without += [counted(left["update"], "update")] if left["update"] and each is None else []
     without += [stage.name for stage in stages if stage.total is None]
     known = [*beside.values()]
     seconds = max(known, default=0.0) + left["update"] * (each or 0.0)
     return Pace(seconds if seconds or not without else None, any(s.at_most and s.left for s in stages), tuple(without))
 
 
-_NAMES = {"sample": "self-edits", "trial": "trials"}
+_NAMES = {"sample": "self-edit", "trial": "trial"}
 
 
 def rate(spans: Sequence[SpanRow], kind: str) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seal_ray.looking.words import NOTHING, columns, size
+from seal_ray.looking.words import NOTHING, fitted, size
 from seal_ray.plain import counted
 from seal_ray.record.summary import FEWEST, Interval, Measured, as_json, cells, figure, interval
 from seal_ray.selection.reward import TrialSummary
@@ -19,6 +19,8 @@ MARGIN = 0.05
 """How far the 95 % interval of a difference may reach below zero where settings are said to be as good."""
 OVERLAY = "# seal-ray tune: "
 """What a file of settings begins with."""
+_SPARE = ("front", "rank", "lr", "epochs", "FLOPs", "alpha", "batch", "targets", "bytes")
+"""Columns that a narrow terminal may do without, the last one first."""
 
 Known = dict[str, TrialSummary]
 """What came of the trials of some settings, by task."""
@@ -120,10 +122,10 @@ class Account:
             f"[trial.optim]\nlr = {optim.lr!r}\nepochs = {optim.epochs}\nbatch_size = {optim.batch_size}\n"
         )
 
-    def lines(self) -> Iterator[str]:
-        """The table, what fresh tasks say, and the verdict."""
+    def lines(self, width: int | None = None) -> Iterator[str]:
+        """The table, on a terminal that wide; what fresh tasks say, and the verdict."""
         titles = [*self.start.values(), "tasks", "reward", "over start", "FLOPs", "bytes", "front"]
-        yield from columns([titles, *map(self._cells, self.tried)])
+        yield from fitted([titles, *map(self._cells, self.tried)], _SPARE, width)
         yield "front: none on the same tasks earned as much for less; FLOPs: of a trial's training, in linear layers"
         if self.compared:
             others = counted(self.fresh, "other training task")

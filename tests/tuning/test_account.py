@@ -92,6 +92,10 @@ def test_the_table_has_who_failed_and_who_is_on_the_front() -> None:
     assert "failed" in third
     assert "-50.0" in third
     assert "none did better than the start" in list(account.lines())[-2]
+    narrow = list(account.lines(80))[:5]
+    assert max(map(len, narrow)) <= 80
+    assert narrow[0].split() == ["rank", "lr", "epochs", "tasks", "reward", "over", "start", "FLOPs", "front"]
+    assert narrow[-1] == "no room here for: alpha, targets, batch, bytes"
 
 
 def test_of_a_model_whose_cost_is_not_worked_out_reward_alone_is_told() -> None:
