@@ -83,6 +83,8 @@ class Adapter:
     def load(cls, folder: str | Path) -> Adapter:
         """Read a PEFT folder; `UserError` when it is none, or uses what a plain LoRA does not have."""
         folder = Path(folder)
+        if not (folder / CONFIG_FILE).is_file():
+            raise UserError(f"{folder}: not a PEFT adapter folder: {CONFIG_FILE} is not there")
         try:
             config = decoded((folder / CONFIG_FILE).read_text())
             tensors = load_file(folder / WEIGHTS_FILE)

@@ -195,3 +195,8 @@ def test_memory_per_slot_is_what_the_buffers_hold():
     (cohort,) = bank.training.cohorts
     held = sum(buffer.untyped_storage().nbytes() for buffer in cohort.buffers_SP)
     assert held == 3 * bank.memory_per_slot(lora)
+
+
+def test_a_folder_that_is_not_there_is_refused_without_a_code_of_the_system(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: not a PEFT adapter folder: adapter_config\.json is not there$"):
+        Adapter.load(tmp_path / "nowhere")
