@@ -49,6 +49,13 @@ RUN_BY = {
     r"seal-ray run CONFIG --(update.rule|continual.ways)": "examples/test_rules_and_observers.py::",
     r"seal-ray methods ": "methods/test_run.py::test_the_table_is_printed_and_given_as_numbers",
     r"seal-ray run CONFIG --run.observers": "observe/test_trackers.py::",
+    r"seal-ray advise .* --measured": "learning/test_advise.py::test_a_run_of_ones_own_is_gone_by_instead",
+    r"seal-ray advise .* --of": "learning/test_advise.py::test_written_tokens_are_another_budget_than_trained_ones",
+    r"seal-ray advise ": "learning/test_advise.py::"
+    "test_the_cheapest_is_taken_of_those_that_are_not_told_apart_from_the_best",
+    r"seal-ray again ": "rundir/test_frozen.py::"
+    "test_a_second_run_of_a_manifest_is_the_first_to_the_last_bit_and_says_so",
+    r"seal-ray tune ": "tuning/test_tune.py::test_the_command_prints_a_table_and_writes_an_overlay",
     r"python -m benchmarks trials": "benchmarks/test_trials.py::",
     r"ray (get-auth-token|start)|export RAY_AUTH_MODE": "cluster/test_jobs.py::"
     "test_a_job_that_is_stopped_and_submitted_again_and_loses_its_driver_continues_to_a_whole_journal",
