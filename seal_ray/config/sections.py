@@ -87,7 +87,7 @@ class Sampling(Section):
     """The model's name at that server."""
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key."""
-    strategies: tuple[Annotated[str, Bounds(min_length=1)], ...] = ()
+    strategies: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], OneOrMore] = ()
     """What self-edits are asked to be, by the names of the domain's own styles or of your templates
     (docs/methods.md#strategies): all in even shares in the first round, then by what they gained per token. Empty: as
     the domain asks."""

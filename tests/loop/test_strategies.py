@@ -250,3 +250,7 @@ def test_a_run_with_strategies_is_planned_with_the_trial_of_each_tasks_text(tmp_
     course = Simulation(config).course(Rates(*[1e-3] * 10), Devices(1, 1), "transformers")
     planned = {(stage.name, stage.pieces) for stage in course.stages}
     assert {(f"{OF_TEXTS}: trials", 3), ("round 1: trials", 9), ("round 2: trials", 9)} <= planned
+
+
+def test_a_single_strategy_may_be_given_as_its_name() -> None:
+    assert load(CONFIG, ["--sampling.strategies", "copy"]).sampling.strategies == ("copy",)
