@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Update
 from seal_ray.types import FinetuneSpec
-from seal_ray.update.base import Found, anchors, example
+from seal_ray.update.base import Found, example, finetune
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,4 @@ class Weighted:
 
     def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec:
         examples = [e for kept in found.kept for e in [example(kept)] * max(1, round(self.most * kept.reward))]
-        return FinetuneSpec(
-            tuple(examples), settings.lora, settings.optim, seed, anchors(found.tasks, settings), settings.kl_coef
-        )
+        return finetune(examples, found, settings, seed)

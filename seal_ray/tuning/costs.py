@@ -8,6 +8,7 @@ from statistics import fmean
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import Shape, model_shape
+from seal_ray.model.flops import per_trained_token
 from seal_ray.plan.memory import per_slot
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
@@ -37,7 +38,8 @@ class Costs:
         """Of the linear layers, forward and back, for each token of a trial's texts."""
         if self.shape is None:
             return 0.0
-        return settings.optim.epochs * (4.0 * self.shape.multiplied + 6.0 * self.shape.adapter(settings.lora))
+        once = per_trained_token(self.shape.multiplied, self.shape.adapter(settings.lora))
+        return float(settings.optim.epochs * once)
 
     def bytes(self, settings: Settings) -> int:
         """Weights, gradient and moments, as the bank holds them for a slot."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from seal_ray import plugins
 from seal_ray.config import Config, Update
 from seal_ray.selection.rules import Candidate, find_rule
-from seal_ray.types import Example, FinetuneSpec, Task, UserError
+from seal_ray.types import Example, FinetuneSpec, ObjectiveSpec, Task, UserError
 
 NO_UPDATE = "none"
 UPDATE_RULES = {
@@ -87,6 +87,14 @@ def advantages(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]
     usable = tried(candidates)
     mean = fmean(candidate.reward for candidate in usable) if usable else 0.0
     return [(each, gain) for each in usable if abs(gain := each.reward - mean) > _EQUAL]
+
+
+def finetune(
+    examples: Sequence[Example], found: Found, settings: Update, seed: int, objective: ObjectiveSpec | None = None
+) -> FinetuneSpec:
+    """These to learn as the settings say, and the answers that the policy is not to move away from."""
+    kept_near = anchors(found.tasks, settings)
+    return FinetuneSpec(tuple(examples), settings.lora, settings.optim, seed, kept_near, settings.kl_coef, objective)
 
 
 def anchors(tasks: Sequence[Task], settings: Update) -> tuple[Example, ...]:

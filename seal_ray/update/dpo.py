@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Update
 from seal_ray.types import FinetuneSpec, ObjectiveSpec, UserError
-from seal_ray.update.base import Found, anchors, example, tried
+from seal_ray.update.base import Found, example, finetune, tried
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,4 @@ class Dpo:
         if not pairs:
             raise UserError("update.rule 'dpo': no kept self-edit earned more than another of its task; sample more")
         objective = ObjectiveSpec("dpo", {"beta": self.beta})
-        kept_near = anchors(found.tasks, settings)
-        return FinetuneSpec(tuple(pairs), settings.lora, settings.optim, seed, kept_near, settings.kl_coef, objective)
+        return finetune(pairs, found, settings, seed, objective)

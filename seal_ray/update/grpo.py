@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from seal_ray.config import Update
 from seal_ray.types import FinetuneSpec, ObjectiveSpec, UserError
-from seal_ray.update.base import Found, advantages, anchors, example
+from seal_ray.update.base import Found, advantages, example, finetune
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Grpo:
         pairs = [pair for candidates in found.candidates.values() for pair in advantages(candidates)]
         if not pairs:
             raise UserError("update.rule 'grpo': no self-edit earned more than another of its task; sample more")
-        examples = tuple(replace(example(candidate), weight=gain) for candidate, gain in pairs)
+        examples = [replace(example(candidate), weight=gain) for candidate, gain in pairs]
         objective = ObjectiveSpec("policy gradient", {"clip": self.clip})
-        kept_near = anchors(found.tasks, settings)
-        return FinetuneSpec(examples, settings.lora, settings.optim, seed, kept_near, settings.kl_coef, objective)
+        return finetune(examples, found, settings, seed, objective)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Update
 from seal_ray.types import FinetuneSpec
-from seal_ray.update.base import Found, anchors, example
+from seal_ray.update.base import Found, example, finetune
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,4 @@ class Sft:
     needs_rewards = False
 
     def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec:
-        examples = tuple(map(example, found.kept))
-        kept_near = anchors(found.tasks, settings)
-        return FinetuneSpec(examples, settings.lora, settings.optim, seed, kept_near, settings.kl_coef)
+        return finetune([*map(example, found.kept)], found, settings, seed)

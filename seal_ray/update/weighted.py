@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from seal_ray.config import Update
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import FinetuneSpec, UserError
-from seal_ray.update.base import Found, advantages, anchors, example
+from seal_ray.update.base import Found, advantages, example, finetune
 
 WAYS = ("advantage", "softmax")
 
@@ -44,9 +44,8 @@ class Weighted:
                 "sample more"
             )
         mean = math.fsum(weight for _, weight in weighed) / len(weighed)
-        examples = tuple(replace(example(candidate), weight=weight / mean) for candidate, weight in weighed)
-        kept_near = anchors(found.tasks, settings)
-        return FinetuneSpec(examples, settings.lora, settings.optim, seed, kept_near, settings.kl_coef)
+        examples = [replace(example(candidate), weight=weight / mean) for candidate, weight in weighed]
+        return finetune(examples, found, settings, seed)
 
     def _of_task(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, float]]:
         """What is learnt of one task's self-edits, and what each counts: never one that taught nothing."""
