@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.config import load
-from seal_ray.loop.run import run
-from tests.in_process import CountingCluster
+from tests.in_process import run_counted
 
 STREAMS = Path(__file__).parents[2] / "jobs/streams.toml"
 ONE_ORDER = [
@@ -22,9 +21,7 @@ ONE_ORDER = [
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run, for those who leave it as it is."""
     folder = tmp_path_factory.mktemp("in-turn") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
-        run(load(STREAMS, [*ONE_ORDER, "--run.dir", str(folder)]))
+    run_counted(load(STREAMS, [*ONE_ORDER, "--run.dir", str(folder)]))
     return folder
 
 

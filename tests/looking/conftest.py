@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.loop.run import run
-from tests.in_process import CountingCluster
+from tests.in_process import run_counted
 from tests.record.conftest import _s3, bucket
 from tests.runs import small_run
 
@@ -18,7 +17,5 @@ __all__ = ["_s3", "bucket"]
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run of two rounds, in the test's own process."""
     folder = tmp_path_factory.mktemp("small") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
-        run(small_run(folder))
+    run_counted(small_run(folder))
     return folder

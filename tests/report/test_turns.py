@@ -11,12 +11,11 @@ import pytest
 from seal_ray.cli.app import main
 from seal_ray.config import load
 from seal_ray.loop.retract import retract
-from seal_ray.loop.run import run
 from seal_ray.policy.catalogue import catalogue_of, find
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.report.settings import settings
-from tests.in_process import CountingCluster
+from tests.in_process import run_counted
 from tests.report.domains import in_turn_only
 from tests.report.test_page import words_of
 from tests.runs import CONFIG
@@ -32,9 +31,7 @@ SMALL = [
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that really learnt two passages in turn."""
     folder = tmp_path_factory.mktemp("in-turn") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seal_ray.loop.session.open_cluster", CountingCluster)
-        run(load(STREAMS, [*SMALL, "--run.dir", str(folder)]))
+    run_counted(load(STREAMS, [*SMALL, "--run.dir", str(folder)]))
     return folder
 
 
