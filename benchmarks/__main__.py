@@ -264,6 +264,34 @@ def company(
 
 
 @bench.command
+def makespan(*, lengths: str = "", workers: int = 1, slots: int = 16, seeds: int = 3, as_json: AsJson = False) -> None:
+    """Steps that a round takes by the order in which its trials are given out, counted; and how far from the optimum.
+
+    Parameters
+    ----------
+    lengths
+        A recorded round; its texts are as long as these trials' are.
+    workers
+        Trainers, which are given a trial when they hold fewer than two for each slot.
+    slots
+        Trials that each trains at once.
+    seeds
+        Trials of each self-edit.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.makespan import orders, small, table
+    from benchmarks.workload import workload
+
+    work = workload(lengths)
+    found, few = orders(work, workers, slots, seeds), small(work)
+    if as_json:
+        print(json.dumps({"orders": [asdict(each) for each in found], "small": asdict(few)}))
+    else:
+        print(table(found, few, work.source))
+
+
+@bench.command
 def updates(
     *overrides: Overrides,
     seeds: tuple[int, ...] = (1, 2, 3),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from seal_ray.plan.rates import Rates
@@ -48,7 +48,9 @@ class Pool:
         self._places: set[int] = set()
         """Those of workers that are up, or will be."""
         self._outstanding = self._number = 0
-        self._waiting: deque[Call] = deque()
+        self._waiting: list[tuple[int, int, Call]] = []
+        """A heap, the longest first; of equally long ones, that which came first."""
+        self._came = count()
         self._up: dict[Worker, int] = {}
         self._by_load: list[tuple[int, int, Worker]] = []
         self._gone = 0.0
@@ -70,7 +72,7 @@ class Pool:
         call = Call(size, min(weight, self.depth), self._loop.create_future())
         self._outstanding += call.weight
         self._grow()
-        self._waiting.append(call)
+        self._wait(call)
         self._hand_out()
         return await call.done
 
@@ -85,11 +87,15 @@ class Pool:
         lost = [worker for worker, place in self._up.items() if place in places]
         for worker in lost:
             place = self._take_out(worker)
-            self._waiting.extend(worker.calls)
+            for call in worker.calls:
+                self._wait(call)
             self.repeated += len(worker.calls)
             self._loop.call_later(replaced_after + self._rates.start, self._join, place)
         self._hand_out()
         return len(lost)
+
+    def _wait(self, call: Call) -> None:
+        heapq.heappush(self._waiting, (-call.length, next(self._came), call))
 
     def _take_out(self, worker: Worker) -> int:
         worker.stop()
@@ -120,12 +126,12 @@ class Pool:
         """Each waiting call to the least busy worker."""
         while self._waiting and self._by_load:
             load, _, worker = self._by_load[0]
-            if load == worker.load and load and load + self._waiting[0].weight > self.depth:
+            if load == worker.load and load and load + self._waiting[0][-1].weight > self.depth:
                 return
             heapq.heappop(self._by_load)
             if load != worker.load:
                 continue
-            call = self._waiting.popleft()
+            *_, call = heapq.heappop(self._waiting)
             worker.load += call.weight
             self._offer(worker)
             call.since = self._loop.time()

@@ -30,6 +30,11 @@ class Call:
     """Which worker did it, and since when it had it."""
     since: float = 0.0
 
+    @property
+    def length(self) -> int:
+        """The longest are given out first, as by the pool of a run."""
+        return getattr(self.size, "steps", 0)
+
 
 class Device:
     """A GPU, or a machine of so many cores, that those at work on it share evenly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ class RayCluster:
             alike.set_up,
             size=workers.trainers,
             depth=workers.slots * _QUEUED_PER_SLOT,
+            lasts=_steps,
         )
         self.samplers = Pool(
             "sampler",
@@ -266,6 +268,14 @@ def _tokens(method: str, args: tuple[Any, ...]) -> int:
         prompts, written = asked.questions, asked.max_answer_tokens
     characters = [sum(len(m.content) for m in p) if isinstance(p, tuple) else len(p) for p in prompts]
     return max(1, sum(count // _CHARACTERS_PER_TOKEN + written for count in characters))
+
+
+def _steps(method: str, args: tuple[Any, ...]) -> int:
+    """The steps that a trial trains for; what is no trial goes before all of them."""
+    if not (args and isinstance(args[0], Trial)):
+        return sys.maxsize
+    recipe = args[0].recipe
+    return recipe.optim.steps(len(recipe.examples)) if recipe else 0
 
 
 def threads_of(cpus: float) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""Which worker gets the next call: the least busy of those that can hold it. Calls are served as they came."""
+"""Which worker gets the next call: the least busy of those that can hold it.
+
+The longest call is served first, as one that begins late would end alone; of equally long ones, which they are where
+nobody says, that which came first.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from seal_ray.workers.members import Member
 
@@ -16,7 +21,9 @@ class Places:
     def __init__(self, workers: Sequence[Member], depth: Callable[[], int]) -> None:
         """`workers` is looked at whenever a place is given."""
         self._workers, self._depth = workers, depth
-        self._waiting: deque[tuple[int, asyncio.Future[Member]]] = deque()
+        self._waiting: list[tuple[int, int, int, asyncio.Future[Member]]] = []
+        """A heap: the length, negated, and when it came, before what it weighs and who waits."""
+        self._numbers = count()
         self._broken: BaseException | None = None
 
     @property
@@ -27,12 +34,12 @@ class Places:
     def waited_for(self) -> bool:
         return bool(self._waiting)
 
-    async def take(self, weight: int) -> Member:
+    async def take(self, weight: int, length: int = 0) -> Member:
         """A worker with room for such a call, which counts as held from then on."""
         if self._broken:
             raise self._broken
         place: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
-        self._waiting.append((weight, place))
+        heapq.heappush(self._waiting, (-length, next(self._numbers), weight, place))
         self.hand_out()
         try:
             return await place
@@ -47,9 +54,9 @@ class Places:
         self.hand_out()
 
     def hand_out(self) -> None:
-        """Give free places to the calls that have waited longest."""
+        """Give free places to the longest calls that wait."""
         while self._waiting:
-            weight, place = self._waiting[0]
+            *_, weight, place = self._waiting[0]
             if not place.done():
                 fit = (worker for worker in self._workers if not worker.doubted)
                 worker = min(fit, key=lambda w: w.load, default=None)
@@ -57,12 +64,12 @@ class Places:
                     return
                 worker.load += weight
                 place.set_result(worker)
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
 
     def refuse(self, error: BaseException) -> None:
         """All that wait, and all that will, get this error."""
         self._broken = self._broken or error
-        for _, place in self._waiting:
+        for *_, place in self._waiting:
             if not place.done():
                 place.set_exception(error)
         self._waiting.clear()

@@ -38,6 +38,7 @@ class _Call:
     method: str
     args: tuple[Any, ...]
     weight: int
+    length: int
     answer: asyncio.Future[tuple[Any, float]]
     since: float = math.inf
     """When a worker was last given it, by the monotonic clock; infinite while it waits for one."""
@@ -47,7 +48,8 @@ class _Call:
 class Pool:
     """`size` actors at most, each holding up to `depth` calls at a time; or of what `weigh` says that calls weigh.
 
-    A call heavier than `depth` is held by a worker that holds nothing else. Its actors are made by `health.actor`.
+    A call heavier than `depth` is held by a worker that holds nothing else. Of the calls that wait, those that
+    `lasts` says are longest come first. Its actors are made by `health.actor`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Pool:
         size: int,
         depth: int,
         weigh: Callable[[str, tuple[Any, ...]], int] = lambda method, args: 1,
+        lasts: Callable[[str, tuple[Any, ...]], int] = lambda method, args: 0,
         idle_seconds: float = 300.0,
         patience: float = 30.0,
     ) -> None:
@@ -69,7 +72,7 @@ class Pool:
             *(name, spawn, setup, size), wanted=self._wanted, changed=self._changed, broken=self._break
         )
         self._places = Places(self.members.ready, self._room)
-        self._weigh, self._idle_seconds, self._patience = weigh, idle_seconds, patience
+        self._weigh, self._lasts, self._idle_seconds, self._patience = weigh, lasts, idle_seconds, patience
         self._calls: set[_Call] = set()
         self._asked = 0
         """What all calls under way weigh."""
@@ -116,7 +119,7 @@ class Pool:
 
     @contextmanager
     def _under_way(self, method: str, args: tuple[Any, ...], weight: int) -> Iterator[_Call]:
-        call = _Call(method, args, weight, asyncio.get_running_loop().create_future())
+        call = _Call(method, args, weight, self._lasts(method, args), asyncio.get_running_loop().create_future())
         self._calls.add(call)
         self._asked += weight
         self._grow()
@@ -180,7 +183,7 @@ class Pool:
             alone = lost >= _ALONE_AFTER
             weight = self.depth if alone else call.weight
             call.since = math.inf
-            worker = await self._places.take(weight)
+            worker = await self._places.take(weight, call.length)
             start, call.since = time.time(), time.monotonic()
             try:
                 result = await worker.answer(call.method, getattr(worker.handle, call.method).remote(*call.args))
