@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Literal
 
 from cyclopts import App
 
@@ -261,6 +262,50 @@ def company(
     start_log()
     found = measuring.measure(configs.load(config, overrides, overlay), dtypes)
     print(json.dumps([asdict(each) for each in found]) if as_json else measuring.table(found))
+
+
+@bench.command
+def per_task(
+    config: str = "jobs/microworld.toml",
+    *overrides: Overrides,
+    overlay: Overlays = (),
+    settings: int = 12,
+    tasks: int = 24,
+    axes: str = "",
+    on: Literal["auto", "passage", "self-edits"] = "auto",
+    into: str = "runs/per-task",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether trial settings that are chosen for each task by itself can beat the same ones for all.
+
+    Parameters
+    ----------
+    config
+        A TOML file; its own settings are the start, and its training tasks are what is tried on.
+    settings
+        How many are tried, each on every task with two seeds.
+    tasks
+        Training tasks, of those that the base does not solve untrained.
+    axes
+        What is turned, as with `seal-ray tune`.
+    on
+        What trials train on, as with `seal-ray tune`.
+    into
+        The directory of the trials; given again, it goes on with those that are not done.
+    quiet
+        No progress.
+    """
+    from dataclasses import asdict
+
+    from benchmarks.per_task import measure, table
+    from seal_ray import config as configs
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    loaded = configs.load(config, overrides, overlay)
+    tried, found = measure(loaded, progress(quiet), settings=settings, tasks=tasks, axes=axes, on=on, into=into)
+    print(json.dumps([asdict(each) for each in found]) if as_json else table(tried, found))
 
 
 @bench.command

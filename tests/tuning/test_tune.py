@@ -24,7 +24,7 @@ from seal_ray.record.written import SCREENING
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
 from seal_ray.tuning.space import Settings
-from seal_ray.tuning.tune import STAGE
+from seal_ray.tuning.trying import STAGE
 from seal_ray.types import Example, Grade, Task, UserError
 from tests.in_process import CountingCluster
 from tests.runs import CONFIG, kill_when, rows_on_disk
