@@ -62,7 +62,8 @@ def test_too_few_to_choose_from_is_refused() -> None:
 def test_a_small_world_is_tried_and_judged_and_not_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["per-task", "jobs/microworld.toml", "--settings", "2", "--tasks", "3", "--axes", "rank=2,4", "--on", "passage", "--quiet"]
+    words = ["per-task", "jobs/microworld.toml", "--settings", "2", "--tasks", "3", "--axes", "rank=2,4"]
+    words += ["--on", "passage", "--quiet"]
     words += ["--into", str(tmp_path / "run"), "--workers.address", "in-process", "--domain.train", "6"]
     words += ["--trial.optim.epochs", "2", "--domain.test", "1"]
     bench([*words, "--json"], result_action="return_value")
