@@ -47,6 +47,9 @@ class Model(Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32", "float64"] = "auto"
     """Precision of the base; adapters and their optimiser are kept in float32, or float64. `auto`: bfloat16 where the
     machine of the first trainer multiplies it in hardware, else float32, and the run keeps to that."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    """Whether the base's linear layers are kept in 8 or 4 bits (the extra `quantized`), for a half or a quarter of the
+    memory; adapters and the output head are not. vLLM writes with the base as it is."""
     max_length: Annotated[int, Bounds(ge=8, le=_TOKENS)] = 2048
     """Longest training text in tokens; longer ones are cut, and said so."""
 

@@ -22,6 +22,7 @@ from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
 from seal_ray.model.locate import on_hub, resolve
 from seal_ray.model.precision import AUTO
+from seal_ray.model.quantization import check_quantization
 from seal_ray.observe import observers
 from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
@@ -110,6 +111,7 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     resolve(config.model.path)
     check_kind(config.model.path)
     check_targets(config)
+    check_quantization(config)
     domain = load_domain(config)
     check_memory(config, domain)
     check_strategies(config, domain)

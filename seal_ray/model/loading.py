@@ -14,6 +14,7 @@ from seal_ray.types import UserError
 
 if TYPE_CHECKING:
     from seal_ray.config import Model
+    from seal_ray.model.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class ModelSpec:
     max_length: int
     gpus: float = 0
     """GPUs that this worker was given, or the fraction of one."""
+    quantization: Quantization = "none"
 
     @classmethod
     def of(cls, model: Model, gpus: float = 0) -> Self:
         """The base that a config names, for a worker with this many GPUs."""
-        return cls(resolve(model.path), model.revision, model.dtype, model.max_length, gpus)
+        return cls(resolve(model.path), model.revision, model.dtype, model.max_length, gpus, model.quantization)
 
     @property
     def memory(self) -> float:
@@ -61,6 +63,10 @@ def load_model(spec: ModelSpec) -> Any:
             place, config=config, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
         )
     model.requires_grad_(False)
+    if spec.quantization != "none":
+        from seal_ray.model.quantized import quantize
+
+        quantize(model, spec.quantization, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if not torch.cuda.is_available():
         return model.eval()
     if 0 < spec.gpus < 1:  # what this process caches beyond its part would be missing for those it shares with

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import Shape
+from seal_ray.model.quantization import bytes_of
 from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.workers import AT_ONCE
@@ -43,7 +44,8 @@ def per_slot(config: Config, shape: Shape) -> int:
 def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: float) -> Memory:
     """`device` is one GPU's bytes, of which vLLM takes its share whatever the model; 0 when it is not known."""
     size, slots, lora = BYTES[config.model.dtype], config.workers.slots, config.trial.lora
-    weights = shape.parameters * size
+    layers = shape.layers * sum(a * b for a, b in shape.linears.values())
+    weights = (shape.parameters - layers) * size + bytes_of(config.model.quantization, layers, size)
     learnt = config.update.lora if config.run.rounds else config.trial.lora
     policy = shape.adapter(learnt) // learnt.rank * work.rank * size
     one_step = max(slots * work.step, work.update_step)
@@ -58,10 +60,11 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
     }
     if engine == "endpoint":
         return Memory(trainer, {})
-    sampler = {"base weights": weights, "policy": policy}
+    whole = shape.parameters * size if engine == "vllm" else weights
+    sampler = {"base weights": whole, "policy": policy}
     if engine == "vllm" and device:
         share = min(1.0, config.workers.gpus_per_sampler or 1.0)
-        sampler["keys and values"] = max(0, round(VLLM_SHARE * share * device) - weights - policy)
+        sampler["keys and values"] = max(0, round(VLLM_SHARE * share * device) - whole - policy)
     else:
         held = min(CACHE_TOKENS, AT_ONCE * work.text)
         sampler["keys and values"] = round(held * shape.cache_numbers * size)

@@ -82,7 +82,8 @@ def _facts(found: Prediction) -> list[str]:
             lines.append(f"memory of a {name}: {readable_bytes(sum(held.values()))} ({parts})")
     if found.device_bytes and not found.fits:
         room = readable_bytes(found.device_bytes)
-        lines.append(f"that is more than the device's {room}: take fewer slots or a larger GPU")
+        less = "fewer slots, a base in fewer bits (model.quantization), or a larger GPU"
+        lines.append(f"that is more than the device's {room}: take {less}")
     if found.gpus:
         lines.append(f"GPU hours: {found.gpu_hours:.2f} ({counted(found.gpus, 'GPU')} for as long as the run lasts)")
     if found.price_per_hour is not None:
