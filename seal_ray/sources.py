@@ -2,7 +2,8 @@
 
 @dataclass(frozen=True)
 class Options:
-    train: SourcePath      # a file or folder that decides results: its content belongs to the run
+    train: PassagePath     # where passages are: as a source, but a run in turn may go on where it has more at its end
+    template: SourcePath   # a file or folder that decides results: its content belongs to the run
     cache: WrittenPath     # a file that is written to: it belongs to nobody
     retries: Practical[int]  # how the work is done, not what comes of it: no part of what a run is
 """
@@ -30,9 +31,12 @@ class Mark:
     """Whether results depend on it."""
 
 
+GROWS = "may have more passages at its end"
 READS, WRITES, PRACTICAL = Mark(True, True), Mark(True, False), Mark(False, False)
 SourcePath = Annotated[str, READS]
 """An option that names a file, a folder or a dataset whose content decides results; empty for none."""
+PassagePath = Annotated[str, READS, GROWS]
+"""The same of one that passages are read from."""
 WrittenPath = Annotated[str, WRITES]
 """An option that names a file to write to; empty for none."""
 Practical = Annotated[T, PRACTICAL]

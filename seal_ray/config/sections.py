@@ -231,7 +231,9 @@ class Continual(Section):
     sequences: Annotated[int, Bounds(ge=0, le=_REPEATS)] = 0
     """Orders of passages to go through; 0: none."""
     passages: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 8
-    """How many held-out passages each order has."""
+    """How many held-out passages each order has; a run may go on with more."""
+    order: Literal["drawn", "given"] = "drawn"
+    """`drawn`: orders by the run's seed, of all that is held out. `given`: the one in which passages are listed."""
     ways: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1), OneOrMore] = ("merge",)
     """How what was learnt enters the policy, each on the same orders: `none`, `merge` (the paper's), `last-layers`,
     `joint` (all so far at once), `replay`, `replay-last-layers`, `rehearse`, `kl`, `ema`, `sparse`, `orthogonal`,
@@ -240,6 +242,10 @@ class Continual(Section):
     """Who writes of a passage that comes: the policy as it stands, as in the paper, or as it was at the beginning."""
     ask_every: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 1
     """All passages are asked after every so many of them, and at the end; the newest one always."""
+
+    def __post_init__(self) -> None:
+        if self.order == "given" and self.sequences > 1:
+            raise ValueError('order = "given" is one order; set sequences = 1')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,9 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
 
 
 def orders_of(config: Config, tasks: Sequence[Task]) -> list[list[Task]]:
-    """The orders of passages, no two the same."""
+    """The orders of passages, no two the same. A longer one begins with the shorter, of as many that are held out."""
+    if config.continual.order == "given":
+        return [[*tasks[: config.continual.passages]]]
     found: dict[tuple[str, ...], list[Task]] = {}
     for sequence in itertools.count():
         if len(found) == config.continual.sequences:
@@ -113,6 +115,20 @@ def orders_of(config: Config, tasks: Sequence[Task]) -> list[list[Task]]:
         order = sorted(tasks, key=lambda task: derive_seed(seed, task.id))[: config.continual.passages]
         found.setdefault(tuple(task.id for task in order), order)
     raise AssertionError("there are more seeds than orders")
+
+
+def numbered_before(session: Session, start: Policy) -> int:
+    """What the numbers of the policies of streams follow: that of the policy which they begin with.
+
+    Where an older version numbered them, stream by stream, it is the last number of all.
+    """
+    config, known = session.config.continual, list(session.journal.read(LearntRow))
+    streams = [(way, sequence) for way in config.ways for sequence in range(config.sequences)]
+    at = {stream: number for number, stream in enumerate(streams, 1)}
+    as_now = (start.version + (row.step - 1) * len(streams) + at[row.way, row.sequence] for row in known)
+    if all(row.version == number for row, number in zip(known, as_now, strict=True)):
+        return start.version
+    return max(row.version for row in known)
 
 
 def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
@@ -150,6 +166,7 @@ class Stream:
         self._start = self.session.runner.policy
         self._policy = self._start
         self._head = sequence_head(self.sequence, self.name)
+        self._before = numbered_before(self.session, self._start)
         self._loaded: dict[AdapterRef, Adapter] = {}
 
     async def through(self) -> None:
@@ -176,13 +193,20 @@ class Stream:
         recipe = self.way.recipe(stand, written)
         learned = name = ""
         if recipe or not written:
-            version = self._start.version + self.number * len(self.order) + step
+            version = self._numbered(step)
             where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
             learn = partial(self._learnt, stand, task, recipe)
             self._policy, row = await self.session.policies.grow(self._policy, where, learn)
             learned, name = row.learned, row.key
         if written:
             self.lessons.append(Lesson(task, written, AdapterRef(learned), name))
+
+    def _numbered(self, step: int) -> int:
+        """The number of the policy after so many passages: no later passage, of this stream or another, changes it."""
+        config, names = self.session.config.continual, self.session.names
+        if names.since == 1:  # whose policies are called by their numbers
+            return self._start.version + self.number * len(self.order) + step
+        return self._before + (step - 1) * config.sequences * len(config.ways) + self.number + 1
 
     async def _written(self, task: Task, earlier: Sequence[Task]) -> Recipe | None:
         """What the self-edit of a passage trains; nothing of a text that came before."""

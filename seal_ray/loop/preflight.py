@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
-from seal_ray.loop.continual import check_continual
+from seal_ray.loop.continual import check_continual, orders_of
 from seal_ray.loop.memory import check_memory
 from seal_ray.loop.methods import check_methods
 from seal_ray.loop.strategies import asking, check_strategies
@@ -27,6 +27,8 @@ from seal_ray.observe import observers
 from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
+from seal_ray.rundir.frozen import Drawn
+from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
@@ -135,11 +137,13 @@ def look(config: Config) -> str:
     check(config)
     found = settle(config, ask_hub=False)
     config = found.config
+    passages = None
     if not any(source.startswith(hub.DATASET) for source in sources):
-        _tasks(config, domain := load_domain(config))
+        tasks = _tasks(config, domain := load_domain(config))
         _warm_start(config, domain)
+        passages = Passages(config, drawn_for(config, domain, *tasks))
     if not found.open:  # what is still to be settled cannot be compared
-        directory.refuse_another(config)
+        directory.refuse_another(config, passages)
     does = "go on" if directory.living(config.dir) else "begin"
     return f"of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
 
@@ -188,6 +192,13 @@ def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
     """A round's training tasks; the same ones each round, unless the config wants fresh ones."""
     fresh = round_ if config.domain.fresh else 1
     return domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+
+
+def drawn_for(config: Config, domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> Drawn:
+    """All tasks of a run, by their ids and by what they say."""
+    later = range(2, config.run.rounds + 1) if config.domain.fresh else ()
+    rounds = [first, *(draw(config, domain, round_) for round_ in later)]
+    return Drawn.of(held_out, rounds, orders_of(config, held_out) if config.continual.sequences else ())
 
 
 def pinned(config: Config, before: Recorded | None = None) -> Config:

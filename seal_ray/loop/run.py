@@ -17,14 +17,15 @@ from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
 from seal_ray.loop.memory import remembered
 from seal_ray.loop.methods import measure_methods
-from seal_ray.loop.preflight import Ready, draw, prepare
+from seal_ray.loop.preflight import Ready, draw, drawn_for, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.observe.log import at
 from seal_ray.plain import one_line
 from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import Interval, policy_arm, summarize
-from seal_ray.rundir.frozen import Drawn, Frozen
+from seal_ray.rundir.frozen import Frozen
+from seal_ray.rundir.growing import Passages
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
 from seal_ray.update.base import Found, learns_from_kept
@@ -40,17 +41,18 @@ def run(config: Config, *observers: Observer, force: bool = False, beside: str =
 
 def do(ready: Ready, *observers: Observer, force: bool = False, beside: str = "") -> dict[str, Interval]:
     """The run that was prepared: what cannot work was refused before its directory is touched."""
-    with open_run(ready.config, ready.domain, ready.identity, observers, force, beside) as opened:
-        frozen(ready).write(opened.store)
+    whole = frozen(ready)
+    passages = Passages(ready.config, whole.drawn)
+    with open_run(ready.config, ready.domain, ready.identity, observers, force, beside, passages) as opened:
+        whole.write(opened.store)
         opened.drive(lambda session: rounds(session, ready), probe=ready.domain.prompt(ready.held_out[0]))
         return summarize(opened.journal)
 
 
 def frozen(ready: Ready) -> Frozen:
     """All that a second run of this one needs."""
-    later = range(2, ready.config.run.rounds + 1) if ready.config.domain.fresh else ()
-    drawn = [ready.first, *(draw(ready.config, ready.domain, round_) for round_ in later)]
-    return Frozen.here(ready.config, ready.identity, Drawn.of(ready.held_out, drawn))
+    drawn = drawn_for(ready.config, ready.domain, ready.held_out, ready.first)
+    return Frozen.here(ready.config, ready.identity, drawn)
 
 
 async def rounds(session: Session, ready: Ready) -> None:

@@ -28,6 +28,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, claimed
+from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import Identity
 from seal_ray.rundir.keys import Names
 from seal_ray.stopping import Watch
@@ -93,15 +94,17 @@ def open_run(
     observers: Sequence[Observer] = (),
     force: bool = False,
     beside: str = "",
+    passages: Passages | None = None,
 ) -> Iterator[OpenRun]:
     """Hold the run's directory and go on with its record; at the end everything is on disk and observers are closed.
 
-    What a run in the directory `beside` has done already is taken from there, where it is the very same.
+    What a run in the directory `beside` has done already is taken from there, where it is the very same. A run that
+    had the first of these passages in turn goes on with all of them.
     """
     store, events = Store(config.dir), Events(observers=observers)
     with logged(config) as log:
         try:
-            with claimed(store, config, identity, force) as claim:
+            with claimed(store, config, identity, force, passages) as claim:
                 log.begin(store)
                 journal = events.record = Journal(store, claim.run)
                 journal.begin()

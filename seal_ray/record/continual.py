@@ -113,7 +113,7 @@ class Order:
 
 
 def orders(journal: Journal) -> list[Order]:
-    """What is on record of every order that was asked to its end."""
+    """What is on record of every order that was asked to its end, which of a run that went on is the later one."""
     ended = {row.key: row for row in journal.read(OutcomeRow)}
     asked: dict[tuple[str, int], dict[str, Any]] = {}
     for place in journal.read(PlannedRow):
@@ -126,6 +126,7 @@ def orders(journal: Journal) -> list[Order]:
     learnt: dict[tuple[str, int], list[LearntRow]] = defaultdict(list)
     for row in journal.read(LearntRow):
         learnt[row.way, row.sequence].append(row)
+    passages = max((len(held[CONTINUAL][0]) for held in asked.values()), default=0)
     return [
         Order(
             *key,
@@ -137,7 +138,7 @@ def orders(journal: Journal) -> list[Order]:
             *_far(learnt[key]),
         )
         for key, held in asked.items()
-        if _is_whole(held[CONTINUAL])
+        if _is_whole(held, passages)
     ]
 
 
@@ -147,9 +148,10 @@ def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None]:
     return (last.moved, last.plain) if last else (0.0, 0.0)
 
 
-def _is_whole(asked: dict[int, dict[int, Asked]]) -> bool:
-    """Whether all passages were asked at the beginning and at the end."""
-    return 0 in asked and len(asked.get(len(asked[0]), ())) == len(asked[0])
+def _is_whole(held: dict[str, dict[int, dict[int, Asked]]], passages: int) -> bool:
+    """Whether so many passages were asked at the beginning and at the end, and all that was known before as well."""
+    begun, end = ({stage: len(steps.get(step, ())) for stage, steps in held.items()} for step in (0, passages))
+    return begun == end and begun[CONTINUAL] == passages
 
 
 def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:

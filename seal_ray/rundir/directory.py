@@ -18,6 +18,7 @@ from seal_ray.reading import as_tree
 from seal_ray.record.manifest import FOLDER
 from seal_ray.record.schema import SCHEMA, brought_up, checked
 from seal_ray.record.storage import Store
+from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import Identity, differences, settings_of
 from seal_ray.types import UserError
 
@@ -101,11 +102,16 @@ class Claim:
 
 
 @contextmanager
-def claimed(store: Store, config: Config, identity: Identity, force: bool = False) -> Iterator[Claim]:
-    """Hold the directory as this config's. Another run found there stops this one, or with `force` is set aside."""
+def claimed(
+    store: Store, config: Config, identity: Identity, force: bool = False, passages: Passages | None = None
+) -> Iterator[Claim]:
+    """Hold the directory as this config's. Another run found there stops this one, or with `force` is set aside.
+
+    Its own is gone on with, and so is one that had the first of these passages in turn.
+    """
     lock = store.lock()
     try:
-        wrong = _wrong(store, identity)
+        wrong = _wrong(store, identity, passages)
         if wrong and force:
             store.set_aside()
             aside, lock = lock, store.lock()
@@ -117,12 +123,14 @@ def claimed(store: Store, config: Config, identity: Identity, force: bool = Fals
         lock.close()
 
 
-def refuse_another(config: Config) -> None:
+def refuse_another(config: Config, passages: Passages | None = None) -> None:
     """Refuse a directory that holds a run with other settings. What lies behind them is not looked at."""
     if found := living(config.dir):
-        lines = difference(dict(found.identity.settings), settings_of(config.in_precision(found.config.model.dtype)))
-        if lines:
-            raise UserError(f"{Store(config.dir).url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}")
+        settings = settings_of(config.in_precision(found.config.model.dtype))
+        same = replace(found.identity, settings=settings)
+        lines = difference(dict(found.identity.settings), settings)
+        if wrong := _another(Store(config.dir), found, same, passages, lines):
+            raise UserError(wrong)
 
 
 def living(directory: str) -> Recorded | None:
@@ -134,7 +142,7 @@ def has_rows(store: Store) -> bool:
     return any(name.endswith(".parquet") for name in store.walk(FOLDER))
 
 
-def _wrong(store: Store, identity: Identity) -> str:
+def _wrong(store: Store, identity: Identity, passages: Passages | None) -> str:
     """Why this directory cannot be that run's; empty when it is, or nobody's."""
     if not has_rows(store):
         return ""
@@ -144,19 +152,31 @@ def _wrong(store: Store, identity: Identity) -> str:
         return f"{error}; {_ADVICE}"
     if found is None:
         return f"{store.url}: holds a journal and no {CONFIG}, so whose it is is not known; {_ADVICE}"
-    lines = found.unlike(identity)
+    return _another(store, found, identity, passages, found.unlike(identity))
+
+
+def _another(store: Store, found: Recorded, identity: Identity, passages: Passages | None, lines: list[str]) -> str:
+    """Why a run that differs by these lines cannot go on here."""
+    if lines and passages and found.since > 1 and passages.may_go_on(found.identity, identity):
+        reason = passages.refused(store)
+        return f"{store.url}: the run cannot go on with other passages: {reason}; {_ADVICE}" if reason else ""
     return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
 
 
 def _settle(store: Store, config: Config, identity: Identity) -> Claim:
-    """Write down whose directory this is, before its first row; and which methods are measured, which may change."""
+    """Write down whose directory this is, before its first row; and what may change: which methods are measured, and
+    how many passages come in turn."""
     found = recorded(store) if store.exists(CONFIG) and has_rows(store) else None
     claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
     if found and found.whole:
         asked = {name: getattr(config.evaluation, name) for name in Evaluation.OF_METHODS}
-        config = replace(found.config, evaluation=replace(found.config.evaluation, **asked))
-        if config == found.config:
+        as_begun = replace(found.config, evaluation=replace(found.config.evaluation, **asked))
+        if found.unlike(identity):
+            config = replace(as_begun, domain=config.domain, continual=config.continual)
+        elif as_begun == found.config:
             return claim
+        else:
+            config = as_begun
     tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
     tree |= {"identity": identity.tree(), "config": as_tree(spelled_out(config))}
     store.write(CONFIG, json.dumps(tree, indent=2).encode())

@@ -33,12 +33,18 @@ class Drawn:
     """Of each round; of the first alone where all have the same."""
     content: str
     """Equal where all of them say and ask the same."""
+    each: tuple[str, ...] = ()
+    """The same of each held-out one; nothing in a manifest that an older version wrote."""
+    orders: tuple[tuple[str, ...], ...] = ()
+    """In which passages come in turn."""
 
     @classmethod
-    def of(cls, held_out: Sequence[Task], training: Sequence[Sequence[Task]]) -> Drawn:
-        every = [task for tasks in (held_out, *training) for task in tasks]
-        content = content_key("tasks", [(task.title, task.context, task.questions) for task in every])
-        return cls(_ids(held_out), tuple(map(_ids, training)), content)
+    def of(
+        cls, held_out: Sequence[Task], training: Sequence[Sequence[Task]], orders: Sequence[Sequence[Task]] = ()
+    ) -> Drawn:
+        content = content_key("tasks", [_said(task) for tasks in (held_out, *training) for task in tasks])
+        each = tuple(content_key("task", _said(task)) for task in held_out)
+        return cls(_ids(held_out), tuple(map(_ids, training)), content, each, tuple(map(_ids, orders)))
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,15 @@ class Frozen:
         return cls(config, identity, drawn, environment())
 
     def write(self, store: Store) -> None:
-        """Put it beside the record, unless it is there; methods that are added are written down too.
+        """Put it beside the record, unless it is there; methods and passages that are added are written down too.
 
         Where the run lives is no part of it, so that a directory may be moved.
         """
         config = as_tree(spelled_out(replace(self.config, run=replace(self.config.run, dir=""))))
         tree = {"schema": SCHEMA, "environment": dict(self.environment), "tasks": as_tree(self.drawn)}
         tree |= {"identity": self.identity.tree(), "config": config}
-        if _kept(store) != config:
+        kept = _kept(store)
+        if any(kept.get(part) != tree[part] for part in ("identity", "config")):
             store.write(FILE, json.dumps(tree, indent=2).encode())
 
     def refuse_another(self, other: Frozen, where: str) -> None:
@@ -91,8 +98,7 @@ def read(file: Path) -> Frozen:
         config = parse(brought_up(tree["config"], str(file)), str(file))
         said, tasks = tree["identity"], tree["tasks"]
         identity = Identity(settings_of(config), dict(said["contents"]), dict(said["decided"]))
-        drawn = Drawn(tuple(tasks["held_out"]), tuple(map(tuple, tasks["training"])), tasks["content"])
-        return Frozen(config, identity, drawn, dict(tree["environment"]))
+        return Frozen(config, identity, _drawn(tasks), dict(tree["environment"]))
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}; give the {FILE} of a run's directory") from None
     except UserError:
@@ -101,12 +107,30 @@ def read(file: Path) -> Frozen:
         raise UserError(f"{file}: is no manifest of a run; give the {FILE} of a run's directory") from None
 
 
-def _kept(store: Store) -> Any:
-    """The config of the manifest that is there."""
+def drawn_before(store: Store) -> Drawn | None:
+    """The tasks that a run has drawn, by its manifest; None where that does not say it."""
     try:
-        return json.loads(store.read(FILE))["config"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return _drawn(_kept(store)["tasks"])
+    except (KeyError, TypeError):
         return None
+
+
+def _drawn(tasks: Any) -> Drawn:
+    each, orders = tuple(tasks.get("each", ())), tuple(map(tuple, tasks.get("orders", ())))
+    return Drawn(tuple(tasks["held_out"]), tuple(map(tuple, tasks["training"])), tasks["content"], each, orders)
+
+
+def _kept(store: Store) -> dict[str, Any]:
+    """The manifest that is there, as it was written."""
+    try:
+        tree = json.loads(store.read(FILE))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _said(task: Task) -> tuple[Any, ...]:
+    return task.title, task.context, task.questions
 
 
 def _ids(tasks: Sequence[Task]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
-from seal_ray.types import AdapterRef, Example, Recipe, Task, UserError
+from seal_ray.types import AdapterRef, Example, Policy, Recipe, Task, UserError
 from tests.runs import results, small_run
 
 ONLY = [
@@ -149,6 +150,20 @@ def test_no_order_comes_twice(tmp_path: Path) -> None:
     assert len(set(found)) == 6, "all that three passages have"
     fewer = replace(config, continual=replace(config.continual, sequences=2))
     assert [tuple(task.id for task in order) for order in continual.orders_of(fewer, tasks)] == found[:2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "before"), [([], 7), ([(0, 1, 8), (1, 1, 9), (0, 2, 10)], 7), ([(0, 1, 8), (0, 2, 9)], 9)]
+)
+def test_policies_of_streams_are_numbered_passage_by_passage_or_after_all_that_an_older_version_numbered(
+    rows: list[tuple[int, int, int]], before: int, tmp_path: Path
+) -> None:
+    config = small_run(tmp_path, "--continual.sequences", "2", "--continual.passages", "2")
+    journal = Journal(Store(str(tmp_path)))
+    for sequence, step, version in rows:
+        journal.record(LearntRow(f"{sequence}/{step}", version=version, sequence=sequence, step=step))
+    session = SimpleNamespace(config=config, journal=journal)
+    assert continual.numbered_before(session, Policy("start", 7)) == before  # type: ignore[arg-type]
 
 
 class Liar(MicroWorld):

@@ -1,4 +1,4 @@
-"""Passages in turn that come again, that contradict each other, and a run that is to have more of them."""
+"""Passages in turn that come again, and that contradict each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, SelfEditRow
 from seal_ray.record.storage import Store
-from seal_ray.types import Question, Task, UserError
+from seal_ray.types import Question, Task
 from tests.runs import small_run
 
 TURNS = [
@@ -105,10 +105,3 @@ def test_facts_that_contradict_earlier_ones_are_both_on_record_and_the_later_win
     matrix = by_way(orders(journal))["merge"]["matrix"]
     assert matrix[1][0] > matrix[1][1]
     assert matrix[2][1] > matrix[2][0]
-
-
-@pytest.mark.slow
-def test_a_run_that_is_to_have_more_passages_is_another_run_and_says_so(tmp_path: Path) -> None:
-    run(small_run(tmp_path / "run", *TURNS, "--continual.ways", '["none"]'))
-    with pytest.raises(UserError, match=r"continual\.passages: 2 -> 3"):
-        run(small_run(tmp_path / "run", *TURNS[:-4], "--continual.passages", "3", "--continual.ways", '["none"]'))

@@ -23,7 +23,7 @@ from seal_ray.domains.knowledge.texts import training_texts
 from seal_ray.grading import Grader, Item
 from seal_ray.model.template import ByTemplate
 from seal_ray.published import read_record
-from seal_ray.sources import SourcePath
+from seal_ray.sources import PassagePath, SourcePath
 from seal_ray.types import (
     Bounds,
     DataError,
@@ -67,9 +67,9 @@ class Knowledge:
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        train: SourcePath
+        train: PassagePath
         """A file, a folder, or `hf:NAME#SPLIT`."""
-        test: SourcePath = ""
+        test: PassagePath = ""
         """A file, a folder or `hf:NAME#SPLIT` of held-out passages; without it, part of `train` is held out."""
         test_fraction: Annotated[float, Bounds(ge=0, le=1)] = 0.2
         split_seed: int = 0
