@@ -38,7 +38,7 @@ def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | Non
     """For each question the passage with most of its words, rare ones counting more; none if it has only common ones.
 
     A question that names things is about a passage that names most of them: another person of the same first name is
-    another person.
+    another person. Of passages that say as much of it the latest is taken, which may say another thing.
     """
     held = [set(words(passage)) for passage in passages]
     common = Counter(word for each in held for word in each)
@@ -50,7 +50,7 @@ def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float
     asked, named = set(words(question)), _names(question)
     shared = [asked & each if 2 * len(named & each) > len(named) or not named else set() for each in held]
     worth = [sum(rarity[word] for word in sorted(each)) for each in shared]
-    best = max(range(len(held)), key=worth.__getitem__, default=None)
+    best = max(reversed(range(len(held))), key=worth.__getitem__, default=None)
     if best is None or max((rarity[word] for word in shared[best]), default=0.0) < RARE:
         return None
     whole = sum(rarity.get(word, math.log(1 + len(held))) for word in sorted(asked))

@@ -142,6 +142,15 @@ class KnownBefore(Protocol):
 
 
 @runtime_checkable
+class Contradicts(Protocol):
+    """A domain that knows of its passages what the base holds to be otherwise."""
+
+    def held_before(self, task: Task) -> Sequence[str]:
+        """For each question the other answer that the base knows; empty where it knows none."""
+        ...
+
+
+@runtime_checkable
 class PlainTexts(Protocol):
     """A domain with texts by which it is told what learning costs a base's language, whatever it knows."""
 

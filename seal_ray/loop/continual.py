@@ -22,6 +22,7 @@ from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
 from seal_ray.events import Advanced, StageBegan
+from seal_ray.loop.contradicted import note_contradicted
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import answers_of_before
 from seal_ray.loop.moved import Yardstick, yardstick
@@ -92,6 +93,7 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     drawn = orders_of(session.config, tasks)
     for line in contradictions(list({task.id: task for order in drawn for task in order}.values())):
         logger.warning("%s", line)
+    await note_contradicted(session, drawn, start)
     places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
 
     async def one(number: int) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from seal_ray.record.contradicted import Fact, by_firmness, facts, print_contradicted
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import MERGE, LearntRow, OutcomeRow, PlannedRow
+from seal_ray.record.rows import MERGE, ContradictedRow, LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.summary import FEWEST, interval
 from seal_ray.types import UserError
 
@@ -72,6 +73,15 @@ class Order:
     moved: float | None = None
     """How much less likely at the end the first policy's own answers are, and plain texts, in nats a token."""
     plain: float | None = None
+    contradictions: Sequence[ContradictedRow] = ()
+
+    @property
+    def contradicted(self) -> list[Fact]:
+        """What its passages say otherwise than was known; not of those whose questions several lessons share."""
+        end = self.asked[self.passages]
+        alone = {place: asked.verdicts for place, asked in end.items() if asked.trials == 1}
+        right = {(place, n): is_ >= RIGHT for place, found in alone.items() for n, is_ in enumerate(found)}
+        return list(facts(self.contradictions, right))
 
     @property
     def passages(self) -> int:
@@ -126,6 +136,9 @@ def orders(journal: Journal) -> list[Order]:
     learnt: dict[tuple[str, int], list[LearntRow]] = defaultdict(list)
     for row in journal.read(LearntRow):
         learnt[row.way, row.sequence].append(row)
+    contradicted: dict[int, list[ContradictedRow]] = defaultdict(list)
+    for said in journal.read(ContradictedRow):
+        contradicted[said.sequence].append(said)
     passages = max((len(held[CONTINUAL][0]) for held in asked.values()), default=0)
     return [
         Order(
@@ -136,6 +149,7 @@ def orders(journal: Journal) -> list[Order]:
             sum(row.tokens for row in learnt[key]),
             sum(row.seconds for row in learnt[key]),
             *_far(learnt[key]),
+            contradicted[key[1]],
         )
         for key, held in asked.items()
         if _is_whole(held, passages)
@@ -174,6 +188,8 @@ def by_way(found: Sequence[Order]) -> dict[str, dict[str, Any]]:
             row["at the end, interval"] = (kept.low, kept.high)
         row |= {"orders": len(some), "tokens": fmean(order.tokens for order in some)}
         row |= {"seconds": fmean(order.seconds for order in some), "matrix": _matrix(some)}
+        if parts := by_firmness(fact for order in some for fact in order.contradicted):
+            row["contradicted"] = parts
         table[way] = row
     return dict(sorted(table.items(), key=lambda each: (-each[1]["at the end"], each[0])))
 
@@ -218,6 +234,7 @@ def print_continual(table: dict[str, dict[str, Any]]) -> None:
         cells += [f"{row['known before, at the end']:.1%}"] if known else []
         shown.add_row(way, *cells, f"{row['tokens']:.0f}")
     Console().print(shown)
+    print_contradicted(table)
     for way, row in table.items():
         if row["failed"]:
             print(f"{way}: {row['failed']:.1%} of its trials failed and count as 0")

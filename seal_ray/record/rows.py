@@ -241,6 +241,26 @@ class StudyRow(Row):
 
 
 @dataclass(frozen=True)
+class ContradictedRow(Row):
+    """A question of a passage in turn that the base answers otherwise, or an earlier passage does."""
+
+    TABLE = "contradicted"
+
+    sequence: int = 0
+    place: int = 0
+    """Of the passage in its order, counted from 0."""
+    question: int = 0
+    """Its number among those of the passage."""
+    answer: str = ""
+    """What was said before."""
+    firmness: float | None = None
+    """How probable that was where the order began, a token; None where an earlier passage said it."""
+    earlier: int = -1
+    """The place of that passage."""
+    earlier_question: int = -1
+
+
+@dataclass(frozen=True)
 class RetractedRow(Row):
     """What a continual sequence came to, with one lesson or several taken out again."""
 
@@ -297,6 +317,7 @@ ROWS: tuple[type[Row], ...] = (
     PolicyRow,
     LearntRow,
     StudyRow,
+    ContradictedRow,
     RetractedRow,
     KeptRow,
     SpanRow,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from seal_ray.policy.catalogue import catalogue
 from seal_ray.policy.lineage import head_of, keeps_apart
@@ -36,6 +37,8 @@ class Turn:
     failed: float
     matrix: tuple[tuple[int, tuple[float, ...]], ...]
     """After so many passages, the accuracy on each of them."""
+    contradicted: tuple[Mapping[str, Any], ...]
+    """What passages say otherwise than the base knew, or than an earlier one: how much of it was overridden."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def turns(journal: Journal) -> tuple[Turn, ...]:
                 row["seconds"],
                 row["failed"],
                 tuple((step, tuple(values)) for step, values in row["matrix"].items()),
+                tuple(row.get("contradicted", ())),
             )
         )
     return tuple(found)

@@ -64,7 +64,10 @@ def test_more_tasks_than_there_are_people_for_is_the_users_mistake():
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"direction": ["forward"]}, r"domain.options.direction: extra inputs are not permitted \(known: directions\)"),
+        (
+            {"direction": ["forward"]},
+            r"domain.options.direction: extra inputs are not permitted \(known: directions, contradicts\)",
+        ),
         ({"directions": []}, r"domain.options.directions: tuple should have at least 1 item"),
         ({"directions": ["sideways"]}, r"domain.options.directions.0: input should be 'forward' or 'reversed'"),
     ],

@@ -34,6 +34,10 @@ BASE = Path(__file__).parent / "base"
 
 _KNOWN_TASKS = 8
 """Groups of three people whom the base knows, about whom is asked what learning cost it."""
+_CONTRADICTED = 96
+"""People whom it knows, the last ones, of whom passages may say another thing."""
+_OF, _AGAIN = 8, 2
+"""Of so many such passages, so many are about the people of the first ones."""
 LORA = LoraSpec(16, 16.0, ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 OPTIM = OptimSpec(lr=2e-2, epochs=15, batch_size=64, betas=(0.9, 0.98))
 """How a trial trains: a batch larger than any self-edit, so that an epoch is one step on all its lines."""
@@ -52,6 +56,9 @@ class MicroWorld:
 
         directions: Annotated[tuple[Direction, ...], Bounds(min_length=1)] = ("forward", "reversed")
         """Which way the questions ask: both, or one of the two."""
+        contradicts: bool = False
+        """Held-out passages say another thing of people whom the base knows; of eight, the last two another thing than
+        the first two."""
 
     name = "microworld"
     schema: dict[str, Any] | None = None
@@ -69,16 +76,40 @@ class MicroWorld:
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[MicroTask]:
         """A longer list starts with the shorter one; train and test share nobody, whatever their seeds."""
-        people = list(world.population()[split])
+        contradicts = self.options.contradicts and split == "test"
+        people = list(world.population()["known"][-_CONTRADICTED:] if contradicts else world.population()[split])
         random.Random(derive_seed("microworld people", split, seed)).shuffle(people)
         groups = world.trios(people)
-        if count is not None and count > len(groups):
-            raise UserError(f"microworld has {len(groups)} {split} tasks, {count} were asked for; ask for fewer")
-        return [self._task(split, i, people, seed) for i, people in enumerate(groups[:count])]
+        most = len(groups) * _OF // (_OF - _AGAIN) if contradicts else len(groups)
+        if count is not None and count > most:
+            raise UserError(f"microworld has {most} {split} tasks, {count} were asked for; ask for fewer")
+        numbers = range(most if count is None else count)
+        if contradicts:
+            return [self._contradiction(i, groups, seed) for i in numbers]
+        return [self._task(split, i, groups[i], seed) for i in numbers]
+
+    def _contradiction(self, index: int, groups: Sequence[Sequence[world.Person]], seed: int) -> MicroTask:
+        """A passage that says another thing than the base knows, or than an earlier passage as well."""
+        block, place = divmod(index, _OF)
+        version, place = divmod(place, _OF - _AGAIN)
+        number = block * (_OF - _AGAIN) + place
+        rng = random.Random(derive_seed("microworld contradiction", number, seed))
+        facts = world.otherwise(groups[number], rng, 2)[version]
+        return self._asked("test", index, groups[number], seed, facts, rng)
 
     def _task(self, split: Split, index: int, people: Sequence[world.Person], seed: int) -> MicroTask:
         rng = random.Random(derive_seed("microworld task", split, index, seed))
-        facts = world.draw_facts(people, rng)
+        return self._asked(split, index, people, seed, world.draw_facts(people, rng), rng)
+
+    def _asked(
+        self,
+        split: Split,
+        index: int,
+        people: Sequence[world.Person],
+        seed: int,
+        facts: tuple[world.Fact, ...],
+        rng: random.Random,
+    ) -> MicroTask:
         asked = [world.question(fact, direction, rng) for direction in self.options.directions for fact in facts]
         return MicroTask(
             id=f"{split}-{seed}-{index:03d}",
@@ -100,8 +131,19 @@ class MicroWorld:
         ]
 
     def practice(self) -> Sequence[Prompt]:
-        """Questions about others whom it knows."""
-        return [prompt for prompt, _ in _asked_of(world.known_facts()[3 * _KNOWN_TASKS :])]
+        """Questions about others whom it knows, and of whom no passage says another thing."""
+        last = -_CONTRADICTED if self.options.contradicts else None
+        return [prompt for prompt, _ in _asked_of(world.known_facts()[3 * _KNOWN_TASKS : last])]
+
+    def held_before(self, task: Task) -> Sequence[str]:
+        """Of whom a passage asks, the base may know another fact by heart."""
+        known = {(fact.name, fact.attribute): fact.value for facts in world.known_facts() for fact in facts}
+        facts = task.facts if isinstance(task, MicroTask) else ()
+        found = []
+        for question in task.questions:
+            asked = (f for f in facts if f.value == question.answer and f.name in str(question.prompt))
+            found.append(next((known.get((fact.name, fact.attribute), "") for fact in asked), ""))
+        return found
 
     def plain_texts(self) -> Sequence[Example]:
         """Sentences about people of whom nothing else is ever said."""

@@ -82,6 +82,19 @@ def known_facts() -> tuple[tuple[Fact, ...], ...]:
     )
 
 
+def otherwise(people: Sequence[Person], rng: random.Random, versions: int) -> list[tuple[Fact, ...]]:
+    """Facts of people whom the base knows, so many times: never those that it knows, and each time others."""
+    known = {(fact.name, fact.attribute): fact.value for facts in known_facts() for fact in facts}
+    drawn = draw_facts(people, rng)
+    said = {}
+    for attribute in dict.fromkeys(fact.attribute for fact in drawn):
+        about = [fact.name for fact in drawn if fact.attribute == attribute] * versions
+        taken = {known[name, attribute] for name in about}
+        values = [value for value in GRAMMAR[attribute].values if value not in taken]
+        said[attribute] = iter(rng.sample(values, len(about)))
+    return [tuple(fact._replace(value=next(said[fact.attribute])) for fact in drawn) for _ in range(versions)]
+
+
 def draw_facts(people: Sequence[Person], rng: random.Random) -> tuple[Fact, ...]:
     """Two attributes and their values for each person: the same attributes for all, no value twice."""
     attributes = rng.sample(list(GRAMMAR), 2)

@@ -1,0 +1,53 @@
+"""What passages in turn say otherwise than the base knows, or than an earlier passage, on record before they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from seal_ray.domains.base import Contradicts, Domain
+from seal_ray.loop.asked import asked_once
+from seal_ray.record.rows import ContradictedRow, prompt_text
+from seal_ray.types import Example, Policy, Prompt, Task, Trial, content_key
+
+if TYPE_CHECKING:
+    from seal_ray.loop.session import Session
+
+_FIRMNESS = "how firmly what passages contradict is known"
+
+
+async def note_contradicted(session: Session, orders: Sequence[Sequence[Task]], start: Policy) -> None:
+    """Put on record what each order says otherwise than was said before, and how firmly this policy holds that."""
+    known = {row.key for row in session.journal.read(ContradictedRow)}
+    for sequence, order in enumerate(orders):
+        found = [each for each in contradicted(session.domain, order, sequence) if each.key not in known]
+        held = [_example(order, row) for row in found if row.earlier < 0]
+        trial = Trial(_FIRMNESS, start.adapter, None, 0, (), 1, (), tuple(held))
+        likely = iter((await asked_once(session, session.cluster, start, trial)).log_likelihoods if held else ())
+        for row in found:
+            session.events.emit(replace(row, firmness=math.exp(next(likely))) if row.earlier < 0 else row)
+
+
+def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> Iterator[ContradictedRow]:
+    """The questions of an order that an earlier passage answers otherwise, or else the base."""
+    said: dict[str, tuple[str, int, int]] = {}
+    for place, task in enumerate(order):
+        held = domain.held_before(task) if isinstance(domain, Contradicts) else [""] * len(task.questions)
+        for number, (question, known) in enumerate(zip(task.questions, held, strict=True)):
+            asked = _same(question.prompt)
+            answer, *earlier = said.get(asked, (known, -1, -1))
+            if answer.split() not in ([], question.answer.split()):
+                key = content_key("contradicted", sequence, place, task.id, number)
+                yield ContradictedRow(key, sequence, place, number, answer, None, *earlier)
+            said[asked] = question.answer, place, number
+
+
+def _same(prompt: Prompt) -> str:
+    return " ".join(prompt_text(prompt).split())
+
+
+def _example(order: Sequence[Task], row: ContradictedRow) -> Example:
+    prompt = order[row.place].questions[row.question].prompt
+    return Example(row.answer, prompt, whole=False)
