@@ -94,13 +94,14 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     for line in contradictions(list({task.id: task for order in drawn for task in order}.values())):
         logger.warning("%s", line)
     await note_contradicted(session, drawn, start)
-    places = asyncio.Semaphore(SEQUENCES_AT_ONCE)
+    places, before = asyncio.Semaphore(SEQUENCES_AT_ONCE), numbered_before(session, start)
 
     async def one(number: int) -> None:
         which, sequence = divmod(number, config.sequences)
         async with places:
             name, order = config.ways[which], drawn[sequence]
-            await Stream(session, name, ways[name], sequence, order, elsewhere, practised, number, held).through()
+            what = session, name, ways[name], sequence, order, elsewhere, practised, number, before, held
+            await Stream(*what).through()
 
     await all_of(map(one, range(streams)))
 
@@ -160,7 +161,9 @@ class Stream:
     practised: tuple[Example, ...]
     """What the policy said of what it knew before anything was learnt; for the ways that want it."""
     number: int
-    """Which of all sequences in all ways it is: its policies' versions follow those of the ones before."""
+    """Which of all sequences in all ways it is."""
+    before: int
+    """What the numbers of the policies of all sequences follow."""
     yardstick: Yardstick
     lessons: list[Lesson] = field(default_factory=list)
 
@@ -168,7 +171,6 @@ class Stream:
         self._start = self.session.runner.policy
         self._policy = self._start
         self._head = sequence_head(self.sequence, self.name)
-        self._before = numbered_before(self.session, self._start)
         self._loaded: dict[AdapterRef, Adapter] = {}
 
     async def through(self) -> None:
@@ -208,7 +210,7 @@ class Stream:
         config, names = self.session.config.continual, self.session.names
         if names.since == 1:  # whose policies are called by their numbers
             return self._start.version + self.number * len(self.order) + step
-        return self._before + (step - 1) * config.sequences * len(config.ways) + self.number + 1
+        return self.before + (step - 1) * config.sequences * len(config.ways) + self.number + 1
 
     async def _written(self, task: Task, earlier: Sequence[Task]) -> Recipe | None:
         """What the self-edit of a passage trains; nothing of a text that came before."""

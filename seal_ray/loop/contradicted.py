@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from seal_ray.domains.base import Contradicts, Domain
@@ -22,12 +23,24 @@ async def note_contradicted(session: Session, orders: Sequence[Sequence[Task]], 
     """Put on record what each order says otherwise than was said before, and how firmly this policy holds that."""
     known = {row.key for row in session.journal.read(ContradictedRow)}
     for sequence, order in enumerate(orders):
-        found = [each for each in contradicted(session.domain, order, sequence) if each.key not in known]
-        held = [_example(order, row) for row in found if row.earlier < 0]
-        trial = Trial(_FIRMNESS, start.adapter, None, 0, (), 1, (), tuple(held))
-        likely = iter((await asked_once(session, session.cluster, start, trial)).log_likelihoods if held else ())
-        for row in found:
-            session.events.emit(replace(row, firmness=math.exp(next(likely))) if row.earlier < 0 else row)
+        for place, rows in groupby(contradicted(session.domain, order, sequence), key=lambda row: row.place):
+            await _note(session, [*rows], order[place], start, known)
+
+
+async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, start: Policy, known: Set[str]) -> None:
+    """Those of one passage, which is asked by itself: whichever others come, its trial is the same."""
+    if all(row.key in known for row in rows):
+        return
+    held = [row for row in rows if row.earlier < 0]
+    likely: dict[str, float] = {}
+    if held:
+        said = (Example(row.answer, task.questions[row.question].prompt, whole=False) for row in held)
+        trial = Trial(_FIRMNESS, start.adapter, None, 0, (), 1, (), tuple(said))
+        found = (await asked_once(session, session.cluster, start, trial)).log_likelihoods
+        likely = {row.key: value for row, value in zip(held, found, strict=True)}
+    for row in rows:
+        if row.key not in known:
+            session.events.emit(replace(row, firmness=math.exp(likely[row.key])) if row.key in likely else row)
 
 
 def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> Iterator[ContradictedRow]:
@@ -46,8 +59,3 @@ def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> It
 
 def _same(prompt: Prompt) -> str:
     return " ".join(prompt_text(prompt).split())
-
-
-def _example(order: Sequence[Task], row: ContradictedRow) -> Example:
-    prompt = order[row.place].questions[row.question].prompt
-    return Example(row.answer, prompt, whole=False)

@@ -137,13 +137,13 @@ def look(config: Config) -> str:
     check(config)
     found = settle(config, ask_hub=False)
     config = found.config
-    passages = None
+    drawn = None
     if not any(source.startswith(hub.DATASET) for source in sources):
         tasks = _tasks(config, domain := load_domain(config))
         _warm_start(config, domain)
-        passages = Passages(config, drawn_for(config, domain, *tasks))
+        drawn = drawn_for(config, domain, *tasks)
     if not found.open:  # what is still to be settled cannot be compared
-        directory.refuse_another(config, passages)
+        directory.refuse_another(config, Passages(config, drawn))
     does = "go on" if directory.living(config.dir) else "begin"
     return f"of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
 

@@ -17,7 +17,7 @@ from seal_ray.continual.base import find_way, keeps_of
 from seal_ray.domains.base import KnownBefore
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
-from seal_ray.loop.continual import Stream, orders_of, trials_of
+from seal_ray.loop.continual import Stream, numbered_before, orders_of, trials_of
 from seal_ray.loop.moved import Yardstick
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
@@ -164,8 +164,8 @@ class _Retracting:
         session.events.emit(StageBegan(f"{CONTINUAL}: self-edits", config.passages))
         for stage, pieces in trials_of(replace(config, sequences=1, ways=(self._way,)), 0).items():
             session.events.emit(StageBegan(stage, pieces))
-        way = find_way(self._way, session.config)
-        stream = _Rest(session, self._way, way, self._sequence, order, (), (), number, Yardstick())
+        way, before = find_way(self._way, session.config), numbered_before(session, session.runner.policy)
+        stream = _Rest(session, self._way, way, self._sequence, order, (), (), number, before, Yardstick())
         await stream.through()
         return stream
 

@@ -50,14 +50,18 @@ def by_firmness(found: Iterable[Fact]) -> list[dict[str, Any]]:
     ]
 
 
+def parts_of(all_told: Iterable[Sequence[Mapping[str, Any]]]) -> Sequence[Mapping[str, Any]]:
+    """The parts that are told of any way, as the one says them of which most are."""
+    return max(all_told, key=len, default=())
+
+
 def print_contradicted(table: Mapping[str, Mapping[str, Any]]) -> None:
     """A line for each way, a column for each part."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    parts: list[dict[str, Any]] = next((row["contradicted"] for row in table.values() if "contradicted" in row), [])
-    if not parts:
+    if not (parts := parts_of(row.get("contradicted", ()) for row in table.values())):
         return
     shown = Table("overridden", *map(heading, parts), box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for way, row in table.items():

@@ -12,7 +12,7 @@ import jinja2
 from seal_ray.report import charts, heat, lanes, methods, round_charts, squares, words, writing_charts
 from seal_ray.report.data import Run
 from seal_ray.report.timeline import KINDS
-from seal_ray.report.turns import passages
+from seal_ray.report.turns import contradicted, passages
 
 _MOST_HISTOGRAMS = 24
 _PICTURES = {
@@ -79,7 +79,12 @@ def _environment() -> jinja2.Environment:
     )
     for name in ("percent", "points", "number", "between", "duration"):
         environment.filters[name] = getattr(words, name)
-    environment.globals |= {"squares": squares.squares, "charts": _PICTURES, "passages": passages}
+    environment.globals |= {
+        "squares": squares.squares,
+        "charts": _PICTURES,
+        "passages": passages,
+        "contradicted": contradicted,
+    }
     return environment
 
 

@@ -11,6 +11,7 @@ from seal_ray.policy.catalogue import catalogue
 from seal_ray.policy.lineage import head_of, keeps_apart
 from seal_ray.policy.retraction import Retraction, retraction
 from seal_ray.record.continual import by_way, orders
+from seal_ray.record.contradicted import parts_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, RetractedRow
 from seal_ray.types import UserError
@@ -99,6 +100,11 @@ def turns(journal: Journal) -> tuple[Turn, ...]:
 def passages(found: Sequence[Turn]) -> int:
     """How many passages came in each order."""
     return len(found[0].matrix[0][1]) if found else 0
+
+
+def contradicted(found: Sequence[Turn]) -> Sequence[Mapping[str, Any]]:
+    """The parts of what passages say otherwise, each with how firmly it was known."""
+    return parts_of(turn.contradicted for turn in found)
 
 
 def left(journal: Journal, found: Sequence[Turn]) -> Left:

@@ -24,7 +24,8 @@ class Passages:
     """The passages that a run is to have in turn."""
 
     config: Config
-    drawn: Drawn
+    drawn: Drawn | None
+    """None where they were not looked at."""
 
     def may_go_on(self, before: Identity, now: Identity) -> bool:
         """Whether nothing but how many passages there are, and where they are read from, is not as it was."""
@@ -40,6 +41,8 @@ class Passages:
     def refused(self, store: Store) -> str:
         """Why the run of this directory cannot go on with them, in a line; empty where it can."""
         before, now = drawn_before(store), self.drawn
+        if now is None:
+            return ""
         if before is None or not before.orders or not before.each:
             return "it was begun by an older version, which did not write down what its passages say"
         if any(Journal(store).read(RetractedRow)):

@@ -17,6 +17,8 @@ from seal_ray.record.contradicted import EARLIER, THIRDS
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import ContradictedRow
 from seal_ray.record.storage import Store
+from seal_ray.report.data import read_run
+from seal_ray.report.page import render
 from seal_ray.report.turns import turns
 from seal_ray.types import Question, Task, UserError
 from tests.runs import small_run
@@ -116,3 +118,5 @@ def test_a_run_tells_how_much_was_overridden_by_how_firmly_it_was_known(
     print_continual(table)
     assert "most firm" in " ".join(capsys.readouterr().out.split())
     assert {turn.way: len(turn.contradicted) for turn in turns(journal)} == {"none": 4, "library": 4}
+    page = render(read_run(config.dir))
+    assert page.partition("Facts overridden, by way")[2].partition("</table>")[0].count("<td>") == 2 * 4
