@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from seal_ray.record.summary import summarize
     from seal_ray.report import write_report
     from seal_ray.selection.rules import Candidate, Rule
-    from seal_ray.sources import SourcePath
+    from seal_ray.sources import PassagePath, SourcePath
     from seal_ray.types import (
         Example,
         FinetuneSpec,
@@ -58,7 +58,7 @@ _NAMES = {
     "record.summary": ("summarize",),
     "report": ("write_report",),
     "selection.rules": ("Candidate", "Rule"),
-    "sources": ("SourcePath",),
+    "sources": ("PassagePath", "SourcePath"),
     "types": (
         *("Example", "FinetuneSpec", "Grade", "LoraSpec", "OptimSpec", "Outcome"),
         *("Question", "Recipe", "SelfEdit", "Task", "UserError"),
@@ -95,6 +95,7 @@ __all__ = [
     "OptimSpec",
     "Outcome",
     "OutcomeRow",
+    "PassagePath",
     "PolicyRow",
     "Question",
     "Recipe",
