@@ -186,6 +186,12 @@ def test_passages_that_are_others_are_refused_with_the_first_that_is(
         run(turns(tmp_path / "run", 2, *own))
     with pytest.raises(UserError, match=r"another config \(.*trial\.optim\.epochs: 2 -> 11"):
         run(turns(tmp_path / "run", 5, *own, "--trial.optim.epochs", "11"))
+    manifest = tmp_path / "run/manifest.json"
+    tree = json.loads(manifest.read_text())
+    del tree["tasks"]["each"]
+    manifest.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match="by an older version, which did not write down what its passages say"):
+        run(turns(tmp_path / "run", 5, *own))
     assert (tmp_path / "run/config.json").read_bytes() == before
 
 
