@@ -225,6 +225,23 @@ class Evaluation(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generated(Section):
+    """The network of the methods `generated…`, which writes a passage's adapter in one pass (docs/methods.md).
+
+    What it writes sits on the modules that trials adapt.
+    """
+
+    passages: Annotated[int, Bounds(ge=1, le=_TASKS)] = 4000
+    """Training passages that it learns from, in as many draws as that takes; fewer where the domain has no more."""
+    steps: Annotated[int, Bounds(ge=1, le=_TASKS)] = 500
+    """Steps of its training, each on eight passages."""
+    lr: Annotated[float, Bounds(gt=0, le=10)] = 3e-3
+    """Largest learning rate: it rises over a tenth of the steps, and then decays to zero."""
+    rank: Annotated[int, Bounds(ge=1, le=8192)] = 32
+    """Rank of the adapters that it writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Continual(Section):
     """Passages that arrive one after another, each learnt on top of all before; measured after the last round."""
 

@@ -11,6 +11,7 @@ from seal_ray.config.sections import (
     Continual,
     DomainSection,
     Evaluation,
+    Generated,
     Grading,
     Model,
     Questions,
@@ -39,6 +40,7 @@ class Config(Section):
     selection: Selection = Selection()
     update: Update = Update()
     evaluation: Evaluation = Evaluation()
+    generated: Generated = Generated()
     continual: Continual = Continual()
     grading: Grading = Grading()
     workers: Workers = Workers()
@@ -64,6 +66,7 @@ class Config(Section):
         """What decides a run's results. Where it lives and on how many workers is not part of it."""
         tree = as_tree(self)
         del tree["workers"], tree["run"]["dir"], tree["run"]["observers"], tree["run"]["logs"]
+        del tree["generated"]  # a method's own: what it comes to is called by it
         tree["evaluation"] = {k: v for k, v in tree["evaluation"].items() if k not in Evaluation.OF_METHODS}
         for section in ("sampling", "questions"):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ("key_env", "timeout", "patience")}

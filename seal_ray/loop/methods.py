@@ -14,21 +14,25 @@ from seal_ray.domains.base import Domain, Studied
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
+from seal_ray.loop.generated import Writer, check_generated, writer
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, find_method, folder_of, within
+from seal_ray.methods.generated import Generated
 from seal_ray.policy.foreign import fitting_adapter_from
 from seal_ray.record.methods import METHODS, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
-from seal_ray.types import Policy, Recipe, SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.types import Policy, SelfEdit, Task, UserError, content_key, derive_seed
 
 
 def check_methods(config: Config, domain: Domain) -> None:
     """Refuse methods that there are not, or not in this domain."""
     for name in config.evaluation.methods:
-        find_method(name, domain)
+        method = find_method(name, domain)
+        if isinstance(method, Generated):
+            check_generated(name, method, config, domain)
         if folder := folder_of(name):
             fitting_adapter_from(folder, config)
         if config.evaluation.methods.count(name) > 1:
@@ -46,7 +50,7 @@ async def measure_methods(session: Session, tasks: Sequence[Task]) -> None:
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
     known = {row.key for row in session.journal.read(StudyRow)}
     benches = {name: await _bench(session, name, known) for name in settings.methods}
-    alone = [benches[arm.method].alone(arm, task) for arm in arms if not arm.together for task in tasks]
+    alone = [benches[arm.method].each(arm, tasks) for arm in arms if not arm.together]
     together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
     await all_of([*alone, *together])
     if lent := [name for name in settings.methods if folder_of(name)]:
@@ -62,7 +66,8 @@ async def _bench(session: Session, name: str, known: set[str]) -> _Bench:
         held = await session.policies.lend(name, adapter)
         runner = session.runner.asking(Policy(content_key(session.names.model, EXTERNAL, held), adapter=held))
     runner.memory = Memory()  # what the last policy remembers says nothing of trials that start elsewhere
-    return _Bench(session, called, method, runner, known)
+    writes = await writer(session, name, method) if isinstance(method, Generated) else None
+    return _Bench(session, called, method, runner, known, writes)
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,30 @@ class _Bench:
     runner: TrialRunner
     known: set[str]
     """The keys of the studies on record."""
+    writer: Writer | None = None
+    """What writes an adapter for each task, where the method has that."""
 
-    async def alone(self, arm: Arm, task: Task) -> None:
+    async def each(self, arm: Arm, tasks: Sequence[Task]) -> None:
+        """On every task by itself; of adapters that are written for them, workers hold a bankful at a time."""
+        if self.writer is None:
+            await all_of(self._alone(arm, task, self.runner) for task in tasks)
+            return
+        bankful = self.session.config.workers.slots
+        for some in (tasks[at : at + bankful] for at in range(0, len(tasks), bankful)):
+            async with self.writer.lent(some) as policies:
+                runners = map(self.runner.asking, policies)
+                await all_of([self._alone(arm, *each) for each in zip(some, runners, strict=True)])
+
+    async def _alone(self, arm: Arm, task: Task, runner: TrialRunner) -> None:
         """On one task, with each seed."""
         arm = arm._replace(method=self.called)
         texts, study = await self._study(arm, task)
-        self._note(arm, task, texts, study, study.trial.recipe)
+        recipe = study.trial.recipe.key if study.trial.recipe else ""
+        if self.writer:  # what another network wrote is another study
+            recipe = content_key(recipe, runner.policy.name)
+        self._note(arm, task, texts, study, recipe)
         place = Place(METHODS, arm.name, task.id)
-        await all_of(self.runner.try_given(place, study.trial, task, seed) for seed in self._seeds)
+        await all_of(runner.try_given(place, study.trial, task, seed, of=recipe) for seed in self._seeds)
 
     async def together(self, arm: Arm, tasks: Sequence[Task]) -> None:
         """On what it makes of all tasks at once, with each seed."""
@@ -91,7 +112,7 @@ class _Bench:
         recipes = [study.trial.recipe for _, study in found if study.trial.recipe]
         whole = replace(recipes[0], examples=tuple(example for recipe in recipes for example in recipe.examples))
         for task, (texts, study) in zip(tasks, found, strict=True):
-            self._note(arm, task, texts, study, whole)
+            self._note(arm, task, texts, study, whole.key)
 
         async def one(seed: int) -> None:
             await self.runner.try_together(METHODS, arm.name, tasks, whole, seed)
@@ -114,9 +135,9 @@ class _Bench:
         seed = derive_seed("sample", self.session.config.run.seed, METHODS, task.id, index)
         return await self.runner.write(domain, task, index, seed, METHODS)
 
-    def _note(self, arm: Arm, task: Task, texts: int, study: Study, trained: Recipe | None) -> None:
+    def _note(self, arm: Arm, task: Task, texts: int, study: Study, recipe: str) -> None:
         """Put on record what was written and is to be trained, once."""
-        edits, recipe = tuple(edit.key for edit in study.edits), trained.key if trained else ""
+        edits = tuple(edit.key for edit in study.edits)
         more = (arm.budget, arm.together) if arm.budget or arm.together else ()
         key = content_key(METHODS, arm.method, texts, task.id, edits, recipe, study.trial.questions, *more)
         if key not in self.known:

@@ -221,10 +221,10 @@ class TrialRunner:
             raise UserError(f"the domain {self._domain.name!r} has no {name!r} for {task.id}")
         return await self.try_given(place, found, task, replicate)
 
-    async def try_given(self, place: Place, given: Baseline, task: Task, replicate: int = 0) -> TrialSummary:
-        """What came of training this and of being asked that, at a place of its own."""
+    async def try_given(self, at: Place, given: Baseline, task: Task, replicate: int = 0, of: str = "") -> TrialSummary:
+        """What came of training this and of being asked that, at a place of its own; `of` what more, goes on record."""
         seed = self._trial_seed(task, replicate)
-        return await self._settle(self._trial(task, given.recipe, seed, given.questions), task, place, replicate)
+        return await self._settle(self._trial(task, given.recipe, seed, given.questions), task, at, replicate, of)
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Measure this policy as it is, closed book; the tasks are numbered from `first`."""
@@ -321,10 +321,10 @@ class TrialRunner:
             return self._known[key]
         return await self._settle(self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate)
 
-    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int) -> TrialSummary:
+    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int, of: str = "") -> TrialSummary:
         """What came of a trial: from the journal, from a twin under way, or by doing it."""
         key = self._names.trial(trial, self._start, [task])
-        self._plan(place, replicate, key, trial.seed, trial.recipe.key if trial.recipe else "")
+        self._plan(place, replicate, key, trial.seed, of or (trial.recipe.key if trial.recipe else ""))
         if key not in self._known and (row := self._beside.outcomes.get(key)):
             self._record(row.outcome)
         if key not in self._known:

@@ -30,6 +30,9 @@ METHODS = {
     "entigraph": "seal_ray.methods.proposed:EntiGraph",
     "context-distillation": "seal_ray.methods.distilled:ContextDistillation",
     "context-distillation-qa": "seal_ray.methods.distilled:OfQuestions",
+    "generated": "seal_ray.methods.generated:Generated",
+    "generated-qa": "seal_ray.methods.generated:WithAnswers",
+    "generated-start": "seal_ray.methods.generated:Started",
 }
 
 EXTERNAL = "external:"

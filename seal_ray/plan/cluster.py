@@ -13,6 +13,7 @@ import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.config import Config
+from seal_ray.generator.spec import GeneratorSpec, Text, Trained
 from seal_ray.plan.pool import Driver, Pool
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.sizes import Sizes, TextSize, TrialSize
@@ -192,6 +193,16 @@ class SimulatedCluster:
         part = replace(size, tokens=size.tokens / parts + passing)
         own = await asyncio.gather(*(self._timed("update", self.trainers, part) for _ in range(parts)))
         return UpdateResult(self._adapter(finetune.lora), (1.0,) * size.steps, own[0])
+
+    async def train_generator(self, spec: GeneratorSpec, before: Trained, steps: int) -> Trained:
+        """All steps at once, each as if its passages were trained on."""
+        examples = tuple(example for lesson in spec.lessons for example in (*lesson.text, *lesson.answers))
+        size = self._sizes.update(FinetuneSpec(examples, spec.lora, spec.optim, spec.seed))
+        worker = await self._timed("generate", self.trainers, replace(size, steps=spec.steps))
+        return Trained((1.0,) * spec.steps, (), worker)
+
+    async def write_adapters(self, lora: LoraSpec, trained: Trained, passages: Sequence[Text]) -> Sequence[Adapter]:
+        return [self._adapter(lora) for _ in passages]
 
     def rebalance(self) -> Allocation:
         """As the real cluster does, from the same spans."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from seal_ray.adapters.consolidate import Consolidator, Stack
@@ -188,10 +188,15 @@ class Policies:
         """Let a head stand on an adapter that is no policy's: every worker holds it until that is ended."""
         if adapter is None:
             return BASE
-        async with self._moving:
-            self._heads[head], self._adapters[adapter.ref] = Policy("", 0, adapter.ref), adapter
-            await self._hold()
+        await self.lend_each({head: adapter})
         return adapter.ref
+
+    async def lend_each(self, adapters: Mapping[str, Adapter]) -> None:
+        """The same for several heads at once."""
+        async with self._moving:
+            for head, adapter in adapters.items():
+                self._heads[head], self._adapters[adapter.ref] = Policy("", 0, adapter.ref), adapter
+            await self._hold()
 
     async def adapter(self, ref: AdapterRef) -> Adapter:
         """An adapter that workers hold, or that the run's directory does."""

@@ -21,10 +21,10 @@ _EVERY = 300.0
 
 
 class Kept:
-    """One update, by the name of the policy that it leads to."""
+    """One update, by the name of the policy that it leads to; or other training that is kept in a folder of its own."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        self._store, self._file = store, f"{_FOLDER}/{name}{_SUFFIX}"
+    def __init__(self, store: Store, name: str, folder: str = _FOLDER) -> None:
+        self._store, self._file = store, f"{folder}/{name}{_SUFFIX}"
         self._since = time.monotonic()
         self.is_there = False
         """Whether a file of it was met or made."""
@@ -46,7 +46,7 @@ class Kept:
             numbers = load(data)
             return Unfinished(tuple(numbers.pop("losses").tolist()), tuple(numbers[name] for name in sorted(numbers)))
         except (SafetensorError, ValueError, KeyError) as error:
-            logger.warning("%s: %s; the update begins again", self._store.path(self._file), error)
+            logger.warning("%s: %s; what was trained begins again", self._store.path(self._file), error)
             return None
 
     def keep(self, update: Unfinished) -> None:

@@ -170,7 +170,8 @@ def _settle(store: Store, config: Config, identity: Identity) -> Claim:
     claim = Claim(found.run, found.since) if found else Claim(identity.name, SCHEMA)
     if found and found.whole:
         asked = {name: getattr(config.evaluation, name) for name in Evaluation.OF_METHODS}
-        as_begun = replace(found.config, evaluation=replace(found.config.evaluation, **asked))
+        evaluation = replace(found.config.evaluation, **asked)
+        as_begun = replace(found.config, evaluation=evaluation, generated=config.generated)
         if found.unlike(identity):
             config = replace(as_begun, domain=config.domain, continual=config.continual)
         elif as_begun == found.config:

@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from seal_ray.config import IN_PROCESS, Config
-from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial
+from seal_ray.types import AdapterRef, Completion, FinetuneSpec, LoraSpec, Outcome, Prompt, SampleRequest, Trial
 from seal_ray.workers.rebalance import Allocation, Span
 from seal_ray.workers.unfinished import Keeper
 from seal_ray.workers.watched import OnSteps, untold
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
+    from seal_ray.generator.spec import GeneratorSpec, Text, Trained
     from seal_ray.workers.trainer import UpdateResult
 
 OnSpan = Callable[[Span], None]
@@ -57,6 +58,14 @@ class Cluster(Protocol):
         self, finetune: FinetuneSpec, on_steps: OnSteps = untold, keeper: Keeper | None = None
     ) -> UpdateResult:
         """Train an adapter on top of a policy's."""
+        ...
+
+    async def train_generator(self, spec: GeneratorSpec, before: Trained, steps: int) -> Trained:
+        """Take so many steps more of the training of a network that writes adapters."""
+        ...
+
+    async def write_adapters(self, lora: LoraSpec, trained: Trained, passages: Sequence[Text]) -> Sequence[Adapter]:
+        """The adapter that it writes of each passage."""
         ...
 
     def rebalance(self) -> Allocation:

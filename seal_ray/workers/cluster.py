@@ -24,6 +24,7 @@ from seal_ray.types import (
     Completion,
     Failure,
     FinetuneSpec,
+    LoraSpec,
     Outcome,
     Prompt,
     SampleRequest,
@@ -47,6 +48,7 @@ from seal_ray.workers.watched import OnSteps, untold, watched
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
+    from seal_ray.generator.spec import GeneratorSpec, Text, Trained, Written
 
 __all__ = ["RayCluster", "Span"]
 
@@ -220,6 +222,18 @@ class RayCluster:
             return 1
         tokens = await self.trainers.call("batch_tokens", finetune)
         return min(most, tokens // self._workers.tokens_per_replica)
+
+    async def train_generator(self, spec: GeneratorSpec, before: Trained, steps: int) -> Trained:
+        """Take so many steps more on any trainer: what the steps before came to travels with the call."""
+        with _needed("the training of a generator"):
+            found: Trained = await self._timed("generate", self.trainers, "train_generator", spec, before, steps)
+        return found
+
+    async def write_adapters(self, lora: LoraSpec, trained: Trained, passages: Sequence[Text]) -> Sequence[Adapter]:
+        """The adapter that a generator writes of each passage."""
+        with _needed("the writing of adapters"):
+            written: Written = await self._timed("generate", self.trainers, "write_adapters", lora, trained, passages)
+        return written.adapters
 
     def rebalance(self) -> Allocation:
         """Between rounds: with `workers.allocation = "auto"`, divide the workers again by how long each was busy."""

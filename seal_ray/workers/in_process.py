@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.model.loading import ModelSpec
-from seal_ray.types import AdapterRef, Completion, FinetuneSpec, Outcome, Prompt, SampleRequest, Trial, UserError
+from seal_ray.types import (
+    AdapterRef,
+    Completion,
+    FinetuneSpec,
+    LoraSpec,
+    Outcome,
+    Prompt,
+    SampleRequest,
+    Trial,
+    UserError,
+)
 from seal_ray.workers.base import OnSpan
 from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.rebalance import Allocation, Span
@@ -24,6 +34,7 @@ from seal_ray.workers.watched import OnSteps, untold
 
 if TYPE_CHECKING:
     from seal_ray.adapters.lora import Adapter
+    from seal_ray.generator.spec import GeneratorSpec, Text, Trained
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -94,6 +105,12 @@ class InProcessCluster:
                 _, numbers = await trainer.in_update("state")
                 await asyncio.to_thread(keeper.keep, Unfinished(tuple(losses), tuple(numbers)))
         return replace(await trainer.finish_update(), losses=tuple(losses))
+
+    async def train_generator(self, spec: GeneratorSpec, before: Trained, steps: int) -> Trained:
+        return await self._timed("generate", self._trainer.train_generator(spec, before, steps))
+
+    async def write_adapters(self, lora: LoraSpec, trained: Trained, passages: Sequence[Text]) -> Sequence[Adapter]:
+        return (await self._timed("generate", self._trainer.write_adapters(lora, trained, passages))).adapters
 
     def rebalance(self) -> Allocation:
         return Allocation(1, 1)

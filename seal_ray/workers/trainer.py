@@ -7,11 +7,12 @@ import itertools
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
-from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, Outcome, Prompt, Trial
+from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, LoraSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import opened, render_example, render_opening, render_prompt
 from seal_ray.workers.errors import WorkerLost, update_failed
@@ -21,6 +22,7 @@ from seal_ray.workers.pulse import Beating, on_its_own_thread
 if TYPE_CHECKING:
     from seal_ray.bank import Adapter, Job, JobResult, TokenText
     from seal_ray.bank.replica import Replica
+    from seal_ray.generator.spec import GeneratorSpec, Text, Trained, Written
 
 _PROBE_TOKENS = 256
 
@@ -165,6 +167,28 @@ class Trainer(Beating):
         under = self._held.get(trial.base.key)
         outcome, adapter = await self.train_adapter(trial)
         return outcome, Stack().consolidate(under, adapter).adapter
+
+    async def train_generator(self, spec: GeneratorSpec, before: Trained, steps: int) -> Trained:
+        """Take so many steps more of a generator's training."""
+        return replace(await self._generate(spec.lora, "train", spec, before, steps), worker=self._name)
+
+    async def write_adapters(self, lora: LoraSpec, trained: Trained, passages: Sequence[Text]) -> Written:
+        """What a generator writes of passages, an adapter each."""
+        from seal_ray.generator.spec import Written
+
+        return Written(await self._generate(lora, "write", trained, passages), self._name)
+
+    async def _generate(self, lora: LoraSpec, method: str, *args: Any) -> Any:
+        from seal_ray.bank.slots import is_out_of_memory
+        from seal_ray.generator.training import Generator
+
+        most = self._bank.training.max_tokens_per_microbatch
+        generator = Generator(self._bank.patched, self._text, lora, self._bank.max_length, most)
+        async with self._turn:
+            try:
+                return await self._thread.run(getattr(generator, method), *args)
+            except (RuntimeError, MemoryError) as error:
+                raise (WorkerLost("out of memory on a single passage") if is_out_of_memory(error) else error) from None
 
     async def probe(self, prompt: Prompt, adapter: AdapterRef, before: AdapterRef, context: int = 0) -> Probe:
         """A text's log-probabilities with an adapter, with the one before it, and with none.
