@@ -47,9 +47,12 @@ def test_a_method_trains_on_the_text_and_on_all_that_was_written_of_it(name):
         assert recipe is None
         assert all("1907" in prompt for prompt in study.trial.questions)
         return
-    assert texts[-1] == f"{task.title}\n{task.context}"
     assert study.trial.questions == Knowledge(OPTIONS).questions(task)
-    if name == "passage":
+    if name in ("generated", "generated-qa"):
+        assert (recipe, study.edits, scribe.prompts) == (None, (), [])
+        return
+    assert texts[-1] == f"{task.title}\n{task.context}"
+    if name in ("passage", "generated-start"):
         assert len(texts) == 1
         assert not study.edits
     else:

@@ -82,6 +82,6 @@ def test_what_was_damaged_is_done_again(tmp_path: Path, damage: object, caplog: 
     (file,) = (tmp_path / "updates").iterdir()
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
     assert kept.found() is None
-    assert "the update begins again" in caplog.text
+    assert "what was trained begins again" in caplog.text
     kept.forget()
     assert not file.exists()
