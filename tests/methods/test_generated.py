@@ -116,6 +116,15 @@ def test_what_another_network_wrote_is_never_counted_with_it_and_a_damaged_one_i
     assert len(set(studies)) == len(studies) == 6
 
 
+@pytest.mark.usefixtures("local_ray", "forked_workers")
+def test_a_worker_on_ray_writes_what_one_in_this_process_writes(done: Path, tmp_path: Path) -> None:
+    run(config_in(tmp_path / "run", "--workers.address", "", methods=["generated"]))
+    there, here = (learnt(journal_of(folder))[Arm("generated")] for folder in (tmp_path / "run", done))
+    assert len(there) == 3
+    for task, each in there.items():
+        assert [row.answers for row in each.trials] == [row.answers for row in here[task].trials]
+
+
 def test_a_network_without_passages_to_learn_from_is_refused(tmp_path: Path) -> None:
     domain, config = load_domain(config_in(tmp_path / "none")), config_in(tmp_path / "none")
     domain.tasks = lambda *_: [Task("bare", "a title", "Somebody: town Velmo.", ())]  # type: ignore[method-assign]

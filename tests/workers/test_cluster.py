@@ -12,6 +12,7 @@ import pytest
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.endpoints.patience import EndpointError, Patience
+from seal_ray.generator.spec import GeneratorSpec, Lesson, Trained
 from seal_ray.types import (
     BASE,
     AdapterRef,
@@ -123,6 +124,14 @@ def test_an_update_that_kills_its_workers_stops_the_run_with_one_line(cluster: R
     with pytest.raises(UserError, match=r"the update cannot be done: its worker was lost 5 times.*same command") as one:
         asyncio.run(cluster.update(FINETUNE))
     assert "\n" not in str(one.value)
+
+
+def test_a_generator_whose_training_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
+    spec = GeneratorSpec((Lesson((Example("a note"),)),), LoraSpec(), 1, 1e-3, 7)
+    with pytest.raises(UserError, match=r"the training of a generator cannot be done: .*train_generator is too much"):
+        asyncio.run(cluster.train_generator(spec, Trained(), 1))
+    with pytest.raises(UserError, match=r"the writing of adapters cannot be done: .*write_adapters is too much"):
+        asyncio.run(cluster.write_adapters(LoraSpec(), Trained(), [()]))
 
 
 def test_a_probe_that_kills_its_workers_stops_the_run_with_one_line(cluster: RayCluster) -> None:
