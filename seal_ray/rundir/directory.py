@@ -171,13 +171,12 @@ def _settle(store: Store, config: Config, identity: Identity) -> Claim:
     if found and found.whole:
         asked = {name: getattr(config.evaluation, name) for name in Evaluation.OF_METHODS}
         evaluation = replace(found.config.evaluation, **asked)
-        as_begun = replace(found.config, evaluation=evaluation, generated=config.generated)
+        kept = replace(found.config, evaluation=evaluation, generated=config.generated)
         if found.unlike(identity):
-            config = replace(as_begun, domain=config.domain, continual=config.continual)
-        elif as_begun == found.config:
+            kept = replace(kept, domain=config.domain, continual=config.continual)
+        if kept == found.config:
             return claim
-        else:
-            config = as_begun
+        config = kept
     tree = {"schema": SCHEMA, "since": claim.since, "run": claim.run}
     tree |= {"identity": identity.tree(), "config": as_tree(spelled_out(config))}
     store.write(CONFIG, json.dumps(tree, indent=2).encode())
