@@ -130,9 +130,11 @@ def chosen_policy(directory: str, which: str = "") -> Row:
     newest = {head: rows[-1] for head, rows in heads.items()}
     known = {str(row.version): row for rows in heads.values() for row in rows} | newest
     which = which.replace(f" by {MERGE}", "", 1) if which.partition(" without ")[0].endswith(f" by {MERGE}") else which
+    if not which and MAIN not in known:
+        raise UserError(f"{directory}: no round has trained a policy; name another with --policy: {', '.join(heads)}")
     if (which or MAIN) not in known:
         numbers = sorted({row.version for rows in heads.values() for row in rows})
-        raise UserError(f"--policy {which or MAIN!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
+        raise UserError(f"--policy {which!r}: give best, or one of {', '.join([*map(str, numbers), *heads])}")
     row = known[which or MAIN]
     start = rounds[-1].adapter if (rounds := heads.get(MAIN)) else ""
     if not isinstance(row, PolicyRow) and row.adapter == start and keeps_apart(row.way):

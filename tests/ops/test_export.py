@@ -105,8 +105,10 @@ def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="'sequence 0': nothing could be learnt there"):
         export.chosen_policy(str(tmp_path), "sequence 0")
     with pytest.raises(
-        UserError, match="'main': give best, or one of 1, 2, 3, sequence 0, sequence 0 by library, sequence 1"
+        UserError, match="'7': give best, or one of 1, 2, 3, sequence 0, sequence 0 by library, sequence 1"
     ):
+        export.chosen_policy(str(tmp_path), "7")
+    with pytest.raises(UserError, match="no round has trained a policy; name another with --policy: sequence 0, "):
         export.chosen_policy(str(tmp_path))
 
 
