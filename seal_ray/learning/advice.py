@@ -13,8 +13,8 @@ from typing import Any
 from seal_ray.learning.curves import Cost, Curves, Point, of_runs, parameters_of, shipped
 from seal_ray.learning.documents import read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, config_for
+from seal_ray.model.counting import counter
 from seal_ray.plain import counted
-from seal_ray.plan.sizes import counter
 from seal_ray.types import UserError
 
 _NEAR = 3.0
@@ -137,7 +137,7 @@ def advise(
 def _material(files: Sequence[str | os.PathLike[str]], model: str) -> Material:
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(files, Path(scratch))
-        count, note = counter(config_for(scratch, model))
+        count, note = counter(config_for(scratch, model).model.path)
         with documents.file.open(encoding="utf-8") as lines:
             rows = map(json.loads, lines)
             tokens = sum(count(f"{row['title']}\n{row['context']}") for row in rows)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.config import Config
-from seal_ray.model.architecture import model_folder
+from seal_ray.model.counting import counter
 from seal_ray.types import Example, FinetuneSpec, OptimSpec, Prompt, Trial
 
 REFERENCE = 4 / 3
@@ -42,7 +41,7 @@ class Sizes:
 
     def __init__(self, config: Config) -> None:
         self._longest = config.model.max_length
-        self._count, self.note = counter(config)
+        self._count, self.note = counter(config.model.path)
         self._prompts: dict[Prompt, float] = {}
         self._texts: dict[int, tuple[Sequence[Example], list[float]]] = {}
 
@@ -81,22 +80,3 @@ class Sizes:
 
 def _training(lengths: Sequence[float], optim: OptimSpec) -> tuple[int, float]:
     return optim.steps(len(lengths)), optim.epochs * sum(lengths)
-
-
-def counter(config: Config) -> tuple[Callable[[Prompt], float], str]:
-    """Counts the tokens of a prompt; and what is to be said of how."""
-    folder = model_folder(config.model.path)
-    if folder and (folder / "tokenizer.json").is_file():
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return lambda prompt: float(len(tokenizer.encode(_text(prompt), add_special_tokens=False).ids)), ""
-    note = "the model's tokenizer is not here: tokens are counted as words, digits and marks"
-    return lambda prompt: float(len(_PIECES.findall(_text(prompt)))), note
-
-
-_PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
-
-
-def _text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
