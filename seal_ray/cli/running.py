@@ -29,6 +29,7 @@ def methods(
     only: str = "",
     texts: str = "",
     budgets: str = "",
+    trained_budgets: str = "",
     joint: bool = False,
     quiet: bool = False,
     as_json: AsJson = False,
@@ -46,6 +47,8 @@ def methods(
         How many texts each may have written of a passage, with commas between.
     budgets
         Tokens that each may have written of a passage, with commas between: as many texts as stay within them.
+    trained_budgets
+        Tokens that each may train on of a passage, over all epochs, with commas between: as many texts as fit.
     joint
         Measure each also with one adapter for all passages at once.
     quiet
@@ -57,6 +60,8 @@ def methods(
     more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
     more += ["--evaluation.texts", _numbers("--texts", texts)] if texts else []
     more += ["--evaluation.budgets", _numbers("--budgets", budgets)] if budgets else []
+    held = _numbers("--trained-budgets", trained_budgets) if trained_budgets else ""
+    more += ["--evaluation.trained-budgets", held] if held else []
     more += ["--evaluation.joint-methods", "true"] if joint else []
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:

@@ -213,10 +213,13 @@ class Evaluation(Section):
     """How many texts each method may have written of a task; each number of them is measured."""
     budgets: tuple[Annotated[int, Bounds(ge=1, le=_TOKENS)], ...] = ()
     """Tokens that each method may have written of a task: as many texts as stay within them. Each is measured too."""
+    trained_budgets: tuple[Annotated[int, Bounds(ge=1, le=_TOKENS)], ...] = ()
+    """Tokens that each method may train on of a task, over all epochs, the task's own text included: as many texts as
+    stay within them. Each is measured too."""
     joint_methods: bool = False
     """Measure each method also with one adapter for all held-out texts at once."""
 
-    OF_METHODS: ClassVar = ("methods", "texts", "budgets", "joint_methods")
+    OF_METHODS: ClassVar = ("methods", "texts", "budgets", "trained_budgets", "joint_methods")
     """What nothing else depends on, so that it may change from one command to the next."""
 
     def __post_init__(self) -> None:

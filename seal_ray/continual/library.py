@@ -41,9 +41,30 @@ def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | Non
     another person. Of passages that say as much of it the latest is taken, which may say another thing.
     """
     held = [set(words(passage)) for passage in passages]
-    common = Counter(word for each in held for word in each)
-    rarity = {word: math.log((1 + len(held)) / count) for word, count in common.items()}
+    rarity = _rarity(held)
     return [_nearest(question, held, rarity) for question in questions]
+
+
+def closest(questions: Sequence[str], passages: Sequence[str], most: int) -> list[list[int]]:
+    """For each question so many passages with most of its words, rare ones counting more; the closest comes first.
+
+    Where nothing says which passage a question is about, those are found that share most with it nevertheless.
+    """
+    held = [set(words(passage)) for passage in passages]
+    rarity = _rarity(held)
+
+    def found(question: str) -> list[int]:
+        asked = set(words(question))
+        shared = [sum(rarity[word] for word in sorted(asked & each)) for each in held]
+        return sorted(range(len(held)), key=lambda place: -shared[place])[:most]
+
+    return [found(question) for question in questions]
+
+
+def _rarity(held: Sequence[set[str]]) -> dict[str, float]:
+    """How much a word says of which passage is meant."""
+    common = Counter(word for each in held for word in each)
+    return {word: math.log((1 + len(held)) / count) for word, count in common.items()}
 
 
 def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float]) -> int | None:

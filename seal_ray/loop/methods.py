@@ -5,8 +5,10 @@ What is written is shared: more texts of a method begin with the fewer, and meth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 from seal_ray.config import Config
@@ -18,17 +20,23 @@ from seal_ray.loop.generated import Writer, check_generated, writer
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
+from seal_ray.loop.skill import learnt_skill
 from seal_ray.loop.trials import TrialRunner
-from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, find_method, folder_of, within
+from seal_ray.methods import budgets
+from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, by_skill, find_method, folder_of
 from seal_ray.methods.generated import Generated
+from seal_ray.model.counting import counter
 from seal_ray.policy.foreign import fitting_adapter_from
-from seal_ray.record.methods import METHODS, TRIALS, Arm
+from seal_ray.record.methods import METHODS, SKILL, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
 from seal_ray.types import Policy, SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.workers.sampler import EngineSpec
+
+logger = logging.getLogger(__name__)
 
 
-def check_methods(config: Config, domain: Domain) -> None:
-    """Refuse methods that there are not, or not in this domain."""
+def check_methods(config: Config, domain: Domain, tasks: Sequence[Task]) -> None:
+    """Refuse methods that there are not, or not in this domain, and budgets that nothing fits into."""
     for name in config.evaluation.methods:
         method = find_method(name, domain)
         if isinstance(method, Generated):
@@ -39,27 +47,62 @@ def check_methods(config: Config, domain: Domain) -> None:
             raise UserError(f"evaluation.methods names {name!r} twice; name each once")
     if config.evaluation.methods and config.grading.name == LIKELIHOOD:
         raise UserError(f"evaluation.methods ask questions, and grading.name {LIKELIHOOD!r} asks none; leave one out")
+    if need_skill(config) and EngineSpec.of(config).name == "endpoint":
+        raise UserError(
+            "evaluation.methods: a skill is learnt from what the base itself answers, and sampling.engine is "
+            '"endpoint"; choose another engine, or leave "past" out'
+        )
+    if config.evaluation.methods and (held := config.evaluation.trained_budgets):
+        budgets.check_trained(min(held), cast(Studied, domain), tasks, counter(config.model.path, opened=True)[0])
 
 
-async def measure_methods(session: Session, tasks: Sequence[Task]) -> None:
-    """Each method with each number of texts and each budget."""
+def need_skill(config: Config) -> bool:
+    """Whether a skill is learnt on training tasks before methods are measured."""
+    return any(map(by_skill, config.evaluation.methods))
+
+
+async def measure_methods(session: Session, tasks: Sequence[Task], training: Sequence[Task]) -> None:
+    """Each method with each number of texts and each budget; a skill is learnt on the training tasks, where needed."""
     settings = session.config.evaluation
     if not settings.methods:
         return
     arms = arms_of(settings)
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
     known = {row.key for row in session.journal.read(StudyRow)}
-    benches = {name: await _bench(session, name, known) for name in settings.methods}
+    skill = await learnt_skill(session, training) if need_skill(session.config) else session.names.base
+    room = _Room(tasks, known, session.config.model.path, skill)
+    benches = {name: await _bench(session, name, room) for name in settings.methods}
     alone = [benches[arm.method].each(arm, tasks) for arm in arms if not arm.together]
     together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
     await all_of([*alone, *together])
-    if lent := [name for name in settings.methods if folder_of(name)]:
-        await session.policies.end(*lent)
+    await session.policies.end(SKILL, *filter(folder_of, settings.methods))
 
 
-async def _bench(session: Session, name: str, known: set[str]) -> _Bench:
+@dataclass
+class _Room:
+    """What all benches share."""
+
+    tasks: Sequence[Task]
+    known: set[str]
+    """The keys of the studies on record."""
+    model: str
+    skill: Policy
+    """What methods that need one are trained on top of."""
+
+    @cached_property
+    def trained(self) -> budgets.Tokens:
+        """How many tokens a study trains on."""
+        count, note = counter(self.model, opened=True)
+        if note:
+            logger.warning("evaluation.trained_budgets: %s", note)
+        return budgets.trained(count)
+
+
+async def _bench(session: Session, name: str, room: _Room) -> _Bench:
     method, called = find_method(name, session.domain), name
     runner = session.runner.under(session.runner.policy if method.by_policy else session.names.base)
+    if by_skill(name):
+        runner = session.runner.asking(room.skill)
     if folder := folder_of(name):
         adapter = fitting_adapter_from(folder, session.config)
         called = f"{EXTERNAL}{folder.name}@{adapter.ref.key[:8]}"  # what is measured is what lies there now
@@ -67,7 +110,7 @@ async def _bench(session: Session, name: str, known: set[str]) -> _Bench:
         runner = session.runner.asking(Policy(content_key(session.names.model, EXTERNAL, held), adapter=held))
     runner.memory = Memory()  # what the last policy remembers says nothing of trials that start elsewhere
     writes = await writer(session, name, method) if isinstance(method, Generated) else None
-    return _Bench(session, called, method, runner, known, writes)
+    return _Bench(session, called, method, runner, room, writes)
 
 
 @dataclass(frozen=True)
@@ -79,8 +122,7 @@ class _Bench:
     """What its rows are called by."""
     method: Method
     runner: TrialRunner
-    known: set[str]
-    """The keys of the studies on record."""
+    room: _Room
     writer: Writer | None = None
     """What writes an adapter for each task, where the method has that."""
 
@@ -126,9 +168,11 @@ class _Bench:
 
     async def _study(self, arm: Arm, task: Task) -> tuple[int, Study]:
         """What the method makes of a task, and of how many texts."""
-        desk = Desk(cast(Studied, self.session.domain), self._write)
+        desk = Desk(cast(Studied, self.session.domain), self._write, self.room.tasks)
         if arm.budget:
-            return await within(arm.budget, self.method, task, desk)
+            return await budgets.within(arm.budget, budgets.written, self.method, task, desk)
+        if arm.trained:
+            return await budgets.within(arm.trained, self.room.trained, self.method, task, desk)
         return arm.texts, await self.method.study(task, arm.texts, desk)
 
     async def _write(self, domain: Studied, task: Task, index: int) -> SelfEdit:
@@ -138,8 +182,10 @@ class _Bench:
     def _note(self, arm: Arm, task: Task, texts: int, study: Study, recipe: str) -> None:
         """Put on record what was written and is to be trained, once."""
         edits = tuple(edit.key for edit in study.edits)
-        more = (arm.budget, arm.together) if arm.budget or arm.together else ()
+        more = [arm.budget, arm.together] if arm.budget or arm.together else []
+        more += [arm.trained] if arm.trained else []
         key = content_key(METHODS, arm.method, texts, task.id, edits, recipe, study.trial.questions, *more)
-        if key not in self.known:
-            row = StudyRow(key, task.id, arm.method, texts, edits, recipe, arm.budget, arm.together)
+        if key not in self.room.known:
+            held = arm.budget, arm.together, arm.trained
+            row = StudyRow(key, task.id, arm.method, texts, edits, recipe, *held, study.found)
             self.session.events.emit(row)

@@ -16,7 +16,7 @@ from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual, orders_of
 from seal_ray.loop.memory import check_memory
-from seal_ray.loop.methods import check_methods
+from seal_ray.loop.methods import check_methods, need_skill
 from seal_ray.loop.strategies import asking, check_strategies
 from seal_ray.model import hub
 from seal_ray.model.architecture import check_kind, check_targets
@@ -56,7 +56,7 @@ class Ready:
     identity: Identity
     held_out: Sequence[Task]
     first: Sequence[Task]
-    """What the first round draws; nothing when there is none."""
+    """What the first round draws, and a skill is learnt on; nothing where there is neither."""
     warm_start: FinetuneSpec | None = None
     """What the policy is finetuned on before the first round, if it is."""
 
@@ -161,8 +161,8 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     """The held-out tasks, and those of the first round when there is one."""
     held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
     check_continual(config, held_out)
-    check_methods(config, domain)
-    first = draw(config, domain, 1) if config.run.rounds else ()
+    check_methods(config, domain, held_out)
+    first = first_tasks(config, domain)
     _look_at_prompts(config, domain, held_out, first)
     return held_out, first
 
@@ -186,6 +186,11 @@ def _warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
     if found:
         must_chat(config, [example.prompt for example in found.examples], f"{SETTING} {config.update.warm_start!r}")
     return found
+
+
+def first_tasks(config: Config, domain: Domain) -> Sequence[Task]:
+    """What the first round draws, and a skill is learnt on; nothing where there is neither."""
+    return draw(config, domain, 1) if config.run.rounds or need_skill(config) else ()
 
 
 def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:

@@ -16,7 +16,7 @@ from seal_ray.config import Config
 from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
 from seal_ray.loop.memory import remembered
-from seal_ray.loop.methods import measure_methods
+from seal_ray.loop.methods import measure_methods, need_skill
 from seal_ray.loop.preflight import Ready, draw, drawn_for, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
@@ -84,7 +84,8 @@ async def rounds(session: Session, ready: Ready) -> None:
                 await stand_on(session, await policies.next(runner.policy, finetune, learnt))
             session.cluster.rebalance()
     await evaluate(session, held_out, config.run.rounds)
-    await measure_methods(session, held_out)
+    training = await asked(ready.first) if need_skill(config) else ()
+    await measure_methods(session, held_out, training)
     await measure_continual(session, held_out)
     session.events.emit(Ended())
 

@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 
 METHODS = {
     "in-context": "seal_ray.methods.unwritten:InContext",
+    "retrieval": "seal_ray.methods.retrieved:Retrieval",
+    "retrieval-3": "seal_ray.methods.retrieved:OfThree",
     "passage": "seal_ray.methods.unwritten:Passage",
+    "past": "seal_ray.methods.past:Past",
     "seal": "seal_ray.methods.written:Seal",
     "untrained": "seal_ray.methods.written:Untrained",
     "rephrase": "seal_ray.methods.written:Rephrase",
@@ -49,6 +52,8 @@ class Desk:
 
     domain: Studied
     write: Write = field(repr=False)
+    tasks: Sequence[Task] = ()
+    """All that are measured, among which a question may have to find its own."""
 
     async def write_each(self, asked: Iterable[tuple[Studied, int]], task: Task) -> list[Piece]:
         """What is written in each of these styles, the n-th time; what the domain makes of it comes with it."""
@@ -78,6 +83,8 @@ class Study:
 
     trial: Baseline
     edits: tuple[SelfEdit, ...] = ()
+    found: float | None = None
+    """The share of its questions that found their own text; None where none was looked for."""
 
 
 class Method(Protocol):
@@ -88,7 +95,10 @@ class Method(Protocol):
     trains: bool
     """Whether anything is trained; only that can be trained on all tasks at once."""
     by_policy: bool
-    """Whether the policy that the rounds made writes, and is what is trained on top of; else the untouched base."""
+    """Whether the policy that the rounds made writes, and is what is trained on top of; else the untouched base.
+
+    A method with `by_skill = True` is trained on top of the skill instead, which is learnt before: see past.py.
+    """
 
     def lacks(self, domain: Studied) -> str:
         """What this domain cannot do that the method needs; nothing where it has all."""
@@ -107,10 +117,13 @@ def arms_of(settings: Evaluation) -> list[Arm]:
 
 
 def _arms(name: str, settings: Evaluation) -> list[Arm]:
-    if not _kind(name).writes:
+    kind = _kind(name)
+    if not kind.writes:
         return [Arm(name)]
-    by_budget = (Arm(name, budget=budget) for budget in dict.fromkeys(settings.budgets))
-    return [*(Arm(name, texts) for texts in dict.fromkeys(settings.texts)), *by_budget]
+    by_texts = (Arm(name, texts) for texts in dict.fromkeys(settings.texts))
+    written = (Arm(name, budget=budget) for budget in dict.fromkeys(settings.budgets))
+    trained = (Arm(name, trained=budget) for budget in dict.fromkeys(settings.trained_budgets if kind.trains else ()))
+    return [*by_texts, *written, *trained]
 
 
 def _kind(name: str) -> type[Method]:
@@ -118,6 +131,20 @@ def _kind(name: str) -> type[Method]:
     members = ("writes", "trains", "by_policy", "lacks", "study")
     kind: type[Method] = plugins.find_with("evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py")
     return kind
+
+
+def makes_adapter(name: str) -> bool:
+    """Whether a method makes an adapter of what the base writes, and needs nothing else; one not at hand does not."""
+    try:
+        kind = _kind(name)
+    except UserError:
+        return False
+    return kind.trains and not kind.by_policy and not by_skill(name)
+
+
+def by_skill(name: str) -> bool:
+    """Whether a method needs the skill that is learnt on training tasks."""
+    return getattr(_kind(name), "by_skill", False)
 
 
 def folder_of(name: str) -> Path | None:
@@ -136,29 +163,6 @@ def find_method(name: str, domain: object) -> Method:
         where = f"in the domain {domain.name!r}"
         raise UserError(f"evaluation.methods: {name!r} cannot be had {where}, {lacks}; leave it out")
     return method
-
-
-async def within(budget: int, method: Method, task: Task, desk: Desk) -> tuple[int, Study]:
-    """As many texts as have no more tokens than this between them, and what the method makes of those.
-
-    What is written beyond them to find that out is on record and not trained on; it is a text or a few.
-    """
-    texts, study = 0, await method.study(task, 0, desk)
-    tried = 1
-    while _tokens(more := await method.study(task, tried, desk)) <= budget:
-        texts, study = tried, more
-        spent = _tokens(more)
-        like_these = (budget - spent) * tried // spent  # so many more fit if they are as long as those so far
-        tried += min(max(1, like_these), tried)
-    for fewer in range(tried - 1, texts, -1):
-        if _tokens(some := await method.study(task, fewer, desk)) <= budget:
-            return fewer, some
-    return texts, study
-
-
-def _tokens(study: Study) -> int:
-    """What was written; a text without any counts as one, so that no budget lasts forever."""
-    return sum(max(1, edit.tokens) for edit in study.edits)
 
 
 def trained(pieces: Sequence[Piece], text: Sequence[Example], task: Task, domain: Studied) -> Study:

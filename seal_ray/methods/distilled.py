@@ -30,8 +30,12 @@ def distilled(pieces: Sequence[Piece], task: Task, domain: Studied) -> Study:
     """The same texts, each trained to what the base predicts of it once it has read the passage."""
 
     def taught(examples: Sequence[Example]) -> tuple[Example, ...]:
-        """Each after those before it, as they were written."""
-        return tuple(replace(one, teacher=domain.teacher(task, examples[:n])) for n, one in enumerate(examples))
+        """Each after those before it, as they were written; a reply after its question, asked about the text."""
+        opened = (
+            domain.in_sight(task, one.prompt) if one.prompt else domain.teacher(task, examples[:n])
+            for n, one in enumerate(examples)
+        )
+        return tuple(replace(one, teacher=teacher) for one, teacher in zip(examples, opened, strict=True))
 
     taught_pieces = [replace(piece, examples=taught(piece.examples)) for piece in pieces]
     study = trained(taught_pieces, taught(domain.text(task)), task, domain)

@@ -13,7 +13,7 @@ from seal_ray.config import Config
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.intervals import total_length
 from seal_ray.loop.place import Beside
-from seal_ray.loop.preflight import Ready, draw
+from seal_ray.loop.preflight import Ready, first_tasks
 from seal_ray.loop.run import rounds
 from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
@@ -133,7 +133,7 @@ class Simulation:
         """As `prepare` makes it, without a look at what only a real run needs."""
         config, domain = self.config, self.standin.domain
         held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
-        first = draw(config, domain, 1) if config.run.rounds else ()
+        first = first_tasks(config, domain)
         rules = find_rule(config.selection.rule), find_update_rule(config.update)
         return Ready(config, domain, *rules, Identity({}, {}, {}), held_out, first, warm_start(config, domain))
 

@@ -73,6 +73,7 @@ class StandIn:
         self._real = load_domain(config)
         self.notes: dict[str, None] = {}
         self._bare: set[str] = set()
+        self._right = False
         self._tasks: dict[tuple[str, int | None, int], Sequence[Task]] = {}
         self._numbers: dict[str, int] = {}
         """Of the training tasks, in the order they were drawn."""
@@ -152,6 +153,9 @@ class StandIn:
 
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         """The reward that the simulated worker gave as its answers."""
+        if answers[0] == _WRITTEN:  # what was sampled is no trial's: every second time it is right
+            self._right = not self._right
+            return Grade((float(self._right),) * len(answers), float(self._right))
         reward = float(answers[0])
         return Grade((reward,) * len(answers), reward)
 

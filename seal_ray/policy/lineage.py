@@ -8,7 +8,7 @@ from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import keeps_of
 from seal_ray.policy import adapters
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import MERGE, LearntRow, PolicyRow, RetractedRow
+from seal_ray.record.rows import MERGE, LearntRow, PolicyRow, RetractedRow, SkillRow
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef
 
@@ -47,13 +47,13 @@ def head_of(row: Row) -> str:
     return sequence_head(row.sequence, row.way, row.out if isinstance(row, RetractedRow) else ())
 
 
-def adapter_of(store: Store, row: Row) -> Adapter:
+def adapter_of(store: Store, row: Row | SkillRow) -> Adapter:
     """The adapter of a policy on record."""
     if row.adapter:
         return adapters.get(store, AdapterRef(row.adapter))
     return adapters.get_numbered(store, row.version)
 
 
-def folder_of(row: Row) -> str:
+def folder_of(row: Row | SkillRow) -> str:
     """Where in the run's directory that adapter lies."""
     return adapters.folder_of(AdapterRef(row.adapter)) if row.adapter else adapters.numbered_folder(row.version)

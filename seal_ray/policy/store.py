@@ -184,18 +184,21 @@ class Policies:
             self._events.emit(row)
         return await self.stand(sequence_head(row.sequence, row.way), row), row
 
-    async def lend(self, head: str, adapter: Adapter | None) -> AdapterRef:
-        """Let a head stand on an adapter that is no policy's: every worker holds it until that is ended."""
+    async def lend(self, head: str, adapter: Adapter | None, name: str = "") -> AdapterRef:
+        """Let a head stand on an adapter that is no policy's: every worker holds it until that is ended.
+
+        Under one that has a name texts are written, too.
+        """
         if adapter is None:
             return BASE
-        await self.lend_each({head: adapter})
+        await self.lend_each({head: adapter}, name)
         return adapter.ref
 
-    async def lend_each(self, adapters: Mapping[str, Adapter]) -> None:
+    async def lend_each(self, adapters: Mapping[str, Adapter], name: str = "") -> None:
         """The same for several heads at once."""
         async with self._moving:
             for head, adapter in adapters.items():
-                self._heads[head], self._adapters[adapter.ref] = Policy("", 0, adapter.ref), adapter
+                self._heads[head], self._adapters[adapter.ref] = Policy(name, 0, adapter.ref), adapter
             await self._hold()
 
     async def adapter(self, ref: AdapterRef) -> Adapter:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, SkillRow, StudyRow
 from seal_ray.record.summary import FEWEST, interval
 from seal_ray.record.variety import variety
 
@@ -20,6 +20,8 @@ METHODS = "methods"
 TRIALS = f"{METHODS}: trials"
 AGAINST = "passage"
 """The method whose figure the others' differences are told from."""
+PAST, SKILL = "past", "skill"
+"""The method that learns a skill once; and what of a run belongs to that."""
 TOGETHER = "all together"
 """What is trained on all tasks at once."""
 
@@ -34,17 +36,25 @@ class Arm(NamedTuple):
     """Tokens that it may have written of a task, instead of a number of texts."""
     together: bool = False
     """Whether one adapter learns all tasks at once."""
+    trained: int = 0
+    """Tokens that it may train on of a task, over all epochs, instead of either."""
 
     @classmethod
     def of(cls, row: StudyRow) -> Arm:
-        return cls(row.method, 0 if row.budget else row.texts, row.budget, row.together)
+        return cls(row.method, 0 if row.budget or row.trained else row.texts, row.budget, row.together, row.trained)
+
+    @property
+    def held(self) -> bool:
+        """Whether a budget decides how many texts it has."""
+        return bool(self.budget or self.trained)
 
     @property
     def name(self) -> str:
         """What its trials are known by."""
         texts = counted(self.texts, "text") if self.texts else ""
         budget = f"{counted(self.budget, 'token')} written" if self.budget else ""
-        return ", ".join(filter(None, (self.method, texts, budget, TOGETHER if self.together else "")))
+        trained = f"{counted(self.trained, 'token')} trained on" if self.trained else ""
+        return ", ".join(filter(None, (self.method, texts, budget, trained, TOGETHER if self.together else "")))
 
 
 @dataclass
@@ -59,6 +69,8 @@ class Learnt:
     """Among how many tasks each trial is to be shared out."""
     flops: int | None = None
     """Operations of a token that is trained on."""
+    found: float | None = None
+    """The share of its questions that found their own text."""
 
     @property
     def accuracy(self) -> float:
@@ -80,7 +92,7 @@ def learnt(journal: Journal) -> dict[Arm, dict[str, Learnt]]:
     found: dict[Arm, dict[str, Learnt]] = defaultdict(dict)
     for row in studies.values():
         texts = [edits[key] for key in row.edits if key in edits]
-        found[Arm.of(row)][row.task_id] = Learnt(row.texts, texts=texts)
+        found[Arm.of(row)][row.task_id] = Learnt(row.texts, texts=texts, found=row.found)
     for place in journal.read(PlannedRow):
         study = studies.get((place.arm, place.task_id))
         if place.stage == METHODS and place.trial in outcomes and study and study.recipe == place.recipe:
@@ -102,8 +114,29 @@ def by_method(journals: Sequence[Journal], flops: Sequence[int | None] = ()) -> 
     for run, (journal, each_token) in enumerate(zip_longest(journals, flops)):
         for arm, tasks in learnt(journal).items():
             pooled[arm] |= {(run, task): replace(each, flops=each_token) for task, each in tasks.items()}
-    arms = sorted(pooled, key=lambda arm: (arm.together, arm.budget, arm.texts, arm.method))
-    return [_row(arm, pooled[arm], pooled.get(Arm(AGAINST, together=arm.together), {})) for arm in arms]
+    arms = sorted(pooled, key=lambda arm: (arm.together, arm.budget, arm.trained, arm.texts, arm.method))
+    rows = [_row(arm, pooled[arm], pooled.get(Arm(AGAINST, together=arm.together), {})) for arm in arms]
+    for row in rows:
+        if row["method"] == PAST:
+            row["skill"] = _of_skill(journals, flops, row["tasks"])
+    return rows
+
+
+def _of_skill(journals: Sequence[Journal], flops: Sequence[int | None], tasks: int) -> dict[str, float]:
+    """What learning the skill took, over all runs, and `each`: what of that falls to each task that was measured.
+
+    `trained` and `written` are tokens that were trained on, and those of the answers; `flops` as in the rows.
+    """
+    taken: dict[str, float] = {"passages": 0, "trained": 0, "written": 0, "flops": 0}
+    for journal, each_token in zip_longest(journals, flops):
+        for row in journal.read(SkillRow):
+            taken["passages"] += row.passages if not row.answers else 0
+            taken["trained"] += row.trained
+            taken["written"] += row.written
+            taken["flops"] += row.trained * (each_token or 0)
+    if not all(flops) or len(flops) < len(journals):
+        del taken["flops"]
+    return taken | {f"{name} each": taken[name] / tasks for name in taken if name != "passages"}
 
 
 def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
@@ -112,8 +145,9 @@ def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
     measured = interval(list(accuracies.values()))
     row: dict[str, Any] = {
         "method": arm.method,
-        "texts": fmean(each.written for each in tasks.values()) if arm.budget else arm.texts,
+        "texts": fmean(each.written for each in tasks.values()) if arm.held else arm.texts,
         **({"budget": arm.budget} if arm.budget else {}),
+        **({"trained budget": arm.trained} if arm.trained else {}),
         **({"together": True} if arm.together else {}),
         "accuracy": measured.accuracy,
         "tasks": len(tasks),
@@ -125,6 +159,8 @@ def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
     operations = [trial.tokens / each.shared * each.flops for trial, each in trials if each.flops is not None]
     if len(operations) == len(trials):
         row["flops"] = fmean(operations)
+    if found := [each.found for each in tasks.values() if each.found is not None]:
+        row["own passage found"] = fmean(found)
     if len(tasks) >= FEWEST:
         row["interval"] = (measured.low, measured.high)
     both = [accuracies[task] - plain[task].accuracy for task in tasks if task in plain]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seal_ray.plain import counted, visible
@@ -44,12 +44,16 @@ def print_methods(rows: Sequence[Row]) -> None:
     print("accuracy in %; over passage: in points, task by task; in brackets: 95 % intervals")
     if any(row["tasks"] < FEWEST for row in rows):
         print(f"fewer than {FEWEST} tasks: too few for intervals, and to hold anything to the passage")
-    if any("budget" in row for row in rows):
+    if any(map(is_held, rows)):
         print("≤: as many texts as have no more than so many tokens between them, on average")
+    if any("trained budget" in row for row in rows):
+        print("≤ … trained: as many as are trained on with no more than so many, over all epochs, the passage included")
     print("of a task: tokens written and trained on, operations of training, seconds of its trainer")
     most = max(row["tasks"] for row in rows)
     for row in rows:
-        name = called(row) + (f", {counted(row['texts'], 'text')}" if row["texts"] and "budget" not in row else "")
+        name = _named(row)
+        for note in notes(row):
+            print(note)
         if row["tasks"] < most:
             print(visible(f"{name}: measured on {row['tasks']} of {most} tasks, so not to be held beside the others"))
         if row["failed"]:
@@ -59,12 +63,39 @@ def print_methods(rows: Sequence[Row]) -> None:
 def called(row: Row) -> str:
     """A method as tables name it."""
     budget = f" ≤ {row['budget']}" if "budget" in row else ""
+    budget = f" ≤ {row['trained budget']} trained" if "trained budget" in row else budget
     return visible(f"{row['method']}{budget}{', ' + TOGETHER if row.get('together') else ''}")
+
+
+def is_held(row: Mapping[str, Any]) -> bool:
+    """Whether a budget decided how many texts were written."""
+    return "budget" in row or "trained budget" in row
+
+
+def notes(row: Row) -> list[str]:
+    """What the columns have no place for: questions that found their passage, and what a skill took."""
+    name, said = _named(row), []
+    if "own passage found" in row:
+        said.append(f"{name}: {row['own passage found']:.1%} of the questions found their own passage")
+    if skill := row.get("skill"):
+        share = f"{skill['trained each']:,.0f} and {skill['written each']:,.0f} of a task"
+        share += f", {skill['flops each'] / 1e9:,.1f} GFLOP" if "flops" in skill else ""
+        said.append(
+            f"{name}: its skill was learnt once, beside that row, on {counted(skill['passages'], 'passage')}: "
+            f"{skill['trained']:,} tokens trained on and {skill['written']:,} of answers, {share}"
+        )
+    return said
+
+
+def _named(row: Row) -> str:
+    """A method with its number of texts."""
+    texts = f", {counted(row['texts'], 'text')}" if row["texts"] and not is_held(row) else ""
+    return called(row) + visible(texts)
 
 
 def said_texts(row: Row) -> str:
     """How many texts were written; a mean where a budget decided it."""
-    return f"{row['texts']:.1f}" if "budget" in row else str(row["texts"] or "–")
+    return f"{row['texts']:.1f}" if is_held(row) else str(row["texts"] or "–")
 
 
 def _print(names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

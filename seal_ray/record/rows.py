@@ -238,6 +238,33 @@ class StudyRow(Row):
     """Tokens that it might have written; 0 where it was held to a number of texts."""
     together: bool = False
     """Whether one adapter was trained on all tasks at once."""
+    trained: int = 0
+    """Tokens that it might have trained on, over all epochs; 0 where it was held to something else."""
+    found: float | None = None
+    """The share of the task's questions that found their own text; None where none was looked for."""
+
+
+@dataclass(frozen=True)
+class SkillRow(Row):
+    """One step towards the skill of `past`: training passages that were read, or an update on answers about them."""
+
+    TABLE = "skills"
+    SAVED_AT_ONCE = True
+
+    version: int = 0
+    """Which step it is."""
+    passages: int = 0
+    answers: int = 0
+    """How many were sampled; none where passages were read."""
+    right: float | None = None
+    """The share of them that was right."""
+    trained: int = 0
+    """Tokens that were trained on."""
+    written: int = 0
+    """Tokens of the answers."""
+    rank: int = 0
+    adapter: str = ""
+    """The hash that what was learnt is kept under: by the passages alone, or the skill so far."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +345,7 @@ ROWS: tuple[type[Row], ...] = (
     LearntRow,
     StudyRow,
     ContradictedRow,
+    SkillRow,
     RetractedRow,
     KeptRow,
     SpanRow,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method
-from seal_ray.record.methods_table import called
+from seal_ray.record.methods_table import called, is_held, notes
 from seal_ray.report.svg import Axis, Drawing, apart, ticks
 from seal_ray.report.words import percent
 
@@ -40,6 +40,8 @@ class Measured:
     """Of a trial, on the machine that it was measured on."""
     in_picture: bool = True
     """Whether the picture has it: what a budget or one adapter for all tasks came to is in the table alone."""
+    notes: tuple[str, ...] = ()
+    """What the columns have no place for."""
 
 
 def methods(journal: Journal, flops: int | None = None) -> tuple[Measured, ...]:
@@ -58,7 +60,8 @@ def methods(journal: Journal, flops: int | None = None) -> tuple[Measured, ...]:
             row.get("distinct pairs"),
             row.get("flops"),
             row["seconds"],
-            "budget" not in row and not row.get("together"),
+            not is_held(row) and not row.get("together"),
+            tuple(notes(row)),
         )
         for row in by_method([journal], [flops])
     )

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
+from seal_ray.methods.base import by_skill
+from seal_ray.methods.past import PARTS, UPDATES
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import local_copy
 from seal_ray.plain import kept, one_line
@@ -64,6 +66,9 @@ class EngineSpec:
         rank = update.max_rank or update.lora.rank * max(1, config.run.rounds)
         if config.continual.sequences and not update.max_rank:
             rank += config.continual.passages * config.trial.lora.rank
+        if any(map(by_skill, config.evaluation.methods)):  # the skill, and the passages that it is learnt on
+            skill = update.max_rank or PARTS * UPDATES * update.lora.rank
+            rank = max(rank, skill + config.trial.lora.rank)
         if by_vllm:
             rank += config.trial.lora.rank
         if name == "vllm":

@@ -26,6 +26,7 @@ from seal_ray.model.flops import of_trained_token
 from seal_ray.policy.foreign import named_base
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import by_method
+from seal_ray.record.methods_table import is_held
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, StudyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.variety import variety
@@ -36,6 +37,7 @@ from tests.methods.victim import measured
 from tests.runs import results
 
 JOB = Path(__file__).parents[2] / "jobs/methods.toml"
+TRAINED = 3000
 NAMES = ["in-context", "passage", "untrained", "qa", "context-distillation", "context-distillation-qa"]
 SMALL = [
     *("--run.rounds", "0", "--domain.test", "2", "--evaluation.samples", "0", "--evaluation.baselines", "[]"),
@@ -133,11 +135,12 @@ def without_time(row: dict[str, object]) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def more(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run with a budget, and with all tasks together."""
+    """The same run with budgets, with retrieval, and with all tasks together."""
     folder = tmp_path_factory.mktemp("more") / "run"
     shutil.copytree(done, folder)
-    few = ("--evaluation.methods", '["in-context", "passage", "qa"]', "--evaluation.texts", "[2]")
-    run(config_in(folder, *few, "--evaluation.budgets", str([budget(done)]), "--evaluation.joint_methods", "true"))
+    few = ("--evaluation.methods", '["retrieval", "passage", "qa"]', "--evaluation.texts", "[2]")
+    held = ("--evaluation.budgets", str([budget(done)]), "--evaluation.trained_budgets", str([TRAINED]))
+    run(config_in(folder, *few, *held, "--evaluation.joint_methods", "true"))
     return folder
 
 
@@ -163,11 +166,35 @@ def test_a_budget_has_as_many_of_the_same_texts_as_stay_within_it(done: Path, mo
     assert row["texts"] == sum(each.texts for each in held) / 2
 
 
+def test_a_budget_of_trained_tokens_has_as_many_texts_as_their_trainers_count(more: Path) -> None:
+    outcomes = {row.key: row for row in journal_of(more).read(OutcomeRow)}
+    studies = {row.task_id: row for row in journal_of(more).read(StudyRow) if row.trained and not row.together}
+    arm = f"qa, {TRAINED} tokens trained on"
+    asked = {row.task_id: outcomes[row.trial] for row in journal_of(more).read(PlannedRow) if row.arm == arm}
+    assert len(asked) == len(studies) == 2
+    assert all(TRAINED / 2 < row.tokens <= TRAINED for row in asked.values())
+    (row,) = (row for row in by_method([journal_of(more)]) if "trained budget" in row and "together" not in row)
+    assert row["trained"] == sum(row.tokens for row in asked.values()) / 2
+    assert 0 < row["texts"] == sum(row.texts for row in studies.values()) / 2
+
+
+def test_a_row_of_retrieval_says_how_many_questions_found_their_own_passage(
+    more: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = (row for row in by_method([journal_of(more)]) if row["method"] == "retrieval")
+    assert 0.5 < row["own passage found"] <= 1
+    said = f"{row['own passage found']:.1%}"
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(more)])
+    assert f"retrieval: {said} of the questions found their own passage" in capsys.readouterr().out
+    assert f"retrieval: {said} of the questions found their own passage" in render(read_run(str(more)))
+
+
 def test_all_tasks_together_are_one_adapter_with_the_texts_of_each(more: Path) -> None:
-    rows = {(row["method"], row["texts"]): row for row in by_method([journal_of(more)]) if "budget" not in row}
+    rows = {(row["method"], row["texts"]): row for row in by_method([journal_of(more)]) if not is_held(row)}
     together = [row for row in by_method([journal_of(more)]) if row.get("together")]
-    assert [(row["method"], row["texts"]) for row in together if "budget" not in row] == [("passage", 0), ("qa", 2)]
-    for row in (row for row in together if "budget" not in row):
+    assert [(row["method"], row["texts"]) for row in together if not is_held(row)] == [("passage", 0), ("qa", 2)]
+    for row in (row for row in together if not is_held(row)):
         alone = rows[row["method"], row["texts"]]
         assert row["trained"] == pytest.approx(alone["trained"]), "what it took is shared out among the tasks"
         assert row["written"] == alone["written"]
@@ -267,9 +294,10 @@ def test_below_the_table_stands_what_its_figures_and_gaps_mean(
         assert "over passage: in points, task by task" in said
         assert "fewer than 6 tasks: too few for intervals" in said
         assert ("≤: as many texts as" in said) is with_budget
+        assert ("≤ … trained: as many as" in said) is with_budget
 
 
-@pytest.mark.parametrize("option", ["--texts", "--budgets"])
+@pytest.mark.parametrize("option", ["--texts", "--budgets", "--trained-budgets"])
 def test_what_is_no_number_is_refused_by_the_option_it_was_given_with(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,8 @@ from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.microworld.describe import read_line
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.methods.base import METHODS, Desk, find_method, within
+from seal_ray.methods.base import METHODS, Desk, find_method
+from seal_ray.methods.budgets import check_trained, trained, within, written
 from seal_ray.methods.proposed import lines_of
 from seal_ray.types import SelfEdit, UserError
 
@@ -43,7 +44,7 @@ def test_a_method_trains_on_the_text_and_on_all_that_was_written_of_it(name):
     scribe = Scribe()
     task, study = studied(name, 3, scribe)
     recipe, texts = study.trial.recipe, [example.completion for example in getattr(study.trial.recipe, "examples", ())]
-    if name == "in-context":
+    if name in ("in-context", "retrieval", "retrieval-3"):
         assert recipe is None
         assert all("1907" in prompt for prompt in study.trial.questions)
         return
@@ -52,12 +53,31 @@ def test_a_method_trains_on_the_text_and_on_all_that_was_written_of_it(name):
         assert (recipe, study.edits, scribe.prompts) == (None, (), [])
         return
     assert texts[-1] == f"{task.title}\n{task.context}"
-    if name in ("passage", "generated-start"):
+    if name in ("passage", "past", "generated-start"):
         assert len(texts) == 1
         assert not study.edits
     else:
         trained_on = [edit for edit in study.edits if any(edit.completion.strip() in text for text in texts)]
         assert len(trained_on) == 3 == len(texts) - 1
+
+
+FERRY = Passage("The ferry at Ostby", "The ferry was sunk in 1911 by a storm.", (("Who built the bridge?", "Ada"),))
+
+
+def test_before_a_question_stands_the_passage_that_shares_most_with_it_and_its_own_is_counted():
+    domain = Knowledge(OPTIONS)
+    tasks = [
+        domain.task(replace(BRIDGE, questions=(("When was it built?", "1907"), ("A storm?", "no")))),
+        domain.task(FERRY),
+    ]
+    desk = Desk(domain, Scribe(), tasks)
+    bridge, ferry = (asyncio.run(find_method("retrieval", domain).study(task, 0, desk)) for task in tasks)
+    assert ["1907" in prompt for prompt in bridge.trial.questions] == [True, False]
+    assert (bridge.found, ferry.found) == (0.5, 0.0)
+    both = asyncio.run(find_method("retrieval-3", domain).study(tasks[0], 0, desk))
+    assert both.found == 1.0
+    assert both.trial.questions[0].index("1911") < both.trial.questions[0].index("1907"), "the closest comes last"
+    assert bridge.trial.recipe is both.trial.recipe is None
 
 
 def test_seven_prompts_get_equal_shares():
@@ -156,13 +176,36 @@ def test_what_is_proposed_counts_as_written():
     assert (texts, len(study.edits)) == (2, 3)
 
 
-def within_budget(name, budget, lengths):
+def words_of(text):
+    return len(text.split())
+
+
+@pytest.mark.parametrize(("budget", "texts"), [(13, 0), (17, 0), (18, 1), (62, 9), (63, 10)])
+def test_a_budget_of_trained_tokens_is_over_all_epochs_and_holds_the_passage_too(budget, texts):
+    epochs = Knowledge(OPTIONS).optim.epochs
+    _, (taken, study) = within_budget("untrained", epochs * budget, [1] * 30, trained(words_of))
+    assert taken == len(study.edits) == texts
+    assert sum(words_of(example.completion) for example in study.trial.recipe.examples) == 13 + 5 * texts
+
+
+def test_a_budget_of_trained_tokens_ends_for_texts_that_cannot_be_trained_on():
+    epochs = Knowledge(OPTIONS).optim.epochs
+    _, (taken, study) = within_budget("untrained", epochs * 50, [10] * 30, trained(words_of), said=" ")
+    assert (taken, len(study.trial.recipe.examples)) == (5, 1)
+
+
+def test_a_budget_that_a_passage_itself_has_no_room_in_is_refused():
+    domain = Knowledge(OPTIONS)
+    with pytest.raises(UserError, match=r"9 tokens are fewer than the text of .* itself trains on .*, 100; give no"):
+        check_trained(9, domain, [domain.task(BRIDGE)], lambda text: 10.0)
+
+
+def within_budget(name, budget, lengths, tokens=written, said=None):
     async def write(domain, task, index):
         proposes = "Propose ways" in domain.prompt(task)
-        return SelfEdit(
-            task.id, index, 0, "", f"{index}", seed=index, tokens=lengths[index], name=f"{proposes} {index}"
-        )
+        text = f"{index}" if said is None else said
+        return SelfEdit(task.id, index, 0, "", text, seed=index, tokens=lengths[index], name=f"{proposes} {index}")
 
     domain = Knowledge(OPTIONS)
     task = domain.task(BRIDGE)
-    return task, asyncio.run(within(budget, find_method(name, domain), task, Desk(domain, write)))
+    return task, asyncio.run(within(budget, tokens, find_method(name, domain), task, Desk(domain, write)))
