@@ -32,6 +32,8 @@ def learn(
     *files: Given,
     model: str = "",
     into: str = "",
+    method: str = "",
+    texts: int = 0,
     force: bool = False,
     quiet: bool = False,
     as_json: AsJson = False,
@@ -44,6 +46,11 @@ def learn(
         A Hugging Face model: hub name or folder; empty: HuggingFaceTB/SmolLM2-135M-Instruct.
     into
         The directory for what is learnt; empty: learnt/NAME, after the first document.
+    method
+        A method of `seal-ray methods` that makes an adapter out of texts, such as spa; empty: as the directory was
+        learnt before, or in a way of its own, which tries notes and keeps those that teach.
+    texts
+        How many texts a method has written of each passage; 0: as before, or 5.
     force
         If something was learnt there with other settings or on another model, move that aside (it is never deleted).
     quiet
@@ -54,7 +61,9 @@ def learn(
 
     start_log(quiet)
     at = next((n for n, each in enumerate(files) if each.startswith("--")), len(files))
-    directory, account = learnt(files[:at], model, into, progress(quiet), settings=files[at:], say=say, force=force)
+    directory, account = learnt(
+        files[:at], model, into, progress(quiet), settings=files[at:], say=say, force=force, method=method, texts=texts
+    )
     tell(directory, account, as_json)
 
 

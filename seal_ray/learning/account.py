@@ -42,9 +42,19 @@ class Account:
     minutes: float
     trials: int
     tokens: int
+    method: str = ""
+    """By which method, with how many texts; empty for `learn`'s own way."""
+    texts: int = 0
+    """How many it had written."""
 
     def save(self, store: Store) -> None:
         store.write(LEARNT, json.dumps(asdict(self), indent=2).encode())
+
+    @property
+    def _learnt(self) -> str:
+        if self.method:
+            return f"learnt by {self.method}, {self.texts} in all" if self.texts else f"learnt by {self.method}"
+        return f"{self.kept} of {self.passages} passages are learnt with notes of the model's own"
 
     def lines(self) -> list[str]:
         """What it knew, what it knows, beside having read it, what it lost, what it cost."""
@@ -57,11 +67,11 @@ class Account:
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
             f"cost:        {self.minutes:.1f} minutes of work, {self.trials} trials ({self.tokens} tokens with what "
-            f"they tried); {self.kept} of {self.passages} passages are learnt with notes of the model's own",
+            f"they tried); {self._learnt}",
         ]
 
 
-def account_of(study: Study, journal: Journal, documents: str, words: int, settings: str) -> Account:
+def account_of(study: Study, journal: Journal, documents: str, words: int, settings: str, method: str = "") -> Account:
     """The account of what was just learnt. Of the record, only what these documents asked for counts."""
     reported = {task.id: task for task in study.tasks if task.held}
     arms = {}
@@ -87,6 +97,8 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
         total_length(spans) / 60,
         len(outcomes),
         sum(row.tokens for row in outcomes) + written,
+        method,
+        study.texts,
     )
 
 

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import join, quote
+from textwrap import wrap
 from typing import Any
 
 from seal_ray.learning.curves import Cost, Curves, Point, of_runs, parameters_of, shipped
@@ -19,6 +21,7 @@ from seal_ray.types import UserError
 
 _NEAR = 3.0
 """A model or passages so many times larger or smaller than those that were measured are others."""
+_COLUMNS = 80
 _PROSE = "knowledge"
 """The domain of documents such as anybody's."""
 
@@ -47,6 +50,9 @@ class Advice:
     chosen: Point
     best: Point
     """Which of those within the budget taught most where it was measured; the chosen one is not told apart from it."""
+    files: tuple[str, ...] = ()
+    model: str = ""
+    """The documents and the model, as they were given."""
 
     @property
     def each(self) -> float:
@@ -78,24 +84,36 @@ class Advice:
             found.append(f"that model had {sizes}")
         return found
 
+    @property
+    def command(self) -> list[str]:
+        """What learns these documents so, word by word."""
+        chosen, model = self.chosen, ["--model", self.model] if self.model else []
+        texts = ["--texts", f"{chosen.texts:g}"] if chosen.texts else []
+        epochs = ["--update.optim.epochs", str(self.curves.epochs)]
+        return ["seal-ray", "learn", *self.files, "--method", chosen.method, *texts, *model, *epochs]
+
     def lines(self) -> Iterator[str]:
-        """The advice, as a person reads it."""
+        """The advice, as a person reads it, on a terminal of 80 columns."""
         mine, curves, chosen = self.material, self.curves, self.chosen
         note = f" ({mine.note})" if mine.note else ""
         far, most = self.far(), f"{self.beyond:,.1f} times the most that was measured"
-        how = f"{counted(curves.tasks, 'passage')}, {curves.epochs} epochs, with {curves.model} ({curves.how})"
-        yield f"documents: {counted(mine.passages, 'passage')}, {mine.tokens:,} tokens in all{note}"
-        yield f"budget:    {self.budget:,} tokens {_said(self.of)}, {self.each:,.1f} for each token of text"
-        yield f"{'a guess: ' if far else 'advice:  '}  {chosen.name}, which takes some {self.takes:,} of them"
-        yield f"why:       it came to {_accuracy(chosen)} where it was measured; {self._beside()}"
+        how = "; ".join(dict.fromkeys(curves.runs[point.run] for point in (chosen, self.best)))
+        yield from _wrapped("documents:", f"{counted(mine.passages, 'passage')}, {mine.tokens:,} tokens in all{note}")
+        each = f"{self.each:,.1f} for each token of text"
+        yield from _wrapped("budget:", f"{self.budget:,} tokens {_said(self.of)}, {each}")
+        yield from _wrapped("a guess:" if far else "advice:", f"{chosen.name}, which takes some {self.takes:,} of them")
+        yield from _command(self.command)
+        yield from _wrapped("why:", f"it came to {_accuracy(chosen)} where it was measured; {self._beside()}")
         if self.beyond > 1:
-            yield f"beyond:    the budget is {most}; what more would do is not known"
-        yield f"measured:  {curves.text}: {how}"
+            yield from _wrapped("beyond:", f"the budget is {most}; what more would do is not known")
+        on = f"{counted(curves.tasks, 'passage')}, {curves.epochs} epochs, with {curves.model}"
+        yield from _wrapped("measured:", f"{curves.text}: {on} ({how})")
         if far:
-            yield f"far off:   {'; '.join(far)}"
-            yield "           no figure to expect: `seal-ray methods` measures your own, `--measured DIR` goes by it"
+            yield from _wrapped("far off:", "; ".join(far))
+            yours = "`seal-ray methods` measures your own, `--measured DIR` goes by it"
+            yield from _wrapped("", f"no figure to expect: {yours}")
         else:
-            yield "near:      documents too, of such length, with a model of such a size"
+            yield from _wrapped("near:", "documents too, of such length, with a model of such a size")
 
     def _beside(self) -> str:
         if self.chosen == self.best:
@@ -103,8 +121,8 @@ class Advice:
         return f"{self.best.name} came to {_accuracy(self.best)}, which is not told apart from that, and takes more"
 
     def as_json(self) -> dict[str, Any]:
-        more = {"each": self.each, "takes": self.takes, "beyond": self.beyond, "far": self.far()}
-        return asdict(self) | more
+        more: dict[str, Any] = {"each": self.each, "takes": self.takes, "beyond": self.beyond, "far": self.far()}
+        return asdict(self) | more | {"command": join(self.command)}
 
 
 def advise(
@@ -131,7 +149,7 @@ def advise(
     best = max(within, key=lambda point: (point.accuracy, -curves.cost(point, of)))
     alike = [point for point in within if point.accuracy >= best.low]
     chosen = min(alike, key=lambda point: (curves.cost(point, of), -point.accuracy))
-    return Advice(material, budget, of, curves, chosen, best)
+    return Advice(material, budget, of, curves, chosen, best, tuple(os.fspath(file) for file in files), model)
 
 
 def _material(files: Sequence[str | os.PathLike[str]], model: str) -> Material:
@@ -146,7 +164,11 @@ def _material(files: Sequence[str | os.PathLike[str]], model: str) -> Material:
 
 def _nearest(material: Material) -> Curves:
     """Those of the shipped ones that are least unlike."""
-    return min(shipped(), key=lambda curves: len(Advice(material, 1, "trained", curves, *curves.points[:1] * 2).far()))
+
+    def unlike(curves: Curves) -> int:
+        return len(Advice(material, 1, "trained", curves, curves.points[0], curves.points[0]).far())
+
+    return min(shipped(), key=unlike)
 
 
 def _alike(one: float, other: float) -> bool:
@@ -163,3 +185,19 @@ def _accuracy(point: Point) -> str:
 
 def _said(of: Cost) -> str:
     return "trained on, over all epochs" if of == "trained" else "written"
+
+
+def _wrapped(name: str, text: str) -> Iterator[str]:
+    """What is said under this name, in lines that a terminal holds."""
+    yield from wrap(f"{name:10} {text}", _COLUMNS, subsequent_indent=" " * 11, break_on_hyphens=False)
+
+
+def _command(words: Sequence[str]) -> Iterator[str]:
+    """A command as a shell takes it, over as many lines as it needs."""
+    line = f"{'do it by:':10}"
+    for word in map(quote, words):
+        if len(line) + len(word) + 3 > _COLUMNS:
+            yield f"{line} \\"
+            line = " " * 12
+        line += f" {word}"
+    yield line

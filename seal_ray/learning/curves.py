@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seal_ray.methods.base import makes_adapter
 from seal_ray.model.architecture import model_shape
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import AGAINST, by_method
+from seal_ray.record.methods_table import is_held
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
 
 TABLE = Path(__file__).with_name("curves.toml")
+MEASURED = "measured"
+"""What runs of one's own are called."""
 Cost = Literal["written", "trained"]
 
 
@@ -32,12 +36,14 @@ class Point:
     written: float
     """Tokens of a passage."""
     trained: float
+    run: str
+    """Which of the curves' runs measured it."""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Point:
+    def of(cls, row: Mapping[str, Any], run: str) -> Point:
         """A row of the table of methods."""
         low, high = row["interval"]
-        return cls(row["method"], row["texts"], row["accuracy"], low, high, row["written"], row["trained"])
+        return cls(row["method"], row["texts"], row["accuracy"], low, high, row["written"], row["trained"], run)
 
     @property
     def name(self) -> str:
@@ -59,8 +65,8 @@ class Curves:
     """Tokens of one."""
     epochs: int
     tasks: int
-    how: str
-    """The commands that measured it."""
+    runs: Mapping[str, str]
+    """The commands that measured them, by name."""
     points: tuple[Point, ...]
 
     def cost(self, point: Point, of: Cost) -> float:
@@ -85,7 +91,7 @@ def of_runs(dirs: Sequence[str]) -> Curves:
             f"--measured {where}: {other.model.path} on {other.domain.name} is not {first.model.path} on "
             f"{first.domain.name}; give runs of one model and domain"
         )
-    rows = [row for row in by_method([Journal(Store(each)) for each in dirs]) if not row.get("together")]
+    rows = [row for row in by_method([Journal(Store(each)) for each in dirs]) if _is_learnt_so(row)]
     most = max((row["tasks"] for row in rows), default=0)
     plain = next((row for row in rows if row["method"] == AGAINST), None)
     whole = [row for row in rows if row["tasks"] == most and row["trained"] and "interval" in row]
@@ -102,9 +108,14 @@ def of_runs(dirs: Sequence[str]) -> Curves:
         plain["trained"] / first.trial.optim.epochs,
         first.trial.optim.epochs,
         most,
-        f"seal-ray eval {' '.join(dirs)}",
-        tuple(map(Point.of, whole)),
+        {MEASURED: f"seal-ray eval {' '.join(dirs)}"},
+        tuple(Point.of(row, MEASURED) for row in whole),
     )
+
+
+def _is_learnt_so(row: Mapping[str, Any]) -> bool:
+    """Whether `learn` can do what a row came to: a method with a number of texts, of each passage."""
+    return makes_adapter(row["method"]) and not row.get("together") and not is_held(row)
 
 
 def parameters_of(model: str) -> int:

@@ -23,9 +23,10 @@ from seal_ray.domains.knowledge.studied import NAME, Studied
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer
 from seal_ray.learning.account import Account, account_of, read_account
+from seal_ray.learning.by_method import method_of, said_of
 from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
-from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, config_for
+from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, TEXTS, config_for
 from seal_ray.learning.study import Study
 from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
@@ -47,13 +48,17 @@ def learn(
     *observers: Observer,
     settings: Sequence[str] = (),
     force: bool = False,
+    method: str = "",
+    texts: int = 0,
 ) -> Answerer:
     """Have a model learn documents, and give back the model that knows them.
 
     `settings` are those of a run, as on the command line. Documents that were learnt already are not learnt again. What
     was learnt there with other settings or on another model is moved aside with `force`, and refused without.
+    A `method` is one of those of `seal-ray methods`, with so many `texts` of each passage; without one documents are
+    learnt as the directory was before, or in `learn`'s own way.
     """
-    directory, _ = learnt(files, model, into, *observers, settings=settings, force=force)
+    directory, _ = learnt(files, model, into, *observers, settings=settings, force=force, method=method, texts=texts)
     return Answerer.of(directory)
 
 
@@ -65,6 +70,8 @@ def learnt(
     settings: Sequence[str] = (),
     say: Callable[[str], None] = logger.info,
     force: bool = False,
+    method: str = "",
+    texts: int = 0,
 ) -> tuple[str, Account]:
     """The directory in which these documents are known, and what is known of them.
 
@@ -74,7 +81,8 @@ def learnt(
     directory = _directory(given, os.fspath(into))
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(given, Path(scratch))
-        config = config_for(directory, model or _model_of(directory), settings)
+        method, texts = _way(directory, method, texts)
+        config = config_for(directory, model or _model_of(directory), settings, method, texts)
         return directory, _study(config, documents, observers, say, force)
 
 
@@ -104,9 +112,11 @@ def _study(
     check(config)
     config = resolved(config)
     domain = cast(Studied, load_domain(config))
+    method_of(config, domain)
     config = precise(config, domain, force)
     identity, store = identify(config, domain), Store(config.dir)
-    if (known := read_account(store)) and _is_known(store, known, documents, identity):
+    by = said_of(config)
+    if (known := read_account(store)) and known.method == by and _is_known(store, known, documents, identity):
         say(f"{config.dir}: these documents are known already; nothing is to be done")
         return known
     say(_plan(config, documents))
@@ -118,7 +128,7 @@ def _study(
         first = domain.tasks("train", 1, config.run.seed)[0]
         opened.drive(study.body, probe=domain.prompt(first))
         opened.journal.flush()
-        account = account_of(study, opened.journal, documents.key, documents.words, identity.name)
+        account = account_of(study, opened.journal, documents.key, documents.words, identity.name, by)
         export_adapter(config.dir, str(Path(config.dir) / ADAPTER), str(account.version))
         account.save(store)
     return account
@@ -131,7 +141,8 @@ def _plan(config: Config, documents: Documents) -> str:
     new = f", {len(now - before)} of them new and {len(before - now)} no longer there" if before else ""
     model = config.model.path
     hub = " (from the hub; what is not on this machine is downloaded)" if on_hub(model) else ""
-    return f"learning {documents.passages} passages of {documents.words} words{new}, with {model}{hub}"
+    by = f", by {method}" if (method := said_of(config)) else ""
+    return f"learning {documents.passages} passages of {documents.words} words{new}, with {model}{hub}{by}"
 
 
 def _is_known(store: Store, known: Account, documents: Documents, identity: Identity) -> bool:
@@ -156,3 +167,12 @@ def _model_of(directory: str) -> str:
     """The model that a directory was begun with, or the one that is taken where none is named."""
     found = begun(directory)
     return found.config.model.path if found else DEFAULT_MODEL
+
+
+def _way(directory: str, method: str, texts: int) -> tuple[str, int]:
+    """By which method, and with how many texts: as it is said, or as the directory was learnt before."""
+    found = begun(directory)
+    if method or not found or not learns(found.config):
+        return method, texts or TEXTS
+    before = found.config.evaluation
+    return "".join(before.methods[:1]), texts or before.texts[0]

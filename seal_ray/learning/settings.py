@@ -18,15 +18,26 @@ PLACE = "learnt"
 _ADAPTER = {"rank": 16, "alpha": 32.0, "targets": [ALL_LINEAR]}
 _OPTIM = {"lr": 2e-3, "epochs": 1, "batch_size": 4}
 """One pass: what is taught several times is taught in other words each time (`domain.options.times`)."""
-_GIVEN = (["run", "dir"], ["model", "path"], ["domain", "name"], ["domain", "options", "train"])
+TEXTS, _EPOCHS = 5, 10
+"""Of a method: texts of each passage where nobody says how many, and passes over them, as the paper's trials have."""
+_GIVEN = (
+    *(["run", "dir"], ["model", "path"], ["domain", "name"], ["domain", "options", "train"]),
+    *(["evaluation", "methods"], ["evaluation", "texts"]),
+)
 
 
-def config_for(directory: str, model: str, overrides: Sequence[str] = ()) -> Config:
-    """The config of a run that learns documents into this directory."""
+def config_for(
+    directory: str, model: str, overrides: Sequence[str] = (), method: str = "", texts: int = TEXTS
+) -> Config:
+    """The config of a run that learns documents into this directory; by this method, where one is named."""
     tree = _defaults(Path(directory).absolute(), _whole(model))
+    if method:
+        tree["evaluation"] |= {"methods": [method], "texts": [texts]}
+        for section in ("trial", "update"):
+            tree[section]["optim"]["epochs"] = _EPOCHS
     for keys, value in overriding(overrides):
         if keys in _GIVEN:
-            raise UserError(f"--{'.'.join(keys)}: give --into, --model and the documents instead")
+            raise UserError(f"--{'.'.join(keys)}: give --into, --model, --method, --texts and the documents instead")
         put(tree, keys, value)
     return parse(tree, "the command line")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, Ended, StageBegan
+from seal_ray.learning.by_method import method_of, studied
 from seal_ray.learning.elsewhere import (
     PRACTICE_TOKENS,
     STATEMENTS,
@@ -30,7 +31,7 @@ from seal_ray.loop.session import Session
 from seal_ray.plain import counted
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.selection.rules import Candidate
-from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Trial, derive_seed
+from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Recipe, Trial, derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Study:
         self._domain = domain
         self.tasks: list[StudiedTask] = []
         self.kept: list[Candidate] = []
+        self.texts = 0
+        """How many texts a method had written, where the config names one."""
         self.policy: Policy
         self.before: Elsewhere
         self.after: Elsewhere
@@ -59,14 +62,10 @@ class Study:
         domain, runner, config = self._domain, session.runner, session.config
         base = runner.policy = await session.policies.begin()
         self.tasks = await questioned(session, domain, domain.tasks("train", None, config.run.seed))
-        self.kept, practised = await all_of(
-            [
-                self._choose(session, [task for task in self.tasks if task.questions]),
-                self._ask(session, base, practice(domain.chat), PRACTICE_TOKENS),
-            ]
+        recipe, practised = await all_of(
+            [self._recipe(session), self._ask(session, base, practice(domain.chat), PRACTICE_TOKENS)]
         )
-        put_kept_on_record(session, self.kept, 1)
-        self.policy = policy = await self._train(session, base, practised.answers)
+        self.policy = policy = await self._train(session, base, recipe, practised.answers)
         reported = [domain.reported(task) for task in self.tasks if task.held]
         for name in config.evaluation.baselines:
             await runner.measure_baseline(name, reported)
@@ -76,6 +75,16 @@ class Study:
         session.events.emit(StageBegan(_ELSEWHERE, 2))
         self.before, self.after = await all_of(self._elsewhere(session, each) for each in (base, policy))
         session.events.emit(Ended())
+
+    async def _recipe(self, session: Session) -> Recipe:
+        """What is trained on: what a method makes of the passages, or the passages with notes that trials chose."""
+        if method := method_of(session.config, self._domain):
+            recipe, self.texts = await studied(session, self._domain, method, self.tasks)
+            return recipe
+        self.kept = await self._choose(session, [task for task in self.tasks if task.questions])
+        put_kept_on_record(session, self.kept, 1)
+        completions = {candidate.edit.task_id: [candidate.edit.completion] for candidate in self.kept}
+        return self._domain.corpus((task, completions.get(task.id, [])) for task in self.tasks)
 
     async def _choose(self, session: Session, tasks: Sequence[StudiedTask]) -> list[Candidate]:
         """For each passage the self-edit that taught most, where it taught more than the passage alone."""
@@ -89,18 +98,18 @@ class Study:
         rewards, candidates = await all_of([alone(), session.runner.explore(1, tasks, with_rewards=True)])
         return chosen(candidates, rewards)
 
-    async def _train(self, session: Session, base: Policy, practised: Sequence[str]) -> Policy:
-        """One adapter on all passages, with the kept self-edits; a version of the policy, once."""
-        completions = {candidate.edit.task_id: [candidate.edit.completion] for candidate in self.kept}
-        recipe = self._domain.corpus((task, completions.get(task.id, [])) for task in self.tasks)
+    async def _train(self, session: Session, base: Policy, recipe: Recipe, practised: Sequence[str]) -> Policy:
+        """One adapter on all passages, with what was written of them; a version of the policy, once."""
         beside = as_before(practice(self._domain.chat), practised, len(recipe.examples))
+        if recipe.objective:  # what the base predicted there is what it would predict now
+            beside = [replace(example, teacher=example.prompt) for example in beside]
         examples = (*recipe.examples, *beside)
         update, seed = session.config.update, derive_seed("learn", session.config.run.seed)
-        finetune = FinetuneSpec(examples, update.lora, update.optim, seed)
+        finetune = FinetuneSpec(examples, update.lora, update.optim, seed, objective=recipe.objective)
         versions = [row.version for row in session.journal.read(PolicyRow)]
         parent = replace(base, version=max(versions, default=0))  # documents are learnt from the base, every time
         stage = f"training on {counted(len(self.tasks), 'passage')}"
-        return await session.policies.next(parent, finetune, len(self.kept), stage)
+        return await session.policies.next(parent, finetune, self.texts or len(self.kept), stage)
 
     async def _elsewhere(self, session: Session, policy: Policy) -> Elsewhere:
         """What a policy knows of things that no document is about."""

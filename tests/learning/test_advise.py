@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,23 @@ def test_what_is_beyond_all_that_was_measured_and_how_far_off_that_was_is_said(
     told = json.loads(capsys.readouterr().out)
     assert told["beyond"] > 1
     assert told["chosen"]["method"] in METHODS
+    assert shlex.split(told["command"])[:3] == ["seal-ray", "learn", str(notes)]
+
+
+def test_the_command_that_does_it_is_printed_whole_in_lines_of_80_columns(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = advised(notes, 10_000.0, model="microworld")
+    assert found.command[2:] == [
+        *(str(notes), "--method", "spa", "--texts", "5", "--model", "microworld", "--update.optim.epochs", "15")
+    ]
+    assert "--texts" not in advised(notes, 16.0).command, "the passage alone has none"
+    lines = list(replace(found, files=("a.md", "my notes.md")).lines())
+    assert all(len(line) <= 80 for line in lines)
+    begin = next(number for number, line in enumerate(lines) if line.startswith("do it by: "))
+    end = next(number for number, line in enumerate(lines) if number >= begin and not line.endswith("\\"))
+    said = "\n".join(lines[begin : end + 1]).removeprefix("do it by: ")
+    assert shlex.split(said.replace("\\\n", "")) == ["seal-ray", "learn", "a.md", "my notes.md", *found.command[3:]]
 
 
 def test_what_ships_holds_measured_figures_of_methods_that_there_are() -> None:
@@ -78,6 +97,7 @@ def test_what_ships_holds_measured_figures_of_methods_that_there_are() -> None:
         assert parameters_of(curves.model) == curves.parameters
         assert {point.method for point in curves.points} <= METHODS.keys()
         assert all(point.low <= point.accuracy <= point.high for point in curves.points)
+        assert all(point.run in curves.runs for point in curves.points)
         page = (Path(__file__).parents[2] / "docs/methods.md").read_text()
         for point in curves.points:
             assert f"| {100 * point.accuracy:.1f} % ({100 * point.low:.1f} – {100 * point.high:.1f}) |" in page
@@ -109,6 +129,13 @@ def test_a_run_of_ones_own_is_gone_by_instead(notes: Path, tmp_path: Path) -> No
     assert (found.chosen.method, found.curves.passage, found.curves.tasks) == ("rephrase", 30, 8)
     assert "near:" not in " ".join(found.lines()), "the micro-world is no document"
     assert advised(notes, 29.0, mine).chosen.method == "passage"
+
+
+def test_what_learn_cannot_do_is_not_advised(notes: Path, tmp_path: Path) -> None:
+    mine = measured(tmp_path / "mine", 8, passage=0.3, seal=0.95, qa=0.5, past=0.99, **{"gone:Method": 0.9})
+    found = advised(notes, 31.0, mine)
+    assert {point.method for point in found.curves.points} == {"passage", "qa"}
+    assert found.chosen.method == "qa"
 
 
 def test_a_run_that_measured_too_little_is_refused(tmp_path: Path) -> None:

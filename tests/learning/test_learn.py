@@ -225,7 +225,7 @@ def test_a_setting_of_the_update_is_none_of_a_trials_nor_of_the_next_learning() 
 
 
 def test_settings_that_the_command_has_options_for_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--run.dir: give --into, --model and the documents instead"):
+    with pytest.raises(UserError, match=r"--run.dir: give --into, --model, --method, --texts and"):
         learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), settings=["--run.dir", "x"])
 
 

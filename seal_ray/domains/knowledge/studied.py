@@ -68,7 +68,7 @@ class Studied(Knowledge):
 
     def prompt(self, task: Task) -> Prompt:
         """Questions and answers are asked for as those that choose are, by examples."""
-        plain = self.style.pairs and not self.style.template
+        plain = self.style.name == "self-qa" and not self.style.template
         return shown_prompt(task.title, task.context) if plain else super().prompt(task)
 
     def asked(self, task: Task, choosing: Sequence[Pair], held: Sequence[Pair]) -> StudiedTask:
@@ -84,6 +84,14 @@ class Studied(Knowledge):
     def reported(self, task: StudiedTask) -> KnowledgeTask:
         """The task with the questions that are only reported."""
         return self._with_questions(task, task.held)
+
+    def questions(self, task: Task) -> tuple[Prompt, ...]:
+        """A passage that got no good question has none."""
+        return tuple(question.prompt for question in task.questions)
+
+    def pieces(self, task: Task, completion: str) -> tuple[Example, ...]:
+        """Questions with answers as turns of a chat, as they will be asked."""
+        return tuple(self._examples(task, completion))
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
         return self._taught([(task, [completion])], _TRIED)

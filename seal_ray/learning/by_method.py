@@ -1,0 +1,57 @@
+"""Documents learnt by one of the methods: all that it makes of every passage, for one adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain
+from seal_ray.domains.knowledge.studied import Studied, StudiedTask
+from seal_ray.events import Advanced, StageBegan
+from seal_ray.loop.gathering import all_of
+from seal_ray.loop.session import Session
+from seal_ray.methods.base import Desk, Method, Study, find_method, makes_adapter
+from seal_ray.plain import counted
+from seal_ray.record.methods import METHODS
+from seal_ray.types import Recipe, SelfEdit, Task, UserError, derive_seed
+
+
+def method_of(config: Config, domain: Studied) -> Method | None:
+    """The method by which a config learns documents; None for the way that `learn` has of its own."""
+    if not (names := config.evaluation.methods):
+        return None
+    if len(names) > 1 or not makes_adapter(names[0]):
+        find_method(names[0], domain)  # says so where there is none
+        raise UserError(f"--method {', '.join(names)}: give one that makes an adapter of texts, see docs/learning.md")
+    return find_method(names[0], domain)
+
+
+def said_of(config: Config) -> str:
+    """By which method, and with how many texts; nothing for the way of its own."""
+    if not (names := config.evaluation.methods):
+        return ""
+    texts = config.evaluation.texts[0]
+    return names[0] if names[0] == "passage" else f"{names[0]} with {counted(texts, 'text')} of each passage"
+
+
+async def studied(
+    session: Session, domain: Studied, method: Method, tasks: Sequence[StudiedTask]
+) -> tuple[Recipe, int]:
+    """What is trained on all passages together, and how many texts were written for that."""
+    texts, stage = session.config.evaluation.texts[0], f"{session.config.evaluation.methods[0]}: texts"
+    session.events.emit(StageBegan(stage, len(tasks)))
+
+    async def write(style: Domain, task: Task, index: int) -> SelfEdit:
+        seed = derive_seed("sample", session.config.run.seed, METHODS, task.id, index)
+        return await session.runner.write(style, task, index, seed, METHODS)
+
+    async def one(task: StudiedTask) -> Study:
+        found = await method.study(task, texts, Desk(domain, write))
+        session.events.emit(Advanced(stage))
+        return found
+
+    studies = await all_of(map(one, tasks))
+    recipes = [study.trial.recipe for study in studies]
+    examples = tuple(example for recipe in recipes for example in recipe.examples)
+    return replace(recipes[0], examples=examples), sum(len(study.edits) for study in studies)
