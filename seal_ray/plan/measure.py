@@ -58,6 +58,8 @@ def measure(directory: str, config: Config) -> Measured:
     edits = [row for row in journal.rows("self_edits") if row["worker"]]
     if not any(row["steps"] for row in outcomes) or not spans:
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
+    if not edits and any(span["what"] == "sample" for span in spans):
+        raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
     cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
     time = Time(spans, cores)
     trainer = tuple(trainer_stretches(spans, outcomes, time, config.workers.slots, config.trial.answer_tokens))

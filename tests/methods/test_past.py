@@ -146,3 +146,9 @@ def test_a_planned_run_learns_a_skill_too(capsys: pytest.CaptureFixture[str]) ->
     without, planned = found
     assert without["tokens_sampled"] == 0 < planned["tokens_sampled"]
     assert planned["tokens_trained"] > 2 * without["tokens_trained"]
+
+
+def test_a_run_without_self_edits_is_none_to_plan_by(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", str(JOB), *SMALL, "--from", str(done)])
+    assert "wrote no self-edits here, only questions or answers; give another run" in capsys.readouterr().err
