@@ -29,7 +29,7 @@ from seal_ray.model.counting import counter
 from seal_ray.policy.foreign import fitting_adapter_from
 from seal_ray.record.methods import METHODS, SKILL, TRIALS, Arm
 from seal_ray.record.rows import StudyRow
-from seal_ray.types import Policy, SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.types import BASE, Policy, SelfEdit, Task, UserError, content_key, derive_seed
 from seal_ray.workers.sampler import EngineSpec
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,8 @@ async def measure_methods(session: Session, tasks: Sequence[Task], training: Seq
     alone = [benches[arm.method].each(arm, tasks) for arm in arms if not arm.together]
     together = [benches[arm.method].together(arm, tasks) for arm in arms if arm.together]
     await all_of([*alone, *together])
-    await session.policies.end(SKILL, *filter(folder_of, settings.methods))
+    if lent := [*filter(folder_of, settings.methods), *([SKILL] if skill.adapter != BASE else [])]:
+        await session.policies.end(*lent)
 
 
 @dataclass
