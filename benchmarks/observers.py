@@ -3,18 +3,20 @@
 python -m benchmarks observers
 
 Tasks, self-edits, trials, journal and observers are a run's own; workers answer at once, in the same process. What Ray
-takes of a driver is not counted with it, so the share is rather too large.
+takes of a driver is not counted with it, so the share is rather too large. Nor is the collection of garbage, which
+falls on whoever happens to be at work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from unittest import mock
 
 from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
-from seal_ray.events import Ended, Events
+from seal_ray.events import Ended, Event, Events
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.observe import observers as by_name
 from seal_ray.observe.log import RunLog, logged
@@ -56,11 +58,20 @@ class Found:
         return {**vars(self), "share": self.share}
 
 
+class Idle:
+    """An observer that does nothing: what it is measured to take is what measuring takes."""
+
+    def on(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Meter:
     """Processor time of calls by who is called; of one within another, the outer one's."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._calls: Counter[str] = Counter()
         self._inside = threading.local()
         self._stack = ExitStack()
 
@@ -76,9 +87,17 @@ class Meter:
                 return whole(*given, **named)
             finally:
                 self.seconds[name] += time.thread_time() - start
+                self._calls[name] += 1
                 self._inside.busy = False
 
         self._stack.enter_context(mock.patch.object(owner, method, timed))
+
+    def net(self) -> dict[str, float]:
+        """Seconds by name, less what measuring takes, which is as much for each call."""
+        each = self.seconds["idle"] / self._calls["idle"]
+        return {
+            name: self.seconds[name] - each * calls for name, calls in sorted(self._calls.items()) if name != "idle"
+        }
 
     def close(self) -> None:
         self._stack.close()
@@ -116,7 +135,7 @@ def measure(trials: int = 10_000) -> Found:
             log.begin(store)
             journal = Journal(store)
             journal.begin()
-            events = Events(journal, [LogProgress(), *by_name.named(config, store, journal)])
+            events = Events(journal, [LogProgress(), *by_name.named(config, store, journal), Idle()])
             runner = TrialRunner(config, domain, AtOnce(events), journal, events)  # type: ignore[arg-type]
             tasks, start = trials // (25 * _ROUNDS), time.process_time()
 
@@ -124,13 +143,17 @@ def measure(trials: int = 10_000) -> Found:
                 for round_ in range(1, _ROUNDS + 1):
                     await runner.explore(round_, domain.tasks("train", tasks, round_), with_rewards=True)
 
-            asyncio.run(rounds())
+            gc.disable()
+            try:
+                asyncio.run(rounds())
+            finally:
+                gc.enable()
             journal.flush()
             events.emit(Ended())
             events.close()
         spent = time.process_time() - start
-    opening = meter.seconds.pop("opening")
-    return Found(25 * tasks * _ROUNDS, spent - opening, dict(sorted(meter.seconds.items())), opening)
+    opening = meter.seconds["opening"]
+    return Found(25 * tasks * _ROUNDS, spent - opening, meter.net(), opening)
 
 
 @contextmanager
@@ -142,6 +165,7 @@ def _metered() -> Iterator[Meter]:
     try:
         meter.measure(by_name.JsonLines, "on", "jsonl")
         meter.measure(LogProgress, "on", "progress")
+        meter.measure(Idle, "on", "idle")
         meter.measure(RunLog, "handle", "log")
         for method in ("tried", "sampled", "took"):
             meter.measure(RunMetrics, method, "metrics")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import fmean
@@ -67,7 +67,7 @@ class Figures:
         self._arms: dict[tuple[int, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         """Held-out trials by task, for each policy and arm that is being measured."""
         self._sums: Counter[str] = Counter()
-        self._between: dict[str, Figure] = {}
+        self._between: dict[str, tuple[int, float]] = {}
         """The last point of each curve, where it is not one of those that are told."""
         self._busy: list[Interval] = []
         """When trials were on, apart from each other, and so many seconds in all."""
@@ -88,7 +88,7 @@ class Figures:
             for row in batch.get(table, ()):
                 if row["key"] not in seen:
                     seen.add(row["key"])
-                    found += take[table](row)
+                    take[table](row, found)
         return found
 
     def measured(self, version: int) -> list[Figure]:
@@ -100,11 +100,11 @@ class Figures:
         found = self._accuracies([*self._arms])
         for name, mean in self._means.items():
             mean.planned = deque(trial for trial in mean.planned if trial in self._ended)
-            found += self._advance(name, mean)
+            self._advance(name, mean, found)
         last, self._between = self._between, {}
-        return [*found, *last.values()]
+        return [*found, *(Figure(name, *point) for name, point in last.items())]
 
-    def _planned(self, row: Mapping[str, Any]) -> Iterator[Figure]:
+    def _planned(self, row: Mapping[str, Any], found: list[Figure]) -> None:
         held_out = row["stage"] == "evaluation"
         if held_out:
             self._arms[row["policy"], row["arm"]][row["task_id"]].append(row["trial"])
@@ -113,30 +113,28 @@ class Figures:
         mean = self._means[name]
         mean.planned.append(row["trial"])
         if len(mean.planned) == 1:  # of more, the first is being waited for
-            yield from self._advance(name, mean)
+            self._advance(name, mean, found)
 
-    def _outcome(self, row: Mapping[str, Any]) -> Iterator[Figure]:
+    def _outcome(self, row: Mapping[str, Any], found: list[Figure]) -> None:
         self._ended[row["key"]] = row["reward"] or 0.0, bool(row["failure"])
         trials = len(self._ended)
-        yield from self._point("tokens/trained", trials, self._sum("tokens/trained", row["tokens"]), trials)
+        self._point("tokens/trained", trials, self._sum("tokens/trained", row["tokens"]), trials, found)
         if row["failure"]:
             name = f"failures/{_plain(row['failure'])}"
-            yield from self._point(name, trials, failed := self._sum(name, 1), failed)
+            self._point(name, trials, failed := self._sum(name, 1), failed, found)
         for name in self._waiting.pop(row["key"], ()):
-            yield from self._advance(name, self._means[name])
+            self._advance(name, self._means[name], found)
 
-    def _self_edit(self, row: Mapping[str, Any]) -> Iterator[Figure]:
+    def _self_edit(self, row: Mapping[str, Any], found: list[Figure]) -> None:
         written = len(self._seen[SelfEditRow.TABLE])
-        yield from self._point("tokens/written", written, self._sum("tokens/written", row["tokens"]), written)
+        self._point("tokens/written", written, self._sum("tokens/written", row["tokens"]), written, found)
 
-    def _policy(self, row: Mapping[str, Any]) -> Iterator[Figure]:
+    def _policy(self, row: Mapping[str, Any], found: list[Figure]) -> None:
         version = row["version"]
-        for step, loss in enumerate(row["losses"] or ()):
-            yield Figure(f"update {version}/loss", step, loss)
-        yield Figure("policy/rank", version, row["rank"])
-        yield Figure("policy/kept", version, row["kept"])
+        found += [Figure(f"update {version}/loss", step, loss) for step, loss in enumerate(row["losses"] or ())]
+        found += [Figure("policy/rank", version, row["rank"]), Figure("policy/kept", version, row["kept"])]
 
-    def _span(self, row: Mapping[str, Any]) -> Iterator[Figure]:
+    def _span(self, row: Mapping[str, Any], found: list[Figure]) -> None:
         """Trials a second, in the time in which at least one was on. Spans come as they end."""
         if row["what"] != "trial":
             return
@@ -149,13 +147,13 @@ class Figures:
         self._seconds += end - start
         trials = self._sum("trials", 1)
         if self._seconds > 0:
-            yield from self._point("trials per second", trials, trials / self._seconds, trials)
+            self._point("trials per second", trials, trials / self._seconds, trials, found)
 
-    def _advance(self, name: str, mean: _Mean) -> Iterator[Figure]:
+    def _advance(self, name: str, mean: _Mean, found: list[Figure]) -> None:
         while mean.planned and mean.planned[0] in self._ended:
             mean.count += 1
             mean.total += self._ended[mean.planned.popleft()][0]
-            yield from self._point(name, mean.count, mean.total / mean.count, mean.count)
+            self._point(name, mean.count, mean.total / mean.count, mean.count, found)
         if mean.planned:
             self._waiting[mean.planned[0]].append(name)
 
@@ -175,14 +173,13 @@ class Figures:
         self._sums[name] += more
         return self._sums[name]
 
-    def _point(self, name: str, step: int, value: float, number: int) -> Iterator[Figure]:
+    def _point(self, name: str, step: int, value: float, number: int, found: list[Figure]) -> None:
         """The point of that number of a curve that has one for every row, where it is one of those that are told."""
-        figure = Figure(name, step, value)
         if number % (1 << max(0, number.bit_length() - _OCTAVE.bit_length())):
-            self._between[name] = figure
+            self._between[name] = step, value
         else:
             self._between.pop(name, None)
-            yield figure
+            found.append(Figure(name, step, value))
 
 
 @lru_cache

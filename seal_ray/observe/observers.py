@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
 
 from seal_ray import plugins
 from seal_ray.config import Config
 from seal_ray.events import Advanced, Event, Observer
+from seal_ray.observe.files import Appended
 from seal_ray.observe.sinks.base import Sink, TrackedRun
 from seal_ray.observe.trackers import Trackers
 from seal_ray.record.journal import Journal
@@ -28,6 +32,8 @@ TRACKERS = {
 OBSERVERS = {"jsonl": "seal_ray.observe.observers:JsonLines", **TRACKERS}
 _FILES = ("jsonl", "tensorboard")
 """Those that append to files in the run's directory."""
+_MANY, _HELD = (Advanced, PlannedRow), 8192
+"""Events of which there are so many that the line of another takes them along, or so many bytes of them one another."""
 
 
 def check(config: Config) -> None:
@@ -66,18 +72,33 @@ def _late(name: str) -> Callable[[TrackedRun], Sink]:
 
 
 class JsonLines:
-    """Every event as a line of `events.jsonl` in the run's directory: its time, its kind and its fields."""
+    """Every event as a line of `events.jsonl` in the run's directory: its time, its kind and its fields.
+
+    A line is handed to the system before the run goes on, so that whatever kills the run leaves it, and whole. Plans
+    and counts, of which there are many, go with the line that follows, or together.
+    """
 
     def __init__(self, directory: str) -> None:
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "events.jsonl").open("a", encoding="utf-8", errors="replace")
+        self._file, self._held = Appended(Path(directory, "events.jsonl")), bytearray()
 
     def on(self, event: Event) -> None:
-        line = {"time": time.time(), "event": type(event).__name__, **vars(event)}
-        self._file.write(json.dumps(line) + "\n")
-        if not isinstance(event, Advanced | PlannedRow):  # of which there are many, and the next line takes them along
-            self._file.flush()
+        self._held += _json({"time": time.time(), "event": type(event).__name__, **vars(event)})
+        self._held += b"\n"
+        if not isinstance(event, _MANY) or len(self._held) > _HELD:
+            self._write()
 
     def close(self) -> None:
+        if self._held:
+            self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        lines, self._held = bytes(self._held), bytearray()
+        self._file.write(lines)
+
+
+def _json(line: dict[str, Any]) -> bytes:
+    try:
+        return to_json(line, ensure_ascii=True)  # for readers that take more for the end of a line than its end
+    except ValueError:  # half of a character, which some model wrote
+        return json.dumps(line).encode()

@@ -39,7 +39,6 @@ class RunMetrics:
     """A run's metrics, each with the run's name; made once Ray is up."""
 
     def __init__(self, run: str) -> None:
-        self._run = run
         timed: Any = partial(Histogram, boundaries=_SECONDS)
         kinds: list[tuple[dict[str, str], Any]] = [(COUNTERS, Counter), (GAUGES, Gauge), (HISTOGRAMS, timed)]
         self._metrics: dict[str, Any] = {
@@ -47,6 +46,8 @@ class RunMetrics:
             for named, kind in kinds
             for name, said in named.items()
         }
+        for metric in self._metrics.values():
+            metric.set_default_tags({"run": run})
 
     def tried(self, outcome: Outcome) -> Outcome:
         """Count a trial that has ended, and give it back."""
@@ -62,7 +63,7 @@ class RunMetrics:
         return completion
 
     def took(self, what: str, seconds: float) -> None:
-        self._metrics["call_seconds"].observe(max(seconds, 0.0), tags=self._tags("call_seconds", what))
+        self._metrics["call_seconds"].observe(max(seconds, 0.0), tags={"what": what})
 
     def holds(self, count: int) -> None:
         self._set("adapter_bytes", count)
@@ -85,10 +86,11 @@ class RunMetrics:
 
     def _add(self, name: str, more: float, by: str = "") -> None:
         if more > 0:  # which is all that Ray counts
-            self._metrics[name].inc(more, tags=self._tags(name, by))
+            self._metrics[name].inc(more, tags=_tags(name, by))
 
     def _set(self, name: str, value: float, by: str = "") -> None:
-        self._metrics[name].set(value, tags=self._tags(name, by))
+        self._metrics[name].set(value, tags=_tags(name, by))
 
-    def _tags(self, name: str, by: str) -> dict[str, str]:
-        return {"run": self._run, **({_BY[name]: by} if by else {})}
+
+def _tags(name: str, by: str) -> dict[str, str] | None:
+    return {_BY[name]: by} if by else None

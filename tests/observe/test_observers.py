@@ -16,7 +16,7 @@ from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
 from seal_ray.observe import observers
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SpanRow
+from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.types import UserError
@@ -91,6 +91,24 @@ def test_every_event_is_a_line_of_the_file(watched: tuple[Path, Remembers, Break
     assert [line["event"] for line in lines] == [type(event).__name__ for event in remembers.events]
     (trained,) = (event for event in remembers.events if isinstance(event, UpdateTrained))
     assert [line["losses"] for line in lines if line["event"] == "UpdateTrained"] == [list(trained.losses)]
+
+
+def test_what_happened_until_a_kill_is_in_the_file_in_whole_lines_whatever_a_model_wrote(tmp_path: Path) -> None:
+    odd = "half of a character: \ud83d, \u2028 and a NUL \0"
+    many = [PlannedRow.at("round 1", "", "t", 0, n, str(n)) for n in range(100)]
+    told: list[Event] = [*many, SelfEditRow("e", completion=odd), OutcomeRow("o", reward=0.5, answers=("é", ""))]
+    file = observers.JsonLines(str(tmp_path))
+    for event in told:
+        file.on(event)
+    file.on(Advanced("round 1"))  # goes with the next one
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["key"] for line in lines] == [event.key for event in told if isinstance(event, Row)]
+    assert (lines[-2]["completion"], lines[-1]["reward"], lines[-1]["answers"]) == (odd, 0.5, ["é", ""])
+    for trial in many:
+        file.on(trial)
+    assert len((tmp_path / "events.jsonl").read_bytes()) > 2 * observers._HELD  # however few others there are
+    file.close()
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == len(told) + 1 + len(many)
 
 
 def test_the_board_has_the_losses_of_the_update_and_the_mean_reward_of_each_stage(
