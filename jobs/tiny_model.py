@@ -8,6 +8,7 @@ import sys
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 
 def make(folder: str, hidden: int = 192, layers: int = 4, seed: int = 0) -> None:
@@ -35,4 +36,5 @@ def make(folder: str, hidden: int = 192, layers: int = 4, seed: int = 0) -> None
 
 
 if __name__ == "__main__":
+    logging.disable_progress_bar()  # of one small file
     make(sys.argv[1])

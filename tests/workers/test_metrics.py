@@ -48,6 +48,39 @@ def test_the_dashboard_asks_only_for_metrics_that_there_are_and_shows_every_one(
     assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
 
 
+def test_the_dashboard_groups_by_labels_that_its_metrics_have() -> None:
+    (pick,) = (each for each in BOARD["templating"]["list"] if each["type"] == "query")
+    assert pick["query"] == "label_values(ray_seal_ray_workers_up, run)"
+    for panel in BOARD["panels"]:
+        for target in panel["targets"]:
+            (name,) = re.findall(r"ray_seal_ray_([a-z_]+)", target["expr"])
+            (grouped,) = re.findall(r"by \(([^)]*)\)", target["expr"])
+            own = metrics._BY.get(name.removesuffix("_total").removesuffix("_bucket"))
+            labels = set(grouped.split(", "))
+            assert labels <= {"run", own, *(["le"] if name.endswith("_bucket") else [])}, panel["title"]
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels, panel["title"]
+            assert target["expr"].count("(") == target["expr"].count(")")
+
+
+def test_the_dashboard_is_one_that_grafana_reads_with_no_panel_on_another() -> None:
+    assert BOARD["schemaVersion"] >= 36  # before it, datasources were names
+    assert BOARD["uid"]
+    assert BOARD["title"]
+    sources = [each["name"] for each in BOARD["templating"]["list"] if each["type"] == "datasource"]
+    taken: set[tuple[int, int]] = set()
+    for asks in (*BOARD["panels"], *(each for each in BOARD["templating"]["list"] if each["type"] == "query")):
+        assert asks["datasource"]["type"] == "prometheus"
+        assert asks["datasource"]["uid"] in [f"${{{name}}}" for name in sources]
+    for panel in BOARD["panels"]:
+        x, y, width, height = (panel["gridPos"][key] for key in "xywh")
+        assert 0 <= x <= x + width <= 24, "Grafana's grid has 24 columns"
+        area = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+        assert area
+        assert not area & taken, panel["title"]
+        taken |= area
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
 @pytest.mark.usefixtures("local_ray", "forked_workers")
 def test_after_a_run_the_metrics_of_its_node_are_what_its_journal_says(tmp_path: Path) -> None:
     few = ("--run.name", "metered", "--run.rounds", "0", "--domain.test", "2", "--sampling.max_tokens", "30")
