@@ -38,7 +38,9 @@ def page_when_stopped(dir: str) -> Iterator[None]:
 
 def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
+    from seal_ray.looking import taken_out
     from seal_ray.model.flops import of_trained_token
+    from seal_ray.policy.retraction import of_each_sequence
     from seal_ray.record.continual import by_way, orders, print_continual
     from seal_ray.record.journal import Journal
     from seal_ray.record.methods import by_method
@@ -55,8 +57,10 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
         rounds, strategies = by_round(journals), by_strategy(journals)
         recorded = [begun(dir) for dir in dirs]
         methods = by_method(journals, [of_trained_token(each.config) if each else None for each in recorded])
+        out = [each for journal in journals for each in of_each_sequence(journal)]
         if as_json:
             also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
+            also |= {"retracted": [taken_out.as_json(each) for each in out]}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
             return
         if summary or not (passages or methods):
@@ -66,6 +70,8 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
             print_methods(methods)
         if passages:
             print_continual(passages)
+        for each in out:
+            print(visible(taken_out.note(each)))
 
 
 def facts(found: dict[str, float], as_json: bool) -> None:

@@ -31,6 +31,11 @@ def lines(directory: str, found: Retraction) -> list[str]:
     return [*columns(rows), *_said(directory, found)]
 
 
+def note(found: Retraction) -> str:
+    """A line beside figures of the whole sequence."""
+    return f"{found.head} is on record too, which the figures above are not of: {_kept(found)}"
+
+
 def _cells(each: Passage, title: str) -> list[str]:
     figures = percent(each.base), percent(each.learnt), percent(each.without)
     return [str(each.number), title, *figures, "taken out" if each.out else ""]

@@ -60,6 +60,12 @@ def retracted(journal: Journal, way: str, sequence: int) -> list[RetractedRow]:
     return sorted(mine, key=lambda row: row.version)
 
 
+def of_each_sequence(journal: Journal) -> list[Retraction]:
+    """What the sequences came to of which lessons are out: each without all of these."""
+    last = {(row.way, row.sequence): row for row in sorted(journal.read(RetractedRow), key=lambda row: row.version)}
+    return [retraction(journal, row) for row in last.values()]
+
+
 def steps_of(journal: Journal, way: str, sequence: int) -> list[LearntRow]:
     """The passages that were learnt in a sequence, in their order."""
     mine = (row for row in journal.read(LearntRow) if (row.way, row.sequence) == (way, sequence))

@@ -14,11 +14,11 @@ from seal_ray.loop.place import PASSAGE, Place
 from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import with_questions
+from seal_ray.record.tuned import STAGE
 from seal_ray.tuning.account import Known
 from seal_ray.tuning.space import Settings
 from seal_ray.types import Recipe, Task, UserError, derive_seed
 
-STAGE = "tuning"
 On = Literal["auto", "passage", "self-edits"]
 """What trials train on. `auto`: self-edits, where the config's own run has any written; else the passage alone, where
 the domain has that as a baseline."""

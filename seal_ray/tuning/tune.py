@@ -9,11 +9,12 @@ from seal_ray.events import Observer
 from seal_ray.loop.run import stand_on
 from seal_ray.loop.session import Session, open_run
 from seal_ray.plain import one_line
+from seal_ray.record.tuned import STAGE
 from seal_ray.tuning.account import Account, Known, account_of, rewards
 from seal_ray.tuning.costs import Costs, text_tokens
 from seal_ray.tuning.racing import FEWEST_TRIALS, Schedule, contenders, ranked
 from seal_ray.tuning.space import Axes, Settings, candidates, parse_axes
-from seal_ray.tuning.trying import STAGE, Ground, On, attempt
+from seal_ray.tuning.trying import Ground, On, attempt
 from seal_ray.types import UserError, derive_seed
 
 _PLENTY = 1_000_000

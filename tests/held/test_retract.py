@@ -72,6 +72,20 @@ def test_a_library_without_a_lesson_answers_it_as_the_base_does_and_all_else_as_
     assert in_process == Counter(trial=1), "only the third passage is asked, all else is on record"
 
 
+def test_what_is_said_of_the_run_says_that_a_lesson_is_out(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = taken_out(mine, "library/0/lesson-3")
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(mine)])
+    said = (
+        "sequence 0 by library without 3 is on record too, which the figures above are not of: the other passages keep"
+    )
+    assert said in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(mine), "--json"])
+    (told,) = json.loads(capsys.readouterr().out)["retracted"]
+    assert (told["head"], told["others_keep"]) == (found.head, 1.0)
+
+
 def test_of_stacked_lessons_one_is_subtracted_and_the_others_keep_nearly_all(mine: Path) -> None:
     found = taken_out(mine, "kl/0/lesson-3")
     third, chance = found.passages[2], max(each.base for each in found.passages)

@@ -20,11 +20,11 @@ from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
+from seal_ray.record.tuned import STAGE
 from seal_ray.record.written import SCREENING
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
 from seal_ray.tuning.space import Settings
-from seal_ray.tuning.trying import STAGE
 from seal_ray.types import Example, Grade, Task, UserError
 from tests.in_process import CountingCluster
 from tests.runs import CONFIG, kill_when, rows_on_disk
@@ -132,6 +132,19 @@ def test_operations_are_those_of_the_tokens_that_trainers_counted(done: tuple[Pa
 def test_the_same_command_does_nothing_again(done: tuple[Path, Account]) -> None:
     folder, account = done
     assert tune(config_in(folder.with_name("run")), Silent(), **FEW) == account
+    assert CountingCluster.done["trial"] == 0
+
+
+@pytest.mark.parametrize("command", ["resume", "eval"])
+def test_commands_for_runs_say_what_the_directory_is_and_what_goes_on_with_it(
+    done: tuple[Path, Account], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, str(done[0])])
+    said = capsys.readouterr()
+    assert f"{done[0]}: holds trials of settings, by `seal-ray tune`, and no run" in said.err
+    assert f"`seal-ray tune CONFIG --into {done[0]}`" in said.err
+    assert said.out == ""
     assert CountingCluster.done["trial"] == 0
 
 
