@@ -76,7 +76,8 @@ def compare(dir: str, *others: str, as_json: AsJson = False) -> None:
     from seal_ray.looking.comparing import compare as compared
 
     found = compared((dir, *others))
-    lines([json.dumps(comparison.as_json(found))] if as_json else map(visible, comparison.lines(found)))
+    said = comparison.lines(found, width() or comparison.WIDTH)
+    lines([json.dumps(comparison.as_json(found))] if as_json else map(visible, said))
 
 
 def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson = False) -> None:

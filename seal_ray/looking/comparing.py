@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seal_ray.intervals import total_length
+from seal_ray.looking.beside import by_method, in_turn
 from seal_ray.looking.seen import Seen, look
 from seal_ray.record.answers import last_arm
 from seal_ray.record.journal import Journal
@@ -36,6 +37,16 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Accuracies by name, and where the first run has the name too, the differences to it."""
+
+    measured: Mapping[str, Interval]
+    paired: Mapping[str, Difference]
+    pending: Mapping[str, int] = field(default_factory=dict)
+    """Trials that were planned and have not ended."""
+
+
+@dataclass(frozen=True)
 class Compared:
     """One of several runs."""
 
@@ -50,6 +61,10 @@ class Compared:
     """By arm, the differences to the first run."""
     by_name: bool
     """Whether tasks of a name need not be the same as the first run's."""
+    methods: Figures
+    """By method and number of texts."""
+    in_turn: Figures
+    """By way, what was kept of the passages at the end."""
     rounds: tuple[Round, ...]
     trials: int
     failures: Mapping[str, int]
@@ -63,6 +78,8 @@ class _Read:
     recorded: Recorded
     seen: Seen
     arms: Mapping[str, Measured]
+    methods: Mapping[str, Measured]
+    in_turn: Mapping[str, Measured]
     written: set[str]
     """Tasks whose questions a model wrote."""
 
@@ -87,7 +104,8 @@ def _read(directory: str) -> _Read:
     if found is None:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
     journal = Journal(store)
-    return _Read(directory, found, look(store), measured(journal), synthetic(journal))
+    arms = measured(journal), by_method(journal), in_turn(journal)
+    return _Read(directory, found, look(store), *arms, synthetic(journal))
 
 
 def _compared(one: _Read, first: _Read) -> Compared:
@@ -97,15 +115,26 @@ def _compared(one: _Read, first: _Read) -> Compared:
         one.place,
         f"{seen.config.run.name}, seed {seen.config.run.seed}",
         tuple(differs),
-        {arm: figure([found], len(one.written & found.rewards.keys())) for arm, found in one.arms.items()},
+        _intervals(one, one.arms),
         {arm: waiting.count(arm) for arm in waiting},
         {} if one is first else _paired(one, first),
         any(line.startswith((*_WHAT_TASKS_ARE, *(["model."] if one.written else []))) for line in differs),
+        _figures(one, first, one.methods, first.methods),
+        _figures(one, first, one.in_turn, first.in_turn),
         rounds(seen.planned, seen.outcomes, seen.edits, seen.kept, seen.policies),
         len(seen.outcomes),
         dict(seen.failures),
         total_length((row.start, row.end) for row in seen.spans) if seen.spans else None,
     )
+
+
+def _intervals(one: _Read, arms: Mapping[str, Measured]) -> dict[str, Interval]:
+    return {arm: figure([found], len(one.written & found.rewards.keys())) for arm, found in arms.items()}
+
+
+def _figures(one: _Read, first: _Read, mine: Mapping[str, Measured], others: Mapping[str, Measured]) -> Figures:
+    both = {} if one is first else {name: (found, others[name]) for name, found in mine.items() if name in others}
+    return Figures(_intervals(one, mine), {name: difference(*pair) for name, pair in both.items()})
 
 
 def _differs(one: _Read, first: _Read) -> list[str]:

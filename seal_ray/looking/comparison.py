@@ -3,36 +3,88 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
-from seal_ray.looking.comparing import Compared, Difference
+from rich.cells import cell_len
+
+from seal_ray.looking.comparing import Compared, Difference, Figures
 from seal_ray.looking.words import NOTHING, accuracy, columns, percent
+from seal_ray.plain import visible
+from seal_ray.record.summary import Interval, doubts
 from seal_ray.record.summary import as_json as arms_as_json
-from seal_ray.record.summary import doubts
 from seal_ray.report.rounds import Round
 from seal_ray.report.words import duration
 
+WIDTH = 80
+"""Where lines end that no terminal shows."""
 _BY_NAME = "is of another source, seed or domain than [1], or asks otherwise: tasks of one name may be others"
 
 
-def lines(found: Sequence[Compared]) -> list[str]:
-    """Which runs, how their settings differ, and then a table for each kind of figure, a column a run."""
+def lines(found: Sequence[Compared], width: int = WIDTH) -> list[str]:
+    """Which runs, how their settings differ, and a table for each kind of figure: a column a run, where so many fit.
+
+    What is said in words is broken where a line ends; where a run is, and what it is called, stands in one.
+    """
     numbers = [f"[{number}]" for number in range(1, len(found) + 1)]
     said = columns([(number, run.place, run.name) for number, run in zip(numbers, found, strict=True)])
     said += ["", "settings that are not those of [1]:"]
     for number, run in zip(numbers[1:], found[1:], strict=True):
-        said += columns([(number, line) for line in run.differs or ("none",)])
-    said += ["", *columns([("held-out accuracy, 95 % interval", *numbers), *_accuracies(found)])]
-    said += ["", *columns([("difference to [1], in points, by task", *numbers[1:]), *_differences(found[1:])])]
+        said += [line for each in run.differs or ("none",) for line in _broken(f"{number}  ", each, width)]
+    kinds = {
+        "held-out accuracy": [Figures(run.arms, run.paired, run.pending) for run in found],
+        "accuracy of methods": [run.methods for run in found],
+        "accuracy at the end of passages in turn": [run.in_turn for run in found],
+    }
+    for name, figures in kinds.items():
+        said += _table(f"{name}, 95 % interval", numbers, _accuracies(figures), width)
+        differences = _differences([each.paired for each in figures[1:]])
+        said += _table(f"{name}: difference to [1], in points, by task", numbers[1:], differences, width)
+    said += _notes(numbers, found, width)
+    said += _table("mean reward (of those kept), trials", numbers, _rewards(found), width)
+    said += _table("in all", numbers, _totals(found), width)
+    return [*said, "", *_broken("not compared: ", _left_out(found), width)]
+
+
+def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> list[str]:
+    """What is to be said beside the accuracies."""
+    said = []
     for number, run in zip(numbers, found, strict=True):
-        said += [f"{number} {line}" for line in doubts(dict(run.arms))]
-        if run.by_name:
-            said.append(f"{number} {_BY_NAME}")
-    if any(run.rounds for run in found):
-        said += ["", *columns([("mean reward (of those kept), trials", *numbers), *_rewards(found)])]
-    return [*said, "", *columns([("", *numbers), *_totals(found)])]
+        every = [*doubts(dict(run.arms)), *doubts(dict(run.methods.measured)), *doubts(dict(run.in_turn.measured))]
+        for note in [*every, *([_BY_NAME] if run.by_name else [])]:
+            said += _broken(f"{number} ", note, width)
+    return ["", *said] if said else []
+
+
+def _left_out(found: Sequence[Compared]) -> str:
+    """What runs came to as well, and is not beside one another here."""
+    what = ["texts, strategies and adapters"]
+    what += ["what methods cost"] if any(run.methods.measured for run in found) else []
+    streams = "passages before the end, what was known before, and sequences with lessons taken out"
+    what += [streams] if any(run.in_turn.measured for run in found) else []
+    return f"{'; '.join(what)}; `seal-ray eval DIR` and `report` say more of each run"
+
+
+def _broken(head: str, text: str, width: int) -> list[str]:
+    """A remark on as many lines as it takes; nothing in it that a terminal would obey."""
+    shown = visible(" ".join(text.split()))
+    indented = {"initial_indent": head, "subsequent_indent": " " * len(head)}
+    return wrap(shown, width, **indented, break_on_hyphens=False)  # type: ignore[arg-type]
+
+
+def _table(title: str, numbers: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
+    """A column for each run; where those find no room, a line for each."""
+    rows = list(rows)
+    if not rows:
+        return []
+    table = columns([("", *numbers), *rows])
+    if max(map(cell_len, table)) > width:
+        table = []
+        for label, *cells in rows:
+            table += [visible(label), *columns([("", *each) for each in zip(numbers, cells, strict=True)])]
+    return ["", f"{title}:", *table]
 
 
 def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
@@ -46,6 +98,8 @@ def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
             "pending": dict(run.pending),
             "paired": {arm: vars(each) for arm, each in run.paired.items()},
             "paired_by_name": run.by_name,
+            "methods": _figures(run.methods),
+            "in_turn": _figures(run.in_turn),
             "rounds": [_round(each) for each in run.rounds],
             "trials": run.trials,
             "failures": dict(run.failures),
@@ -55,26 +109,30 @@ def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
     ]
 
 
+def _figures(found: Figures) -> dict[str, Any]:
+    paired = {name: vars(each) for name, each in found.paired.items()}
+    return {"measured": arms_as_json(dict(found.measured)), "paired": paired}
+
+
 def _round(each: Round) -> dict[str, Any]:
     names = ("number", "written", "trials", "pending", "failed", "kept", "mean", "kept_mean")
     return {name: getattr(each, name) for name in names}
 
 
-def _accuracies(found: Sequence[Compared]) -> Iterable[tuple[str, ...]]:
-    for arm in dict.fromkeys(arm for run in found for arm in run.arms):
-        yield arm, *(_accuracy(run, arm) for run in found)
+def _accuracies(found: Sequence[Figures]) -> Iterable[tuple[str, ...]]:
+    for name in dict.fromkeys(name for each in found for name in each.measured):
+        yield name, *(_accuracy(each.measured.get(name), each.pending.get(name, 0)) for each in found)
 
 
-def _accuracy(run: Compared, arm: str) -> str:
-    measured, waiting = run.arms.get(arm), run.pending.get(arm, 0)
+def _accuracy(measured: Interval | None, waiting: int) -> str:
     tasks = f", {measured.n} tasks" if measured and measured.n > 1 and not measured.void else ""
     failed = f", {measured.failed:.1%} failed" if measured and 0 < measured.failed < 1 else ""
     return accuracy(measured) + tasks + failed + (f", {waiting} trials to come" if waiting else "")
 
 
-def _differences(others: Sequence[Compared]) -> Iterable[tuple[str, ...]]:
-    for arm in dict.fromkeys(arm for run in others for arm in run.paired):
-        yield arm, *(_difference(run.paired.get(arm)) for run in others)
+def _differences(others: Sequence[Mapping[str, Difference]]) -> Iterable[tuple[str, ...]]:
+    for name in dict.fromkeys(name for paired in others for name in paired):
+        yield name, *(_difference(paired.get(name)) for paired in others)
 
 
 def _difference(found: Difference | None) -> str:
@@ -110,6 +168,6 @@ def _totals(found: Sequence[Compared]) -> Iterable[tuple[str, ...]]:
     for kind in sorted(set().union(*(run.failures for run in found))):
         yield f"failed: {kind}", *(f"{Counter(run.failures)[kind]}" for run in found)
     yield (
-        "time in which workers were busy",
+        "time workers were busy",
         *(NOTHING if run.seconds is None else duration(run.seconds) for run in found),
     )

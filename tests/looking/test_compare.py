@@ -11,8 +11,11 @@ import pytest
 from seal_ray.cli.app import main
 from seal_ray.looking.comparing import LAST, compare, difference
 from seal_ray.looking.comparison import lines
+from seal_ray.policy.lineage import sequence_head
+from seal_ray.record.continual import CONTINUAL, arm_of
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.methods import METHODS, Arm
+from seal_ray.record.rows import OutcomeRow, PlannedRow, StudyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Measured, summarize
 from seal_ray.types import UserError
@@ -116,6 +119,61 @@ def test_a_run_of_an_older_version_is_compared_and_what_it_did_not_record_is_sai
     assert "domain.test: 2 -> 4" in new.differs
 
 
+def with_methods_and_passages(folder: Path, seed: int, passages: int, *methods: str) -> None:
+    """A run that measured methods, and learnt so many passages in turn by two ways."""
+    run = FakeRun(str(folder), seed=seed, rounds=0)
+    run.write_config()
+    for method in methods:
+        arm = Arm(method, texts=2)
+        for number in range(8):
+            task, recipe = f"test-{number:03d}", f"{method} {number}"
+            study = StudyRow(recipe, task_id=task, method=method, texts=2, recipe=recipe)
+            planned = PlannedRow.at(METHODS, arm.name, task, 0, 0, f"trial {recipe}", recipe=recipe)
+            reward = 0.5 + 0.1 * (seed - 1) * (method == "seal") + number / 100
+            for row in (study, planned, OutcomeRow(planned.trial, reward=reward, tokens=9)):
+                run.journal.record(row)
+    for way in ("merge", "library"):
+        for step in (0, passages):
+            for place in range(passages):
+                arm_, task = arm_of(sequence_head(0, way), step), f"test-{place:03d}"
+                planned = PlannedRow.at(CONTINUAL, arm_, task, place, 0, f"{arm_} {place}")
+                run.journal.record(planned)
+                run.journal.record(OutcomeRow(planned.trial, reward=0.1 * seed + place / 100 if step else 0.0))
+    run.journal.flush()
+
+
+def test_methods_and_passages_in_turn_are_compared_where_both_runs_have_them(tmp_path: Path) -> None:
+    with_methods_and_passages(tmp_path / "one", 1, 8, "passage", "seal", "qa")
+    with_methods_and_passages(tmp_path / "two", 2, 6, "passage", "seal")
+    one, two = compare([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert set(one.methods.measured) == {"passage, 2 texts", "seal, 2 texts", "qa, 2 texts"}
+    assert set(two.methods.paired) == {"passage, 2 texts", "seal, 2 texts"}
+    assert two.methods.paired["seal, 2 texts"].mean == pytest.approx(0.1)
+    assert two.methods.paired["seal, 2 texts"].low == pytest.approx(0.1)
+    assert two.methods.paired["passage, 2 texts"].mean == pytest.approx(0.0)
+    assert set(two.in_turn.paired) == {"merge", "library"}
+    kept = two.in_turn.paired["library"]
+    assert (kept.tasks, kept.mean) == (6, pytest.approx(0.1)), "of the six passages that both have learnt"
+    said = "\n".join(lines([one, two]))
+    assert "accuracy of methods: difference to [1], in points, by task:" in said
+    assert "+10.0 (+10.0 to +10.0), 6 tasks" in said
+    assert "held-out accuracy" not in said
+    assert "not compared:" in said
+    assert "what methods cost" in said
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_no_line_is_longer_than_a_terminal_is_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"run-{number}" for number in range(count)]
+    for number, name in enumerate(names):
+        finished(name, seed=number)
+        with_methods_and_passages(Path(name), number, 8, "passage", "active-reading")
+    found = compare(names)
+    assert max(map(len, lines(found))) <= 80
+    assert len(lines(found, 200)) < len(lines(found))
+
+
 def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(str(tmp_path / "one"))
     finished(str(tmp_path / "two"), seed=5)
@@ -126,6 +184,7 @@ def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.Captu
     assert one["paired"] == {}
     assert set(two["paired"]["base"]) == {"mean", "low", "high", "tasks", "why"}
     assert [each["number"] for each in two["rounds"]] == [1, 2]
+    assert two["methods"] == two["in_turn"] == {"measured": {}, "paired": {}}
     with pytest.raises(SystemExit, match="0"):
         main(["compare", *places])
     shown = capsys.readouterr().out
