@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from seal_ray.cli.app import main
 from seal_ray.config import Reward, load
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.registry import load_domain
+from seal_ray.events import Event
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
@@ -27,7 +29,7 @@ from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
 from seal_ray.plan.rates import Rates
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow, Row, SelfEditRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import OF_TEXTS
 from seal_ray.report.data import read_run
@@ -42,7 +44,7 @@ R = TypeVar("R", bound=Row)
 NAMES = ["copy", "reversed facts", "questions"]
 WITH = [
     *("--sampling.strategies", json.dumps(NAMES), "--evaluation.baselines", "[]", "--domain.train", "3"),
-    *("--domain.test", "2", "--sampling.max_tokens", "80", "--trial.optim.epochs", "8", "--update.kl_coef", "0"),
+    *("--domain.test", "2", "--sampling.max_tokens", "80", "--trial.optim.epochs", "4", "--update.kl_coef", "0"),
 ]
 JOBS = CONFIG.parent
 SHIPPED = ["--model.path", "microworld", "--model.dtype", "float32"]
@@ -52,13 +54,24 @@ def rows(folder: Path, kind: type[R]) -> list[R]:
     return list(Journal(Store(str(folder))).read(kind))
 
 
+class Copies(Silent):
+    """Keeps a copy of the run as it is on disk, and nothing waits to get there, once round 1 has made its policy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, PolicyRow) and event.version == 1:
+            shutil.copytree(self._folder, self._folder.with_name("after round 1"))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two rounds in this process."""
+    """Two rounds in this process; beside it, what was on record after the first."""
     folder = tmp_path_factory.mktemp("strategies") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seal_ray.loop.session.open_cluster", InProcessCluster)
-        run(small_run(folder, *WITH), Silent())
+        run(small_run(folder, *WITH), Copies(folder))
     return folder
 
 
@@ -82,6 +95,8 @@ def test_what_a_task_teaches_by_its_text_alone_is_tried_once_a_task_and_round(do
 def test_a_run_that_is_killed_and_continued_chooses_the_same(done: Path, tmp_path: Path) -> None:
     """Whatever was on record when it died: here all of round 1 and a part of what came after."""
     wanted = results(done)
+    shutil.copytree(done.with_name("after round 1"), tmp_path / "run")
+    before = len(rows(tmp_path / "run", SelfEditRow))
 
     class Dies(InProcessCluster):
         left = 4
@@ -96,7 +111,7 @@ def test_a_run_that_is_killed_and_continued_chooses_the_same(done: Path, tmp_pat
         patch.setattr("seal_ray.loop.session.open_cluster", Dies)
         with pytest.raises(RuntimeError, match="the machine is gone"):
             run(small_run(tmp_path / "run", *WITH), Silent())
-        assert len(rows(tmp_path / "run", SelfEditRow)) < len(wanted["self_edits"])
+        assert before <= len(rows(tmp_path / "run", SelfEditRow)) < len(wanted["self_edits"])
         patch.setattr("seal_ray.loop.session.open_cluster", InProcessCluster)
         run(small_run(tmp_path / "run", *WITH), Silent())
     assert results(tmp_path / "run") == wanted
