@@ -107,20 +107,20 @@ class AtOnce:
     """Workers that answer as soon as they are asked, as a cluster on Ray counts it."""
 
     def __init__(self, events: Events) -> None:
-        self._events, self._metrics = events, RunMetrics("bench-1")
+        self._events, self.metrics = events, RunMetrics("bench-1")
 
     async def sample(self, request: SampleRequest) -> Completion:
         text = f"Felo Fovic: town Ostby, pet falcon {request.seed}."
-        return self._metrics.sampled(self._done("sample", Completion(text, 29, finished=True, worker="sampler")))
+        return self.metrics.sampled(self._done("sample", Completion(text, 29, finished=True, worker="sampler")))
 
     async def run_trial(self, trial: Trial) -> Outcome:
         answers = ("Ostby",) * len(trial.questions)
         outcome = Outcome(trial.key, answers=answers, steps=15, tokens=480 if trial.recipe else 0, worker="trainer")
-        return self._metrics.tried(self._done("trial", outcome))
+        return self.metrics.tried(self._done("trial", outcome))
 
     def _done(self, what: str, answer: Any) -> Any:
         now = time.time()
-        self._metrics.took(what, 1.0)
+        self.metrics.took(what, 1.0)
         self._events.emit(SpanRow.of(what, answer.worker, now - 1.0, now))
         return answer
 
@@ -136,12 +136,14 @@ def measure(trials: int = 10_000) -> Found:
             journal = Journal(store)
             journal.begin()
             events = Events(journal, [LogProgress(), *by_name.named(config, store, journal), Idle()])
-            runner = TrialRunner(config, domain, AtOnce(events), journal, events)  # type: ignore[arg-type]
+            workers = AtOnce(events)
+            runner = TrialRunner(config, domain, workers, journal, events)  # type: ignore[arg-type]
             tasks, start = trials // (25 * _ROUNDS), time.process_time()
 
             async def rounds() -> None:
                 for round_ in range(1, _ROUNDS + 1):
                     await runner.explore(round_, domain.tasks("train", tasks, round_), with_rewards=True)
+                    workers.metrics.tell()  # a round of as many trials lasts a few times as long as a run waits
 
             gc.disable()
             try:
@@ -167,7 +169,7 @@ def _metered() -> Iterator[Meter]:
         meter.measure(LogProgress, "on", "progress")
         meter.measure(Idle, "on", "idle")
         meter.measure(RunLog, "handle", "log")
-        for method in ("tried", "sampled", "took"):
+        for method in ("tried", "sampled", "took", "tell"):
             meter.measure(RunMetrics, method, "metrics")
         for owner, method in ((Trackers, "on"), (Trackers, "_saved"), (Outlet, "_work")):
             meter.measure(owner, method, "trackers")

@@ -1,11 +1,13 @@
 """What a run says of itself among Ray's own metrics, which the agent of its node gives Prometheus.
 
-Setting one is a write to this process's memory; Ray's own thread takes it from there, so they are always on.
+Setting one is a write to this process's memory; Ray's own thread takes it from there, so they are always on. What is
+counted is added up here first, as a run counts oftener than anybody looks.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Sums
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +18,7 @@ from seal_ray.types import Completion, Outcome
 from seal_ray.workers.pool import Pool
 
 _EVERY = 2.0
-"""Seconds between looks at the pools."""
+"""Seconds between looks at the pools, and at what was counted."""
 _SECONDS = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
 
 COUNTERS = {
@@ -48,18 +50,19 @@ class RunMetrics:
         }
         for metric in self._metrics.values():
             metric.set_default_tags({"run": run})
+        self._counted = Sums[tuple[str, str]]()
 
     def tried(self, outcome: Outcome) -> Outcome:
         """Count a trial that has ended, and give it back."""
-        self._add("trials", 1)
-        self._add("tokens_trained", outcome.tokens)
+        self._counted["trials", ""] += 1
+        self._counted["tokens_trained", ""] += outcome.tokens
         if outcome.failure:
-            self._add("failures", 1, outcome.failure.kind)
+            self._counted["failures", outcome.failure.kind] += 1
         return outcome
 
     def sampled(self, completion: Completion) -> Completion:
         """Count a text that was written, and give it back."""
-        self._add("tokens_sampled", completion.tokens)
+        self._counted["tokens_sampled", ""] += completion.tokens
         return completion
 
     def took(self, what: str, seconds: float) -> None:
@@ -72,21 +75,26 @@ class RunMetrics:
         """Say how busy these are, until it is cancelled; then that they are not."""
         try:
             while True:
+                self.tell()
                 for pool in pools:
                     self._load(pool.name, pool.waiting, pool.held_now, pool.workers)
                 await asyncio.sleep(_EVERY)
         finally:
+            self.tell()
             for pool in pools:
                 self._load(pool.name, 0, 0, 0)
+
+    def tell(self) -> None:
+        """Give Ray what was counted since the last time."""
+        for (name, by), more in self._counted.items():
+            if more > 0:  # which is all that Ray counts
+                self._metrics[name].inc(more, tags=_tags(name, by))
+        self._counted.clear()
 
     def _load(self, pool: str, waiting: int, held: int, workers: int) -> None:
         self._set("calls_waiting", waiting, pool)
         self._set("slots_busy", held, pool)
         self._set("workers_up", workers, pool)
-
-    def _add(self, name: str, more: float, by: str = "") -> None:
-        if more > 0:  # which is all that Ray counts
-            self._metrics[name].inc(more, tags=_tags(name, by))
 
     def _set(self, name: str, value: float, by: str = "") -> None:
         self._metrics[name].set(value, tags=_tags(name, by))

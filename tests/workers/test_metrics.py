@@ -98,6 +98,7 @@ def test_after_a_run_the_metrics_of_its_node_are_what_its_journal_says(tmp_path:
     mine = metrics.RunMetrics("metered-1")  # what a run this small has none of
     mine.holds(70)
     mine.tried(Outcome("failed", failure=Failure("data", "no text")))
+    mine.tell()
     known = {"adapter_bytes": 70, "failures_total": 1, "trials_total": len(outcomes) + 1}
     assert reached(lambda: known.items() <= exported().items(), 120), (known, exported())
     assert exported().keys() == EXPORTED
