@@ -79,7 +79,7 @@ def test_what_is_beyond_all_that_was_measured_and_how_far_off_that_was_is_said(
 def test_the_command_that_does_it_is_printed_whole_in_lines_of_80_columns(
     notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = advised(notes, 10_000.0, model="microworld")
+    found = advised(notes, 300.0, model="microworld")
     assert found.command[2:] == [
         *(str(notes), "--method", "spa", "--texts", "5", "--model", "microworld", "--update.optim.epochs", "15")
     ]
