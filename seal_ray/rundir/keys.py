@@ -16,6 +16,9 @@ from seal_ray.record.schema import SCHEMA
 from seal_ray.rundir.identity import Identity
 from seal_ray.types import BASE, FinetuneSpec, Policy, Prompt, SampleRequest, Task, Trial, content_key, content_of
 
+_ADDED = (("quantization", "none"),)
+"""Settings of the model that are newer than the names of runs, with the value under which all is as without them."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -32,7 +35,9 @@ class Names:
     def of(cls, identity: Identity, since: int = SCHEMA) -> Names:
         settings, contents = identity.settings, identity.contents
         base = {name: found for name, found in contents.items() if name.startswith("model.")}
-        model = content_key("model", base, settings["model"])
+        # A setting that is newer than a run is in its names only where it is not as it was before there was one.
+        held = {name: value for name, value in settings["model"].items() if (name, value) not in _ADDED}
+        model = content_key("model", base, held)
         elsewhere = [settings["sampling"][name] for name in ("endpoint", "endpoint_model")]
         return cls(model, content_key("writer", model, identity.decided, *elsewhere), since)
 

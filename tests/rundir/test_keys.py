@@ -90,6 +90,16 @@ def test_the_model_and_engine_of_a_config_are_in_its_names(tmp_path: Path) -> No
     assert names().model != names("--model.dtype", "float32").model
 
 
+def test_a_run_of_before_a_base_could_be_quantized_keeps_its_names(tmp_path: Path) -> None:
+    config = small_run(tmp_path, "--model.dtype", "float32")
+    identity = identify(config, load_domain(config))
+    model = {name: value for name, value in identity.settings["model"].items() if name != "quantization"}
+    before = replace(identity, settings={**identity.settings, "model": model})
+    assert Names.of(before) == Names.of(identity)
+    quantized = replace(config, model=replace(config.model, quantization="int8"))
+    assert Names.of(identify(quantized, load_domain(config))).model != Names.of(identity).model
+
+
 def test_a_place_in_the_run_is_planned_with_its_trial() -> None:
     names, place = Names(), ("round 1", "self-edits", "t", 0, 0)
     assert names.planned(*place, "one trial") != names.planned(*place, "another")
