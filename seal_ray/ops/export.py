@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,16 @@ def write_adapter(config: Config, adapter: Adapter, out: str) -> None:
 
 
 def export_merged(directory: str, out: str, which: str = "") -> int:
-    """Write a policy as a whole Hugging Face model, its adapter merged into the base; returns its version."""
+    """Write a policy as a whole Hugging Face model, its adapter merged into the base; returns its version.
+
+    That is the base as it is, also where the run kept it in 8 or 4 bits: nothing can be added to codes.
+    """
     from seal_ray.model.loading import load_model, load_tokenizer
     from seal_ray.workers.full_finetune import merge
 
     config = recorded_config(directory)
     row = chosen_policy(directory, which)
-    spec = ModelSpec.of(config.model)
+    spec = replace(ModelSpec.of(config.model), quantization="none")
     merged = load_model(spec)
     merge(merged, adapter_of(Store(directory), row))
     merged.save_pretrained(out)

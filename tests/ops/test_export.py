@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,20 @@ def test_the_policy_is_the_same_model_as_adapter_and_merged(finished: Path, tmp_
     with torch.no_grad():
         torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(merged(ids).logits, found(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_policy_of_a_quantized_base_is_merged_into_the_base_as_it_is(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    tree = json.loads((copy / "config.json").read_text())
+    models = []
+    for kind in ("none", "int8"):
+        tree["config"]["model"] |= {"quantization": kind, "dtype": "float32"}
+        (copy / "config.json").write_text(json.dumps(tree))
+        export.export_merged(str(copy), str(tmp_path / kind))
+        models.append(AutoModelForCausalLM.from_pretrained(str(tmp_path / kind), dtype=torch.float32).state_dict())
+    assert models[0].keys() == models[1].keys()
+    assert all(torch.equal(weight, models[1][name]) for name, weight in models[0].items())
 
 
 def test_whoever_may_read_the_model_card_may_read_the_weights(finished: Path, tmp_path: Path) -> None:
