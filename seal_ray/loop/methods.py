@@ -6,7 +6,7 @@ What is written is shared: more texts of a method begin with the fewer, and meth
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -68,7 +68,7 @@ async def measure_methods(session: Session, tasks: Sequence[Task], training: Seq
         return
     arms = arms_of(settings)
     session.events.emit(StageBegan(TRIALS, len(arms) * len(tasks) * settings.seeds))
-    known = {row.key for row in session.journal.read(StudyRow)}
+    known = {row.key: (Arm.of(row).name, row.task_id) for row in session.journal.read(StudyRow)}
     skill = await learnt_skill(session, training) if need_skill(session.config) else session.names.base
     room = _Room(tasks, known, session.config.model.path, skill)
     benches = {name: await _bench(session, name, room) for name in settings.methods}
@@ -84,11 +84,16 @@ class _Room:
     """What all benches share."""
 
     tasks: Sequence[Task]
-    known: set[str]
-    """The keys of the studies on record."""
+    known: Mapping[str, tuple[str, str]]
+    """The studies on record by their keys, in their order: of which arm and task they are."""
     model: str
     skill: Policy
     """What methods that need one are trained on top of."""
+
+    @cached_property
+    def last(self) -> Mapping[tuple[str, str], str]:
+        """The study that counts of each arm and task, by its key."""
+        return {at: key for key, at in self.known.items()}
 
     @cached_property
     def trained(self) -> budgets.Tokens:
@@ -145,6 +150,8 @@ class _Bench:
         recipe = study.trial.recipe.key if study.trial.recipe else ""
         if self.writer:  # what another network wrote is another study
             recipe = content_key(recipe, runner.policy.name)
+        elif study.found is not None:  # and so is what was found among other passages
+            recipe = content_key(study.trial.questions)
         self._note(arm, task, texts, study, recipe)
         place = Place(METHODS, arm.name, task.id)
         await all_of(runner.try_given(place, study.trial, task, seed, of=recipe) for seed in self._seeds)
@@ -181,12 +188,15 @@ class _Bench:
         return await self.runner.write(domain, task, index, seed, METHODS)
 
     def _note(self, arm: Arm, task: Task, texts: int, study: Study, recipe: str) -> None:
-        """Put on record what was written and is to be trained, once."""
+        """Put on record what was written and is to be trained; once, unless something else was since."""
         edits = tuple(edit.key for edit in study.edits)
         more = [arm.budget, arm.together] if arm.budget or arm.together else []
         more += [arm.trained] if arm.trained else []
         key = content_key(METHODS, arm.method, texts, task.id, edits, recipe, study.trial.questions, *more)
-        if key not in self.room.known:
+        last = self.room.last.get((arm.name, task.id))
+        while key in self.room.known and key != last:
+            key = content_key(key)
+        if key != last:
             held = arm.budget, arm.together, arm.trained
             row = StudyRow(key, task.id, arm.method, texts, edits, recipe, *held, study.found)
             self.session.events.emit(row)

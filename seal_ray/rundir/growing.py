@@ -47,7 +47,7 @@ class Passages:
             return "it was begun by an older version, which did not write down what its passages say"
         if any(Journal(store).read(RetractedRow)):
             return "a lesson was taken out of it, and would be in the policies that learn more"
-        if before.training != now.training:
+        if self.config.run.rounds and before.training != now.training:  # else none is trained on, at most a skill is
             return "its training tasks would be others"
         said = zip(before.held_out, before.each, strict=True)
         if line := _first_other([*said], [*zip(now.held_out, now.each, strict=True)]):

@@ -21,9 +21,13 @@ from seal_ray.loop.run import run
 from seal_ray.policy import adapters
 from seal_ray.record.continual import by_way, orders
 from seal_ray.record.journal import Journal
+from seal_ray.record.methods import Arm
+from seal_ray.record.methods import learnt as learnt_by
 from seal_ray.record.rows import LearntRow, RetractedRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.frozen import drawn_before
+from seal_ray.rundir.growing import Passages
 from seal_ray.types import AdapterRef, UserError
 from tests.runs import CONFIG, SMALL, results
 
@@ -149,6 +153,34 @@ def test_drawn_orders_go_on_as_long_as_they_are_drawn_from_the_same_passages(tmp
     assert results(tmp_path / "run") == results(tmp_path / "at once")
     with pytest.raises(UserError, match=r"begin otherwise where that is more; raise continual\.passages alone"):
         run(turns(tmp_path / "run", 4, *drawn, "--domain.test", "12", order="drawn"))
+
+
+def test_what_was_retrieved_among_fewer_passages_no_longer_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, arm, methods = tmp_path / "run", Arm("retrieval"), ("--evaluation.methods", '["retrieval"]')
+
+    def last(asked: Sequence[str], passages: Sequence[str], most: int) -> list[list[int]]:
+        return [[len(passages) - 1]] * len(asked)
+
+    monkeypatch.setattr("seal_ray.methods.retrieved.closest", last)
+    run(turns(folder, 1, *NONE, *methods))
+    alone = learnt_by(Journal(Store(str(folder))))[arm]
+    assert [each.found for each in alone.values()] == [1.0]
+    run(turns(folder, 3, *NONE, *methods))
+    among = learnt_by(Journal(Store(str(folder))))[arm]
+    assert [each.found for each in among.values()] == [0.0, 0.0, 1.0]
+    assert [len(each.trials) for each in among.values()] == [1, 1, 1]
+    (first,) = alone
+    assert among[first].trials[0].key != alone[first].trials[0].key
+    store = Store(str(folder))
+    drawn = drawn_before(store)
+    assert drawn
+    of_a_skill = replace(drawn, training=(("train-1-000",),))
+    assert not Passages(turns(folder, 3), of_a_skill).refused(store), "no stream depends on what a skill is learnt on"
+    assert "training tasks would be others" in Passages(turns(folder, 3, "--run.rounds", "1"), of_a_skill).refused(
+        store
+    )
 
 
 class Changed(MicroWorld):

@@ -116,6 +116,21 @@ def test_what_another_network_wrote_is_never_counted_with_it_and_a_damaged_one_i
     assert len(set(studies)) == len(studies) == 6
 
 
+def test_settings_that_are_put_back_count_again(done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(done, folder)
+
+    def counted() -> dict[str, list[str]]:
+        return {task: [row.key for row in each.trials] for task, each in learnt(journal_of(folder))[arm].items()}
+
+    arm, before = Arm("generated"), []
+    for lr in ("0.003", "0.02", "0.003", "0.02"):
+        run(config_in(folder, "--generated.lr", lr, "--generated.steps", "3", methods=["generated"]))
+        before.append(counted())
+    assert before[:2] == before[2:]
+    assert before[0] != before[1]
+
+
 @pytest.mark.usefixtures("local_ray", "forked_workers")
 def test_a_worker_on_ray_writes_what_one_in_this_process_writes(done: Path, tmp_path: Path) -> None:
     run(config_in(tmp_path / "run", "--workers.address", "", methods=["generated"]))
