@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from seal_ray.model.kinds import why_no_base
 from seal_ray.model.locate import local_copy, resolve
+from seal_ray.model.quantization import Quantization, check_package
 from seal_ray.plain import first_line
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
     from seal_ray.config import Model
-    from seal_ray.model.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def load_model(spec: ModelSpec) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    check_package(spec.quantization)
     place = local_copy(spec.path)
     with _said("model", spec):
         config = AutoConfig.from_pretrained(place, revision=spec.revision)

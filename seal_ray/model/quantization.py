@@ -22,8 +22,7 @@ def check_quantization(config: Config) -> None:
     if kind == "none":
         return
     what = f'model.quantization "{kind}"'
-    if find_spec("bitsandbytes") is None:
-        raise UserError(f"{what}: needs bitsandbytes, which is not installed; pip install 'seal-ray[quantized]'")
+    check_package(kind)
     if config.model.dtype not in _DTYPES:
         raise UserError(f"{what}: is not made of {config.model.dtype}; give one of {', '.join(_DTYPES)}")
     if config.evaluation.full_finetune:
@@ -33,6 +32,13 @@ def check_quantization(config: Config) -> None:
             f'{what}: trial.eval_engine "vllm" would answer with a base that is not quantized; '
             'set trial.eval_engine = "bank"'
         )
+
+
+def check_package(kind: Quantization) -> None:
+    """Refuse to keep a base in fewer bits without what does it."""
+    if kind != "none" and find_spec("bitsandbytes") is None:
+        what = f'model.quantization "{kind}"'
+        raise UserError(f"{what}: needs bitsandbytes, which is not installed; pip install 'seal-ray[quantized]'")
 
 
 def bytes_of(kind: Quantization, weights: int, size: int) -> int:

@@ -272,10 +272,12 @@ def _storage(config: Config) -> Check:
 
 def _model(config: Config) -> Check:
     from seal_ray.model.architecture import check_kind, check_targets, model_folder
+    from seal_ray.model.quantization import check_quantization
     from seal_ray.plan.show import readable_bytes
 
     check_kind(config.model.path)
     check_targets(config)
+    check_quantization(config)
     folder = model_folder(config.model.path)
     if folder is None:
         advice = "workers will download it; download it once before, or see that every node can reach the hub"

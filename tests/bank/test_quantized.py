@@ -124,5 +124,8 @@ def test_what_a_quantized_base_cannot_do_is_refused_before_anything_starts(also:
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seal_ray.model.quantization.find_spec", lambda name: None)
+    config = load(CONFIG, ["--model.quantization", "int8", "--model.dtype", "float32"])
     with pytest.raises(UserError, match=r"pip install 'seal-ray\[quantized\]'"):
-        check_quantization(load(CONFIG, ["--model.quantization", "int8", "--model.dtype", "float32"]))
+        check_quantization(config)
+    with pytest.raises(UserError, match=r"pip install 'seal-ray\[quantized\]'"):  # whoever serves a run from elsewhere
+        load_model(ModelSpec.of(config.model))

@@ -86,6 +86,14 @@ def test_each_trouble_is_one_line_with_what_to_do(tmp_path: Path, monkeypatch: p
     assert not any("\n" in line or "a-secret" in line for line in wrong.values())
 
 
+def test_bits_that_the_base_cannot_be_kept_in_are_a_trouble_of_the_model(tmp_path: Path) -> None:
+    in_bits = ("--model.quantization", "int8", "--model.dtype")
+    found = examined(tmp_path / "run", *in_bits, "float64")["model"]
+    assert not found.fine
+    assert "is not made of float64" in found.line
+    assert examined(tmp_path / "run", *in_bits, "float32")["model"].fine
+
+
 def test_more_slots_than_memory_holds_are_no_trouble_for_as_many_are_used_as_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
