@@ -53,7 +53,7 @@ class Account:
     @property
     def _learnt(self) -> str:
         if self.method:
-            return f"learnt by {self.method}, {self.texts} in all" if self.texts else f"learnt by {self.method}"
+            return f"learnt by {self.method}" + (f", {self.texts} in all" if self.method != "passage" else "")
         return f"{self.kept} of {self.passages} passages are learnt with notes of the model's own"
 
     def lines(self) -> list[str]:

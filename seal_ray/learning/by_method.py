@@ -38,7 +38,7 @@ def said_of(config: Config) -> str:
 async def studied(
     session: Session, domain: Studied, method: Method, tasks: Sequence[StudiedTask]
 ) -> tuple[Recipe, int]:
-    """What is trained on all passages together, and how many texts were written for that."""
+    """What is trained on all passages together, and how many texts were written for that; not those with no room."""
     texts, stage = session.config.evaluation.texts[0], f"{session.config.evaluation.methods[0]}: texts"
     session.events.emit(StageBegan(stage, len(tasks)))
 
@@ -54,4 +54,4 @@ async def studied(
     studies = await all_of(map(one, tasks))
     recipes = [study.trial.recipe for study in studies]
     examples = tuple(example for recipe in recipes for example in recipe.examples)
-    return replace(recipes[0], examples=examples), sum(len(study.edits) for study in studies)
+    return replace(recipes[0], examples=examples), sum(not edit.refused for study in studies for edit in study.edits)

@@ -172,7 +172,9 @@ def _model_of(directory: str) -> str:
 def _way(directory: str, method: str, texts: int) -> tuple[str, int]:
     """By which method, and with how many texts: as it is said, or as the directory was learnt before."""
     found = begun(directory)
-    if method or not found or not learns(found.config):
-        return method, texts or TEXTS
-    before = found.config.evaluation
-    return "".join(before.methods[:1]), texts or before.texts[0]
+    before = found.config.evaluation if found and learns(found.config) else None
+    if not method and before and before.methods:
+        return before.methods[0], texts or before.texts[0]
+    if texts and not method:
+        raise UserError(f"--texts {texts}: is how many a method has written; name one with --method, such as spa")
+    return method, texts or TEXTS

@@ -116,6 +116,22 @@ def test_a_method_that_there_is_not_is_refused_with_those_that_there_are(
     assert "rephrase" in said
 
 
+def test_a_number_of_texts_without_a_method_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--texts 3: is how many a method has written; name one with --method"):
+        learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), texts=3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_for_which_there_was_no_room_is_not_counted_as_written(tmp_path: Path, server: ScriptedServer) -> None:
+    long = tmp_path / "long.md"
+    long.write_text(" ".join(f"House {n} is by the river." for n in range(20)))
+    out = tmp_path / "out"
+    _, account = learnt([long], "microworld", out, Silent(), settings=fast(server), method="qa", texts=1)
+    assert texts_of(out)
+    assert account.texts == 0
+    assert account.lines()[-1].endswith("learnt by qa with 1 text of each passage, 0 in all")
+
+
 def test_without_a_method_the_config_is_what_it_was() -> None:
     usual, by_qa = config_for("out", "microworld"), config_for("out", "microworld", method="qa", texts=3)
     assert not usual.evaluation.methods
