@@ -220,9 +220,9 @@ class Pool:
         One that turns out to be lost must be given to `lose`.
         """
         held: list[Member] = []
-        with self._under_way("", (), 1):
+        with self._under_way("", (), 1) as call:
             try:
-                held.append(await self._places.take(1))
+                held.append(await self._places.take(1, call.length))
                 for worker in [w for w in self.members.ready if w is not held[0] and not w.doubted][: most - 1]:
                     worker.load += 1
                     held.append(worker)

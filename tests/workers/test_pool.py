@@ -174,6 +174,32 @@ def test_a_worker_holds_no_more_than_its_depth_in_weight_and_a_call_beyond_that_
     assert max(h for h, weight in zip(held, weights, strict=True) if weight == 3) > 3
 
 
+def test_whoever_calls_members_by_hand_waits_no_longer_than_whoever_calls_what_lasts_as_long(tmp_path: Path) -> None:
+    async def use(pool: Pool) -> list[str]:
+        order: list[str] = []
+
+        async def by_hand() -> None:
+            async with pool.held(1):
+                order.append("by hand")
+
+        async def call(number: int) -> None:
+            await pool.call("echo", number)
+            order.append("a call")
+
+        async with pool.held(1):
+            calls = [asyncio.create_task(call(number)) for number in range(3)]
+            while pool.waiting < 3:
+                await asyncio.sleep(0)
+            calls.append(asyncio.create_task(by_hand()))
+            while pool.waiting < 4:
+                await asyncio.sleep(0)
+        await asyncio.gather(*calls)
+        return order
+
+    order = in_pool(tmp_path, use, size=1, depth=1, lasts=lambda method, args: len(args) if method else 9)
+    assert order == ["by hand", *["a call"] * 3]
+
+
 def test_a_pool_made_smaller_lets_a_worker_end_what_it_holds_and_grows_again_when_made_larger(tmp_path: Path) -> None:
     async def use(pool: Pool) -> Any:
         async def pids() -> set[int]:
