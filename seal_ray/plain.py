@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from textwrap import wrap
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -14,6 +15,8 @@ UNSEEN = re.compile(
 """Control characters but newline and tab; marks that reverse or hide the text around them; line separators; and halves
 of characters, which no file can hold."""
 SHOWN = 300
+WIDTH = 80
+"""Where lines end that no terminal is known to show."""
 
 
 def counted(number: float, what: str) -> str:
@@ -35,6 +38,12 @@ def one_line(text: str, limit: int = SHOWN) -> str:
     """The start of a text on one line, without anything that a terminal would obey."""
     line = visible(" ".join(text[: 4 * limit].split()))
     return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[:limit].rstrip()} …"
+
+
+def broken(text: str, head: str = "", width: int = WIDTH) -> list[str]:
+    """A remark after its heading, on as many lines as it takes; nothing in it that a terminal would obey."""
+    remark = visible(" ".join(text.split()))
+    return wrap(remark, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import lines, say, width
-from seal_ray.plain import visible
+from seal_ray.plain import WIDTH, visible
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def compare(dir: str, *others: str, as_json: AsJson = False) -> None:
     from seal_ray.looking.comparing import compare as compared
 
     found = compared((dir, *others))
-    said = comparison.lines(found, width() or comparison.WIDTH)
+    said = comparison.lines(found, width() or WIDTH)
     lines([json.dumps(comparison.as_json(found))] if as_json else map(visible, said))
 
 

@@ -9,19 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join, quote
-from textwrap import wrap
 from typing import Any
 
 from seal_ray.learning.curves import Cost, Curves, Point, of_runs, parameters_of, shipped
 from seal_ray.learning.documents import read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, config_for
 from seal_ray.model.counting import counter
-from seal_ray.plain import counted
+from seal_ray.plain import WIDTH, broken, counted
 from seal_ray.types import UserError
 
 _NEAR = 3.0
 """A model or passages so many times larger or smaller than those that were measured are others."""
-_COLUMNS = 80
 _PROSE = "knowledge"
 """The domain of documents such as anybody's."""
 
@@ -98,22 +96,22 @@ class Advice:
         note = f" ({mine.note})" if mine.note else ""
         far, most = self.far(), f"{self.beyond:,.1f} times the most that was measured"
         how = "; ".join(dict.fromkeys(curves.runs[point.run] for point in (chosen, self.best)))
-        yield from _wrapped("documents:", f"{counted(mine.passages, 'passage')}, {mine.tokens:,} tokens in all{note}")
+        yield from _under("documents:", f"{counted(mine.passages, 'passage')}, {mine.tokens:,} tokens in all{note}")
         each = f"{self.each:,.1f} for each token of text"
-        yield from _wrapped("budget:", f"{self.budget:,} tokens {_said(self.of)}, {each}")
-        yield from _wrapped("a guess:" if far else "advice:", f"{chosen.name}, which takes some {self.takes:,} of them")
+        yield from _under("budget:", f"{self.budget:,} tokens {_said(self.of)}, {each}")
+        yield from _under("a guess:" if far else "advice:", f"{chosen.name}, which takes some {self.takes:,} of them")
         yield from _command(self.command)
-        yield from _wrapped("why:", f"it came to {_accuracy(chosen)} where it was measured; {self._beside()}")
+        yield from _under("why:", f"it came to {_accuracy(chosen)} where it was measured; {self._beside()}")
         if self.beyond > 1:
-            yield from _wrapped("beyond:", f"the budget is {most}; what more would do is not known")
+            yield from _under("beyond:", f"the budget is {most}; what more would do is not known")
         on = f"{counted(curves.tasks, 'passage')}, {curves.epochs} epochs, with {curves.model}"
-        yield from _wrapped("measured:", f"{curves.text}: {on} ({how})")
+        yield from _under("measured:", f"{curves.text}: {on} ({how})")
         if far:
-            yield from _wrapped("far off:", "; ".join(far))
+            yield from _under("far off:", "; ".join(far))
             yours = "`seal-ray methods` measures your own, `--measured DIR` goes by it"
-            yield from _wrapped("", f"no figure to expect: {yours}")
+            yield from _under("", f"no figure to expect: {yours}")
         else:
-            yield from _wrapped("near:", "documents too, of such length, with a model of such a size")
+            yield from _under("near:", "documents too, of such length, with a model of such a size")
 
     def _beside(self) -> str:
         if self.chosen == self.best:
@@ -187,16 +185,16 @@ def _said(of: Cost) -> str:
     return "trained on, over all epochs" if of == "trained" else "written"
 
 
-def _wrapped(name: str, text: str) -> Iterator[str]:
+def _under(name: str, text: str) -> list[str]:
     """What is said under this name, in lines that a terminal holds."""
-    yield from wrap(f"{name:10} {text}", _COLUMNS, subsequent_indent=" " * 11, break_on_hyphens=False)
+    return broken(text, f"{name:10} ")
 
 
 def _command(words: Sequence[str]) -> Iterator[str]:
     """A command as a shell takes it, over as many lines as it needs."""
     line = f"{'do it by:':10}"
     for word in map(quote, words):
-        if len(line) + len(word) + 3 > _COLUMNS:
+        if len(line) + len(word) + 3 > WIDTH:
             yield f"{line} \\"
             line = " " * 12
         line += f" {word}"

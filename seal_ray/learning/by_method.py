@@ -11,6 +11,7 @@ from seal_ray.domains.knowledge.studied import Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.session import Session
+from seal_ray.methods.base import METHODS as KNOWN
 from seal_ray.methods.base import Desk, Method, Study, find_method, makes_adapter
 from seal_ray.plain import counted
 from seal_ray.record.methods import METHODS
@@ -23,7 +24,8 @@ def method_of(config: Config, domain: Studied) -> Method | None:
         return None
     if len(names) > 1 or not makes_adapter(names[0]):
         find_method(names[0], domain)  # says so where there is none
-        raise UserError(f"--method {', '.join(names)}: give one that makes an adapter of texts, see docs/learning.md")
+        able = ", ".join(filter(makes_adapter, KNOWN))
+        raise UserError(f"--method {', '.join(names)}: give one that makes an adapter of texts: {able}")
     return find_method(names[0], domain)
 
 

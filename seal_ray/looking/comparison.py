@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from textwrap import wrap
 from typing import Any
 
 from rich.cells import cell_len
 
 from seal_ray.looking.comparing import Compared, Difference, Figures
 from seal_ray.looking.words import NOTHING, accuracy, columns, percent
-from seal_ray.plain import visible
-from seal_ray.record.summary import Interval, doubts
+from seal_ray.plain import WIDTH, broken, visible
+from seal_ray.record.summary import FEWEST, Interval, doubts
 from seal_ray.record.summary import as_json as arms_as_json
 from seal_ray.report.rounds import Round
 from seal_ray.report.words import duration
 
-WIDTH = 80
-"""Where lines end that no terminal shows."""
 _BY_NAME = "is of another source, seed or domain than [1], or asks otherwise: tasks of one name may be others"
 
 
@@ -32,7 +29,7 @@ def lines(found: Sequence[Compared], width: int = WIDTH) -> list[str]:
     said = columns([(number, run.place, run.name) for number, run in zip(numbers, found, strict=True)])
     said += ["", "settings that are not those of [1]:"]
     for number, run in zip(numbers[1:], found[1:], strict=True):
-        said += [line for each in run.differs or ("none",) for line in _broken(f"{number}  ", each, width)]
+        said += [line for each in run.differs or ("none",) for line in broken(each, f"{number}  ", width)]
     kinds = {
         "held-out accuracy": [Figures(run.arms, run.paired, run.pending) for run in found],
         "accuracy of methods": [run.methods for run in found],
@@ -45,7 +42,7 @@ def lines(found: Sequence[Compared], width: int = WIDTH) -> list[str]:
     said += _notes(numbers, found, width)
     said += _table("mean reward (of those kept), trials", numbers, _rewards(found), width)
     said += _table("in all", numbers, _totals(found), width)
-    return [*said, "", *_broken("not compared: ", _left_out(found), width)]
+    return [*said, "", *broken(_left_out(found), "not compared: ", width)]
 
 
 def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> list[str]:
@@ -54,7 +51,7 @@ def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> lis
     for number, run in zip(numbers, found, strict=True):
         every = [*doubts(dict(run.arms)), *doubts(dict(run.methods.measured)), *doubts(dict(run.in_turn.measured))]
         for note in [*every, *([_BY_NAME] if run.by_name else [])]:
-            said += _broken(f"{number} ", note, width)
+            said += broken(note, f"{number} ", width)
     return ["", *said] if said else []
 
 
@@ -65,13 +62,6 @@ def _left_out(found: Sequence[Compared]) -> str:
     streams = "passages before the end, what was known before, and sequences with lessons taken out"
     what += [streams] if any(run.in_turn.measured for run in found) else []
     return f"{'; '.join(what)}; `seal-ray eval DIR` and `report` say more of each run"
-
-
-def _broken(head: str, text: str, width: int) -> list[str]:
-    """A remark on as many lines as it takes; nothing in it that a terminal would obey."""
-    shown = visible(" ".join(text.split()))
-    indented = {"initial_indent": head, "subsequent_indent": " " * len(head)}
-    return wrap(shown, width, **indented, break_on_hyphens=False)  # type: ignore[arg-type]
 
 
 def _table(title: str, numbers: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
@@ -125,7 +115,7 @@ def _accuracies(found: Sequence[Figures]) -> Iterable[tuple[str, ...]]:
 
 
 def _accuracy(measured: Interval | None, waiting: int) -> str:
-    tasks = f", {measured.n} tasks" if measured and measured.n > 1 and not measured.void else ""
+    tasks = f", {measured.n} tasks" if measured and measured.n >= FEWEST and not measured.void else ""
     failed = f", {measured.failed:.1%} failed" if measured and 0 < measured.failed < 1 else ""
     return accuracy(measured) + tasks + failed + (f", {waiting} trials to come" if waiting else "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seal_ray.plain import counted, visible
+from seal_ray.plain import broken, counted, visible
 from seal_ray.record.methods import TOGETHER
 from seal_ray.record.summary import FEWEST
 
@@ -41,23 +41,24 @@ def print_methods(rows: Sequence[Row]) -> None:
             for row in rows
         ],
     )
-    print("accuracy in %; over passage: in points, task by task; in brackets: 95 % intervals")
+    print("accuracy in %; over passage in points, task by task; brackets: 95 % intervals")
     if any(row["tasks"] < FEWEST for row in rows):
         print(f"fewer than {FEWEST} tasks: too few for intervals, and to hold anything to the passage")
     if any(map(is_held, rows)):
         print("≤: as many texts as have no more than so many tokens between them, on average")
     if any("trained budget" in row for row in rows):
-        print("≤ … trained: as many as are trained on with no more than so many, over all epochs, the passage included")
-    print("of a task: tokens written and trained on, operations of training, seconds of its trainer")
+        print("≤ … trained: the same of tokens trained on, all epochs and the passage included")
+    print("of a task: tokens written and trained on; operations and seconds of its training")
     most = max(row["tasks"] for row in rows)
     for row in rows:
         name = _named(row)
-        for note in notes(row):
-            print(note)
+        said = notes(row)
         if row["tasks"] < most:
-            print(visible(f"{name}: measured on {row['tasks']} of {most} tasks, so not to be held beside the others"))
+            said.append(f"{name}: measured on {row['tasks']} of {most} tasks, so not to be held beside the others")
         if row["failed"]:
-            print(visible(f"{name}: {row['failed']:.1%} of its trials failed and count as 0"))
+            said.append(f"{name}: {row['failed']:.1%} of its trials failed and count as 0")
+        for each in said:
+            print("\n".join(broken(each)))
 
 
 def called(row: Row) -> str:

@@ -291,10 +291,11 @@ def test_below_the_table_stands_what_its_figures_and_gaps_mean(
         with pytest.raises(SystemExit, match="0"):
             main(["eval", str(folder)])
         said = capsys.readouterr().out
-        assert "over passage: in points, task by task" in said
+        assert "over passage in points, task by task" in said
         assert "fewer than 6 tasks: too few for intervals" in said
         assert ("≤: as many texts as" in said) is with_budget
-        assert ("≤ … trained: as many as" in said) is with_budget
+        assert ("≤ … trained: the same of tokens" in said) is with_budget
+        assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("option", ["--texts", "--budgets", "--trained-budgets"])
