@@ -40,7 +40,8 @@ class Network:
 
     @property
     def size(self) -> int:
-        return self.rank * sum(each.width_in + each.width_out + self.embedding for each in self.modules)
+        """How many numbers it has."""
+        return sum(map(self._of, self.modules))
 
     def parts(self, numbers_G: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         """K `[R, I]`, V `[R, E]` and U `[O, R]` of every module, as views."""

@@ -47,17 +47,17 @@ _ANSWERS = f"{SKILL}: answers"
 
 async def learnt_skill(session: Session, tasks: Sequence[Task]) -> Policy:
     """What these training tasks teach of answering, as a policy that workers hold until the head `SKILL` is ended."""
-    lessons, skill = Lessons(session), session.names.base
+    steps, skill = _Steps(session), session.names.base
     session.events.emit(StageBegan(_ANSWERS, UPDATES * ANSWERS * len(tasks)))
     for part in range(PARTS):
         if some := tasks[part::PARTS]:
-            read = await lessons.read(skill, some)
+            read = await steps.read(skill, some)
             for number in range(UPDATES):
-                skill = await lessons.updated(skill, read, some, number)
+                skill = await steps.updated(skill, read, some, number)
     if skill.adapter == BASE:
         logger.warning("%s: no answer was better than another; passages are learnt without a skill", SKILL)
         return session.names.base
-    await lessons.hold(skill.name, skill.adapter)
+    await steps.hold(skill.name, skill.adapter)
     return skill
 
 
@@ -69,7 +69,7 @@ class _Reader:
     parts: tuple[AdapterRef, ...]
 
 
-class Lessons:
+class _Steps:
     """Steps towards a skill, each taken once."""
 
     def __init__(self, session: Session) -> None:

@@ -222,7 +222,7 @@ class TrialRunner:
         return await self.try_given(place, found, task, replicate)
 
     async def try_given(self, at: Place, given: Baseline, task: Task, replicate: int = 0, of: str = "") -> TrialSummary:
-        """What came of training this and of being asked that, at a place of its own; `of` what more, goes on record."""
+        """What came of training this and of being asked that; `of` says by what, where the recipe alone does not."""
         seed = self._trial_seed(task, replicate)
         return await self._settle(self._trial(task, given.recipe, seed, given.questions), task, at, replicate, of)
 

@@ -107,7 +107,10 @@ async def attempt(
     known: dict[Settings, Known],
     replicate: int = 0,
 ) -> None:
-    """All of these on all of these tasks that are not tried yet, at once; each task has a seed for each replicate."""
+    """Try each of these settings on each text where it was not tried yet, all at once; `known` gets what they came to.
+
+    Another `replicate` is the same with another seed.
+    """
     asked = [(each, *text) for each in dict.fromkeys(field) for text in texts]
     wanted = [each for each in asked if each[1].id not in known.setdefault(each[0], {})]
     session.events.emit(StageBegan(f"{STAGE}: trials", len(wanted)))
