@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from seal_ray.plain import visible
+from seal_ray.plain import broken, visible
 
 
 def report_page(dir: str) -> str:
@@ -71,7 +71,7 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
         if passages:
             print_continual(passages)
         for each in out:
-            print(visible(taken_out.note(each)))
+            print("\n".join(broken(taken_out.note(each))))
 
 
 def facts(found: dict[str, float], as_json: bool) -> None:

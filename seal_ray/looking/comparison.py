@@ -49,7 +49,8 @@ def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> lis
     """What is to be said beside the accuracies."""
     said = []
     for number, run in zip(numbers, found, strict=True):
-        every = [*doubts(dict(run.arms)), *doubts(dict(run.methods.measured)), *doubts(dict(run.in_turn.measured))]
+        kinds = run.arms, run.methods.measured, run.in_turn.measured
+        every = dict.fromkeys(line for kind in kinds for line in doubts(dict(kind)))  # what to do is said once
         for note in [*every, *([_BY_NAME] if run.by_name else [])]:
             said += broken(note, f"{number} ", width)
     return ["", *said] if said else []

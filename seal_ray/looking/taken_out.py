@@ -33,7 +33,7 @@ def lines(directory: str, found: Retraction) -> list[str]:
 
 def note(found: Retraction) -> str:
     """A line beside figures of the whole sequence."""
-    return f"{found.head} is on record too, which the figures above are not of: {_kept(found)}"
+    return f"{found.head} is on record too, and not in the figures above: {_kept(found)}"
 
 
 def _cells(each: Passage, title: str) -> list[str]:

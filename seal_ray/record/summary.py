@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seal_ray.plain import one_line, visible
+from seal_ray.plain import broken, one_line, visible
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, QuestionRow
 from seal_ray.types import UserError, derive_seed
@@ -208,7 +208,7 @@ def print_table(summary: dict[str, Interval]) -> None:
             share = f"{m.failed:.1%} of its trials failed and count as 0, most of them: {one_line(m.reason)}"
             print(visible(f"{arm}: {share}"))
     for line in doubts(summary):
-        print(visible(line))
+        print("\n".join(broken(line)))
 
 
 def doubts(summary: dict[str, Interval]) -> list[str]:
