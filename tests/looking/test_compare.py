@@ -162,6 +162,13 @@ def test_methods_and_passages_in_turn_are_compared_where_both_runs_have_them(tmp
     assert "what methods cost" in said
 
 
+def test_of_few_tasks_it_is_said_once_how_few_they_are(tmp_path: Path) -> None:
+    with_methods_and_passages(tmp_path / "one", 1, 3)
+    said = "\n".join(lines(compare([str(tmp_path / "one")] * 2)))
+    assert "(3 tasks)" in said
+    assert "(3 tasks), 3 tasks" not in said
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_no_line_is_longer_than_a_terminal_is_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.chdir(tmp_path)

@@ -83,23 +83,23 @@ class MicroWorld:
         most = len(groups) * _OF // (_OF - _AGAIN) if contradicts else len(groups)
         if count is not None and count > most:
             raise UserError(f"microworld has {most} {split} tasks, {count} were asked for; ask for fewer")
-        numbers = range(most if count is None else count)
-        if contradicts:
-            return [self._contradiction(i, groups, seed) for i in numbers]
-        return [self._task(split, i, groups[i], seed) for i in numbers]
+        make = self._contradiction if contradicts else self._task
+        return [make(split, i, groups, seed) for i in range(most if count is None else count)]
 
-    def _contradiction(self, index: int, groups: Sequence[Sequence[world.Person]], seed: int) -> MicroTask:
+    def _task(self, split: Split, index: int, groups: Sequence[Sequence[world.Person]], seed: int) -> MicroTask:
+        rng = random.Random(derive_seed("microworld task", split, index, seed))
+        return self._asked(split, index, groups[index], seed, world.draw_facts(groups[index], rng), rng)
+
+    def _contradiction(
+        self, split: Split, index: int, groups: Sequence[Sequence[world.Person]], seed: int
+    ) -> MicroTask:
         """A passage that says another thing than the base knows, or than an earlier passage as well."""
         block, place = divmod(index, _OF)
         version, place = divmod(place, _OF - _AGAIN)
         number = block * (_OF - _AGAIN) + place
         rng = random.Random(derive_seed("microworld contradiction", number, seed))
         facts = world.otherwise(groups[number], rng, 2)[version]
-        return self._asked("test", index, groups[number], seed, facts, rng)
-
-    def _task(self, split: Split, index: int, people: Sequence[world.Person], seed: int) -> MicroTask:
-        rng = random.Random(derive_seed("microworld task", split, index, seed))
-        return self._asked(split, index, people, seed, world.draw_facts(people, rng), rng)
+        return self._asked(split, index, groups[number], seed, facts, rng)
 
     def _asked(
         self,
@@ -110,6 +110,7 @@ class MicroWorld:
         facts: tuple[world.Fact, ...],
         rng: random.Random,
     ) -> MicroTask:
+        """The passage that tells these facts, with its questions."""
         asked = [world.question(fact, direction, rng) for direction in self.options.directions for fact in facts]
         return MicroTask(
             id=f"{split}-{seed}-{index:03d}",
