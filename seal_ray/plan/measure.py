@@ -20,6 +20,7 @@ from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import SkillRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import SCREENING
 from seal_ray.types import UserError
@@ -60,6 +61,8 @@ def measure(directory: str, config: Config) -> Measured:
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
     if not edits and any(span["what"] == "sample" for span in spans):
         raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
+    if any(journal.read(SkillRow)):
+        raise UserError(f"{directory}: samplers wrote a skill's answers among self-edits here; give a run without one")
     cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
     time = Time(spans, cores)
     trainer = tuple(trainer_stretches(spans, outcomes, time, config.workers.slots, config.trial.answer_tokens))
@@ -167,6 +170,8 @@ def sampler_stretches(
     for worker, own in _by_worker(span for span in spans if span["what"] == "sample").items():
         done = [row for row in edits if row["worker"] == worker]
         rows = list(zip(own, done, strict=False))
+        if not rows:  # it wrote questions alone
+            continue
         course = _Writing([(span["start"], span["end"], row["tokens"]) for span, row in rows], places)
         for number, (start, end, _) in enumerate(_stretches(rows, time.busy[worker])):
             yield Observed(time.work(start, end), course.work(start, end), not number)

@@ -11,6 +11,7 @@ from seal_ray.cli.app import main
 from seal_ray.config import Update, load
 from seal_ray.loop.run import run
 from seal_ray.methods.past import ANSWERS, PARTS, UPDATES, Answered, skill_update
+from seal_ray.plan.measure import measure
 from seal_ray.policy import adapters
 from seal_ray.policy.repair import repair_policies
 from seal_ray.record.journal import Journal
@@ -29,6 +30,7 @@ SMALL = [
     *("--evaluation.baselines", "[]", "--evaluation.methods", '["passage", "past"]', "--trial.optim.epochs", "12"),
     *("--domain.options.directions", '["forward"]'),
 ]
+QA = ("--evaluation.methods", '["qa"]', "--evaluation.texts", "[1]")
 
 
 def journal_of(folder: Path) -> Journal:
@@ -82,6 +84,13 @@ def test_the_same_command_does_nothing_anew(done: Path) -> None:
     before, steps = results(done), skills(done)
     run(load(JOB, [*SMALL, "--run.dir", str(done)]))
     assert (results(done), skills(done)) == (before, steps)
+
+
+def test_a_plan_is_not_made_from_a_run_whose_samplers_wrote_a_skills_answers(done: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / "run"))
+    run(config := load(JOB, [*SMALL, *QA, "--run.dir", str(folder)]))
+    with pytest.raises(UserError, match="a skill's answers among self-edits here; give a run without one"):
+        measure(str(folder), config)
 
 
 @pytest.mark.slow

@@ -39,3 +39,10 @@ def test_what_a_step_and_a_text_in_it_take_is_found_whether_places_are_refilled_
     step, row = fit(list(sampler_stretches(spans, edits, Time(spans, 0), places)))
     for texts in (1, places or 192):
         assert step + texts * row == pytest.approx(STEP + texts * ROW, rel=0.1)
+
+
+def test_a_sampler_that_wrote_no_self_edit_says_nothing_of_how_long_they_take() -> None:
+    spans, edits = map(list, zip(*journal(40, 8), strict=True))
+    others = [{**span, "worker": "another"} for span in spans]
+    found, alone = (list(sampler_stretches(some, edits, Time(some, 0), 8)) for some in ([*spans, *others], spans))
+    assert found == alone
