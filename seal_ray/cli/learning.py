@@ -50,7 +50,7 @@ def learn(
         A method of `seal-ray methods` that makes an adapter out of texts, such as spa; empty: as the directory was
         learnt before, or in a way of its own, which tries notes and keeps those that teach.
     texts
-        How many texts a method has written of each passage; 0: as before, or 5.
+        How many texts the method has written of each passage; 0: as before, or 5.
     force
         If something was learnt there with other settings or on another model, move that aside (it is never deleted).
     quiet
