@@ -55,6 +55,7 @@ def methods(
         No progress.
     """
     from seal_ray.config import load
+    from seal_ray.reading import overriding
     from seal_ray.types import UserError
 
     more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
@@ -63,6 +64,7 @@ def methods(
     held = _numbers("--trained-budgets", trained_budgets) if trained_budgets else ""
     more += ["--evaluation.trained-budgets", held] if held else []
     more += ["--evaluation.joint-methods", "true"] if joint else []
+    tuple(overriding(overrides))  # a setting that lacks its value would take the next one's name for it
     found = load(config, [*overrides, *more])
     if not found.evaluation.methods:
         raise UserError(f"{config}: names no method; give some with --only, see docs/methods.md")

@@ -298,6 +298,12 @@ def test_below_the_table_stands_what_its_figures_and_gaps_mean(
         assert max(map(len, said.splitlines())) <= 80
 
 
+def test_a_setting_without_a_value_is_named_whatever_options_come_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["methods", str(JOB), "--budgets", "5", "--domain.test"])
+    assert "--domain.test needs a value" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--texts", "--budgets", "--trained-budgets"])
 def test_what_is_no_number_is_refused_by_the_option_it_was_given_with(
     option: str, capsys: pytest.CaptureFixture[str]
