@@ -207,7 +207,7 @@ def test_passages_learnt_one_after_another_are_all_asked_after_each_and_a_kill_c
     assert len(calls) == begun + 4 - learnt, "what was learnt was not learnt again, what was under way was"
     journal = Journal(Store(config.dir))
     steps = {row["version"]: (row["sequence"], row["step"], row["rank"]) for row in journal.rows("continual")}
-    assert steps == {1: (0, 1, 8), 2: (0, 2, 16), 3: (1, 1, 8), 4: (1, 2, 16)}
+    assert steps == {1: (0, 1, 8), 2: (1, 1, 8), 3: (0, 2, 16), 4: (1, 2, 16)}
     assert len({trial.base for trial in calls}) == 3, "the base, and what each sequence had learnt"
     asked = Counter(row["arm"] for row in journal.rows("planned") if row["stage"] == CONTINUAL)
     assert asked == {f"sequence {n}, after {step}": 2 for n in (0, 1) for step in (0, 1, 2)}
