@@ -18,6 +18,8 @@ from seal_ray.types import UserError
 
 _HELD_PER_SLOT = 2
 """Trials that a worker holds of its own, for each slot, as in a run."""
+_TRIALS, _SLOTS = 9, 3
+"""Of an instance so small that its optimum can be worked out."""
 FIRST_COME, GROUPED, HELD, AS_BUILT = (
     "first come, first served",
     "a task's trials together, the longest task first",
@@ -120,21 +122,21 @@ class Small:
     over: dict[str, tuple[float, float]]
 
 
-def small(work: Workload, instances: int = 200, trials: int = 9, slots: int = 3) -> Small:
+def small(work: Workload, instances: int = 200) -> Small:
     """Draw a few trials at a time from a round, and hold two orders to what is best."""
     draw = random.Random(0)
     lengths = [len(edit) for edit in work.edits]
     ways: dict[str, Callable[[list[int]], int]] = {
-        FIRST_COME: lambda some: makespan(some, 1, slots, chooses=False),
-        AS_BUILT: lambda some: makespan(sorted(some, reverse=True), 1, slots, chooses=True),
+        FIRST_COME: lambda some: makespan(some, 1, _SLOTS, chooses=False),
+        AS_BUILT: lambda some: makespan(sorted(some, reverse=True), 1, _SLOTS, chooses=True),
     }
     over: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(instances):
-        some = draw.choices(lengths, k=trials)
-        best = optimum(some, slots)
+        some = draw.choices(lengths, k=_TRIALS)
+        best = optimum(some, _SLOTS)
         for name, way in ways.items():
             over[name].append(way(some) / best - 1.0)
-    return Small(instances, trials, slots, {name: (fmean(each), max(each)) for name, each in over.items()})
+    return Small(instances, _TRIALS, _SLOTS, {name: (fmean(each), max(each)) for name, each in over.items()})
 
 
 def table(found: Sequence[Order], few: Small, source: str) -> str:
