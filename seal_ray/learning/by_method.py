@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain
 from seal_ray.domains.knowledge.studied import Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
+from seal_ray.loop.methods import desk_of
 from seal_ray.loop.session import Session
 from seal_ray.methods.base import METHODS as KNOWN
-from seal_ray.methods.base import Desk, Method, Study, find_method, makes_adapter
+from seal_ray.methods.base import Method, Study, find_method, makes_adapter, whole
 from seal_ray.plain import counted
-from seal_ray.record.methods import METHODS
-from seal_ray.types import Recipe, SelfEdit, Task, UserError, derive_seed
+from seal_ray.types import Recipe, UserError
 
 
 def method_of(config: Config, domain: Studied) -> Method | None:
@@ -37,23 +35,16 @@ def said_of(config: Config) -> str:
     return names[0] if names[0] == "passage" else f"{names[0]} with {counted(texts, 'text')} of each passage"
 
 
-async def studied(
-    session: Session, domain: Studied, method: Method, tasks: Sequence[StudiedTask]
-) -> tuple[Recipe, int]:
+async def studied(session: Session, method: Method, tasks: Sequence[StudiedTask]) -> tuple[Recipe, int]:
     """What is trained on all passages together, and how many texts were written for that; not those with no room."""
     texts, stage = session.config.evaluation.texts[0], f"{session.config.evaluation.methods[0]}: texts"
     session.events.emit(StageBegan(stage, len(tasks)))
-
-    async def write(style: Domain, task: Task, index: int) -> SelfEdit:
-        seed = derive_seed("sample", session.config.run.seed, METHODS, task.id, index)
-        return await session.runner.write(style, task, index, seed, METHODS)
+    desk = desk_of(session, session.runner)
 
     async def one(task: StudiedTask) -> Study:
-        found = await method.study(task, texts, Desk(domain, write))
+        found = await method.study(task, texts, desk)
         session.events.emit(Advanced(stage))
         return found
 
     studies = await all_of(map(one, tasks))
-    recipes = [study.trial.recipe for study in studies]
-    examples = tuple(example for recipe in recipes for example in recipe.examples)
-    return replace(recipes[0], examples=examples), sum(not edit.refused for study in studies for edit in study.edits)
+    return whole(studies), sum(not edit.refused for study in studies for edit in study.edits)

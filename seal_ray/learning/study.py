@@ -79,7 +79,7 @@ class Study:
     async def _recipe(self, session: Session) -> Recipe:
         """What is trained on: what a method makes of the passages, or the passages with notes that trials chose."""
         if method := method_of(session.config, self._domain):
-            recipe, self.texts = await studied(session, self._domain, method, self.tasks)
+            recipe, self.texts = await studied(session, method, self.tasks)
             return recipe
         self.kept = await self._choose(session, [task for task in self.tasks if task.questions])
         put_kept_on_record(session, self.kept, 1)

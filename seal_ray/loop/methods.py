@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
@@ -23,7 +23,7 @@ from seal_ray.loop.session import Session
 from seal_ray.loop.skill import learnt_skill
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.methods import budgets
-from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, by_skill, find_method, folder_of
+from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, by_skill, find_method, folder_of, whole
 from seal_ray.methods.generated import Generated
 from seal_ray.model.counting import counter
 from seal_ray.policy.foreign import fitting_adapter_from
@@ -77,6 +77,16 @@ async def measure_methods(session: Session, tasks: Sequence[Task], training: Seq
     await all_of([*alone, *together])
     if lent := [*filter(folder_of, settings.methods), *([SKILL] if skill.adapter != BASE else [])]:
         await session.policies.end(*lent)
+
+
+def desk_of(session: Session, runner: TrialRunner, tasks: Sequence[Task] = ()) -> Desk:
+    """Where a method works whose texts this runner has written."""
+
+    async def write(domain: Studied, task: Task, index: int) -> SelfEdit:
+        seed = derive_seed("sample", session.config.run.seed, METHODS, task.id, index)
+        return await runner.write(domain, task, index, seed, METHODS)
+
+    return Desk(cast(Studied, session.domain), write, tasks)
 
 
 @dataclass
@@ -159,13 +169,12 @@ class _Bench:
     async def together(self, arm: Arm, tasks: Sequence[Task]) -> None:
         """On what it makes of all tasks at once, with each seed."""
         found = await all_of(self._study(arm, task) for task in tasks)
-        recipes = [study.trial.recipe for _, study in found if study.trial.recipe]
-        whole = replace(recipes[0], examples=tuple(example for recipe in recipes for example in recipe.examples))
+        recipe = whole(study for _, study in found)
         for task, (texts, study) in zip(tasks, found, strict=True):
-            self._note(arm, task, texts, study, whole.key)
+            self._note(arm, task, texts, study, recipe.key)
 
         async def one(seed: int) -> None:
-            await self.runner.try_together(METHODS, arm.name, tasks, whole, seed)
+            await self.runner.try_together(METHODS, arm.name, tasks, recipe, seed)
             self.session.events.emit(Advanced(TRIALS, len(tasks)))
 
         await all_of(map(one, self._seeds))
@@ -176,16 +185,12 @@ class _Bench:
 
     async def _study(self, arm: Arm, task: Task) -> tuple[int, Study]:
         """What the method makes of a task, and of how many texts."""
-        desk = Desk(cast(Studied, self.session.domain), self._write, self.room.tasks)
+        desk = desk_of(self.session, self.runner, self.room.tasks)
         if arm.budget:
             return await budgets.within(arm.budget, budgets.written, self.method, task, desk)
         if arm.trained:
             return await budgets.within(arm.trained, self.room.trained, self.method, task, desk)
         return arm.texts, await self.method.study(task, arm.texts, desk)
-
-    async def _write(self, domain: Studied, task: Task, index: int) -> SelfEdit:
-        seed = derive_seed("sample", self.session.config.run.seed, METHODS, task.id, index)
-        return await self.runner.write(domain, task, index, seed, METHODS)
 
     def _note(self, arm: Arm, task: Task, texts: int, study: Study, recipe: str) -> None:
         """Put on record what was written and is to be trained; once, unless something else was since."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from seal_ray.config import Evaluation
 from seal_ray.domains.base import Baseline, Studied
 from seal_ray.plain import one_line
 from seal_ray.record.methods import Arm
-from seal_ray.types import DataError, Example, SelfEdit, Task, UserError
+from seal_ray.types import DataError, Example, Recipe, SelfEdit, Task, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,12 @@ class Method(Protocol):
     async def study(self, task: Task, texts: int, desk: Desk) -> Study:
         """What is trained for a task of which so many texts may be written; more of them begin with the same."""
         ...
+
+
+def whole(studies: Iterable[Study]) -> Recipe:
+    """What all of these have trained, for one adapter; the settings are those of the first."""
+    recipes = [study.trial.recipe for study in studies if study.trial.recipe]
+    return replace(recipes[0], examples=tuple(example for recipe in recipes for example in recipe.examples))
 
 
 def arms_of(settings: Evaluation) -> list[Arm]:

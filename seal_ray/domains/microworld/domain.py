@@ -138,7 +138,7 @@ class MicroWorld:
 
     def held_before(self, task: Task) -> Sequence[str]:
         """Of whom a passage asks, the base may know another fact by heart."""
-        known = {(fact.name, fact.attribute): fact.value for facts in world.known_facts() for fact in facts}
+        known = world.known_values()
         facts = task.facts if isinstance(task, MicroTask) else ()
         found = []
         for question in task.questions:

@@ -82,9 +82,15 @@ def known_facts() -> tuple[tuple[Fact, ...], ...]:
     )
 
 
+@cache
+def known_values() -> dict[tuple[str, str], str]:
+    """The same, by a person's name and what is told of them."""
+    return {(fact.name, fact.attribute): fact.value for facts in known_facts() for fact in facts}
+
+
 def otherwise(people: Sequence[Person], rng: random.Random, versions: int) -> list[tuple[Fact, ...]]:
     """Facts of people whom the base knows, so many times: never those that it knows, and each time others."""
-    known = {(fact.name, fact.attribute): fact.value for facts in known_facts() for fact in facts}
+    known = known_values()
     drawn = draw_facts(people, rng)
     said = {}
     for attribute in dict.fromkeys(fact.attribute for fact in drawn):
