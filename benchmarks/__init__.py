@@ -1,6 +1,5 @@
-"""How fast trials are, measured on the machine at hand.
+"""What is measured on the machine at hand: how fast trials are, and what a choice is worth.
 
-    python -m benchmarks.trials --shape llama-30m
-
-It starts neither Ray nor vLLM.
+python -m benchmarks --help
+python -m benchmarks trials --shape llama-30m
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "seal_ray"
 FILES = sorted(ROOT.rglob("*.py"))
+BESIDE = [path for folder in ("benchmarks", "cluster", "jobs") for path in sorted((ROOT.parent / folder).rglob("*.py"))]
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 NAMES = {
     ".".join((ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__") for path in FILES
@@ -59,16 +60,16 @@ def test_few_files_lie_outside_of_rooms() -> None:
 
 
 def test_every_file_can_be_read_at_once() -> None:
-    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in FILES}
+    lengths = {path: len(path.read_text().splitlines()) for path in [*FILES, *BESIDE]}
     assert {path: length for path, length in lengths.items() if length > 400} == {}
-    assert statistics.median(lengths.values()) <= 120
+    assert statistics.median(lengths[path] for path in FILES) <= 120
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
     functions = {
-        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in [*FILES, *BESIDE]
+        for node in ast.walk(TREES.get(path) or ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: length for name, length in functions.items() if length > 60} == {}
