@@ -18,7 +18,7 @@ from seal_ray.observe.files import Appended
 from seal_ray.observe.sinks.base import Sink, TrackedRun
 from seal_ray.observe.trackers import Trackers
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import PlannedRow
+from seal_ray.record.rows import PlannedRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 
@@ -32,7 +32,7 @@ TRACKERS = {
 OBSERVERS = {"jsonl": "seal_ray.observe.observers:JsonLines", **TRACKERS}
 _FILES = ("jsonl", "tensorboard")
 """Those that append to files in the run's directory."""
-_MANY, _HELD = (Advanced, PlannedRow), 8192
+_MANY, _HELD = (Advanced, PlannedRow, SpanRow), 8192
 """Events of which there are so many that the line of another takes them along, or so many bytes of them one another."""
 
 
@@ -74,8 +74,8 @@ def _late(name: str) -> Callable[[TrackedRun], Sink]:
 class JsonLines:
     """Every event as a line of `events.jsonl` in the run's directory: its time, its kind and its fields.
 
-    A line is handed to the system before the run goes on, so that whatever kills the run leaves it, and whole. Plans
-    and counts, of which there are many, go with the line that follows, or together.
+    A line is handed to the system before the run goes on, so that whatever kills the run leaves it, and whole. Plans,
+    times and counts, of which there are many, go with the line that follows, or together.
     """
 
     def __init__(self, directory: str) -> None:
