@@ -1,51 +1,44 @@
-"""Samples self-edits and tries them, each exactly once, whatever was done before and whoever wants it again.
+"""What a run tries: rounds of self-edits, what they teach of held-out tasks, baselines, and all texts at once.
 
-Everything is looked up in the journal before it is done, and journalled when it is done. One coroutine follows
-one self-edit from request to reward, so a trainer starts on the first self-edits while others are being written.
+One coroutine follows one self-edit from request to reward, so a trainer starts on the first self-edits while others are
+being written. Who wants a self-edit or a trial asks `Writer` and `Outcomes`, which do each of them once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import islice
-from statistics import fmean
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, Events, StageBegan
-from seal_ray.loop.gathering import Once, all_of
+from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import Memory
+from seal_ray.loop.outcomes import Outcomes, Under
 from seal_ray.loop.place import PASSAGE, Beside, Place
 from seal_ray.loop.strategies import Strategies, Tried, alone
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
-from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.written import OF_TEXTS, SCREENING
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import scheduler_of
-from seal_ray.selection.reward import ChosenBy, TrialSummary
+from seal_ray.selection.reward import TrialSummary
 from seal_ray.selection.rules import Candidate, Experience, judged
 from seal_ray.selection.scheduling import Proposal, Scheduler
 from seal_ray.types import (
     DataError,
     Example,
-    Failure,
-    Outcome,
     Policy,
     Recipe,
     SelfEdit,
     Task,
     Trial,
     UserError,
-    content_key,
     derive_seed,
 )
 from seal_ray.workers.base import Cluster
@@ -71,16 +64,14 @@ class TrialRunner:
         names: Names | None = None,
         beside: Beside | None = None,
     ) -> None:
-        self._names, self._beside = names or Names(), beside or Beside()
-        self.policy, self.memory = self._names.base, Memory()
-        self._config, self._domain, self._cluster = config, domain, cluster
+        names, beside = names or Names(), beside or Beside()
+        self.policy, self.memory, self._base = names.base, Memory(), names.base
+        self._config, self._domain = config, domain
         self._events, self._strategies = events, Strategies(config, domain)
-        self._writer = Writer(config.sampling, cluster, journal, events, self._names, self._beside)
-        self._chosen_by = ChosenBy.of(config.selection.reward)
-        self._known = {row.key: self._chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
-        self._planned = {row.key for row in journal.read(PlannedRow)}
-        self._warned: set[str] = set()
-        self._once, self._experience = Once(), Experience(self._chosen_by.prior)
+        self._writer = Writer(config.sampling, cluster, journal, events, names, beside)
+        self._outcomes = Outcomes(config, domain, cluster, journal, events, names, beside)
+        self.warn, self._chosen_by = self._outcomes.warn, self._outcomes.chosen_by
+        self._experience = Experience(self._chosen_by.prior)
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; it knows what this one knows."""
@@ -155,7 +146,7 @@ class TrialRunner:
     async def _untrained(self, task: Task) -> TrialSummary:
         """What a task scores where a trial starts, without any training."""
         trial = self._trial(task, None, 0, self._domain.questions(task))
-        return await self._settle(trial, task, Place(SCREENING, "asked alone", task.id), 0)
+        return await self._outcome(trial, task, Place(SCREENING, "asked alone", task.id), 0)
 
     async def _text_alone(self, task: Task) -> TrialSummary | None:
         """What a task's own text teaches, where strategies are held to it and the domain has such a trial."""
@@ -186,9 +177,9 @@ class TrialRunner:
             if baseline is None:
                 self._events.emit(Advanced(f"evaluation: {name}"))
                 return
-            if self._by_likelihood and baseline.questions != self._domain.questions(task):
+            if self._outcomes.by_likelihood and baseline.questions != self._domain.questions(task):
                 raise UserError(f"evaluation.baselines: {name!r} {_ASKS}")
-            await self._settle(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
+            await self._outcome(self._trial(task, baseline.recipe, seed, baseline.questions), task, place, replicate)
 
         await all_of(one(task, replicate) for task in tasks for replicate in range(seeds))
 
@@ -224,19 +215,19 @@ class TrialRunner:
     async def try_given(self, at: Place, given: Baseline, task: Task, replicate: int = 0, of: str = "") -> TrialSummary:
         """What came of training this and of being asked that; `of` says by what, where the recipe alone does not."""
         seed = self._trial_seed(task, replicate)
-        return await self._settle(self._trial(task, given.recipe, seed, given.questions), task, at, replicate, of)
+        return await self._outcome(self._trial(task, given.recipe, seed, given.questions), task, at, replicate, of)
 
     async def ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Measure this policy as it is, closed book; the tasks are numbered from `first`."""
         trials = ((self._trial(task, None, 0, self._domain.questions(task)), task) for task in tasks)
-        await all_of(self._settle(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials, first))
+        await all_of(self._outcome(*each, Place(stage, arm, each[1].id, i), 0) for i, each in enumerate(trials, first))
 
     async def measure_joint(self, arm: str, tasks: Sequence[Task], with_edits: bool) -> None:
         """Continued pretraining: one adapter learns every held-out text at once, and answers for each of them."""
         samples, seeds = (self._config.evaluation.samples if with_edits else 0), self._config.evaluation.seeds
         if not isinstance(self._domain, JointTraining):
             raise UserError(f"evaluation.joint: the domain {self._domain.name!r} cannot train on many tasks at once")
-        if self._by_likelihood:
+        if self._outcomes.by_likelihood:
             raise UserError(f"evaluation.joint {_ASKS}")
         self._events.emit(StageBegan(f"evaluation: {arm}", seeds))
         indices = range(samples)
@@ -255,33 +246,9 @@ class TrialRunner:
     async def try_together(self, stage: str, arm: str, tasks: Sequence[Task], recipe: Recipe, replicate: int) -> None:
         """One adapter learns this, which is of all these tasks, and answers for each of them."""
         asked = tuple(question for task in tasks for question in self._domain.questions(task))
-        seed, of_recipe = derive_seed("together", self._config.run.seed, replicate), recipe.key
+        seed = derive_seed("together", self._config.run.seed, replicate)
         trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
-        name = self._names.trial(trial, self._start, tasks)
-        keys = [content_key(name, task.id) for task in tasks]
-        for task, key in zip(tasks, keys, strict=True):
-            self._plan(Place(stage, arm, task.id), replicate, key, seed, of_recipe)
-        if not all(key in self._known for key in keys):
-            await self._once.do(name, lambda: self._do_together(trial, arm, tasks, keys))
-
-    async def _do_together(self, trial: Trial, arm: str, tasks: Sequence[Task], keys: Sequence[str]) -> None:
-        """One trial's answers, given back to the tasks whose questions they answer."""
-        whole = await self._cluster.run_trial(trial)
-        self.warn(arm, whole)
-        if whole.failure:
-            raise UserError(f"{arm}: training on all texts at once failed: {whole.failure.reason}")
-        answers, cut = iter(whole.answers), iter(whole.cut)
-        for task, key in zip(tasks, keys, strict=True):
-            mine = tuple(islice(answers, count := len(self._domain.questions(task))))
-            part = replace(whole, key=key, answers=mine, cut=tuple(islice(cut, count)))
-            self._record(await self._graded(part, task))
-
-    def warn(self, what: str, outcome: Outcome) -> None:
-        """Say it once, however many trials it is true of."""
-        for line in (f"{what}: {warning}" for warning in outcome.warnings):
-            if line not in self._warned:
-                self._warned.add(line)
-                logger.warning("%s", line)
+        await self._outcomes.of_all(trial, tasks, Place(stage, arm, trial.task_id), replicate, self._under)
 
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
@@ -313,50 +280,22 @@ class TrialRunner:
         try:
             recipe = await self._recipe(task, edit, seed)
         except DataError as error:
-            key = content_key("unusable", edit.key, seed)
-            outcome = Outcome(key, reward=0.0, failure=Failure("data", one_line(str(error))))
-            self._plan(place, replicate, key, seed, "")
-            self._record(outcome)
-            self._advance(place)
-            return self._known[key]
-        return await self._settle(self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate)
+            return self._outcomes.unusable(place, replicate, seed, error, edit.key, self._under)
+        return await self._outcome(
+            self._trial(task, recipe, seed, self._domain.questions(task)), task, place, replicate
+        )
 
-    async def _settle(self, trial: Trial, task: Task, place: Place, replicate: int, of: str = "") -> TrialSummary:
-        """What came of a trial: from the journal, from a twin under way, or by doing it."""
-        key = self._names.trial(trial, self._start, [task])
-        self._plan(place, replicate, key, trial.seed, of or (trial.recipe.key if trial.recipe else ""))
-        if key not in self._known and (row := self._beside.outcomes.get(key)):
-            self._record(row.outcome)
-        if key not in self._known:
-            with at(task=task.id, trial=key):
-                await self._once.do(key, lambda: self._do(trial, key, task))
-        self._advance(place)
-        return self._known[key]
+    async def _outcome(self, trial: Trial, task: Task, place: Place, replicate: int, of: str = "") -> TrialSummary:
+        return await self._outcomes.of(trial, task, place, replicate, self._under, of)
 
-    async def _do(self, trial: Trial, key: str, task: Task) -> None:
-        outcome = replace(await self._cluster.run_trial(trial), key=key)
-        outcome = self.memory.noted(outcome) if trial.recipe else outcome
-        self.warn(task.id, outcome)
-        self._record(replace(outcome, reward=0.0) if outcome.failure else await self._graded(outcome, task))
-
-    async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
-        if self._by_likelihood:
-            return replace(outcome, reward=fmean(math.exp(value) for value in outcome.log_likelihoods))
-        try:
-            grade = await self._domain.grade(task, outcome.answers)
-        except DataError as error:
-            return replace(outcome, reward=0.0, failure=Failure("data", f"not graded: {one_line(str(error))}"))
-        return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+    @property
+    def _under(self) -> Under:
+        return Under(self.policy, self._start, self.memory)
 
     @property
     def _start(self) -> Policy:
         """What trials start from."""
-        return self.policy if self._config.trial.start == "policy" else self._names.base
-
-    @property
-    def _by_likelihood(self) -> bool:
-        """The reward without questions: how likely the held-out statements have become."""
-        return self._config.grading.name == LIKELIHOOD
+        return self.policy if self._config.trial.start == "policy" else self._base
 
     def _trial(self, task: Task, recipe: Recipe | None, seed: int, questions: tuple) -> Trial:  # type: ignore[type-arg]
         return Trial(
@@ -364,10 +303,10 @@ class TrialRunner:
             self._start.adapter,
             recipe,
             seed if recipe else 0,  # answering without training is deterministic: every seed of it is the same trial
-            () if self._by_likelihood else questions,
+            () if self._outcomes.by_likelihood else questions,
             self._config.trial.answer_tokens,
             self._domain.stop,
-            (self._statements(task) if self._by_likelihood else ()) + (self.memory.probes if recipe else ()),
+            (self._statements(task) if self._outcomes.by_likelihood else ()) + (self.memory.probes if recipe else ()),
         )
 
     def _statements(self, task: Task) -> tuple[Example, ...]:
@@ -379,22 +318,3 @@ class TrialRunner:
     def _trial_seed(self, task: Task, replicate: int) -> int:
         """A trial's seed, the same for every self-edit of a task, so that its candidates are compared alike."""
         return derive_seed("trial", self._config.run.seed, task.id, replicate)
-
-    def _plan(self, place: Place, replicate: int, trial: str, seed: int, recipe: str) -> None:
-        where = {**vars(place), "replicate": replicate, "trial": trial}
-        name = self._names.planned(**where)
-        row = PlannedRow.at(**where, key=name, policy=self.policy.version, recipe=recipe, seed=seed)
-        if row.key not in self._planned:
-            self._planned.add(row.key)
-            self._events.emit(row)
-
-    def _record(self, outcome: Outcome) -> None:
-        if outcome.key not in self._known:
-            if getattr(self._domain, "fixed_answers", False):
-                outcome = replace(outcome, cut=())
-            self._known[outcome.key] = self._chosen_by.summary(outcome)
-            self._events.emit(OutcomeRow.of(outcome))
-
-    def _advance(self, place: Place) -> None:
-        stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"
-        self._events.emit(Advanced(stage))

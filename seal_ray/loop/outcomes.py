@@ -1,0 +1,152 @@
+"""What came of trials: each is done once, whatever was done before and whoever wants it again.
+
+Everything is looked up in the journal before it is done, and journalled when it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import fmean
+
+from seal_ray.config import Config
+from seal_ray.domains.base import Domain
+from seal_ray.domains.registry import LIKELIHOOD
+from seal_ray.events import Advanced, Events
+from seal_ray.loop.gathering import Once
+from seal_ray.loop.memory import Memory
+from seal_ray.loop.place import Beside, Place
+from seal_ray.observe.log import at
+from seal_ray.plain import one_line
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.rundir.keys import Names
+from seal_ray.selection.reward import ChosenBy, TrialSummary
+from seal_ray.types import DataError, Failure, Outcome, Policy, Task, Trial, UserError, content_key
+from seal_ray.workers.base import Cluster
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Under:
+    """What a trial is done under: the policy that it is about, the one that it starts from, and what it is held to."""
+
+    policy: Policy
+    start: Policy
+    memory: Memory
+
+
+class Outcomes:
+    """Has trials done, and keeps what is on record of them."""
+
+    def __init__(
+        self,
+        config: Config,
+        domain: Domain,
+        cluster: Cluster,
+        journal: Journal,
+        events: Events,
+        names: Names,
+        beside: Beside,
+    ) -> None:
+        self.chosen_by = ChosenBy.of(config.selection.reward)
+        self.by_likelihood = config.grading.name == LIKELIHOOD
+        """The reward without questions: how likely the held-out statements have become."""
+        self._domain, self._cluster, self._events = domain, cluster, events
+        self._names, self._beside = names, beside
+        self._known = {row.key: self.chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
+        self._planned = {row.key for row in journal.read(PlannedRow)}
+        self._warned: set[str] = set()
+        self._once = Once()
+
+    async def of(
+        self, trial: Trial, task: Task, place: Place, replicate: int, under: Under, recipe: str = ""
+    ) -> TrialSummary:
+        """From the journal, from a twin under way, or by doing it; `recipe` names one whose key says too little."""
+        key = self._names.trial(trial, under.start, [task])
+        recipe = recipe or (trial.recipe.key if trial.recipe else "")
+        self._plan(place, replicate, key, under.policy, recipe, trial.seed)
+        if key not in self._known and (row := self._beside.outcomes.get(key)):
+            self._record(row.outcome)
+        if key not in self._known:
+            with at(task=task.id, trial=key):
+                await self._once.do(key, lambda: self._do(trial, key, task, under.memory))
+        self._advance(place)
+        return self._known[key]
+
+    async def of_all(self, trial: Trial, tasks: Sequence[Task], place: Place, replicate: int, under: Under) -> None:
+        """One trial that answers for each of these tasks; it goes on record at the place of each."""
+        name = self._names.trial(trial, under.start, tasks)
+        keys = [content_key(name, task.id) for task in tasks]
+        recipe = trial.recipe.key if trial.recipe else ""
+        for task, key in zip(tasks, keys, strict=True):
+            self._plan(replace(place, task_id=task.id), replicate, key, under.policy, recipe, trial.seed)
+        if not all(key in self._known for key in keys):
+            await self._once.do(name, lambda: self._do_together(trial, place.arm, tasks, keys))
+
+    def unusable(
+        self, place: Place, replicate: int, seed: int, why: DataError, name: str, under: Under
+    ) -> TrialSummary:
+        """What cannot be made a trial, on record by its name: a failure, worth nothing."""
+        key = content_key("unusable", name, seed)
+        self._plan(place, replicate, key, under.policy, "", seed)
+        self._record(Outcome(key, reward=0.0, failure=Failure("data", one_line(str(why)))))
+        self._advance(place)
+        return self._known[key]
+
+    def warn(self, what: str, outcome: Outcome) -> None:
+        """Say it once, however many trials it is true of."""
+        for line in (f"{what}: {warning}" for warning in outcome.warnings):
+            if line not in self._warned:
+                self._warned.add(line)
+                logger.warning("%s", line)
+
+    async def _do(self, trial: Trial, key: str, task: Task, memory: Memory) -> None:
+        outcome = replace(await self._cluster.run_trial(trial), key=key)
+        outcome = memory.noted(outcome) if trial.recipe else outcome
+        self.warn(task.id, outcome)
+        self._record(replace(outcome, reward=0.0) if outcome.failure else await self._graded(outcome, task))
+
+    async def _do_together(self, trial: Trial, arm: str, tasks: Sequence[Task], keys: Sequence[str]) -> None:
+        """Give the answers back to the tasks whose questions they answer."""
+        whole = await self._cluster.run_trial(trial)
+        self.warn(arm, whole)
+        if whole.failure:
+            raise UserError(f"{arm}: training on all texts at once failed: {whole.failure.reason}")
+        answers, cut = iter(whole.answers), iter(whole.cut)
+        for task, key in zip(tasks, keys, strict=True):
+            mine = tuple(islice(answers, count := len(self._domain.questions(task))))
+            part = replace(whole, key=key, answers=mine, cut=tuple(islice(cut, count)))
+            self._record(await self._graded(part, task))
+
+    async def _graded(self, outcome: Outcome, task: Task) -> Outcome:
+        if self.by_likelihood:
+            return replace(outcome, reward=fmean(math.exp(value) for value in outcome.log_likelihoods))
+        try:
+            grade = await self._domain.grade(task, outcome.answers)
+        except DataError as error:
+            return replace(outcome, reward=0.0, failure=Failure("data", f"not graded: {one_line(str(error))}"))
+        return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+
+    def _plan(self, place: Place, replicate: int, trial: str, policy: Policy, recipe: str, seed: int) -> None:
+        where = {**vars(place), "replicate": replicate, "trial": trial}
+        name = self._names.planned(**where)
+        row = PlannedRow.at(**where, key=name, policy=policy.version, recipe=recipe, seed=seed)
+        if row.key not in self._planned:
+            self._planned.add(row.key)
+            self._events.emit(row)
+
+    def _record(self, outcome: Outcome) -> None:
+        if outcome.key not in self._known:
+            if getattr(self._domain, "fixed_answers", False):
+                outcome = replace(outcome, cut=())
+            self._known[outcome.key] = self.chosen_by.summary(outcome)
+            self._events.emit(OutcomeRow.of(outcome))
+
+    def _advance(self, place: Place) -> None:
+        stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"
+        self._events.emit(Advanced(stage))
