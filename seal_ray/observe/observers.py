@@ -99,6 +99,8 @@ class JsonLines:
 
 def _json(line: dict[str, Any]) -> bytes:
     try:
-        return to_json(line, ensure_ascii=True)  # for readers that take more for the end of a line than its end
+        found = to_json(line)
+        # Some readers take more for the end of a line than its end. To look for such costs less than to spell all out.
+        return found if found.isascii() else to_json(line, ensure_ascii=True)
     except ValueError:  # half of a character, which some model wrote
         return json.dumps(line).encode()
