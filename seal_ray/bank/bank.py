@@ -111,8 +111,9 @@ class Bank:
         """Keys of the adapters that jobs in the bank start from, and what goes on beside it needs."""
         left = (trained.running for trained in self.waiting)
         running = (run.prepared for run in (*self.training.running, *left))
-        jobs = (prepared.job.base for prepared in (*self.queue, *running))
-        return frozenset(chain(jobs, *(borrower.bases for borrower in self.borrowers)))
+        jobs = [prepared.job for prepared in (*self.queue, *running)]
+        named = (key for job in jobs for key in (job.base, job.reference) if key is not None)
+        return frozenset(chain(named, *(borrower.bases for borrower in self.borrowers)))
 
     def _refuse_in_use(self, key: str) -> None:
         if key in self.in_use():
@@ -121,9 +122,10 @@ class Bank:
     def submit(self, job: Job) -> None:
         """Queue a job. One that cannot run comes back from the next `step` as a failure.
 
-        `ValueError` when the adapter it starts from is not loaded.
+        `ValueError` when the adapter it starts from, or that it is held against, is not loaded.
         """
-        self.patched.residents.check(job.base)
+        for key in (job.base, job.reference or BASE):
+            self.patched.residents.check(key)
         prepared = self._prepared(job)
         if isinstance(prepared, Failure):
             self.refused.append(JobResult(job.key, failure=prepared))
@@ -219,14 +221,17 @@ class Bank:
         started = time.perf_counter()
         slots, apart = _slots(batch)
         adapters = self._stacked(apart)
-        requests, texts = [], []
+        requests, texts, compared = [], [], list[tuple[int, Text]]()
         for slot, trained in zip(slots, batch, strict=True):
             job = trained.running.prepared.job
             requests += [GenerateRequest(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
             texts += [(slot, text) for text in trained.running.prepared.statements]
+            compared += [(slot, text) for text in trained.running.prepared.compared]
+        reference = Adapters.none([trained.running.prepared.job.reference or BASE for trained in apart])
         try:
             answers = self._generated(adapters, requests)
             scores = self._scored(adapters, texts)
+            diverged = self._scored(adapters, compared, reference)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -234,12 +239,13 @@ class Bank:
                 return [_result(batch[0], failure=Failure("infrastructure", "out of memory on a single prompt"))]
             return [result for trained in batch for result in self._answer([trained])]
         share = (time.perf_counter() - started) / len(batch)
-        answered, scored = iter(answers), iter(scores)
+        answered, scored, told = iter(answers), iter(scores), iter(diverged)
         return [
             _answered(
                 trained,
                 [next(answered) for _ in trained.running.prepared.job.prompts],
                 [next(scored) for _ in trained.running.prepared.statements],
+                [next(told) for _ in trained.running.prepared.compared],
                 share,
             )
             for trained in batch
@@ -260,21 +266,25 @@ class Bank:
             found.update(writing.step())
         return [found[number] for number in range(len(requests))]
 
-    def _scored(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
+    def _scored(
+        self, adapters: Adapters, texts: Sequence[tuple[int, Text]], reference: Adapters | None = None
+    ) -> list[list[float]]:
         order = sorted(range(len(texts)), key=lambda number: texts[number][0])
-        found = dict(zip(order, self._halving(adapters, [texts[number] for number in order]), strict=True))
+        found = dict(zip(order, self._halving(adapters, [texts[number] for number in order], reference), strict=True))
         return [found[number] for number in range(len(texts))]
 
-    def _halving(self, adapters: Adapters, texts: Sequence[tuple[int, Text]]) -> list[list[float]]:
+    def _halving(
+        self, adapters: Adapters, texts: Sequence[tuple[int, Text]], reference: Adapters | None
+    ) -> list[list[float]]:
         """Score texts, or where they run out of memory either half of them."""
         try:
-            return score(self.patched, adapters, texts, self.training.max_tokens_per_microbatch)
+            return score(self.patched, adapters, texts, self.training.max_tokens_per_microbatch, reference)
         except (RuntimeError, MemoryError) as error:
             if len(texts) == 1 or not is_out_of_memory(error):
                 raise
         log.warning("out of memory while scoring %d at once; halved", len(texts))
         half = len(texts) // 2
-        return self._halving(adapters, texts[:half]) + self._halving(adapters, texts[half:])
+        return self._halving(adapters, texts[:half], reference) + self._halving(adapters, texts[half:], reference)
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
@@ -290,10 +300,13 @@ class Bank:
 def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:
     """Each job's slot, and the job of each slot, with adapters of one shape side by side.
 
-    Those that trained nothing and start from one adapter share one.
+    Those that trained nothing, start from one adapter and are held against one share a slot.
     """
     jobs = [trained.running.prepared for trained in batch]
-    places = [prepared.job.base if prepared.job.texts is None else number for number, prepared in enumerate(jobs)]
+    places = [
+        (prepared.job.base, prepared.job.reference) if prepared.job.texts is None else number
+        for number, prepared in enumerate(jobs)
+    ]
     apart = dict(zip(places, batch, strict=True))
     shapes = {layout: n for n, layout in enumerate(dict.fromkeys(prepared.buffer_layout for prepared in jobs))}
     order = sorted(apart, key=lambda place: shapes[apart[place].running.prepared.buffer_layout])
@@ -309,12 +322,20 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _answered(
-    trained: Trained, answers: Sequence[Answer], scores: Sequence[Sequence[float]], seconds: float
+    trained: Trained,
+    answers: Sequence[Answer],
+    scores: Sequence[Sequence[float]],
+    diverged: Sequence[Sequence[float]],
+    seconds: float,
 ) -> JobResult:
     """The result of a job whose prompts were answered; a failure where its adapter predicts no numbers."""
-    if any(answer.broken for answer in answers) or not all(map(math.isfinite, chain.from_iterable(scores))):
+    if any(answer.broken for answer in answers) or not all(map(math.isfinite, chain(*scores, *diverged))):
         return _result(trained, seconds=seconds, failure=Failure("data", "the predictions are not finite"))
-    return _result(trained, answers, scores, seconds)
+    return replace(_result(trained, answers, scores, seconds), divergences=_means(diverged))
+
+
+def _means(scores: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(sum(values) / len(values) for values in scores)
 
 
 def _result(
@@ -334,7 +355,7 @@ def _result(
         answers=tuple(answer.ids for answer in answers),
         answer_texts=tuple(answer.text for answer in answers),
         answers_cut=tuple(not answer.finished for answer in answers),
-        log_likelihoods=tuple(sum(values) / len(values) for values in scores),
+        log_likelihoods=_means(scores),
         losses=tuple(run.losses),
         steps=run.step,
         tokens=run.tokens,

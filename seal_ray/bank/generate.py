@@ -11,8 +11,8 @@ import torch
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.job import SampleSpec
 from seal_ray.bank.linear import Adapters, PatchedModel
-from seal_ray.bank.loss import token_losses
-from seal_ray.bank.prefill import passes
+from seal_ray.bank.loss import divergences, token_losses
+from seal_ray.bank.prefill import passes, read
 from seal_ray.bank.prepare import Text
 from seal_ray.bank.rows import Row
 
@@ -92,11 +92,21 @@ class StopCriteria:
 
 
 def score(
-    patched: PatchedModel, adapters: Adapters, texts: Sequence[tuple[int, Text]], budget: int
+    patched: PatchedModel,
+    adapters: Adapters,
+    texts: Sequence[tuple[int, Text]],
+    budget: int,
+    reference: Adapters | None = None,
 ) -> list[list[float]]:
-    """The log-probability of each learnt token of each (slot, text), sorted by slot."""
+    """The log-probability of each learnt token of each (slot, text), sorted by slot.
+
+    With a reference instead how far what is predicted there is from what the reference predicts; a pass at a time.
+    """
     rows = [Row(slot, text.ids, text.labels) for slot, text in texts]
     found = passes(patched, adapters, rows, budget, lambda layout, _: (layout, PackedAttention(layout)))
-    losses = [token_losses(logits_LV, layout.targets) for layout, logits_LV in found]
-    values = iter((-torch.cat(losses)).tolist() if losses else [])
+    if reference is None:
+        scores = [-token_losses(logits_LV, layout.targets) for layout, logits_LV in found]
+    else:
+        scores = [divergences(logits_LV, read(patched, reference, layout)) for layout, logits_LV in found]
+    values = iter(torch.cat(scores).tolist() if scores else [])
     return [[next(values) for _ in row.labels] for row in rows]

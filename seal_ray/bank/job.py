@@ -64,6 +64,8 @@ class Job:
     keep_adapter: bool = False
     base: str = ""
     """Key of the resident adapter that lies under the job's own; the empty one is the untouched base."""
+    reference: str | None = None
+    """Key of the resident adapter that predictions of the statements are held against; None: they are not."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class JobResult:
     warnings: tuple[str, ...] = ()
     answers_cut: tuple[bool, ...] = ()
     """Whether each answer was cut off at its longest, before it ended by itself."""
+    divergences: tuple[float, ...] = ()
+    """Where the job has a reference, of each statement the mean over its learnt tokens of `KL(reference ‖ now)`."""
 
 
 @dataclass(frozen=True)

@@ -30,18 +30,26 @@ def token_losses_and_grad(logits_LV: Tensor, targets_L: Tensor, weights_L: Tenso
     return torch.cat(losses), logits_LV
 
 
-def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the predictions have moved from a reference's, as `KL(reference ‖ now)`, in float32 or better.
+def divergences(logits_LV: Tensor, reference_LV: Tensor) -> Tensor:
+    """`[L]`: `KL(reference ‖ now)` of each prediction over the whole vocabulary, in float32 or better."""
+    return torch.cat([_kl(logits_LV, reference_LV, rows)[0] for rows in _slices(logits_LV)])
 
-    Returned with the gradient of their weighted sum with respect to the logits, written over the logits.
-    """
-    divergences = []
+
+def kl_and_grad(logits_LV: Tensor, reference_LV: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
+    """The `divergences`, and the gradient of their weighted sum with respect to the logits, written over the logits."""
+    found = []
     for rows in _slices(logits_LV):
-        now, before = (_wide(x_LV[rows]).log_softmax(1) for x_LV in (logits_LV, reference_LV))
-        probs = before.exp()
-        divergences.append((probs * (before - now)).sum(1))
-        logits_LV[rows] = now.exp_().sub_(probs).mul_(weights_L[rows, None])
-    return torch.cat(divergences), logits_LV
+        diverged_C, now_CV, probs_CV = _kl(logits_LV, reference_LV, rows)
+        found.append(diverged_C)
+        logits_LV[rows] = now_CV.exp_().sub_(probs_CV).mul_(weights_L[rows, None])
+    return torch.cat(found), logits_LV
+
+
+def _kl(logits_LV: Tensor, reference_LV: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some rows the divergences, the logarithm of what is predicted now, and what the reference predicts."""
+    now, before = (_wide(x_LV[rows]).log_softmax(1) for x_LV in (logits_LV, reference_LV))
+    probs = before.exp()
+    return (probs * (before - now)).sum(1), now, probs
 
 
 def soft_losses_and_grad(

@@ -124,3 +124,10 @@ def _pass(
     layout, attention = opened(pack(rows, patched.device, patched.dtype), slice(at, at + len(rows)))
     with patched.active(layout, attention, adapters):
         return layout, patched.logits(layout)
+
+
+@torch.no_grad()
+def read(patched: PatchedModel, adapters: Adapters, layout: Layout) -> Tensor:
+    """The logits of the wanted tokens of packed rows, each read from its beginning."""
+    with patched.active(layout, PackedAttention(layout), adapters):
+        return patched.logits(layout)

@@ -80,6 +80,11 @@ class Prepared:
     warnings: tuple[str, ...]
 
     @property
+    def compared(self) -> tuple[Text, ...]:
+        """Those of its statements whose predictions are held against a reference's: all or none."""
+        return self.statements if self.job.reference is not None else ()
+
+    @property
     def buffer_layout(self) -> BufferLayout:
         return BufferLayout(self.job.lora.rank, self.modules)
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from seal_ray.bank import loss_scaling
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.cohort import Cohort, Running, read_losses
-from seal_ray.bank.layout import Layout, pack
+from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
 from seal_ray.bank.objectives import by_reference, loss_and_grad
 from seal_ray.bank.optim import StepScalars, adamw_step
+from seal_ray.bank.prefill import read
 from seal_ray.bank.prepare import Prepared
 from seal_ray.bank.rows import Row, cut
 from seal_ray.types import Failure
@@ -194,7 +195,7 @@ class Slots:
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]
         needed = rows[0].objective is not None and rows[0].objective.needs_reference
-        reference_LV = self._without_adapters(layout, adapters) if needed else None
+        reference_LV = read(self.patched, replace(adapters, blocks=()), layout) if needed else None
         saved = None if self.planned else SavedActivations(self.patched.model)
         with torch.enable_grad(), self.patched.active(layout, PackedAttention(layout), adapters, too_long):
             with saved or nullcontext():
@@ -206,11 +207,6 @@ class Slots:
             kept = saved.bytes + logits_LV.nbytes
             del logits_LV, grad_LV
             self._plan_tokens(kept, layout.tokens.tokens)
-
-    @torch.no_grad()
-    def _without_adapters(self, layout: Layout, adapters: Adapters) -> Tensor:
-        with self.patched.active(layout, PackedAttention(layout), replace(adapters, blocks=())):
-            return self.patched.logits(layout)
 
     def _plan_tokens(self, kept: int, tokens: int) -> None:
         fitting = tokens_that_fit(kept, tokens, self.patched.device)

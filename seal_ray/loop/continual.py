@@ -25,7 +25,7 @@ from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.contradicted import note_contradicted
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import answers_of_before
-from seal_ray.loop.moved import Yardstick, yardstick
+from seal_ray.loop.moved import Distance, Read, Yardstick, yardstick
 from seal_ray.loop.odd_passages import come_before, contradictions
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
@@ -199,7 +199,7 @@ class Stream:
         if recipe or not written:
             version = self._numbered(step)
             where = LearntRow("", task.id, version, self.sequence, step, way=self.name)
-            learn = partial(self._learnt, stand, task, recipe)
+            learn = partial(self._learnt, stand, task, recipe, written)
             self._policy, row = await self.session.policies.grow(self._policy, where, learn)
             learned, name = row.learned, row.key
         if written:
@@ -222,7 +222,7 @@ class Stream:
         trial = await self.session.runner.under(writer).written_trial(CONTINUAL, task)
         return trial.recipe if trial else None
 
-    async def _learnt(self, stand: Stand, task: Task, recipe: Recipe | None) -> Grown | None:
+    async def _learnt(self, stand: Stand, task: Task, recipe: Recipe | None, written: Recipe | None) -> Grown | None:
         """What one passage teaches, and the policy that it has entered."""
         if recipe is None:
             return None
@@ -238,9 +238,35 @@ class Stream:
             logger.warning("%s: nothing is learnt of it: %s", task.id, reason)
             return None
         adapter = await self.way.enter(stand, learned, self._likelihoods)
-        texts = self.yardstick.texts
-        likely = (await self._likely(adapter, texts)).log_likelihoods if texts else ()
-        return Grown(learned, adapter, outcome.tokens, outcome.seconds, *self.yardstick.moved(likely))
+        lessons = [*self.lessons, Lesson(task, written, learned.ref)] if written else self.lessons
+        far = await self._distance(adapter, lessons, learned)
+        return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged)
+
+    async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter) -> Distance:
+        """How far what answers now is from where the stream began, each answer read by what answers its question.
+
+        What was `learned` last is not kept yet.
+        """
+        held, found = self.yardstick, list[Read]()
+        asked = [_text(question) for question in held.questions]
+        chosen = await asyncio.to_thread(self.way.lessons_for, asked, lessons)
+        for number in dict.fromkeys(chosen):
+            under = await self._of(lessons[number], learned) if number is not None else None
+            places = [place for place, each in enumerate(chosen) if each == number]
+            texts = [held.said[place] for place in places]
+            outcome = await self._likely(under or policy, texts, self._start.adapter)
+            told = outcome.divergences or [None] * len(outcome.log_likelihoods)
+            found += map(Read, places, outcome.log_likelihoods, told)
+        plain = (await self._likely(policy, held.plain)).log_likelihoods if held.plain else ()
+        return held.distance(found, plain)
+
+    async def _of(self, lesson: Lesson, last: Adapter | None = None) -> Adapter | None:
+        """What a lesson taught, on top of where the stream began; None where it taught nothing."""
+        if not lesson.adapter.key:
+            return None
+        learned = last if last and last.ref == lesson.adapter else await self._adapter(lesson.adapter)
+        start = await self._adapter(self._start.adapter)
+        return (await asyncio.to_thread(total, (start, learned)))[0]
 
     async def _stand(self, asks_all: bool, written: Recipe | None) -> Stand:
         start, head = [await self._adapter(policy.adapter) for policy in (self._start, self._policy)]
@@ -263,10 +289,12 @@ class Stream:
             raise UserError(f"{self._head}, tried: {outcome.failure.reason}")
         return outcome.log_likelihoods
 
-    async def _likely(self, adapter: Adapter | None, texts: Sequence[Example]) -> Outcome:
+    async def _likely(
+        self, adapter: Adapter | None, texts: Sequence[Example], reference: AdapterRef | None = None
+    ) -> Outcome:
         policies, head = self.session.policies, f"{self._head}, tried"
         at = await policies.lend(head, adapter)
-        outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts)))
+        outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts), reference))
         await policies.end(head)
         return outcome
 
@@ -294,12 +322,9 @@ class Stream:
         """Whoever asks under the policy, or under what one lesson taught on top of where the stream began."""
         policies, runner = self.session.policies, self.session.runner
         lesson = self.lessons[number] if number is not None else None
-        learned = await self._adapter(lesson.adapter) if lesson else None
-        if lesson is None or learned is None:
+        whole = await self._of(lesson) if lesson else None
+        if lesson is None or whole is None:
             return runner.under(self._policy)
-        start = await self._adapter(self._start.adapter)
-        whole, _ = await asyncio.to_thread(total, (start, learned))
-        assert whole
         await policies.lend(self._of_lesson(number), whole)
         name = content_key("lesson", lesson.name)
         return runner.under(Policy(name, self._start.version, whole.ref))

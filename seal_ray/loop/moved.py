@@ -10,11 +10,34 @@ from typing import TYPE_CHECKING
 from seal_ray.domains.base import PlainTexts
 from seal_ray.loop.asked import asked_once
 from seal_ray.loop.memory import probes
-from seal_ray.types import Example, Policy, Trial
+from seal_ray.types import Example, Policy, Prompt, Trial
 
 if TYPE_CHECKING:
     from seal_ray.loop.session import OpenRun
     from seal_ray.workers.base import Cluster
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a policy is from the one that its stream began with, in nats a token; None where that is not told."""
+
+    moved: float | None = None
+    """How much less likely the first policy's own answers have become."""
+    plain: float | None = None
+    """The same of plain texts."""
+    diverged: float | None = None
+    """How far what is predicted along those answers is from what the first policy predicts there: `KL(first ‖ now)`."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One of the first policy's answers, read by whoever would answer its question now."""
+
+    number: int
+    likelihood: float
+    """The mean log-likelihood of its tokens."""
+    divergence: float | None
+    """The mean divergence of what is predicted there."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +50,24 @@ class Yardstick:
     before: tuple[float, ...] = ()
 
     @property
-    def texts(self) -> tuple[Example, ...]:
-        """All of them."""
-        return (*self.said, *self.plain)
+    def questions(self) -> list[Prompt]:
+        """What the first policy answered, answer by answer."""
+        return [example.prompt for example in self.said]
 
-    def moved(self, now: Sequence[float]) -> tuple[float | None, float | None]:
-        """How many nats a token less likely either have become; None where there are none, or nothing was told."""
-        lost = [was - is_now for was, is_now in zip(self.before, now, strict=True)] if now else []
-        of_said, of_plain = lost[: len(self.said)], lost[len(self.said) :]
-        return fmean(of_said) if of_said else None, fmean(of_plain) if of_plain else None
+    def distance(self, said: Sequence[Read], plain: Sequence[float]) -> Distance:
+        """How far whoever reads them now is: `said` has each answer once, in any order; none or less tells nothing."""
+        was_said, was_plain = self.before[: len(self.said)], self.before[len(self.said) :]
+        whole = said if len(said) == len(self.said) else ()
+        diverged = [read.divergence for read in whole if read.divergence is not None]
+        return Distance(
+            _mean([was_said[read.number] - read.likelihood for read in whole]),
+            _mean([was - now for was, now in zip(was_plain, plain, strict=True)] if plain else []),
+            _mean(diverged if len(diverged) == len(whole) else []),
+        )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 async def yardstick(run: OpenRun, cluster: Cluster, start: Policy) -> Yardstick:

@@ -45,6 +45,8 @@ class Grown:
     moved: float | None = None
     """How far the next policy is from the first, by its answers, and by plain texts, in nats a token."""
     plain: float | None = None
+    diverged: float | None = None
+    """How far its predictions along those answers are from the first policy's, in nats a token."""
 
 
 class Policies:
@@ -178,7 +180,7 @@ class Policies:
                 learned = await asyncio.to_thread(adapters.put, self._store, found.learned)
                 ref = await asyncio.to_thread(adapters.put, self._store, found.adapter) if found.adapter else BASE
                 place = replace(place, tokens=found.tokens, seconds=found.seconds)
-                place = replace(place, moved=found.moved, plain=found.plain)
+                place = replace(place, moved=found.moved, plain=found.plain, diverged=found.diverged)
             rank = (await self.adapter(ref)).rank if ref != BASE else 0
             row = replace(place, key=name, rank=rank, adapter=ref.key, learned=learned.key)
             self._events.emit(row)

@@ -19,6 +19,8 @@ CONTINUAL = "continual"
 """The stage in which passages arrive one after another."""
 ELSEWHERE = "continual, known before"
 """What the base knew before, asked meanwhile."""
+KL = "KL from the first policy, nats a token"
+"""Of all that is predicted along the first policy's answers, in `Order.figures`."""
 _SHOWN = 12
 """Passages of which the accuracies themselves are shown on a terminal."""
 RIGHT = 0.5
@@ -73,6 +75,8 @@ class Order:
     moved: float | None = None
     """How much less likely at the end the first policy's own answers are, and plain texts, in nats a token."""
     plain: float | None = None
+    diverged: float | None = None
+    """How far the last policy's predictions along those answers are from the first one's, as `KL(first ‖ last)`."""
     contradictions: Sequence[ContradictedRow] = ()
 
     @property
@@ -117,7 +121,7 @@ class Order:
         if self.elsewhere:
             first, last = (fmean(a.accuracy for a in self.elsewhere[step]) for step in (0, self.steps[-1]))
             found |= {"known before, before": first, "known before, at the end": last}
-        far = {"moved, nats a token": self.moved, "plain texts, nats a token": self.plain}
+        far = {"moved, nats a token": self.moved, "plain texts, nats a token": self.plain, KL: self.diverged}
         found |= {name: value for name, value in far.items() if value is not None}
         return found
 
@@ -156,10 +160,10 @@ def orders(journal: Journal) -> list[Order]:
     ]
 
 
-def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None]:
+def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None, float | None]:
     """How far a stream's last policy is from its first; one that learnt nothing is where it was."""
     last = max((row for row in rows if row.learned), key=lambda row: row.step, default=None)
-    return (last.moved, last.plain) if last else (0.0, 0.0)
+    return (last.moved, last.plain, last.diverged) if last else (0.0, 0.0, 0.0)
 
 
 def _is_whole(held: dict[str, dict[int, dict[int, Asked]]], passages: int) -> bool:
@@ -225,13 +229,15 @@ def print_continual(table: dict[str, dict[str, Any]]) -> None:
 
     known = ["known before"] if any("known before, at the end" in row for row in table.values()) else []
     narrow = (Column(name, no_wrap=True) for name in ("in turn", "learnt", "kept", "forgotten"))
-    shown = Table(*narrow, *known, "tokens", box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    kl = ["KL"] if any(KL in row for row in table.values()) else []
+    shown = Table(*narrow, *known, *kl, "tokens", box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for way, row in table.items():
         end = f"{row['at the end']:.1%}"
         if "at the end, interval" in row:
             end += " ({:.1f}–{:.1f})".format(*(100 * bound for bound in row["at the end, interval"]))
         cells = [f"{row['just learnt']:.1%}", end, f"{row['forgotten']:.1%}"]
         cells += [f"{row['known before, at the end']:.1%}"] if known else []
+        cells += [f"{row[KL]:.2f}" if KL in row else "–"] if kl else []
         shown.add_row(way, *cells, f"{row['tokens']:.0f}")
     Console().print(shown)
     print_contradicted(table)

@@ -157,7 +157,8 @@ class OutcomeRow(Row):
 
     @classmethod
     def of(cls, outcome: Outcome) -> Self:
-        same = {name: value for name, value in vars(outcome).items() if name not in ("failure", "warnings")}
+        left = ("failure", "warnings", "divergences")
+        same = {name: value for name, value in vars(outcome).items() if name not in left}
         failure = outcome.failure
         return cls(**same, failure=failure.kind if failure else None, reason=failure.reason if failure else None)
 
@@ -218,6 +219,8 @@ class LearntRow(Row):
     """How much less likely than at the beginning its first policy's answers to what that knew are, in nats a token."""
     plain: float | None = None
     """The same of plain texts, which say how much worse than before language is foreseen."""
+    diverged: float | None = None
+    """How far what is predicted along those answers is from what its first policy predicts, in nats a token."""
 
 
 @dataclass(frozen=True)

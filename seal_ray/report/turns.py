@@ -10,7 +10,7 @@ from typing import Any
 from seal_ray.policy.catalogue import catalogue
 from seal_ray.policy.lineage import head_of, keeps_apart
 from seal_ray.policy.retraction import Retraction, retraction
-from seal_ray.record.continual import by_way, orders
+from seal_ray.record.continual import KL, by_way, orders
 from seal_ray.record.contradicted import parts_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, RetractedRow
@@ -33,6 +33,8 @@ class Turn:
     """Share of the questions that were answered rightly once, and no longer at the end."""
     known: tuple[float, float] | None
     """What the base knew before, asked at the beginning and at the end."""
+    kl: float | None
+    """How far the last policy's predictions along the first one's answers are from the first one's, in nats a token."""
     tokens: float
     seconds: float
     failed: float
@@ -87,6 +89,7 @@ def turns(journal: Journal) -> tuple[Turn, ...]:
                 row["forgotten"],
                 row["right, then wrong"],
                 (row[known[0]], row[known[1]]) if known[0] in row else None,
+                row.get(KL),
                 row["tokens"],
                 row["seconds"],
                 row["failed"],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from seal_ray.types.content import content_key
+from seal_ray.types.content import ADDED, content_key
 from seal_ray.types.errors import Failure
 from seal_ray.types.policies import AdapterRef
 from seal_ray.types.prompts import Prompt
@@ -30,6 +30,8 @@ class Trial:
     """Generation ends at the first of these; the stop text is not part of the answer."""
     statements: tuple[Example, ...] = ()
     """Texts whose log-likelihood under the adapted model is reported beside the answers."""
+    reference: AdapterRef | None = field(default=None, metadata=ADDED)
+    """The adapter that the adapted model's predictions of the statements are held against; None: they are not."""
 
     @property
     def key(self) -> str:
@@ -61,3 +63,5 @@ class Outcome:
     """Whether each answer was cut off at its longest; empty where that is not known, or is how answers end there."""
     forgotten: float | None = None
     """How much less likely what was known before has become, in nats a token; None where that was not asked."""
+    divergences: tuple[float, ...] = ()
+    """Mean per-token `KL(reference ‖ adapted)` over each statement, where the trial has a reference. Not on record."""

@@ -80,7 +80,7 @@ class Trainer(Beating):
         async with self._turn:
             await self._thread.run(self._bank.load_missing, wanted)
             self._held = wanted
-            self._bank.drop_unused({*wanted, *(job.base for job in self._inbox)})
+            self._bank.drop_unused({*wanted, *(key for job in self._inbox for key in (job.base, job.reference or ""))})
 
     async def run_trial(self, trial: Trial) -> Outcome:
         """Train, answer, and report; what is wrong with this trial's data alone is part of the report."""
@@ -96,8 +96,9 @@ class Trainer(Beating):
 
         assert trial.recipe
         self._check(trial.base)
-        if trial.recipe.objective:
-            reason = f"all weights are trained to the texts' tokens, and not to {trial.recipe.objective.name!r}"
+        if trial.recipe.objective or trial.reference is not None:
+            unable = f"to {trial.recipe.objective.name!r}" if trial.recipe.objective else "held against a reference"
+            reason = f"all weights are trained to the texts' tokens, and not {unable}"
             return Outcome(trial.key, failure=Failure("data", reason), worker=self._name)
         async with self._alone:
             start = time.time()
@@ -126,7 +127,7 @@ class Trainer(Beating):
         )
 
     async def _attempt(self, trial: Trial, keep_adapter: bool = False) -> tuple[Outcome, Adapter | None]:
-        self._check(trial.base)
+        self._check(trial.base, trial.reference or BASE)
         try:
             job = self._job(trial, keep_adapter)
         except DataError as error:
@@ -142,6 +143,7 @@ class Trainer(Beating):
             answers=result.answer_texts,
             cut=result.answers_cut,
             log_likelihoods=result.log_likelihoods,
+            divergences=result.divergences,
             failure=result.failure,
             first_loss=result.losses[0] if result.losses else None,
             last_loss=result.losses[-1] if result.losses else None,
@@ -298,13 +300,15 @@ class Trainer(Beating):
             stop=trial.stop,
             statements=tuple(self._text(statement) for statement in trial.statements),
             base=trial.base.key,
+            reference=trial.reference.key if trial.reference is not None else None,
             keep_adapter=keep_adapter,
             **training,
         )
 
-    def _check(self, base: AdapterRef) -> None:
-        if base.key and base.key not in self._held:
-            raise RuntimeError(f"work on top of adapter {base.key} reached a trainer that does not hold it")
+    def _check(self, *named: AdapterRef) -> None:
+        for ref in named:
+            if ref.key and ref.key not in self._held:
+                raise RuntimeError(f"work that needs adapter {ref.key} reached a trainer that does not hold it")
 
     def _text(self, example: Example) -> TokenText:
         from seal_ray.bank import TokenText

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of, by_way, orders, print_continual
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, KL, arm_of, by_way, orders, print_continual
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
@@ -50,6 +50,7 @@ def test_what_was_learnt_kept_and_lost_is_told_by_way(tmp_path: Path) -> None:
     assert (merge["known before, before"], merge["known before, at the end"]) == (1.0, 0.5)
     assert (merge["tokens"], merge["seconds"], merge["orders"], merge["failed"]) == (20, 3.0, 1, 0.0)
     assert (merge["moved, nats a token"], merge["plain texts, nats a token"]) == (1.0, 0.5), "as it is at the end"
+    assert KL not in merge, "an older version did not measure it"
     assert merge["matrix"] == {0: [0.0, 0.5], 1: [1.0, 0.0], 2: [0.5, 1.0]}
     assert table["my.way:Mine"]["forgotten"] == 0.0
 

@@ -64,6 +64,30 @@ def test_a_key_says_that_a_reply_is_not_whole_and_is_what_it_was_before_that_cou
     assert replace(recipe, examples=(replace(recipe.examples[0], whole=False),)).key != recipe.key
 
 
+def test_a_trial_is_held_against_the_policy_that_it_names_and_only_where_that_is_there_still(tmp_path: Path) -> None:
+    folder, below, reference = write_model(tmp_path), write_adapter(1), write_adapter(2)
+    trial = Trial("task", below.ref, None, 0, (), statements=(Example("a heron", "Who eats?\n", whole=False),))
+
+    async def tried() -> list[tuple[float, ...]]:
+        trainer = Trainer(ModelSpec(str(folder), None, "float32", 64), 1, 0)
+        await trainer.setup()
+        await trainer.hold(below, reference)
+        held = [replace(trial, reference=ref) for ref in (None, below.ref, reference.ref, BASE)]
+        outcomes = await asyncio.gather(*map(trainer.run_trial, held))
+        await trainer.hold(below)
+        with pytest.raises(RuntimeError, match="a trainer that does not hold it"):
+            await trainer.run_trial(held[2])
+        whole = await trainer.run_trial(replace(held[3], recipe=Recipe((Example("a text"),), lora=None)))
+        assert whole.failure
+        assert "and not held against a reference" in whole.failure.reason
+        return [outcome.divergences for outcome in outcomes]
+
+    untold, itself, *others = asyncio.run(tried())
+    assert (untold, itself) == ((), (0.0,))
+    assert min(others) > (0.1,)
+    assert replace(trial, reference=BASE).key != trial.key == replace(trial, reference=None).key
+
+
 def test_what_a_trial_is_held_to_is_what_an_update_is_held_to(tmp_path: Path) -> None:
     spec = ModelSpec(str(write_model(tmp_path)), None, "float64", 64)
     below, held = write_adapter(1), (Example("a heron", "Who eats?\n", whole=False),)
