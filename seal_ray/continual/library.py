@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
-from seal_ray.grading.text import words
+from seal_ray.grading.text import LITTLE_WORDS, words
 
 _WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")
 RARE = math.log(2)
@@ -40,7 +40,7 @@ def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | Non
     A question that names things is about a passage that names most of them: another person of the same first name is
     another person. Of passages that say as much of it the latest is taken, which may say another thing.
     """
-    held = [set(words(passage)) for passage in passages]
+    held = [_telling(passage) for passage in passages]
     rarity = _rarity(held)
     return [_nearest(question, held, rarity) for question in questions]
 
@@ -68,7 +68,7 @@ def _rarity(held: Sequence[set[str]]) -> dict[str, float]:
 
 
 def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float]) -> int | None:
-    asked, named = set(words(question)), _names(question)
+    asked, named = _telling(question), _names(question)
     shared = [asked & each if 2 * len(named & each) > len(named) or not named else set() for each in held]
     worth = [sum(rarity[word] for word in sorted(each)) for each in shared]
     best = max(reversed(range(len(held))), key=worth.__getitem__, default=None)
@@ -78,7 +78,12 @@ def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float
     return best if named or worth[best] >= COVERED * whole else None
 
 
+def _telling(text: str) -> set[str]:
+    """Its words, but for those that tell nothing: of few passages one alone may have them, and be about no question."""
+    return set(words(text)) - LITTLE_WORDS
+
+
 def _names(question: str) -> set[str]:
     """The words that begin with a capital, but not those that begin a line, a sentence, or what follows a colon."""
     parts = (_WORD.findall(part) for part in _BREAK.split(question))
-    return set(words(" ".join(word for part in parts for word in part[1:] if word[0].isupper())))
+    return _telling(" ".join(word for part in parts for word in part[1:] if word[0].isupper()))

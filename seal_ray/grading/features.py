@@ -15,19 +15,12 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.manner import bounded, manner, texture
 from seal_ray.grading.matching import FOUND, best_match, longest_run, match, trigram_share
 from seal_ray.grading.quantities import FAR, distance, months, share_of_years_met, units_differ, values
-from seal_ray.grading.text import UNSPACED, folded, normalized, spaced, stem, words
+from seal_ray.grading.text import LITTLE_WORDS, UNSPACED, folded, normalized, spaced, stem, words
 
 Rarity = Mapping[str, float]
 """How rare a stem is: the logarithm of texts per text that holds it; `""` is for stems rarely or never seen."""
 
-_LITTLE = """
-a an the of in on at to for from by with as and or nor but if so than then that this these those it its they them their
-he him his she her hers we us our you your i me my is are was were be been being am do does did doing done has have had
-having will would can could shall should may might must not no what which who whom whose when where why how there here
-also about into over under between through during per any some all each other more most very just only own same both up
-out off down s t
-"""
-LITTLE = {stem(word) for word in _LITTLE.split()}
+LITTLE = {stem(word) for word in LITTLE_WORDS}
 _NEGATIONS = {"not", "no", "never", "none", "neither", "nor", "without", "cannot", "nothing"}
 _CAPITALISED = re.compile(r"[A-Z][\w'’-]*")
 _LOWERED = re.compile(r"\b[a-z][\w'’-]*")

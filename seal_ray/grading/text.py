@@ -16,6 +16,15 @@ _SUFFIX = re.compile(r"(?<=\d)(?:st|nd|rd|th|s)\b")
 _LONGEST = 20_000
 """Characters. No gold answer comes near."""
 _ARTICLES = {"a", "an", "the"}
+_LITTLE = """
+a an the of in on at to for from by with as and or nor but if so than then that this these those it its they them
+their he him his she her hers we us our you your i me my is are was were be been being am do does did doing done has
+have had having will would can could shall should may might must not no what which who whom whose when where why how
+there here also about into over under between through during per any some all each other more most very just only own
+same both up out off down s t
+"""
+LITTLE_WORDS = frozenset(_LITTLE.split())
+"""English words that say little of what a text is about."""
 _UNITS = [
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),

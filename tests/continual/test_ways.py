@@ -214,6 +214,17 @@ def test_somebody_of_the_same_first_name_is_somebody_else() -> None:
     assert nearest(list(asked), passages) == list(asked.values())
 
 
+def test_words_that_tell_nothing_find_no_passage_though_one_alone_has_them() -> None:
+    passages = ["What Luther refused to do is well known.", "Warsaw lies on the Vistula."]
+    asked = {
+        "What do bees make?": None,
+        "What did he refuse to do that is well known?": 0,
+        "Which river is on it?": None,
+    }
+    assert nearest(list(asked), passages) == list(asked.values())
+    assert nearest(["What do bees make?"], passages[:1]) == [None]
+
+
 def test_every_question_of_the_shipped_passages_finds_its_own_and_general_knowledge_none_of_them() -> None:
     options = Knowledge.Options(train=str(Path(__file__).parents[2] / "jobs/passages.jsonl"), test_fraction=0.0)
     domain = Knowledge(options)
