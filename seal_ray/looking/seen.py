@@ -12,6 +12,7 @@ from seal_ray.config import Config, parse
 from seal_ray.learning.account import read_account
 from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
 from seal_ray.record.journal import Journal
+from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import (
     KeptRow,
     LearntRow,
@@ -104,12 +105,13 @@ def read_config(store: Store) -> Config:
 def look(store: Store) -> Seen:
     """A run as it is now; `UserError` says what is missing or damaged."""
     config, journal = read_config(store), Journal(store)
-    outcomes = OutcomeRow.each(journal.table(OutcomeRow.TABLE).select(_OF_OUTCOMES))
+    planned = list(journal.read(PlannedRow))
+    outcomes = {row.key: row for row in OutcomeRow.each(journal.table(OutcomeRow.TABLE).select(_OF_OUTCOMES))}
     edits = SelfEditRow.each(journal.table(SelfEditRow.TABLE).select(_OF_EDITS))
     return Seen(
         config,
-        list(journal.read(PlannedRow)),
-        {row.key: row for row in outcomes},
+        planned,
+        of_trials(outcomes, planned, journal),
         list(edits),
         list(journal.read(KeptRow)),
         list(journal.read(PolicyRow)),

@@ -12,6 +12,7 @@ from seal_ray.events import Observer
 from seal_ray.loop.preflight import prepare
 from seal_ray.loop.run import do, frozen
 from seal_ray.record.journal import Journal
+from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval
@@ -70,7 +71,12 @@ def _beside(first: Store, second: Store) -> tuple[int, tuple[str, ...], int]:
     mine, theirs = (Journal(each) for each in (first, second))
     asked = {(row.stage, row.arm) for row in theirs.read(PlannedRow)}
     wanted = {row.trial for row in mine.read(PlannedRow) if (row.stage, row.arm) in asked}
-    before, now = ({row.key: row.reward for row in each.read(OutcomeRow)} for each in (mine, theirs))
+    before, now = map(_rewards, (mine, theirs))
     both = (before.keys() & wanted) | now.keys()
     unlike = sorted(key for key in both if (key in before, before.get(key)) != (key in now, now.get(key)))
     return len(both), tuple(unlike), len(before.keys() - both)
+
+
+def _rewards(journal: Journal) -> dict[str, float | None]:
+    ended = {row.key: row for row in journal.read(OutcomeRow)}
+    return {key: row.reward for key, row in of_trials(ended, journal.read(PlannedRow), journal).items()}

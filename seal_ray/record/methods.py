@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from statistics import fmean
@@ -102,6 +102,16 @@ def learnt(journal: Journal) -> dict[Arm, dict[str, Learnt]]:
             each.shared = len(tasks)
     whole = {arm: {task: each for task, each in tasks.items() if each.trials} for arm, tasks in found.items()}
     return {arm: tasks for arm, tasks in whole.items() if tasks}
+
+
+def of_trials(
+    outcomes: Mapping[str, OutcomeRow], planned: Iterable[PlannedRow], journal: Journal
+) -> dict[str, OutcomeRow]:
+    """These without a skill's answers, which are sampled and graded for no place of the run, and are no trials."""
+    if not any(journal.read(SkillRow)):
+        return dict(outcomes)
+    wanted = {row.trial for row in planned}
+    return {key: row for key, row in outcomes.items() if key in wanted or row.reward is None}
 
 
 def by_method(journals: Sequence[Journal], flops: Sequence[int | None] = ()) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from seal_ray.config import Config, parse
 from seal_ray.model.flops import of_trained_token
 from seal_ray.record.ending import ending
 from seal_ray.record.journal import Journal
+from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.schema import brought_up
 from seal_ray.record.storage import Store
@@ -121,7 +122,8 @@ def read_run(directory: str) -> Run:
     planned, kept, spans = list(journal.read(PlannedRow)), list(journal.read(KeptRow)), list(journal.read(SpanRow))
     outcome_table, edit_table = journal.table("outcomes"), journal.table("self_edits")
     # Texts are many; they are looked up for what is shown of them.
-    outcomes = {row.key: row for row in OutcomeRow.each(outcome_table.select(_OF_OUTCOMES))}
+    ended = {row.key: row for row in OutcomeRow.each(outcome_table.select(_OF_OUTCOMES))}
+    outcomes = of_trials(ended, planned, journal)
     edits = list(SelfEditRow.each(edit_table.select(_OF_EDITS)))
 
     def look_up(wanted: Iterable[Where]) -> Lookup:

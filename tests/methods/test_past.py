@@ -9,6 +9,7 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.config import Update, load
+from seal_ray.loop.again import _beside
 from seal_ray.loop.run import run
 from seal_ray.methods.past import ANSWERS, PARTS, UPDATES, Answered, skill_update
 from seal_ray.plan.measure import measure
@@ -19,6 +20,7 @@ from seal_ray.record.methods import by_method
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SkillRow
 from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
+from seal_ray.report.data import read_run
 from seal_ray.types import AdapterRef, UserError
 from tests.methods.victim import measured
 from tests.runs import results
@@ -78,6 +80,26 @@ def test_what_the_skill_took_is_told_and_shared_out(done: Path, capsys: pytest.C
     said = " ".join(capsys.readouterr().out.split())
     assert f"past: its skill was learnt once, beside that row, on 2 passages: {took:,} tokens trained on" in said
     assert "GFLOP" in said
+
+
+def test_a_skills_answers_are_no_trials_wherever_trials_are_counted(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = {row.trial: row for row in journal_of(done).read(PlannedRow)}
+    ended = list(journal_of(done).read(OutcomeRow))
+    assert len(trials) == 4 < len(ended)
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", str(done), "--json"])
+    assert {row["trial"] for row in json.loads(capsys.readouterr().out)} == trials.keys()
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", str(done), str(done), "--json"])
+    assert [each["trials"] for each in json.loads(capsys.readouterr().out)] == [4, 4]
+    with pytest.raises(SystemExit, match="0"):
+        main(["watch", str(done), "--once"])
+    assert "failures: none of 4 trials" in capsys.readouterr().out
+    totals = read_run(str(done)).totals
+    assert (totals.trials, totals.trained_tokens) == (4, sum(row.tokens for row in ended if row.key in trials))
+    assert _beside(Store(str(done)), Store(str(done))) == (4, (), 0)
 
 
 def test_the_same_command_does_nothing_anew(done: Path) -> None:
