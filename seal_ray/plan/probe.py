@@ -15,7 +15,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import GetTimeoutError
 
-from seal_ray.config import Config
+from seal_ray.config import IN_PROCESS, Config
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Advanced, Events, Observer, StageBegan
@@ -49,6 +49,11 @@ _STAGE = f"calibrating (seconds, at most {SECONDS:.0f})"
 
 def calibrate(config: Config, *observers: Observer) -> Basis:
     """Start this config's workers, as many as can work side by side, and time them."""
+    if config.workers.address == IN_PROCESS:
+        raise UserError(
+            f"--calibrate: times workers on Ray, and workers.address is {IN_PROCESS!r}; add --workers.address '' to "
+            "have them timed on a Ray that is started here, or give --from DIR (the journal of an earlier run)"
+        )
     bench = RayBench(time.monotonic() + SECONDS - _CLOSING, Events(observers=observers))
     try:
         connect(config)

@@ -138,6 +138,13 @@ def test_a_model_that_does_not_even_load_in_time_is_refused_in_one_line(monkeypa
     assert "\n" not in str(refused.value)
 
 
+def test_workers_in_the_drivers_own_process_are_not_timed_and_what_is_instead_is_said() -> None:
+    said = r"add --workers.address '' to have them timed on a Ray that is started here, or give --from DIR"
+    with pytest.raises(UserError, match=said) as refused:
+        probe.calibrate(load(CONFIG, ["--workers.address", "in-process"]))
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_workers_that_find_no_room_beside_each_other_are_refused_at_once_in_one_line() -> None:
     cores = ray.cluster_resources()["CPU"]
