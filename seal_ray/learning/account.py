@@ -10,8 +10,9 @@ from typing import Any
 from seal_ray.intervals import total_length
 from seal_ray.learning.elsewhere import Elsewhere
 from seal_ray.learning.study import Study, known_arm
+from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, SelfEditRow, SpanRow
+from seal_ray.record.rows import OutcomeRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, interval, measured
 from seal_ray.types import UserError
@@ -46,6 +47,9 @@ class Account:
     """By which method, with how many texts; empty for `learn`'s own way."""
     texts: int = 0
     """How many it had written."""
+    examples: int = 0
+    steps: int = 0
+    """What the adapter was trained on, and in how many steps; older versions did not write them down."""
 
     def save(self, store: Store) -> None:
         store.write(LEARNT, json.dumps(asdict(self), indent=2).encode())
@@ -66,9 +70,17 @@ class Account:
             f"reads:       {_share(self.arms, 'in-context')} (the base, with the passage in its prompt)",
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
-            f"cost:        {self.minutes:.1f} minutes of work, {self.trials} trials ({self.tokens} tokens with what "
-            f"they tried); {self._learnt}",
+            f"cost:        {self.minutes:.1f} minutes of work, {self._work}; {self._learnt}",
         ]
+
+    @property
+    def _work(self) -> str:
+        if self.trials or not self.method:
+            return f"{self.trials} trials ({self.tokens} tokens with what they tried)"
+        written = f"{counted(self.tokens, 'token')} written"
+        if not self.steps:
+            return written
+        return f"one adapter trained on {counted(self.examples, 'example')} in {counted(self.steps, 'step')}, {written}"
 
 
 def account_of(study: Study, journal: Journal, documents: str, words: int, settings: str, method: str = "") -> Account:
@@ -99,6 +111,8 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
         sum(row.tokens for row in outcomes) + written,
         method,
         study.texts,
+        study.examples,
+        next(row.steps for row in journal.read(PolicyRow) if row.key == study.policy.name),
     )
 
 

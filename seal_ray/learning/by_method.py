@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from seal_ray.config import Config
 from seal_ray.domains.knowledge.studied import Studied, StudiedTask
@@ -10,21 +11,28 @@ from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.methods import desk_of
 from seal_ray.loop.session import Session
+from seal_ray.methods.base import EXTERNAL, Method, Study, by_skill, find_method, makes_adapter, whole
 from seal_ray.methods.base import METHODS as KNOWN
-from seal_ray.methods.base import Method, Study, find_method, makes_adapter, whole
 from seal_ray.plain import counted
 from seal_ray.types import Recipe, UserError
 
 
 def method_of(config: Config, domain: Studied) -> Method | None:
     """The method by which a config learns documents; None for the way that `learn` has of its own."""
-    if not (names := config.evaluation.methods):
-        return None
-    if len(names) > 1 or not makes_adapter(names[0]):
-        find_method(names[0], domain)  # says so where there is none
-        able = ", ".join(filter(makes_adapter, KNOWN))
-        raise UserError(f"--method {', '.join(names)}: give one that makes an adapter of texts: {able}")
-    return find_method(names[0], domain)
+    names = config.evaluation.methods
+    return find_method(names[0], domain) if names else None
+
+
+def check_method(config: Config) -> None:
+    """Refuse what makes no adapter of texts, or is no method at all, with those that do."""
+    names = config.evaluation.methods
+    if not names or (len(names) == 1 and makes_adapter(names[0])):
+        return
+    name, said = names[0], ", ".join(names)
+    if ":" in name and not name.startswith(EXTERNAL):
+        by_skill(name)  # one's own, which may not be at hand: says why
+    able = sorted(filter(makes_adapter, KNOWN), key=lambda each: -SequenceMatcher(None, name, each).ratio())
+    raise UserError(f"--method {said}: give one that makes an adapter of texts, the nearest first: {', '.join(able)}")
 
 
 def said_of(config: Config) -> str:

@@ -23,7 +23,7 @@ from seal_ray.domains.knowledge.studied import NAME, Studied
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer
 from seal_ray.learning.account import Account, account_of, read_account
-from seal_ray.learning.by_method import method_of, said_of
+from seal_ray.learning.by_method import check_method, method_of, said_of
 from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
 from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, TEXTS, config_for
@@ -109,10 +109,11 @@ def _study(
     force: bool = False,
 ) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
+    check_method(config)
     check(config)
     config = resolved(config)
     domain = cast(Studied, load_domain(config))
-    method_of(config, domain)
+    method_of(config, domain)  # which the domain may not allow
     config = precise(config, domain, force)
     identity, store = identify(config, domain), Store(config.dir)
     by = said_of(config)

@@ -54,6 +54,8 @@ class Study:
         self.kept: list[Candidate] = []
         self.texts = 0
         """How many texts a method had written, where the config names one."""
+        self.examples = 0
+        """How many the adapter was trained on."""
         self.policy: Policy
         self.before: Elsewhere
         self.after: Elsewhere
@@ -104,6 +106,7 @@ class Study:
         if recipe.objective:  # what the base predicted there is what it would predict now
             beside = [replace(example, teacher=example.prompt) for example in beside]
         examples = (*recipe.examples, *beside)
+        self.examples = len(examples)
         update, seed = session.config.update, derive_seed("learn", session.config.run.seed)
         finetune = FinetuneSpec(examples, update.lora, update.optim, seed, objective=recipe.objective)
         versions = [row.version for row in session.journal.read(PolicyRow)]

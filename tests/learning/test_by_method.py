@@ -20,7 +20,7 @@ from seal_ray.learning.settings import config_for
 from seal_ray.methods.base import Desk, Study, find_method
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import SelfEditRow
+from seal_ray.record.rows import PolicyRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import Message, SelfEdit, UserError
@@ -56,7 +56,13 @@ def test_so_many_texts_are_written_of_each_passage_and_nothing_is_tried(rephrase
     directory, account = rephrased
     assert sorted(texts_of(directory).values()) == [2, 2, 2]
     assert (account.passages, account.texts, account.kept, account.trials) == (3, 6, 0, 0)
-    assert account.lines()[-1].endswith("learnt by rephrase with 2 texts of each passage, 6 in all")
+    (policy,) = Journal(Store(str(directory))).read(PolicyRow)
+    written = sum(row.tokens for row in Journal(Store(str(directory))).read(SelfEditRow))
+    assert account.steps == policy.steps > 0
+    work = f"one adapter trained on {account.examples} examples in {policy.steps} steps, {written} tokens written"
+    assert f" minutes of work, {work}; learnt by rephrase with 2 texts of each passage, 6 in all" in account.lines()[-1]
+    before = replace(account, examples=0, steps=0)  # as older versions wrote it down
+    assert f" minutes of work, {written} tokens written; learnt by rephrase" in before.lines()[-1]
     assert Adapter.load(directory / "adapter").ref.key == account.adapter
     assert {"base", "in-context", "learnt, version 1"} == account.arms.keys()
 
@@ -106,14 +112,17 @@ def test_what_makes_no_adapter_of_texts_is_refused_before_anything_is_touched(na
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_there_is_not_is_refused_with_those_that_there_are(
+def test_a_method_that_there_is_not_is_refused_with_those_that_there_are_the_nearest_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["learn", str(written(tmp_path)), "--into", str(tmp_path / "out"), "--method", "rephrased"])
-    said = " ".join(capsys.readouterr().err.split())
-    assert "rephrased" in said
-    assert "rephrase" in said
+    _, named = capsys.readouterr().err.split("--method rephrased: give one that makes an adapter of texts, ")
+    able = named.removeprefix("the nearest first: ").split()
+    assert able[0] == "rephrase,"
+    assert not {"seal,", "in-context,", "retrieval,", "generated,", "past,"} & set(able)
+    with pytest.raises(UserError, match=r"'own\.methods:Missing' cannot be imported"):
+        learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), method="own.methods:Missing")
 
 
 def test_a_number_of_texts_without_a_method_is_refused(tmp_path: Path) -> None:
