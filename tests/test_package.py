@@ -20,7 +20,7 @@ import seal_ray
 from tests.runs import SMALL
 
 ROOT = Path(__file__).parents[1]
-NOT_SHIPPED = (".git", ".venv", ".*_cache", ".hypothesis", "runs", "build", "dist", "*.egg-info", "__pycache__")
+NOT_SHIPPED = (".git", ".venv*", ".*_cache", ".hypothesis", "runs", "build", "dist", "*.egg-info", "__pycache__")
 
 
 @pytest.fixture(scope="module")
