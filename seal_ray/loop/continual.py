@@ -100,8 +100,19 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
         which, sequence = divmod(number, config.sequences)
         async with places:
             name, order = config.ways[which], drawn[sequence]
-            what = session, name, ways[name], sequence, order, elsewhere, practised, number, before, held
-            await Stream(*what).through()
+            stream = Stream(
+                session=session,
+                name=name,
+                way=ways[name],
+                sequence=sequence,
+                order=order,
+                elsewhere=elsewhere,
+                practised=practised,
+                number=number,
+                before=before,
+                yardstick=held,
+            )
+            await stream.through()
 
     await all_of(map(one, range(streams)))
 
@@ -148,7 +159,7 @@ def _asks_all(every: int, passages: int, step: int) -> bool:
     return step % every == 0 or step == passages
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Stream:
     """One passage on top of the other, in one way; all are asked before the first, and after some."""
 

@@ -165,7 +165,18 @@ class _Retracting:
         for stage, pieces in trials_of(replace(config, sequences=1, ways=(self._way,)), 0).items():
             session.events.emit(StageBegan(stage, pieces))
         way, before = find_way(self._way, session.config), numbered_before(session, session.runner.policy)
-        stream = _Rest(session, self._way, way, self._sequence, order, (), (), number, before, Yardstick())
+        stream = _Rest(
+            session=session,
+            name=self._way,
+            way=way,
+            sequence=self._sequence,
+            order=order,
+            elsewhere=(),
+            practised=(),
+            number=number,
+            before=before,
+            yardstick=Yardstick(),
+        )
         await stream.through()
         return stream
 
