@@ -25,7 +25,7 @@ from seal_ray.loop.session import Session, open_run
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.summary import Interval, interval
-from seal_ray.record.tuned import STAGE
+from seal_ray.rundir.tuned import STAGE
 from seal_ray.tuning.account import Known
 from seal_ray.tuning.costs import Costs
 from seal_ray.tuning.space import Settings, candidates, parse_axes

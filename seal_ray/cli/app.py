@@ -120,11 +120,11 @@ def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson
     from seal_ray.config import adjusted
     from seal_ray.learning.learn import continued, learns
     from seal_ray.observe.progress import progress, start_log
-    from seal_ray.record.tuned import refuse_tuned
     from seal_ray.rundir.directory import recorded_config
+    from seal_ray.rundir.tuned import refuse_tuned
 
     config = adjusted(recorded_config(dir), overrides)
-    refuse_tuned(dir)
+    refuse_tuned(dir, config)
     if learns(config):
         start_log(quiet)
         tell(dir, continued(dir, progress(quiet), settings=overrides, say=say), as_json)
@@ -150,8 +150,8 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import refuse_void, summarize
-    from seal_ray.record.tuned import refuse_tuned
     from seal_ray.rundir.directory import recorded_config
+    from seal_ray.rundir.tuned import refuse_tuned
 
     if not others and learns(recorded_config(dir)):
         tell(dir, known_here(dir), as_json)
@@ -159,9 +159,10 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     if oracle and others:
         raise UserError("--oracle searches one run's tasks at a time: give one directory")
     every = (dir, *others)
-    seeds = [recorded_config(each).run.seed for each in every]
-    for each in every:
-        refuse_tuned(each)
+    configs = [recorded_config(each) for each in every]
+    for each, config in zip(every, configs, strict=True):
+        refuse_tuned(each, config)
+    seeds = [config.run.seed for config in configs]
     if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
         raise UserError(
             f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "

@@ -34,7 +34,7 @@ _JOURNAL = re.compile(rf"(?:(.*?)/)?journal/(?:manifest-\d+\.json|(?:{'|'.join(T
 
 @dataclass(frozen=True)
 class Listed:
-    """One run of a list, or a folder that is none."""
+    """One run of a list, a directory in which settings are tried, or a folder that is neither."""
 
     place: str
     """From where the list begins."""
@@ -42,6 +42,8 @@ class Listed:
     bytes: int
     problem: str = ""
     """Why it cannot be read, or what is not known of it."""
+    tuning: str = ""
+    """What a tuning of settings is at, or came to; empty for a run."""
     name: str = ""
     domain: str = ""
     model: str = ""
@@ -67,7 +69,8 @@ class Listed:
         held_out = accuracy(self.start), accuracy(self.now)
         times = when(self.started), when(self.last)
         kind = self.name, self.domain, PurePosixPath(self.model).name, self.state, rounds
-        return self.place, *kind, *held_out, *times, size(self.bytes), self.problem
+        remark = self.problem or (f"tuning of settings: {self.tuning}" if self.tuning else "")
+        return self.place, *kind, *held_out, *times, size(self.bytes), remark
 
 
 _TITLES = (
@@ -171,6 +174,7 @@ def _of(name: str, count: int, seen: Seen, store: Store) -> Listed:
         now=now,
         started=seen.started,
         last=seen.last,
+        tuning=(seen.found or "not at its end") if seen.tunes else "",
     )
 
 

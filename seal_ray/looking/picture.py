@@ -14,6 +14,7 @@ from seal_ray.looking.words import NOTHING, columns, percent
 from seal_ray.plain import counted, visible
 from seal_ray.record.written import round_number
 from seal_ray.report.words import duration
+from seal_ray.rundir.tuned import going_on
 from seal_ray.update.base import updates
 from seal_ray.update.warm_start import WARM_START
 
@@ -100,7 +101,8 @@ class Picture:
         if self.is_over:
             return "waiting for: nothing, the run has ended"
         if self.at_work is False:
-            return f"waiting for: somebody to go on with it; `seal-ray resume {self.place}` does"
+            command = going_on(self.place) if self.seen.tunes else f"seal-ray resume {self.place}"
+            return f"waiting for: somebody to go on with it; `{command}` does"
         begun = [f"{stage.name} ({stage.left} to come)" for stage in self.stages if stage.begun and stage.left]
         still = f"; nothing has come on record for {duration(self.still)}" if self.still >= 60 else ""
         return f"waiting for: {'; '.join(begun) or 'workers to begin, or the next stage'}{still}"

@@ -26,6 +26,7 @@ from seal_ray.record.rows import (
 from seal_ray.record.schema import brought_up, checked
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import CONFIG
+from seal_ray.rundir.tuned import STAGE, verdict
 from seal_ray.types import UserError
 
 _OF_OUTCOMES = ["key", "reward", "failure", "reason", "worker", "steps", "tokens", "seconds"]
@@ -48,12 +49,19 @@ class Seen:
     """Tasks for which a model wrote questions."""
     learnt: bool
     """Whether it says that documents were learnt to their end."""
+    found: str
+    """What a tuning of settings came to; empty for a run, and while one is under way."""
 
     @cached_property
     def pending(self) -> int:
         """Trials that were planned and have not ended; what is asked without a lesson is no part of a run."""
         asked = (row for row in self.planned if row.stage not in (RETRACTION, RETRACTION_ELSEWHERE))
         return sum(row.trial not in self.outcomes for row in asked)
+
+    @cached_property
+    def tunes(self) -> bool:
+        """Whether these are trials of settings, and no run."""
+        return STAGE in {*(row.stage for row in self.planned), *(row.stage for row in self.edits)}
 
     @cached_property
     def failures(self) -> Counter[str]:
@@ -119,4 +127,5 @@ def look(store: Store) -> Seen:
         list(journal.read(SpanRow)),
         len(set(journal.table(QuestionRow.TABLE)["task_id"].to_pylist())),
         read_account(store) is not None,
+        verdict(store),
     )

@@ -14,7 +14,7 @@ from seal_ray.loop.place import PASSAGE, Place
 from seal_ray.loop.preflight import Ready, draw, prepare
 from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import with_questions
-from seal_ray.record.tuned import STAGE
+from seal_ray.rundir.tuned import STAGE
 from seal_ray.tuning.account import Known
 from seal_ray.tuning.space import Settings
 from seal_ray.types import Recipe, Task, UserError, derive_seed

@@ -9,7 +9,7 @@ from seal_ray.events import Observer
 from seal_ray.loop.run import stand_on
 from seal_ray.loop.session import Session, open_run
 from seal_ray.plain import one_line
-from seal_ray.record.tuned import STAGE
+from seal_ray.rundir.tuned import STAGE, begin, save
 from seal_ray.tuning.account import Account, Known, account_of, rewards
 from seal_ray.tuning.costs import Costs, text_tokens
 from seal_ray.tuning.racing import FEWEST_TRIALS, Schedule, contenders, ranked
@@ -37,9 +37,12 @@ def tune(
     race = Race(trials, parse_axes(axes, Settings.of(config), config), ground)
     domain = ground.ready.domain
     with open_run(config, domain, ground.ready.identity, observers, force) as opened:
+        begin(opened.store)
         opened.drive(race.over, probe=domain.prompt(ground.drawn[0]))
         tokens = text_tokens(opened.journal, STAGE, {each.name: each.optim.epochs for each in race.raced})
-        return account_of(config.dir, race.raced, race.fresh, race.costs, tokens)
+        account = account_of(config.dir, race.raced, race.fresh, race.costs, tokens)
+        save(opened.store, account.as_json())
+        return account
 
 
 class Race:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,12 +17,13 @@ from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.microworld.world import MicroTask
+from seal_ray.looking.listing import runs_below
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
-from seal_ray.record.tuned import STAGE
 from seal_ray.record.written import SCREENING
+from seal_ray.rundir.tuned import STAGE, refuse_tuned
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
 from seal_ray.tuning.space import Settings
@@ -146,6 +148,31 @@ def test_commands_for_runs_say_what_the_directory_is_and_what_goes_on_with_it(
     assert f"`seal-ray tune CONFIG --into {done[0]}`" in said.err
     assert said.out == ""
     assert CountingCluster.done["trial"] == 0
+
+
+def test_a_run_is_known_by_its_config_and_nothing_of_its_record_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seal_ray.rundir.tuned.Journal", None)
+    refuse_tuned("nowhere", load(CONFIG))
+    refuse_tuned("nowhere", load(CONFIG.parent / "streams.toml"))
+    refuse_tuned("nowhere", load(CONFIG.parent / "methods.toml"))
+
+
+def test_a_tuning_is_listed_as_one_with_what_it_found(
+    done: tuple[Path, Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = runs_below(str(done[0]))
+    assert (found.state, found.tuning) == ("finished", done[1].verdict)
+    half = tmp_path / "half-tune"
+    shutil.copytree(done[0], half)
+    (half / "tuned.json").unlink()  # as where it was killed
+    with pytest.raises(SystemExit, match="0"):
+        main(["ls", str(tmp_path)])
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert " stopped " in line
+    assert line.endswith("tuning of settings: not at its end")
+    with pytest.raises(SystemExit, match="0"):
+        main(["watch", str(half), "--once"])
+    assert f"`seal-ray tune CONFIG --into {half}` does" in capsys.readouterr().out
 
 
 def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> None:
