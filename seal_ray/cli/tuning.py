@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import lines, say, width
+from seal_ray.plain import WIDTH
 from seal_ray.types import UserError
 
 
@@ -57,10 +61,24 @@ def tune(
         raise UserError(f"--write {write}: is there already, and not from here; name another file")
     start_log(quiet)
     found = search(tree, progress(quiet), trials=trials, axes=axes, on=on, into=into, force=force)
-    lines([json.dumps(found.as_json())] if as_json else [*found.lines(width()), "", found.overlay.rstrip()])
+    lines([json.dumps(found.as_json())] if as_json else [*found.lines(width() or WIDTH), "", found.overlay.rstrip()])
     if write:
         _write(Path(write), found.overlay)
-        say(f"{write}: seal-ray run {config} --overlay {write}")
+        overlays = [word for each in (*overlay, write) for word in ("--overlay", each)]
+        say(f"{write}: {shlex.join(['seal-ray', 'run', config, *overlays, *_beside(found.overlay, overrides)])}")
+
+
+def _beside(found: str, overrides: Sequence[str]) -> Iterator[str]:
+    """These settings but those that were found: on the command line they would outdo the overlay."""
+    from seal_ray.config.tree import flat
+    from seal_ray.reading import overriding
+
+    tuned, words = dict(flat(tomllib.loads(found))), iter(overrides)
+    for keys, _ in overriding(overrides):
+        flag = next(words)
+        given = [flag] if "=" in flag else [flag, next(words)]
+        if ".".join(keys) not in tuned:
+            yield from given
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seal_ray.looking.words import NOTHING, fitted, size
-from seal_ray.plain import counted
+from rich.cells import cell_len
+
+from seal_ray.looking.words import NOTHING, columns, fitted, size
+from seal_ray.plain import WIDTH, broken, counted
 from seal_ray.record.summary import FEWEST, Interval, Measured, as_json, cells, figure, interval
 from seal_ray.selection.reward import TrialSummary
 from seal_ray.tuning.costs import Costs
@@ -19,7 +21,8 @@ MARGIN = 0.05
 """How far the 95 % interval of a difference may reach below zero where settings are said to be as good."""
 OVERLAY = "# seal-ray tune: "
 """What a file of settings begins with."""
-_SPARE = ("front", "rank", "lr", "epochs", "FLOPs", "alpha", "batch", "targets", "bytes")
+_SETTINGS = ("rank", "lr", "epochs", "alpha", "batch", "targets")
+_FIGURES = ("front", "FLOPs", "bytes")
 """Columns that a narrow terminal may do without, the last one first."""
 
 Known = dict[str, TrialSummary]
@@ -116,33 +119,50 @@ class Account:
         """The lines for a config: a file that `--overlay` takes."""
         found = self.chosen.settings if self.chosen else self.start
         lora, optim = found.lora, found.optim
+        said = "\n".join(f"#{line[1:]}" for line in broken(self.verdict, OVERLAY))
         return (
-            f"{OVERLAY}{self.verdict}\n"
+            f"{said}\n"
             f"[trial.lora]\nrank = {lora.rank}\nalpha = {lora.alpha!r}\ntargets = {json.dumps(list(lora.targets))}\n\n"
             f"[trial.optim]\nlr = {optim.lr!r}\nepochs = {optim.epochs}\nbatch_size = {optim.batch_size}\n"
         )
 
-    def lines(self, width: int | None = None) -> Iterator[str]:
-        """The table, on a terminal that wide; what fresh tasks say, and the verdict."""
-        titles = [*self.start.values(), "tasks", "reward", "over start", "FLOPs", "bytes", "front"]
-        yield from fitted([titles, *map(self._cells, self.tried)], _SPARE, width)
-        yield "front: none on the same tasks earned as much for less; FLOPs: of a trial's training, in linear layers"
+    def lines(self, width: int = WIDTH) -> Iterator[str]:
+        """The table, in lines of that width; what fresh tasks say, and the verdict."""
+        yield from self._table(width)
+        legend = "none on the same tasks earned as much for less; FLOPs: of a trial's training, in linear layers"
+        yield from broken(legend, "front: ", width)
         if self.compared:
             others = counted(self.fresh, "other training task")
-            yield f"held to the start on {others}, by which no settings were chosen:"
+            yield from broken(f"held to the start on {others}, by which no settings were chosen:", width=width)
         for each in self.compared:
-            yield f"  {each.settings.name}: {each.said}"
+            yield from broken(f"{each.settings.name}: {each.said}", "  ", width)
         if not self.compared:
-            yield f"over the race's {counted(self.raced, 'task')} none did better than the start, or as well for less"
-        yield self.verdict
+            raced = counted(self.raced, "task")
+            none = f"over the race's {raced} none did better than the start, or as well for less"
+            yield from broken(none, width=width)
+        yield from broken(self.verdict, width=width)
 
-    def _cells(self, each: Tried) -> list[str]:
+    def _table(self, width: int) -> Iterator[str]:
+        """Settings with what they came to; where a line has no room for both, first the ones and then the others."""
+        names, figures = list(self.start.values()), ["tasks", "reward", "over start", "FLOPs", "bytes", "front"]
+        settings = [names, *(list(each.settings.values().values()) for each in self.tried)]
+        came = [figures, *map(self._figures, self.tried)]
+        whole = columns([[*one, *other] for one, other in zip(settings, came, strict=True)])
+        if max(map(cell_len, whole)) <= width:
+            yield from whole
+            return
+        numbers = ["no.", *map(str, range(1, len(came)))]
+        for rows, spare in ((settings, _SETTINGS), (came, _FIGURES)):
+            yield from fitted([[number, *row] for number, row in zip(numbers, rows, strict=True)], spare, width)
+            yield ""
+
+    def _figures(self, each: Tried) -> list[str]:
         over = "start" if each.settings == self.start else f"{100 * each.over_start:+.1f}"
         costs = (f"{each.flops:.2e}", size(each.bytes)) if each.flops else (NOTHING, NOTHING)
         mean, between, tasks, failed = cells(each.reward)
         reward = f"{mean} ({between})" if each.reward.n >= FEWEST and not each.reward.void else mean
         reward += f", {failed} failed" if each.reward.failed and not each.reward.void else ""
-        return [*each.settings.values().values(), tasks, reward, over, *costs, "*" if each.front else ""]
+        return [tasks, reward, over, *costs, "*" if each.front else ""]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, settings as a config has them; null for what is not known, and for a choice that is the start."""

@@ -66,7 +66,7 @@ def test_what_is_not_shown_changes_nothing(settings: Settings, values: Sequence[
     account = compared((settings, values), start=(0.5,) * len(values))
     assert account.chosen is None
     assert account.verdict == "nothing that was tried beats the settings it started from"
-    assert any(re.search(said, line) for line in account.lines())
+    assert any(re.search(said, line) for line in account.lines(200))
     assert tomllib.loads(account.overlay)["trial"]["lora"]["rank"] == START.lora.rank
 
 
@@ -82,7 +82,7 @@ def test_the_lines_to_paste_are_a_file_of_settings() -> None:
 def test_the_table_has_who_failed_and_who_is_on_the_front() -> None:
     raced = {START: known([0.5] * 6), CHEAP: known([0.5] * 6), DEAR: known([0.0, 0.0], "no texts")}
     account = account_of("runs/x-tune", raced, {}, COSTS, 100.0)
-    titles, first, second, third, *_ = account.lines()
+    titles, first, second, third, *_ = account.lines(120)
     assert titles.split()[:3] == ["rank", "alpha", "targets"]
     assert first.split()[:2] == ["4", "8"]
     assert first.endswith("*")
@@ -91,11 +91,26 @@ def test_the_table_has_who_failed_and_who_is_on_the_front() -> None:
     assert not second.endswith("*")
     assert "failed" in third
     assert "-50.0" in third
-    assert "none did better than the start" in list(account.lines())[-2]
-    narrow = list(account.lines(80))[:5]
-    assert max(map(len, narrow)) <= 80
-    assert narrow[0].split() == ["rank", "lr", "epochs", "tasks", "reward", "over", "start", "FLOPs", "front"]
-    assert narrow[-1] == "no room here for: alpha, targets, batch, bytes"
+    assert "none did better than the start" in list(account.lines(120))[-2]
+
+
+def test_what_finds_no_room_in_a_line_stands_in_two_and_nothing_is_wider() -> None:
+    many = Settings(LoraSpec(128, 256.0, ("q_proj", "k_proj", "v_proj", "o_proj")), OptimSpec(lr=5e-4, epochs=20))
+    raced = {START: known([0.5] * 6), many: known([0.0] + [1.0] * 5), DEAR: known([0.0, 0.0], "no texts")}
+    costs = Costs.of(load(CONFIG), list(raced))
+    account = account_of("runs/x-tune", raced, {START: raced[START], many: raced[many]}, costs, 100.0)
+    shown = list(account.lines())
+    assert max(map(len, shown)) <= 80
+    assert max(map(len, account.overlay.splitlines())) <= 80
+    settings, figures = shown[:4], shown[5:9]
+    assert settings[0].split() == ["no.", *START.values()]
+    assert figures[0].split() == ["no.", "tasks", "reward", "over", "start", "FLOPs", "bytes", "front"]
+    assert [line.split()[0] for line in (*settings[1:], *figures[1:])] == ["1", "2", "3"] * 2
+    assert settings[1].split()[:4] == ["1", "128", "256", "q+k+v+o"]
+    assert "83.3% (" in figures[1]
+    narrow = list(account.lines(40))
+    assert "no room here for: targets" in narrow
+    assert any(line.startswith("no room here for: ") and "bytes" in line for line in narrow)
 
 
 def test_of_a_model_whose_cost_is_not_worked_out_reward_alone_is_told() -> None:
@@ -105,4 +120,4 @@ def test_of_a_model_whose_cost_is_not_worked_out_reward_alone_is_told() -> None:
     cheap, dear = account.compared
     assert not cheap.as_good_for_less
     assert dear.said == "20.0 points more (+20.0 to +20.0) at a cost that is not worked out for this model"
-    assert list(account.lines())[1].split()[-3:-1] == ["–", "–"]
+    assert list(account.lines(120))[1].split()[-3:-1] == ["–", "–"]

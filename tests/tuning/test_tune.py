@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -249,12 +250,27 @@ def test_the_command_prints_a_table_and_writes_an_overlay(
     assert "held to the start on 5 other training tasks" in shown
     assert account.verdict in shown
     assert account.overlay in f"{shown}\n"
+    table = shown[: shown.index("# seal-ray tune")]  # what is below is a file
+    assert max(map(len, table.splitlines())) <= 80
     again = load(CONFIG, ["--trial.optim.epochs", "9"], [tmp_path / "found.toml"])
     assert again.trial.lora == account.start.lora
     assert seal_ray(folder, "--json") == "0"
     tree = json.loads(capsys.readouterr().out)
     assert tree == json.loads(json.dumps(account.as_json()))
     assert tree["chosen"] is None
+
+
+def test_the_command_to_run_has_all_that_was_given_but_what_was_found(
+    done: tuple[Path, Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text("[update]\nkl_coef = 0.5\n")  # of rounds, which are not tuned
+    assert seal_ray(done[0], "--overlay", str(tmp_path / "mine.toml"), "--write", str(tmp_path / "found.toml")) == "0"
+    program, verb, *words = shlex.split(capsys.readouterr().err.splitlines()[-1].partition(": ")[2])
+    assert (program, verb) == ("seal-ray", "run")
+    overlays = ["--overlay", str(tmp_path / "mine.toml"), "--overlay", str(tmp_path / "found.toml")]
+    assert words[:5] == [str(CONFIG), *overlays]
+    assert "--trial.optim.epochs" in SMALL
+    assert words[5:] == [*SMALL[:6], "--run.dir", str(done[0].with_name("run"))]
 
 
 def test_no_file_of_somebody_elses_is_written_over(
