@@ -44,6 +44,9 @@ OF_JOB = {
     "knowledge_best.toml": ["--selection.race", "3"],
     "continual.toml": ["--continual.sequences", "2", "--continual.passages", "2"],
     "streams.toml": ["--continual.sequences", "1", "--continual.passages", "2", "--model.dtype", "float32"],
+    "methods.toml": [
+        *("--domain.train", "2", "--domain.test", "2", "--run.rounds", "1", "--evaluation.texts", "[1, 2]"),
+    ],
     "memory.toml": ["--continual.sequences", "1", "--continual.passages", "2", "--model.dtype", "float32"],
 }
 
