@@ -42,6 +42,7 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     from seal_ray.model.flops import of_trained_token
     from seal_ray.policy.retraction import of_each_sequence
     from seal_ray.record.continual import by_way, orders, print_continual
+    from seal_ray.record.hints import by_hint, print_hints
     from seal_ray.record.journal import Journal
     from seal_ray.record.methods import by_method
     from seal_ray.record.methods_table import print_methods
@@ -54,18 +55,19 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
     with read_or_not():
         journals = [Journal(Store(dir)) for dir in dirs]
         passages = by_way([order for journal in journals for order in orders(journal)])
-        rounds, strategies = by_round(journals), by_strategy(journals)
+        rounds, strategies, hints = by_round(journals), by_strategy(journals), by_hint(journals)
         recorded = [begun(dir) for dir in dirs]
         methods = by_method(journals, [of_trained_token(each.config) if each else None for each in recorded])
         out = [each for journal in journals for each in of_each_sequence(journal)]
         if as_json:
             also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
-            also |= {"retracted": [taken_out.as_json(each) for each in out]}
+            also |= {"retracted": [taken_out.as_json(each) for each in out], "playbook": hints}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
             return
         if summary or not (passages or methods):
             print_table(summary)
         print_written(rounds, strategies)
+        print_hints(hints)
         if methods:
             print_methods(methods)
         if passages:

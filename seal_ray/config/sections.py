@@ -94,10 +94,24 @@ class Sampling(Section):
     """What self-edits are asked to be, by the names of the domain's own styles or of your templates
     (docs/methods.md#strategies): all in even shares in the first round, then by what they gained per token. Empty: as
     the domain asks."""
+    playbook: Annotated[int, Bounds(ge=0, le=64)] = 0
+    """Hints for writing self-edits that are in force at once (docs/methods.md#a-playbook): the policy writes them from
+    what taught most and least, half of a round's self-edits are asked for with one, and one that does not pay is
+    dropped. 0: none."""
+    hints: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], OneOrMore] = ()
+    """Hints of your own, a line each, which are in the playbook from the first round on."""
     timeout: Annotated[float, Bounds(gt=0)] = 600.0
     """Seconds that the endpoint has for one request."""
     patience: Annotated[float, Bounds(ge=0)] = 1800.0
     """Seconds that the endpoint may be away before the run ends; the same command continues it."""
+
+    def __post_init__(self) -> None:
+        if len(self.hints) > self.playbook:
+            raise ValueError(f"playbook = {self.playbook} has no room for {len(self.hints)} hints; set a larger one")
+        if self.playbook and self.strategies:
+            raise ValueError("playbook and strategies both say how self-edits are asked for; leave one of them out")
+        if self.playbook and self.per_task < 2:
+            raise ValueError("playbook holds self-edits with a hint to others of their task; set per_task = 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,9 @@ class Config(Section):
     def __post_init__(self) -> None:
         if self.workers.address == IN_PROCESS and self.trial.eval_engine == "vllm":
             raise ValueError('workers.address = "in-process" needs trial.eval_engine = "bank"')
-        if self.sampling.strategies and self.evaluation.joint:
-            raise ValueError("evaluation.joint cuts all self-edits alike; leave sampling.strategies empty")
+        if (self.sampling.strategies or self.sampling.playbook) and self.evaluation.joint:
+            off = "leave sampling.strategies empty" if self.sampling.strategies else "set sampling.playbook = 0"
+            raise ValueError(f"evaluation.joint cuts all self-edits alike; {off}")
         if self.continual.sequences and self.trial.start == "base":
             raise ValueError('continual learns each passage on top of those before; it needs trial.start = "policy"')
 

@@ -96,6 +96,20 @@ class Strategic(Domain, Protocol):
 
 
 @runtime_checkable
+class Advisable(Domain, Protocol):
+    """A domain whose self-edits can be asked for with a hint, and whose model may be asked for one."""
+
+    def with_hint(self, hint: str) -> Domain:
+        """This domain, whose `prompt` gives that line of advice along; `UserError` for one that it cannot give."""
+        ...
+
+    def advising(self, best: str, worst: str) -> Domain | None:
+        """This domain, whose `prompt` shows the best and the worst self-edit of a task and asks for a line of advice
+        on others; None where its model writes none, and only a user's hints are tried."""
+        ...
+
+
+@runtime_checkable
 class Studied(Domain, Protocol):
     """A domain whose texts can be learnt by several methods, which are measured beside one another."""
 

@@ -199,7 +199,7 @@ def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
         return known
     if known.text is None:
         return replace(known, unknown=_NO_TEXT)
-    reader = asking(domain, config.sampling.strategies)[known.strategy]
+    reader = asking(config, domain, known.strategy)
     return replace(known, recipe=reader.recipe(task, known.text, place.seed))
 
 

@@ -127,7 +127,8 @@ def _trained(found: Explained) -> Iterator[str]:
     if found.edit:
         cut = "" if found.edit.finished else ", cut off by the token limit"
         by = found.edit.worker or "a worker that is not on record"
-        asked = f", asked for as {found.strategy}" if found.strategy else ""
+        how = "with the hint:" if found.config.sampling.playbook else "as"
+        asked = f", asked for {how} {found.strategy}" if found.strategy else ""
         yield f"self-edit: {counted(found.edit.tokens, 'token')}{cut}, written by {by}{asked}"
         yield from _indented(found.edit.completion or f"(none: {found.edit.refused})")
     if found.recipe:

@@ -116,7 +116,7 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
     check_quantization(config)
     domain = load_domain(config)
     check_memory(config, domain)
-    check_strategies(config, domain)
+    check_strategies(config, domain, rule.needs_rewards or update_rule.needs_rewards)
     engine = EngineSpec.of(config).name
     if engine == "endpoint":
         if config.run.rounds:
@@ -171,8 +171,8 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
     """What the base is shown must be a form that it has, and fit; an endpoint's model writes self-edits itself."""
     writes = EngineSpec.of(config).name != "endpoint" and (config.run.rounds or config.evaluation.samples)
     tasks = [*held_out, *first]
-    names = config.sampling.strategies
-    writers = [each for name, each in asking(domain, names).items() if name or not names] if writes else []
+    names = config.sampling.strategies or ("", *config.sampling.hints)
+    writers = [asking(config, domain, name) for name in names] if writes else []
     shown = [writer.prompt(task) for writer in writers for task in tasks]
     asked = [question.prompt for task in tasks for question in task.questions]
     must_chat(config, [*shown, *asked])

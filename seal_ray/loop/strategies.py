@@ -12,7 +12,11 @@ from statistics import fmean
 from typing import cast
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Domain, Strategic
+from seal_ray.domains.base import Advisable, Domain, Strategic
+from seal_ray.events import Events
+from seal_ray.loop.playbook import Playbook, check_playbook
+from seal_ray.loop.writing import Writer
+from seal_ray.record.journal import Journal
 from seal_ray.record.written import round_number
 from seal_ray.selection.reward import ChosenBy, TrialSummary
 from seal_ray.selection.rules import Candidate
@@ -20,9 +24,10 @@ from seal_ray.selection.strategies import Paid, drawn, in_turn
 from seal_ray.types import Policy, Task, UserError, derive_seed
 
 
-def check_strategies(config: Config, domain: Domain) -> None:
-    """Refuse strategies that the domain has not."""
+def check_strategies(config: Config, domain: Domain, tries: bool) -> None:
+    """Refuse strategies that the domain has not, and a playbook; `tries` says whether rounds try what was written."""
     names = config.sampling.strategies
+    check_playbook(config, domain, tries)
     if not names:
         return
     if not isinstance(domain, Strategic):
@@ -35,15 +40,25 @@ def check_strategies(config: Config, domain: Domain) -> None:
             raise UserError(f"sampling.strategies names {name!r} twice; name each once")
 
 
-def asking(domain: Domain, names: Sequence[str]) -> dict[str, Domain]:
-    """The domain as it asks for each of these, and for what it does where none is named."""
-    return {"": domain, **{name: cast(Strategic, domain).in_style(name) for name in names}}
+def asking(config: Config, domain: Domain, name: str) -> Domain:
+    """The domain as it asks for a strategy of this name or with this hint, or where neither is named as it does."""
+    if not name:
+        return domain
+    if config.sampling.playbook:
+        return cast(Advisable, domain).with_hint(name)
+    return cast(Strategic, domain).in_style(name)
+
+
+def strategies_of(config: Config, domain: Domain, journal: Journal, events: Events) -> Strategies | Playbook:
+    """What chooses how the self-edits of a run are asked for."""
+    return Playbook(config, domain, journal, events) if config.sampling.playbook else Strategies(config, domain)
 
 
 @dataclass(frozen=True)
 class Tried:
     """What came of a task's self-edits, and what it scores without one: its text alone trained on, or nothing."""
 
+    task: Task
     candidates: Sequence[Candidate]
     alone: float
 
@@ -53,7 +68,7 @@ class Strategies:
 
     def __init__(self, config: Config, domain: Domain) -> None:
         self.names, self._seed = config.sampling.strategies, config.run.seed
-        self._domains = asking(domain, self.names)
+        self._domains = {name: asking(config, domain, name) for name in ("", *self.names)}
         self._paid: list[list[Paid]] = []
         """By round."""
 
@@ -71,6 +86,9 @@ class Strategies:
         if not paid:
             return in_turn(self.names, derive_seed("strategies", self._seed, task.id), index)
         return drawn(self.names, paid, derive_seed("strategy", self._seed, stage, policy.version, task.id, index))
+
+    async def begin(self, round_: int, policy: Policy, writer: Writer) -> None:
+        """Nothing is to be done before a round."""
 
     def learn(self, found: Sequence[Tried]) -> None:
         """What a round's self-edits gained, whatever else they are chosen by; nothing of those that were not tried."""

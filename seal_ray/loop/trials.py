@@ -20,7 +20,7 @@ from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.outcomes import Outcomes, Under
 from seal_ray.loop.place import PASSAGE, Beside, Place
-from seal_ray.loop.strategies import Strategies, Tried, alone
+from seal_ray.loop.strategies import Tried, alone, strategies_of
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
 from seal_ray.record.journal import Journal
@@ -67,7 +67,7 @@ class TrialRunner:
         names, beside = names or Names(), beside or Beside()
         self.policy, self.memory, self._base = names.base, Memory(), names.base
         self._config, self._domain = config, domain
-        self._events, self._strategies = events, Strategies(config, domain)
+        self._events, self._strategies = events, strategies_of(config, domain, journal, events)
         self._writer = Writer(config.sampling, cluster, journal, events, names, beside)
         self._outcomes = Outcomes(config, domain, cluster, journal, events, names, beside)
         self.warn, self._chosen_by = self._outcomes.warn, self._outcomes.chosen_by
@@ -91,6 +91,7 @@ class TrialRunner:
         prior, held = self._experience.priors()  # fixed for the round: see racing
         race, seeds = self._config.selection.race, self._config.trial.seeds
         schedulers = [scheduler_of(per_task, seeds, race, prior) for _ in tasks]
+        await self._strategies.begin(round_, self.policy, self._writer)
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:
             self._events.emit(StageBegan(f"{SCREENING}: trials", len(tasks)))
@@ -100,17 +101,17 @@ class TrialRunner:
 
         async def one_task(task: Task, scheduler: Scheduler) -> Tried:
             if not with_rewards:
-                return Tried(await all_of(self._untried(task, index, stage) for index in range(per_task)), 0.0)
+                return Tried(task, await all_of(self._untried(task, i, stage) for i in range(per_task)), 0.0)
             untrained, candidates, text = await all_of(
                 [self._untrained(task), self._tried(task, stage, scheduler), self._text_alone(task)]
             )
             found = judged(candidates, untrained.reward, held, not scheduler.even, untrained.verdicts, prior)
-            return Tried(found, alone(text, untrained, self._chosen_by))
+            return Tried(task, found, alone(text, untrained, self._chosen_by))
 
         found = await all_of(one_task(*each) for each in zip(tasks, schedulers, strict=True))
         self._experience.add(tried.candidates for tried in found)
         self._strategies.learn(found)
-        return {task.id: list(tried.candidates) for task, tried in zip(tasks, found, strict=True)}
+        return {tried.task.id: list(tried.candidates) for tried in found}
 
     async def _tried(self, task: Task, stage: str, scheduler: Scheduler) -> list[Candidate]:
         """Sample a task's self-edits and do the trials that are proposed, each as soon as its self-edit is written."""
@@ -233,9 +234,8 @@ class TrialRunner:
         indices = range(samples)
         edits = await all_of(all_of([self._sample(task, i, "evaluation") for i in indices]) for task in tasks)
         texts = [(task, [edit.completion for edit in found]) for task, found in zip(tasks, edits, strict=True)]
-        recipe = self._domain.corpus(texts)
-        if self._config.evaluation.full_finetune:
-            recipe = replace(recipe, lora=None)
+        light = self._domain.corpus(texts)
+        recipe = replace(light, lora=None) if self._config.evaluation.full_finetune else light
 
         async def one(replicate: int) -> None:
             await self.try_together("evaluation", arm, tasks, recipe, replicate)

@@ -31,9 +31,20 @@ class Writer:
         self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
 
     async def write(
-        self, policy: Policy, domain: Domain, task: Task, index: int, seed: int, stage: str, strategy: str = ""
+        self,
+        policy: Policy,
+        domain: Domain,
+        task: Task,
+        index: int,
+        seed: int,
+        stage: str,
+        strategy: str = "",
+        most: int = 0,
     ) -> SelfEdit:
-        """What this policy writes of a task when the domain asks for it: from the journal, or by asking."""
+        """What this policy writes of a task when the domain asks for it: from the journal, or by asking.
+
+        It has `most` tokens at most, or as many as a self-edit.
+        """
         settings, prompt = self._settings, domain.prompt(task)
         request = SampleRequest(
             policy.adapter,
@@ -41,7 +52,7 @@ class Writer:
             seed,
             settings.temperature,
             settings.top_p,
-            settings.max_tokens,
+            min(most, settings.max_tokens) if most else settings.max_tokens,
             domain.sample_stop,
             domain.schema,
         )

@@ -82,7 +82,7 @@ class SelfEditRow(Row):
     tokens: int = 0
     finished: bool = True
     strategy: str = ""
-    """The one of `sampling.strategies` that it was written with; empty where the run has none."""
+    """The one of `sampling.strategies`, or the hint of the playbook, that it was written with; empty for none."""
 
     @classmethod
     def of(cls, edit: SelfEdit, stage: str, worker: str) -> Self:
@@ -93,6 +93,24 @@ class SelfEditRow(Row):
     @property
     def written(self) -> Completion:
         return Completion(self.completion, self.tokens, self.finished, refused=self.refused)
+
+
+@dataclass(frozen=True)
+class HintRow(Row):
+    """What is known of a hint of the playbook after a round: the last row of each says how it stands."""
+
+    TABLE = "hints"
+
+    text: str = ""
+    round: int = 0
+    """The round after which; what a hint has behind it when it comes is nothing."""
+    since: int = 0
+    """The round from which on self-edits are written with it."""
+    tried: int = 0
+    """How many were."""
+    gains: tuple[float, ...] = ()
+    """Of each task that it was tried on: what they earned on average over the task's self-edits without a hint."""
+    dropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -341,6 +359,7 @@ class SpanRow(Row):
 
 ROWS: tuple[type[Row], ...] = (
     SelfEditRow,
+    HintRow,
     QuestionRow,
     PlannedRow,
     OutcomeRow,

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from seal_ray.plain import visible
+from seal_ray.record.hints import has_hints
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.variety import variety
@@ -51,13 +52,14 @@ def by_round(journals: Sequence[Journal]) -> list[dict[str, Any]]:
     """How varied each round's self-edits were, all together and by strategy, over the tasks of all these runs."""
     found: dict[tuple[int, str], Written] = defaultdict(Written)
     for run, journal in enumerate(journals):
+        hinted = has_hints(journal)
         looked_at: dict[int, set[str]] = defaultdict(set)
         for row in journal.read(SelfEditRow):
             if (number := round_number(row.stage)) is None:
                 continue
             if len(looked_at[number]) < _TASKS:
                 looked_at[number].add(row.task_id)
-            for strategy in {"", row.strategy}:
+            for strategy in {"", "" if hinted else row.strategy}:
                 each = found[number, strategy]
                 each.edits += 1
                 each.tokens += row.tokens
@@ -86,6 +88,8 @@ def by_strategy(journals: Sequence[Journal]) -> list[dict[str, Any]]:
     """What each strategy's self-edits gained in all rounds of these runs, the most for its tokens first."""
     found: dict[str, Written] = defaultdict(Written)
     for journal in journals:
+        if has_hints(journal):
+            continue
         edits = [row for row in journal.read(SelfEditRow) if row.strategy and round_number(row.stage) is not None]
         if edits:
             _add_gains(found, edits, *_trials(journal))

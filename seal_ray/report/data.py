@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from seal_ray.config import Config, parse
 from seal_ray.model.flops import of_trained_token
 from seal_ray.record.ending import ending
+from seal_ray.record.hints import by_hint
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
@@ -21,7 +23,7 @@ from seal_ray.report.best_worst import Pairs, pairs
 from seal_ray.report.changed import Change, TaskTable, changes, task_table
 from seal_ray.report.cost import Cost, cost
 from seal_ray.report.decisions import Puzzles, puzzles
-from seal_ray.report.edits import Lookup, Where
+from seal_ray.report.edits import Lookup
 from seal_ray.report.failing import Alarm, Failures, alarm, failures
 from seal_ray.report.headline import Headline, headline
 from seal_ray.report.methods import Measured as Method
@@ -89,6 +91,8 @@ class Run:
     """How varied each round's self-edits were, all together and by strategy."""
     strategies: tuple[Mapping[str, Any], ...]
     """What each strategy gained, the most for its tokens first."""
+    playbook: tuple[Mapping[str, Any], ...]
+    """What each hint gained, the most first."""
     points: Points
     failures: tuple[Failures, ...]
     pairs: Pairs
@@ -125,10 +129,7 @@ def read_run(directory: str) -> Run:
     ended = {row.key: row for row in OutcomeRow.each(outcome_table.select(_OF_OUTCOMES))}
     outcomes = of_trials(ended, planned, journal)
     edits = list(SelfEditRow.each(edit_table.select(_OF_EDITS)))
-
-    def look_up(wanted: Iterable[Where]) -> Lookup:
-        return Lookup(wanted, edit_table, planned, outcome_table, kept, tasks)
-
+    look_up = partial(Lookup, edits=edit_table, planned=planned, outcomes=outcome_table, kept=kept, tasks=tasks)
     found = rounds(planned, outcomes, edits, kept, journal.read(PolicyRow))
     every = arms(journal, planned, outcomes)
     measured = sound(every)
@@ -158,6 +159,7 @@ def read_run(directory: str) -> Run:
         rounds=found,
         written=tuple(by_round([journal])),
         strategies=tuple(by_strategy([journal])),
+        playbook=tuple({**row, "hint": shown(row["hint"], 250)} for row in by_hint([journal])),
         points=points(found, edits, planned, outcomes),
         failures=failed,
         pairs=pairs(found, edits, look_up, tasks),

@@ -107,6 +107,7 @@ def _sections(run: Run) -> dict[str, tuple[str, str]]:
         "held_out": ("s-held-out", "Held-out tasks, one by one") if run.held_out.lines else None,
         "rounds": ("s-rounds", "Round by round") if run.rounds or not run.only_measures else None,
         "strategies": ("s-strategies", "What each strategy gained") if run.strategies else None,
+        "playbook": ("s-playbook", "The playbook") if run.playbook else None,
         "edits": ("s-pairs", "The best and the worst note") if run.rounds else None,
         "decided": ("s-decided", "What was decided") if run.puzzles.decided else None,
         "pictures": ("s-pictures", "Every held-out task")

@@ -56,7 +56,7 @@ class SelfEdit:
     name: str = ""
     """What it depends on, as a run names it; see `seal_ray.rundir.keys`."""
     strategy: str = ""
-    """The one of `sampling.strategies` that it was written with."""
+    """The one of `sampling.strategies`, or the hint of the playbook, that it was written with."""
 
     @property
     def key(self) -> str:

@@ -178,7 +178,7 @@ def paying(*, policy: Policy, stage: str, weights: Reward) -> Counter[str]:
         edit = SelfEdit("a", number, 0, "p", f"note {number}", seed=number, tokens=30, strategy=strategy)
         found.append(by.candidate(edit, [TrialSummary(reward, tokens=(1, 500)[number % 2], forgotten=1.0)]))
     text = TrialSummary(0.3, forgotten=1.0)
-    strategies.learn([Tried(found, alone(text, TrialSummary(0.0), by))])
+    strategies.learn([Tried(task, found, alone(text, TrialSummary(0.0), by))])
     return Counter(strategies.chosen(policy, task, index, stage) for index in range(60))
 
 
@@ -237,7 +237,7 @@ def test_ones_own_templates_are_strategies_by_their_files_names_and_their_conten
     config = load(JOBS / "knowledge_small.toml", given)
     domain = load_domain(config)
     assert isinstance(domain, Knowledge)
-    check_strategies(config, domain)
+    check_strategies(config, domain, tries=True)
     task = domain.tasks("train", 1, 1)[0]
     assert domain.in_style("brief").prompt(task) == f"Say it briefly.\n{task.title}\n{task.context.strip()}"
     before = identify(config, domain)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from seal_ray import grading
 from seal_ray.domains.base import Baseline, Split
+from seal_ray.domains.knowledge.advice import comparing
 from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
@@ -192,6 +193,16 @@ class Knowledge:
     def in_style(self, style: str, about: str = "") -> Knowledge:
         other = copy(self)
         other.style = self._templates[style] if style in self._templates else STYLES[style].about(about)
+        return other
+
+    def with_hint(self, hint: str) -> Knowledge:
+        other = copy(self)
+        other.style = replace(self.style, hint=hint)
+        return other
+
+    def advising(self, best: str, worst: str) -> Knowledge:
+        other = copy(self)
+        other.style, other.sample_stop = comparing(best, worst), ()
         return other
 
     def text(self, task: Task) -> tuple[Example, ...]:

@@ -68,7 +68,7 @@ class Studied(Knowledge):
 
     def prompt(self, task: Task) -> Prompt:
         """Questions and answers are asked for as those that choose are, by examples."""
-        plain = self.style.name == "self-qa" and not self.style.template
+        plain = self.style.name == "self-qa" and not (self.style.template or self.style.hint)
         return shown_prompt(task.title, task.context) if plain else super().prompt(task)
 
     def asked(self, task: Task, choosing: Sequence[Pair], held: Sequence[Pair]) -> StudiedTask:

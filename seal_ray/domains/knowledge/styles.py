@@ -13,6 +13,7 @@ _SYSTEM = "You write study material that someone learns a text from. You write t
 _PASSAGE = "Title: {title}\n{context}"
 ABOUT = "{about}"
 """Stands in a style's instruction for what is to be written about."""
+_HINT = "What helped with other passages:"
 _ALONE = "Each line makes sense on its own and names what it is about."
 
 
@@ -27,6 +28,8 @@ class Style:
     """The completion holds questions with answers, which are to stay together."""
     template: str = ""
     """A whole prompt with `{title}` and `{context}`, instead of `task` and `cue`."""
+    hint: str = ""
+    """A line of advice that is given along."""
 
     def about(self, what: str) -> Style:
         """This style, where it leaves open what is to be written about."""
@@ -34,14 +37,15 @@ class Style:
 
     def prompt(self, title: str, context: str, chat: bool) -> Prompt:
         fields = {"title": title, "context": context.strip()}
+        hint = f"{_HINT} {self.hint}" if self.hint else ""
         if self.template:
-            text = self.template.format(**fields)
+            text = "\n\n".join(filter(None, [hint, self.template.format(**fields)]))
             return (Message("user", text),) if chat else text
-        passage = _PASSAGE.format(**fields)
+        asked = "\n\n".join([" ".join(filter(None, [self.task, hint])), _PASSAGE.format(**fields)])
         if chat:
-            turns: Chat = (Message("system", _SYSTEM), Message("user", f"{self.task}\n\n{passage}"))
+            turns: Chat = (Message("system", _SYSTEM), Message("user", asked))
             return turns
-        return f"{self.task}\n\n{passage}\n\n{self.cue}"
+        return f"{asked}\n\n{self.cue}"
 
 
 _STYLES = (

@@ -177,6 +177,16 @@ class MicroWorld:
         other._style = style
         return other
 
+    def with_hint(self, hint: str) -> MicroWorld:
+        """The words that notes begin with are all the advice that the base can be given."""
+        if hint not in self.strategies():
+            there = ", ".join(self.strategies())
+            raise UserError(f"{hint!r} is no hint that the micro-world's base takes; it takes {there}")
+        return self.in_style(hint)
+
+    def advising(self, best: str, worst: str) -> None:
+        """The base writes no advice."""
+
     def text(self, task: Task) -> tuple[Example, ...]:
         return _lines(task.context)
 
