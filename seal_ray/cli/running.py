@@ -1,11 +1,13 @@
-"""Runs and what is said of them: a run to its end, and every method of learning a text beside the others."""
+"""Runs: begun, continued, done again, and every method of learning a text beside the others."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
-from seal_ray.cli.options import AsJson, Overrides
+from seal_ray.cli.learning import tell
+from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import page_when_stopped, report_page, say, show
 
 
@@ -20,6 +22,94 @@ def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -
         summary = run(config, progress(quiet), force=force)
     show(summary, as_json, config.dir)
     say(f"run: {config.dir}   report: {report_page(config.dir)}")
+    refuse_void(summary)
+
+
+def run(
+    config: str,
+    *overrides: Overrides,
+    overlay: Overlays = (),
+    dry_run: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do a run, or continue the one in its directory.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as jobs/microworld.toml.
+    dry_run
+        Print what the config resolves to, look at all that it names but what is on the hub, and start nothing.
+    force
+        If the directory holds a run with another config, move that aside (it is never deleted).
+    quiet
+        No progress.
+    """
+    from seal_ray import config as configs
+
+    tree = configs.load(config, overrides, overlay)
+    if dry_run:
+        from seal_ray.domains.registry import spelled_out
+        from seal_ray.loop.preflight import check, look
+        from seal_ray.reading import json_text
+        from seal_ray.settling import settle
+
+        check(tree)
+        found = settle(tree, ask_hub=False)
+        lives = replace(found.config, run=replace(tree.run, dir=tree.dir))
+        print(json_text(spelled_out(lives)), flush=True)
+        for line in (*found.said, *([found.open] if found.open else ())):
+            say(line)
+        say(look(tree))
+        return
+    run_and_show(tree, quiet, as_json, force)
+
+
+def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Continue a run as it was begun; other `--workers`, `--run.observers` and `--run.logs` may be given."""
+    from seal_ray.config import adjusted
+    from seal_ray.learning.learn import continued, learns
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.rundir.directory import recorded_config
+    from seal_ray.rundir.tuned import refuse_tuned
+
+    config = adjusted(recorded_config(dir), overrides)
+    refuse_tuned(dir, config)
+    if learns(config):
+        start_log(quiet)
+        tell(dir, continued(dir, progress(quiet), settings=overrides, say=say), as_json)
+    else:
+        run_and_show(config, quiet, as_json)
+
+
+def demo(
+    *overrides: Overrides,
+    seed: int = 1,
+    dir: str = "",
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a small model learn to write better notes to itself, in minutes, on this machine.
+
+    Parameters
+    ----------
+    seed
+        Of the people, the sampling and the training.
+    dir
+        Where the run goes; empty: runs/demo-SEED.
+    """
+    from seal_ray.cli.demo import run_demo
+    from seal_ray.observe.progress import progress, start_log
+    from seal_ray.record.summary import refuse_void
+
+    start_log(quiet)
+    target = dir or f"runs/demo-{seed}"
+    with page_when_stopped(target):
+        summary = run_demo(seed, target, progress(quiet), progress(quiet), overrides)
+    show(summary, as_json)
+    say(f"report: {report_page(target)}")
     refuse_void(summary)
 
 

@@ -1,0 +1,88 @@
+"""What is on record of runs: told, shown, mended, or brought from elsewhere."""
+
+from __future__ import annotations
+
+from seal_ray.cli.learning import tell
+from seal_ray.cli.options import AsJson
+from seal_ray.cli.output import report_page, say, show
+from seal_ray.types import UserError
+
+
+def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
+    """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
+
+    Parameters
+    ----------
+    others
+        Runs of other seeds; the tasks of all are taken together.
+    oracle
+        Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
+    quiet
+        No progress.
+    """
+    from seal_ray.learning.account import known_here
+    from seal_ray.learning.learn import learns
+    from seal_ray.record.journal import Journal
+    from seal_ray.record.storage import Store
+    from seal_ray.record.summary import refuse_void, summarize
+    from seal_ray.rundir.directory import recorded_config
+    from seal_ray.rundir.tuned import refuse_tuned
+
+    if not others and learns(recorded_config(dir)):
+        tell(dir, known_here(dir), as_json)
+        return
+    if oracle and others:
+        raise UserError("--oracle searches one run's tasks at a time: give one directory")
+    every = (dir, *others)
+    configs = [recorded_config(each) for each in every]
+    for each, config in zip(every, configs, strict=True):
+        refuse_tuned(each, config)
+    seeds = [config.run.seed for config in configs]
+    if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
+        raise UserError(
+            f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "
+            "which would count twice; give runs of different seeds, or one run at a time"
+        )
+    summary = summarize(*(Journal(Store(each)) for each in every))
+    if oracle:
+        from seal_ray.loop.oracle import oracle as search
+        from seal_ray.observe.progress import progress, start_log
+
+        start_log(quiet)
+        found = search(dir, progress(quiet))
+        summary |= found.arms()
+        for line in found.lines():
+            say(line)
+    show(summary, as_json, *every)
+    refuse_void(summary)
+
+
+def report(dir: str) -> None:
+    """Write the report of a run: one self-contained HTML page."""
+    print(report_page(dir))
+
+
+def repair(dir: str) -> None:
+    """Set aside what is damaged in a run's record. Nothing is deleted; continuing the run does again what is lost."""
+    from contextlib import closing
+
+    from seal_ray.policy.repair import repair_policies
+    from seal_ray.record import repair as repairing
+    from seal_ray.record.manifest import FOLDER
+    from seal_ray.record.storage import Store
+
+    store = Store(dir)
+    if not store.exists(FOLDER):
+        raise UserError(f"{dir}: no journal is here")
+    with closing(store.lock()):
+        said = repairing.repair(store) + repair_policies(store)
+    for line in said:
+        print(line)
+    print(f"`seal-ray resume {dir}` does again what is lost" if said else "nothing is damaged")
+
+
+def import_(record: str, *, into: str) -> None:
+    """Carry a recorded round of the published results into a run directory of its own."""
+    from seal_ray.published.import_record import import_record
+
+    say(f"{import_record(record, into)} self-edits are in {into}")
