@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
@@ -95,20 +96,23 @@ def test_each_policy_is_the_one_before_and_one_adapter_more(quiet_run: Path) -> 
 
 
 def test_a_driver_killed_at_five_random_moments_ends_with_the_same_journal(
-    quiet_run: Path, tmp_path: Path, forking_python: str
+    quiet_run: Path, local_ray: None, tmp_path: Path, forking_python: str
 ) -> None:
     folder, gate = tmp_path / "killed", Gate(tmp_path / "gate")
     trials = sum(bool(answers) for _, answers in results(quiet_run)["rewards"].values())
     moments = sorted(random.Random(3).sample(range(1, trials), 5))
 
-    def begin() -> subprocess.Popen[bytes]:
-        return start(folder, "--workers.trainers", "1", *gate.arguments, python=forking_python)
+    def begin(address: str) -> subprocess.Popen[bytes]:
+        more = ("--workers.trainers", "1", "--workers.address", address, *gate.arguments)
+        return start(folder, *more, python=forking_python)
 
+    # Two have a Ray of their own, the second after the first was killed with it; the others join one that is there.
+    addresses = itertools.chain(["", ""], itertools.repeat(ray.get_runtime_context().gcs_address))
     for before, moment in itertools.pairwise([0, *moments]):
         gate.allow(moment - before)
-        assert kill_when(begin(), lambda: gate.holds), folder.with_suffix(".log").read_text()
+        assert kill_when(begin(next(addresses)), lambda: gate.holds), folder.with_suffix(".log").read_text()
     gate.open()
-    assert begin().wait(300) == 0, folder.with_suffix(".log").read_text()
+    assert begin(next(addresses)).wait(300) == 0, folder.with_suffix(".log").read_text()
     assert results(folder) == results(quiet_run)
 
 
