@@ -230,7 +230,9 @@ def print_continual(table: dict[str, dict[str, Any]]) -> None:
     known = ["known before"] if any("known before, at the end" in row for row in table.values()) else []
     narrow = (Column(name, no_wrap=True) for name in ("in turn", "learnt", "kept", "forgotten"))
     kl = ["KL"] if any(KL in row for row in table.values()) else []
-    shown = Table(*narrow, *known, *kl, "tokens", box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    shown = Table(
+        *narrow, *known, *kl, "tokens", box=box.SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True
+    )
     for way, row in table.items():
         end = f"{row['at the end']:.1%}"
         if "at the end, interval" in row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_what_several_lessons_answered_of_one_passage_counts_question_by_questio
     journal.on(OutcomeRow("another's share", reward=1.0, verdicts=(1.0, 1.0)))
     journal.flush()
     assert by_way(orders(journal))["merge"]["matrix"][2][0] == pytest.approx(3 / 4)
+
+
+def test_how_far_predictions_are_from_the_firsts_is_in_the_table_where_any_way_measured_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = by_way(orders(written(tmp_path, MATRIX)))
+    print_continual(table)
+    assert "KL" not in capsys.readouterr().out
+    long = table["merge"] | {KL: 1.4619, "at the end, interval": (0.925, 0.967), "tokens": 1_958_000}
+    print_continual({"replay-last-layers": long, **table})
+    said = capsys.readouterr().out
+    assert re.search(r"replay-last-layers .* 50\.0% +1\.46 +1958000\n", said), "whole within 80 columns"
+    assert re.search(r"merge .* 50\.0% +– +20", said), "one that an older version measured"
 
 
 def test_failed_trials_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

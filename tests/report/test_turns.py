@@ -90,7 +90,9 @@ def test_every_command_that_the_page_offers_does_what_it_says(
 @pytest.mark.usefixtures("in_process")
 def test_what_was_taken_out_again_is_said(whole: Path, tmp_path: Path) -> None:
     mine = shutil.copytree(whole, tmp_path / "run")
-    assert "Taken out again" not in words_of(render(read_run(str(mine))))
+    words = words_of(render(read_run(str(mine))))
+    assert "Taken out again" not in words
+    assert "KL from the first policy, in nats" in words, "which each way was measured by"
     told = retract(str(mine), find(str(mine), catalogue_of(str(mine)), "library/0/lesson-1"))
     found = read_run(str(mine))
     (without,) = found.left.without
