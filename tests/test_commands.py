@@ -47,6 +47,8 @@ RUN_BY = {
     r"seal-ray run CONFIG --selection.rule": "examples/test_own_parts.py::"
     "test_ones_own_rule_keeps_the_two_shortest_that_taught",
     r"seal-ray run CONFIG --(update.rule|continual.ways)": "examples/test_rules_and_observers.py::",
+    r"seal-ray run CONFIG --sampling.playbook": "loop/test_playbook.py::"
+    "test_a_hint_that_costs_is_dropped_and_the_policy_writes_others_in_its_place",
     r"seal-ray methods ": "methods/test_run.py::test_the_table_is_printed_and_given_as_numbers",
     r"seal-ray run CONFIG --run.observers": "observe/test_trackers.py::",
     r"seal-ray advise .* --measured": "learning/test_advise.py::test_a_run_of_ones_own_is_gone_by_instead",

@@ -80,6 +80,7 @@ class Playbook:
     def __init__(self, config: Config, domain: Domain, journal: Journal, events: Events) -> None:
         self._most, self._seed = config.sampling.playbook, config.run.seed
         self._domain, self._events = cast(Advisable, domain), events
+        self._writes = self._domain.advising("", "") is not None
         self._hints = [Hint(text, since=1) for text in config.sampling.hints]
         self._after: list[Sequence[Hint]] = [()]
         """What was known of all hints after so many rounds."""
@@ -143,7 +144,7 @@ class Playbook:
         self._hints = [hint if hint.dropped else hint.after(round_, gained[hint.text]) for hint in self._hints]
         self._after.append(tuple(self._hints))
         self._tell(round_, [hint for hint in self._hints if hint.text in {each.text for each in before}])
-        if self._domain.advising("", ""):
+        if self._writes:
             pairs = filter(None, map(_pair, found))
             self._pairs = sorted(pairs, key=lambda pair: (-pair.apart, pair.task.id))[: _FOR_ONE * self._most]
 
