@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from seal_ray.bank import Bank, Job, JobResult
 
 # Where in the arguments a product's two matrices stand.
-PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "addmm_": 1, "baddbmm": 1, "baddbmm_": 1}
+PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "addmm_": 1, "baddbmm": 1, "baddbmm_": 1, "_grouped_mm": 0}
 
 
 class Counted(TorchDispatchMode):

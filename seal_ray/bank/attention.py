@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from seal_ray.bank.bucket import Bucket
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
 from seal_ray.bank.gather import ToLines, ToTokens
-from seal_ray.bank.layout import TILE, Bucket, Layout, side_by_side
+from seal_ray.bank.layout import TILE, Layout, side_by_side
 from seal_ray.bank.mixing import Batch, Batches, Mixer, States
 
 NAME = "seal_ray_bank"
@@ -167,6 +168,11 @@ class PackedAttention:
         if self.cache is not None:
             self.cache.put(layer, self.rows, self.layout.position_ids[0], k_NKD, v_NKD)
         buckets, place = self.layout.buckets, self.layout.place
+        if params.plain and (whole := self.layout.whole):
+            ragged = self.layout.tokens.ragged
+            out_NHD = ragged.attention(q_NHD, k_NKD, v_NKD, whole, params.scale, params.window)
+            if out_NHD is not None:
+                return out_NHD
         if params.plain and self.layout.lines is not None and q_NHD.shape[-1] == v_NKD.shape[-1]:
             scale = params.scale if params.scale is not None else q_NHD.shape[-1] ** -0.5
             if len(buckets) == 1 and place is not None and buckets[0].sight and buckets[0].length <= TILE:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seal_ray.bank.layout import Bucket, Lines
+from seal_ray.bank.bucket import Bucket
+from seal_ray.bank.layout import Lines
 
 
 class TiledAttention(torch.autograd.Function):

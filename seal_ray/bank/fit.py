@@ -162,7 +162,7 @@ class _Check:
         rows = [Row(0, ids, np.arange(len(ids))) for ids in self.texts]
         if far:
             rows.append(Row(0, self.texts[0][:2], np.empty(0, np.int64)))
-        layout = pack(rows, self.patched.device, self.patched.dtype)
+        layout = pack(rows, self.patched.device, self.patched.dtype, ragged=self.patched.ragged)
         if far:
             layout.position_ids[0, -1] = far - 1
         attention = _Watching(layout)
@@ -178,7 +178,7 @@ class _Check:
         """No number is in a text that stands between two others of other slots: whatever came of it would be none."""
         first, middle = self.texts
         rows = [Row(slot, ids, np.arange(len(ids))) for slot, ids in enumerate((first, middle, first))]
-        layout = pack(rows, self.patched.device, self.patched.dtype)
+        layout = pack(rows, self.patched.device, self.patched.dtype, ragged=self.patched.ragged)
         own = slice(len(first), len(first) + len(middle))
 
         def spoil(_: nn.Module, __: Any, embedded_1ND: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ class _Check:
     def _part(self, start: int, end: int) -> Layout:
         """A part of both texts, and the predictions after each of its tokens."""
         rows = [Row(0, ids[start:end], np.arange(len(ids[start:end]))) for ids in self.texts]
-        return pack(rows, self.patched.device, self.patched.dtype)
+        return pack(rows, self.patched.device, self.patched.dtype, ragged=self.patched.ragged)
 
     @property
     def _tolerance(self) -> float:

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seal_ray.bank.bucket import Bucket, causal
+from seal_ray.bank.ragged import PADDED, Ragged
 from seal_ray.bank.rows import Ints, Row
 from seal_ray.bank.sharing import Pieces, Sight
+from seal_ray.bank.varlen import Rows
 
 TILE = 32
 """On a CPU, short rows of a slot share a line of attention of about this many places."""
@@ -27,13 +30,14 @@ PADDING = 4096
 class Groups:
     """Packed rows of a matrix, lying slot by slot, multiplied by each slot's own matrix.
 
-    Slots with equal counts are a plain batched product. Unequal ones are multiplied one by one on a CPU, where a
-    product costs little to start, unless there is little to pad. Elsewhere they are padded. Zero times NaN is NaN, so
-    what would count is padded so that a slot gone to NaN cannot reach its neighbours: on one side with zeros, on the
-    other with the slot's own first token, or with zeros too where a slot has none.
+    Slots with equal counts are a plain batched product. Unequal ones are multiplied as they lie where a kernel does
+    that (`ragged.py`); one by one on a CPU, where a product costs little to start, unless there is little to pad; and
+    padded elsewhere. Zero times NaN is NaN, so what would count is padded so that a slot gone to NaN cannot reach its
+    neighbours: on one side with zeros, on the other with the slot's own first token, or with zeros where it has none.
     """
 
-    def __init__(self, counts: Ints, device: torch.device) -> None:
+    def __init__(self, counts: Ints, device: torch.device, ragged: Ragged = PADDED) -> None:
+        self.ragged = ragged
         self.slots, self.tokens = len(counts), int(counts.sum())
         self.width = int(counts.max(initial=0))
         self.counts = _tensor(counts, device)
@@ -52,6 +56,16 @@ class Groups:
         return [(slot, slice(int(starts[slot]), int(ends[slot]))) for slot in np.flatnonzero(self._counts).tolist()]
 
     @cached_property
+    def ends(self) -> Tensor:
+        """Where the rows of each slot end, as kernels are told it."""
+        return _tensor(np.cumsum(self._counts).astype(np.int32), self.counts.device)
+
+    @cached_property
+    def idle_G11(self) -> Tensor:
+        """Which slots have no rows."""
+        return (self.counts == 0)[:, None, None]
+
+    @cached_property
     def pad_index(self) -> Tensor:
         """The packed token at each place of the padded slots."""
         within, counts, starts = np.arange(self.width), self._counts[:, None], self._starts[:, None]
@@ -67,7 +81,7 @@ class Groups:
     def among(self, tokens: Ints) -> Groups:
         """How some of the tokens, in their order, divide over the slots."""
         slots = np.searchsorted(self._starts + self._counts, tokens, side="right")
-        return Groups(np.bincount(slots, minlength=self.slots), self.counts.device)
+        return Groups(np.bincount(slots, minlength=self.slots), self.counts.device, self.ragged)
 
     def part(self, slots: slice) -> tuple[slice, Groups]:
         """Where the tokens of neighbouring slots lie, and how these divide over them."""
@@ -75,7 +89,7 @@ class Groups:
         if place == (0, self.slots):
             return slice(0, self.tokens), self
         if place not in self._parts:
-            own, start = Groups(self._counts[slots], self.counts.device), int(self._starts[slots.start])
+            own, start = Groups(self._counts[slots], self.counts.device, self.ragged), int(self._starts[slots.start])
             self._parts[place] = slice(start, start + own.tokens), own
         return self._parts[place]
 
@@ -93,6 +107,8 @@ class Groups:
 
     def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
         """`x · w`, each row by its slot's matrix."""
+        if (product_NO := self._as_they_lie(x_NI, w_GIO)) is not None:
+            return product_NO
         if not self._one_by_one(w_GIO):
             return self._pack(torch.bmm(self._spread(x_NI), w_GIO))
         y_NO = x_NI.new_empty(self.tokens, w_GIO.shape[2])
@@ -104,6 +120,8 @@ class Groups:
         """`y += x · w`."""
         if self.even:
             y_NO.view(self.slots, self.width, -1).baddbmm_(self._spread(x_NI), w_GIO)
+        elif (product_NO := self._as_they_lie(x_NI, w_GIO)) is not None:
+            y_NO.add_(product_NO)
         elif self._one_by_one(w_GIO):
             for slot, rows in self.spans:
                 y_NO[rows].addmm_(x_NI[rows], w_GIO[slot])
@@ -112,6 +130,9 @@ class Groups:
 
     def add_outer(self, grad_GPQ: Tensor, left_NP: Tensor, right_NQ: Tensor) -> None:
         """`grad += leftᵀ · right`, summed over each slot's own rows."""
+        if (outer_GPQ := self._as_they_lie(left_NP.T, right_NQ)) is not None:
+            grad_GPQ.add_(outer_GPQ if self.every else outer_GPQ.masked_fill_(self.idle_G11, 0))
+            return
         if self._one_by_one(grad_GPQ):
             for slot, rows in self.spans:
                 if grad_GPQ.dtype == left_NP.dtype:
@@ -126,6 +147,10 @@ class Groups:
         else:
             left, right = wider(left_NP), self._spread_zeros(right_NQ)
         grad_GPQ.add_(torch.bmm(left.transpose(1, 2), right))
+
+    def _as_they_lie(self, left: Tensor, right: Tensor) -> Tensor | None:
+        """A product of unlike counts without padding; None where nothing does that."""
+        return None if self.even else self.ragged.product(left, right, self.ends)
 
     def _one_by_one(self, w_GIO: Tensor) -> bool:
         return self.padding * max(w_GIO.shape[1:]) > PADDING * self.slots
@@ -146,68 +171,6 @@ class Groups:
         """Back to `[N, O]`."""
         y = y_GTO.view(self.slots * self.width, -1)
         return y if self.even else y.index_select(0, self.place)
-
-
-class Bucket:
-    """Pieces that attend side by side: `count` lines of `length` places, a whole row to a line or several pieces.
-
-    Pieces share a line only with those of their own slot, so that a slot gone to NaN cannot reach its neighbours.
-    """
-
-    def __init__(
-        self, index: Ints | None, count: int, length: int, device: torch.device, sight: Sight | None = None
-    ) -> None:
-        self.count, self.length = count, length
-        self.index = None if index is None else _tensor(index, device)
-        """The packed token at each place (padding repeats one of the line's own); None when they lie so already."""
-        self.sight = sight
-        """What each place sees, `[count, T]`; None when each line is one row."""
-        self.masks: dict[int | None, Tensor] = {}
-        self.biases: dict[int | None, Tensor] = {}
-        self.indices: dict[int, Tensor] = {}
-        self.places: dict[int, Tensor] = {}
-
-    def mask(self, window: int | None) -> Tensor | None:
-        """True where a query sees a key: itself and what came before in its row, within the window.
-
-        `[T, T]` or `[count, T, T]`; None means plainly causal, right padding being out of every real token's sight.
-        """
-        if self.sight is None and (window is None or window >= self.length):
-            return None
-        if window not in self.masks:
-            device = None if self.index is None else self.index.device
-            self.masks[window] = self.sight.mask(window) if self.sight else causal(self.length, window, device)
-        return self.masks[window]
-
-    def bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """The mask of shared lines as something to add to scores, `[count, 1, T, T]`."""
-        if window not in self.biases:
-            mask = self.mask(window)
-            assert mask is not None
-            self.biases[window] = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, float("-inf"))[:, None]
-        return self.biases[window]
-
-    def head_place(self, place: Tensor, heads: int) -> Tensor:
-        """`place`, in a matrix of one head a line in that order, for each token and head."""
-        if heads not in self.places:
-            line, within = place // self.length, place % self.length
-            head = torch.arange(heads, device=place.device)
-            self.places[heads] = ((line[:, None] * heads + head) * self.length + within[:, None]).reshape(-1)
-        return self.places[heads]
-
-    def head_index(self, heads: int) -> Tensor:
-        """`index` for a matrix of one head a line, in the order line, head, place."""
-        if heads not in self.indices:
-            assert self.index is not None
-            head = torch.arange(heads, device=self.index.device)[:, None]
-            self.indices[heads] = (self.index.view(self.count, 1, self.length) * heads + head).reshape(-1)
-        return self.indices[heads]
-
-
-def causal(length: int, window: int | None, device: torch.device | None = None) -> Tensor:
-    """`[T, T]`: what each token of one row sees."""
-    mask = torch.ones(length, length, dtype=torch.bool, device=device).tril_()
-    return mask if window is None else mask.triu_(1 - window)
 
 
 LONGEST, LEAST = 512, 8192
@@ -256,6 +219,8 @@ class Layout:
     """Where each packed token lies in the concatenated buckets; None when in the same order."""
     lines: Lines | None
     """The rows one by one, as attention on a CPU takes them; None elsewhere."""
+    whole: Rows | None
+    """The rows as a kernel attends to them that pads none; None where there is none, or rows share their beginnings."""
     row: Tensor
     """The row of each packed token; its piece where rows share their beginnings."""
     head_index: Tensor
@@ -267,7 +232,9 @@ class Layout:
     """The pass covers slots `first` up to `first + tokens.slots`."""
 
 
-def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, share: bool = False) -> Layout:
+def pack(
+    rows: Sequence[Row], device: torch.device, dtype: torch.dtype, share: bool = False, ragged: Ragged = PADDED
+) -> Layout:
     """Lay out rows that are sorted by slot; every slot between the first and the last has a place, busy or not.
 
     With `share`, what rows begin with alike is laid out once, on a CPU: a GPU gains nothing by so few tokens less.
@@ -287,14 +254,18 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, share: b
     weights = np.repeat([row.weight for row in rows], labels)
     lines = _lines(owner, lengths, pieces.stem_P, TILE if on_cpu else 0)
     buckets, place = _buckets(lines, lengths, starts, device, sight)
+    whole = None
+    if ragged.varlen_attn and place is not None and (pieces.stem_P == np.arange(len(rows))).all():
+        whole = Rows(_tensor(np.append(starts, len(ids)).astype(np.int32), device), int(lengths.max()))
     return Layout(
         input_ids=_tensor(ids[None], device),
         position_ids=sight.position[None].to(device),
-        tokens=Groups(np.bincount(owner, lengths, slots).astype(np.int64), device),
-        heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device),
+        tokens=Groups(np.bincount(owner, lengths, slots).astype(np.int64), device, ragged),
+        heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device, ragged),
         buckets=buckets,
         place=place,
         lines=Lines(lines, lengths, starts, sight) if on_cpu else None,
+        whole=whole,
         row=sight.piece.to(device),
         head_index=_tensor(head, device),
         targets=_tensor(targets, device),
@@ -325,7 +296,7 @@ def _buckets(
     """Lines sorted by length, in buckets whose shortest is more than half as long as the longest; or all are alike."""
     sizes = np.array([lengths[line].sum() for line in lines])
     if len(lines) == len(lengths) and (lengths == lengths[0]).all():
-        return (Bucket(None, len(lengths), int(lengths[0]), device),), None
+        return (Bucket(None, len(lengths), int(lengths[0])),), None
     order = np.argsort(-sizes, kind="stable")
     place = np.empty(lengths.sum(), np.int64)
     buckets, at, offset = [], 0, 0
@@ -345,7 +316,7 @@ def _buckets(
             place[tokens] = offset + number * width + np.arange(len(tokens))
         several = any(len(line) > 1 for line in chosen)
         sees = sight.at(torch.from_numpy(index), torch.from_numpy(real), device) if several and sight else None
-        buckets.append(Bucket(index.reshape(-1), count, width, device, sees))
+        buckets.append(Bucket(_tensor(index.reshape(-1), device), count, width, sees))
         at, offset = at + count, offset + count * width
     return tuple(buckets), _tensor(place, device)
 

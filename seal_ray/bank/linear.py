@@ -22,6 +22,7 @@ from seal_ray.bank.attention import NAME, Attention
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.lora import linear_modules
 from seal_ray.bank.mixing import Batch, Mixer, states_argument
+from seal_ray.bank.ragged import Ragged
 from seal_ray.bank.residents import BASE, Residents, Weights
 
 Views = dict[str, tuple[Tensor, Tensor]]
@@ -162,6 +163,7 @@ class PatchedModel:
         self.implementation = NAME
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
+        self.ragged = Ragged.on(self.device, self.dtype)
         self.vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
         self.modules = linear_modules(model)
         self.residents = Residents(self.modules, self.device, self.dtype)

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, LinearAttentionLayer
 
+from seal_ray.bank.bucket import Bucket
 from seal_ray.bank.gather import ToLines, ToTokens
-from seal_ray.bank.layout import Bucket, Groups, Layout, side_by_side
+from seal_ray.bank.layout import Groups, Layout, side_by_side
 
 STATES = ("cache_params", "past_key_values")
 """What Transformers calls the argument with the states that a mixer goes on from."""

@@ -121,7 +121,9 @@ def passes(
 def _pass(
     patched: PatchedModel, adapters: Adapters, rows: list[Row], at: int, opened: Callable[[Layout, slice], Opened]
 ) -> tuple[Layout, Tensor]:
-    layout, attention = opened(pack(rows, patched.device, patched.dtype), slice(at, at + len(rows)))
+    layout, attention = opened(
+        pack(rows, patched.device, patched.dtype, ragged=patched.ragged), slice(at, at + len(rows))
+    )
     with patched.active(layout, attention, adapters):
         return layout, patched.logits(layout)
 

@@ -190,7 +190,8 @@ class Slots:
 
     def _pass(self, rows: list[Row], adapters: Adapters, losses_S: Tensor, factors_S: Tensor | None) -> None:
         """One pass over rows that all need a reference, or none of which does."""
-        layout = pack(rows, self.patched.device, self.dtype, share=not self.patched.recurrent)
+        share = not self.patched.recurrent
+        layout = pack(rows, self.patched.device, self.dtype, share, self.patched.ragged)
         too_long = layout.tokens.tokens > self.max_tokens_per_microbatch
         slot_L = layout.head_slot + layout.first
         weights_L = layout.weights if factors_S is None else layout.weights * factors_S[slot_L]

@@ -214,5 +214,6 @@ class Writing(Generic[Key]):
 def step_layout(row_slots: list[int], slots: int, patched: PatchedModel) -> Layout:
     """Rows of one token each."""
     counts = np.bincount(row_slots, minlength=slots)
-    groups, every = Groups(counts, patched.device), torch.arange(len(row_slots), device=patched.device)
-    return Layout(every, every, groups, groups, (), None, None, every, every, every, every, every, 0)
+    groups = Groups(counts, patched.device, patched.ragged)
+    every = torch.arange(len(row_slots), device=patched.device)
+    return Layout(every, every, groups, groups, (), None, None, None, every, every, every, every, every, 0)
