@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import company
 from benchmarks.baselines import Material
+from benchmarks.gpu_check import unpadded
 from benchmarks.gpu_check.paper import content
 from benchmarks.gpu_check.record import Record
 from benchmarks.gpu_check.scale import Scale
@@ -73,6 +74,7 @@ def equality(record: Record, scale: Scale, device: str, config: Config | None) -
     record.piece("equality", "a tiny Llama", partial(tiny, scale, device), scale.recipes, scale.most_epochs)
     for family in CONFIGS:
         record.piece("equality", f"packed, {family}", partial(packed, family, device))
+    record.piece("equality", "rows unpadded", partial(unpadded.compared, scale, device), scale.shape, scale.slots)
     if config:
         sizes = scale.trainings, scale.texts_each
         record.piece("equality", "the weights given", partial(given, scale, config), *sizes)

@@ -28,6 +28,8 @@ class Scale:
     padded: int = 2
     pairs: int = 2
     """How often a variant is measured; medians are shown."""
+    repeats: int = 50
+    """Of a product or an attention that is timed by itself."""
     matmul_seconds: float = 1.0
     samples: int = 64
     """Texts written at once, as many as a run's own sampler writes."""
@@ -64,6 +66,7 @@ REHEARSAL = Scale(
     texts=4,
     padded=1,
     pairs=1,
+    repeats=2,
     matmul_seconds=0.05,
     samples=4,
     prompt_tokens=16,

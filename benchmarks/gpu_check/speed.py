@@ -14,14 +14,17 @@ import torch
 
 from benchmarks import machine
 from benchmarks.baselines import PADDED, InBank, Material, OneAtATime, Published, Variant
+from benchmarks.gpu_check import unpadded
 from benchmarks.gpu_check.record import Record
 from benchmarks.gpu_check.scale import Scale
 from benchmarks.models import build
 from benchmarks.trials import Timed, flops, warm
 from benchmarks.workload import LORA, OPTIM, drawn
-from seal_ray.bank import Bank, Job, SampleSpec, TokenText
+from seal_ray.bank import Bank, Job, SampleSpec, TokenText, ragged
 
 _TOP_P = 0.95
+_PADDED = ", padded"
+"""Of a bank that pads rows of unlike lengths where there are kernels that need not."""
 _FIRST = 10
 """Tokens below are special ones of many models, and no prompt is made of them."""
 
@@ -42,13 +45,19 @@ class Measured:
 
     @property
     def variants(self) -> list[str]:
-        return ["published", "peft", *(f"bank-{slots}" for slots in self.scale.slots)]
+        banks = [f"bank-{slots}" for slots in self.scale.slots]
+        return ["published", "peft", *banks, f"{banks[-1]}{_PADDED}"]
 
     def variant(self, name: str) -> Variant:
         model, tokenizer = self.built
         if name == "published":
             return Published(model, self.scale.padded)
-        return OneAtATime(model) if name == "peft" else InBank(model, tokenizer, _slots(name))
+        if name == "peft":
+            return OneAtATime(model)
+        bank = InBank(model, tokenizer, _slots(name))
+        if name.endswith(_PADDED):
+            bank.bank.patched.ragged = ragged.PADDED
+        return bank
 
 
 def speed(record: Record, scale: Scale, device: str, weights: str) -> None:
@@ -63,6 +72,7 @@ def speed(record: Record, scale: Scale, device: str, weights: str) -> None:
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
+    record.piece("speed", f"{scale.shape}, rows unpadded", partial(unpadded.timed, scale, device), scale)
 
 
 def trials(measured: Measured, name: str) -> dict[str, Any]:
@@ -144,4 +154,4 @@ def matmul_peak(place: torch.device, dtype: torch.dtype, seconds: float) -> floa
 
 
 def _slots(variant: str) -> int:
-    return int(variant.removeprefix("bank-")) if variant.startswith("bank-") else 1
+    return int(variant.removeprefix("bank-").removesuffix(_PADDED)) if variant.startswith("bank-") else 1

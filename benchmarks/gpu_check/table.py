@@ -35,6 +35,13 @@ def _equality(found: dict[str, Any]) -> Iterator[str]:
             share = f"{flips['flipped']} ({flips['flipped'] / flips['answers']:.0%})"
             yield _row(name, flips["dtype"], _short(piece.get("nats")), flips["answers"], share, flips["first"])
 
+    yield ""
+    yield from _head("rows of unlike lengths", "kernel", "from padded", "allowed", "right")
+    for piece in found.values():
+        for row in piece.get("unpadded", ()):
+            kernel = "taken" if row["used"] else "none"
+            yield _row(row["what"], kernel, _short(row["apart"]), _short(row["allowed"]), _verdict(row["right"]))
+
 
 def _speed(found: dict[str, Any]) -> Iterator[str]:
     ways = [piece for piece in found.values() if "variant" in piece]
@@ -64,6 +71,15 @@ def _speed(found: dict[str, Any]) -> Iterator[str]:
         if "texts_per_s" in piece:
             sizes = piece["texts"], piece["prompt_tokens"], piece["new_tokens"]
             yield _row(piece["model"], *sizes, _short(piece["texts_per_s"]), f"{piece['tokens_per_s']:,.0f}")
+    for piece in (piece for piece in found.values() if "unpadded" in piece):
+        yield ""
+        yield from _head("rows of unlike lengths", "kernel", "ms as they lie", "ms padded", "padded takes")
+        for row in piece["unpadded"]:
+            each = [1e3 * row[key] for key in ("seconds", "padded_seconds")]
+            kernel = "taken" if row["used"] else "none"
+            yield _row(row["what"], kernel, *map(_short, each), f"{each[1] / each[0]:.2f} ×")
+        yield ""
+        yield f"A layer's, of {piece['size']}."
 
 
 def _paper(found: dict[str, Any]) -> Iterator[str]:

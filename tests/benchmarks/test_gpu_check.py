@@ -42,6 +42,9 @@ def test_all_of_it_is_rehearsed_where_little_is_installed_and_what_is_on_record_
     assert (first, again) == (f"measured {len(pieces)}", "measured 0")
     wanted = {"equality: packed, mistral", "equality: company, bfloat16", "speed: qwen2.5-tiny, bank-4"}
     assert wanted | {"speed: the weights given, writing", "paper: the experiment"} <= pieces
+    assert {"equality: rows unpadded", "speed: qwen2.5-tiny, bank-4, padded"} <= pieces
+    lying = check["parts"]["equality"]["rows unpadded"], check["parts"]["speed"]["qwen2.5-tiny, rows unpadded"]
+    assert all(row["used"] for piece in lying for row in piece["found"]["unpadded"])
     assert wrong(check) == []
     bank = check["parts"]["speed"]["qwen2.5-tiny, bank-4"]["found"]
     assert bank["slot_bytes"] == pytest.approx(bank["slot_bytes_by_formula"], rel=0.1)
@@ -50,7 +53,8 @@ def test_all_of_it_is_rehearsed_where_little_is_installed_and_what_is_on_record_
     ]["found"]["arms"].keys()
     heads = [line for line in said.splitlines() if "rehearsal" in line]
     assert len(heads) == 2
-    assert all(f"| {arm} |" in said for arm in ("packed, qwen3", "bank-4", "after round 2"))
+    assert all(f"| {arm} |" in said for arm in ("packed, qwen3", "bank-4", "bank-4, padded", "after round 2"))
+    assert said.count("| attention, forward and back | taken |") == 4, "both tables, twice"
 
 
 def record(path: Path, subject: Subject = SUBJECT) -> Record:
@@ -87,6 +91,17 @@ def test_a_bank_that_is_not_right_is_named_and_marked() -> None:
     check = {"device": "A card", "code": "c0de", "commit": "", "torch": "2", "rehearsed": False, "parts": parts}
     assert wrong(check) == ["bad"]
     assert "| bad | float32 | 3 | 0.2 | 0.1 |  | 0.1, 1 | **no** |" in tables(check, ["equality", "speed"])
+
+
+def test_a_kernel_that_comes_to_something_else_than_padding_is_named_and_one_that_is_not_there_is_not() -> None:
+    row = {"what": "products", "used": True, "apart": 0.5, "allowed": 0.03, "right": False}
+    found = {"unpadded": [row, row | {"what": "attention", "used": False, "apart": 0.0, "right": None}], "right": False}
+    parts = {"equality": {"rows unpadded": {"found": found}}}
+    check = {"device": "A card", "code": "c0de", "commit": "", "torch": "2", "rehearsed": False, "parts": parts}
+    assert wrong(check) == ["rows unpadded"]
+    said = tables(check, ["equality"])
+    assert "| products | taken | 0.5 | 0.03 | **no** |" in said
+    assert "| attention | none | 0 | 0.03 |  |" in said
 
 
 @pytest.fixture
