@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seal_ray.config import Config
 
 Quantization = Literal["none", "int8", "nf4"]
-BLOCK = {"int8": 256, "nf4": 64}
+BLOCK: dict[Quantization, int] = {"int8": 256, "nf4": 64}
 """Weights that share a scale."""
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 

@@ -309,7 +309,7 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
 
     from seal_ray.model.architecture import NoShape, model_shape
     from seal_ray.plan.course import Simulation
-    from seal_ray.plan.memory import plan_memory
+    from seal_ray.plan.memory import beyond_one_gpu, plan_memory
 
     try:
         shape = model_shape(config.model.path)
@@ -329,7 +329,11 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
     if workers.gpus_per_trainer and not torch["gpus"]:
         return Check("memory", True, f"a trainer with {workers.slots} slots needs {most / 1e9:.1f} GB of GPU memory")
     if workers.gpus_per_trainer:
-        room = round(min(size for _, size in torch["gpus"]) * min(1.0, workers.gpus_per_trainer))
+        smallest = min(size for _, size in torch["gpus"])
+        wrong, advice = beyond_one_gpu(config, shape, smallest)
+        if wrong:
+            return Check("memory", False, wrong, advice)
+        room = round(smallest * min(1.0, workers.gpus_per_trainer))
     else:
         room = int(psutil.virtual_memory().available)  # with what only caches files, as the trainers count it
     if need(1) > room:

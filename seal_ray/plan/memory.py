@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import Shape
-from seal_ray.model.quantization import bytes_of
+from seal_ray.model.quantization import BLOCK, Quantization, bytes_of
 from seal_ray.plan.cluster import Work
 from seal_ray.plan.rates import BYTES, CACHE_TOKENS
 from seal_ray.plan.workers import AT_ONCE
@@ -44,8 +44,7 @@ def per_slot(config: Config, shape: Shape) -> int:
 def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: float) -> Memory:
     """`device` is one GPU's bytes, of which vLLM takes its share whatever the model; 0 when it is not known."""
     size, slots, lora = BYTES[config.model.dtype], config.workers.slots, config.trial.lora
-    layers = shape.layers * sum(a * b for a, b in shape.linears.values())
-    weights = (shape.parameters - layers) * size + bytes_of(config.model.quantization, layers, size)
+    weights = base_bytes(config, shape, config.model.quantization)
     learnt = config.update.lora if config.run.rounds else config.trial.lora
     policy = shape.adapter(learnt) // learnt.rank * work.rank * size
     one_step = max(slots * work.step, work.update_step)
@@ -69,6 +68,30 @@ def plan_memory(config: Config, shape: Shape, work: Work, engine: str, device: f
         held = min(CACHE_TOKENS, AT_ONCE * work.text)
         sampler["keys and values"] = round(held * shape.cache_numbers * size)
     return Memory(trainer, sampler)
+
+
+def base_bytes(config: Config, shape: Shape, kind: Quantization) -> int:
+    """What the base takes, kept so."""
+    size, layers = BYTES[config.model.dtype], shape.layers * sum(a * b for a, b in shape.linears.values())
+    return (shape.parameters - layers) * size + bytes_of(kind, layers, size)
+
+
+def beyond_one_gpu(config: Config, shape: Shape, device: float) -> tuple[str, str]:
+    """What is wrong with a base that is larger than one GPU of so many bytes, and what to do; empty where it is not.
+
+    A trainer has the whole of it on one device, and several GPUs do not share it.
+    """
+    kind = config.model.quantization
+    held = base_bytes(config, shape, kind)
+    if held <= device:
+        return "", ""
+    wrong = (
+        f"the base alone takes {held / 1e9:.1f} GB, and a trainer keeps all of it on one GPU, which has "
+        f"{device / 1e9:.1f} GB: there, up to {device / held * shape.parameters / 1e9:.1f} billion parameters fit"
+    )
+    fewer = [bits for bits in BLOCK if bits != kind and base_bytes(config, shape, bits) <= device]
+    bits = f'model.quantization = "{fewer[0]}", ' if fewer else ""
+    return wrong, f"take {bits}a smaller model.path or model.dtype, or a larger GPU"
 
 
 def activation(shape: Shape, size: int, lora: LoraSpec) -> float:

@@ -11,7 +11,7 @@ from seal_ray.model.architecture import Shape, check_kind, model_shape
 from seal_ray.plan.cluster import Devices, Losses
 from seal_ray.plan.course import Course, Simulation
 from seal_ray.plan.measure import measure
-from seal_ray.plan.memory import Memory, plan_memory
+from seal_ray.plan.memory import Memory, beyond_one_gpu, plan_memory
 from seal_ray.plan.rates import Rates, gpu_named, published_assumptions, published_rates
 from seal_ray.plan.standin import Seen
 from seal_ray.types import UserError
@@ -98,6 +98,10 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
     config = config.in_precision(basis.dtype if basis else "bfloat16")  # which all GPUs of the table multiply
     check_kind(config.model.path)
     shape, engine = model_shape(config.model.path), _engine(config, hardware)
+    bytes_ = gpu_named(hardware.gpu).memory * 1e9 if hardware.gpu else 0.0
+    wrong, advice = beyond_one_gpu(config, shape, bytes_) if bytes_ else ("", "")
+    if wrong:
+        raise UserError(f"model.path {config.model.path!r}: {wrong}; {advice}")
     simulation = Simulation(config, basis.seen if basis else None)
     rates, notes = _rates(simulation, hardware, basis, shape, engine)
     cluster = _cluster(simulation, hardware, rates, engine)
@@ -106,7 +110,6 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
     if hardware.hours_between_losses:
         losses = Losses(3600 * hardware.hours_between_losses, hardware.replaced_after, config.run.seed)
         disturbed = simulation.course(rates, cluster, engine, losses)
-    bytes_ = gpu_named(hardware.gpu).memory * 1e9 if hardware.gpu else 0.0
     return Prediction(
         course,
         disturbed,

@@ -11,6 +11,7 @@ import pytest
 
 from seal_ray.config import load
 from seal_ray.model.precision import of_this_process
+from seal_ray.ops import doctor
 from seal_ray.ops.doctor import Check, examine
 from tests.bank.small import SHAPE
 from tests.bank.test_hybrids import HYBRIDS
@@ -109,6 +110,26 @@ def test_a_trial_that_no_memory_holds_is_named_with_the_settings_to_lower(tmp_pa
     assert not found.fine
     assert "a single slot needs" in found.line
     assert "take a smaller model.path, model.dtype or trial.lora.rank" in found.line
+
+
+CARDS = {
+    80: r'takes 145\.4 GB, .* on one GPU, which has 80\.0 GB: .* 40\.0 billion parameters fit; take .* "int8"',
+    60: r'60\.0 GB: there, up to 30\.0 billion parameters fit; take model\.quantization = "nf4"',
+    24: r"24\.0 GB: there, up to 12\.0 billion parameters fit; take a smaller model\.path",
+    180: r"\d+ slots need \d+\.\d GB of 180\.0 GB",
+}
+
+
+@pytest.mark.parametrize("gigabytes", CARDS)
+def test_a_base_that_is_larger_than_one_gpu_is_a_trouble_with_the_size_that_fits(
+    gigabytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = {"cuda": "12.8", "gpus": [["a larger card", 192 * 10**9], ["a card", gigabytes * 10**9]]}
+    monkeypatch.setattr(doctor, "_torch", lambda: cards)
+    large = ("--workers.address", "in-process", "--workers.gpus_per_trainer", "1", "--model.path", "Qwen/Qwen2.5-72B")
+    found = examined(tmp_path / "run", *large, "--model.dtype", "bfloat16")["memory"]
+    assert found.fine == (gigabytes == 180)
+    assert re.search(CARDS[gigabytes], found.line)
 
 
 def test_documents_without_questions_are_fine_and_so_is_vllms_build_for_cpus(tmp_path: Path) -> None:

@@ -162,6 +162,17 @@ def test_a_run_that_does_not_fit_is_said_not_to() -> None:
             Hardware(8, "h100"),
             r"model.path 'nobody/nothing' is not on this machine",
         ),
+        (
+            ("--model.path", "Qwen/Qwen2.5-72B"),
+            Hardware(8, "h100"),
+            r"the base alone takes 145\.4 GB, and a trainer keeps all of it on one GPU, which has 80\.0 GB: there, up "
+            r'to 40\.0 billion parameters fit; take model\.quantization = "int8", a smaller model\.path or',
+        ),
+        (
+            ("--model.path", "Qwen/Qwen2.5-72B", "--model.quantization", "nf4"),
+            Hardware(1, "l4"),
+            r"the base alone takes 4\d\.\d GB, .* 24\.0 GB: .*; take a smaller model\.path",
+        ),
         (("--trial.lora.targets", '["wrong"]'), Hardware(8, "h100"), r"no linear module is named 'wrong'"),
     ],
 )
