@@ -182,7 +182,7 @@ class PackedAttention:
         parts = []
         for bucket in buckets:
             q_CHTD, k_CKTD, v_CKTD = (_to_lines(x, bucket) for x in (q_NHD, k_NKD, v_NKD))
-            mask = bucket.mask(params.window)
+            mask = bucket.mask(params.window, q_NHD.device)
             out_CHTD = params(q_CHTD, k_CKTD, v_CKTD, mask[:, None] if mask is not None and mask.dim() == 3 else mask)
             parts.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         out = parts[0] if len(parts) == 1 else torch.cat(parts)

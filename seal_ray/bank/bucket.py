@@ -28,7 +28,7 @@ class Bucket:
         self.indices: dict[int, Tensor] = {}
         self.places: dict[int, Tensor] = {}
 
-    def mask(self, window: int | None) -> Tensor | None:
+    def mask(self, window: int | None, device: torch.device) -> Tensor | None:
         """True where a query sees a key: itself and what came before in its row, within the window.
 
         `[T, T]` or `[count, T, T]`; None means plainly causal, right padding being out of every real token's sight.
@@ -36,14 +36,13 @@ class Bucket:
         if self.sight is None and (window is None or window >= self.length):
             return None
         if window not in self.masks:
-            device = None if self.index is None else self.index.device
             self.masks[window] = self.sight.mask(window) if self.sight else causal(self.length, window, device)
         return self.masks[window]
 
     def bias(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """The mask of shared lines as something to add to scores, `[count, 1, T, T]`."""
+        """The mask of shared lines, which are a processor's, as something to add to scores, `[count, 1, T, T]`."""
         if window not in self.biases:
-            mask = self.mask(window)
+            mask = self.mask(window, torch.device("cpu"))
             assert mask is not None
             self.biases[window] = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, float("-inf"))[:, None]
         return self.biases[window]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.bucket import Bucket, causal
+from seal_ray.bank.device import sent
 from seal_ray.bank.ragged import PADDED, Ragged
 from seal_ray.bank.rows import Ints, Row
 from seal_ray.bank.sharing import Pieces, Sight
@@ -337,5 +338,4 @@ def _lines(owner: Ints, lengths: Ints, stem: Ints, tile: int) -> list[Ints]:
 
 
 def _tensor(array: Ints, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return sent(torch.from_numpy(np.ascontiguousarray(array)), device)

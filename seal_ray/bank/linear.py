@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from seal_ray.bank.attention import NAME, Attention
+from seal_ray.bank.device import sent
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.lora import linear_modules
 from seal_ray.bank.mixing import Batch, Mixer, states_argument
@@ -223,7 +224,7 @@ class PatchedModel:
         rows, own = groups.part(block.slots)
         scale = None
         if any(value != 1.0 for value in scales):
-            scale = own.column(torch.tensor(scales, dtype=self.dtype).to(self.device, non_blocking=True))
+            scale = own.column(sent(torch.tensor(scales, dtype=self.dtype), self.device))
         return Part(rows, own, scale, block)
 
     def logits(self, layout: Layout) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from seal_ray.bank.device import sent
 from seal_ray.types import OptimSpec, derive_seed
 
 
@@ -71,12 +72,12 @@ def adamw_step(buffers_SP: tuple[Tensor, ...], scalars: Sequence[StepScalars]) -
     The buffers are weights, gradients (used up), first and second moments.
     On a CPU slot by slot with torch's fused kernel, which reads memory once; on a GPU all at once.
     """
-    if not buffers_SP[0].is_cuda:
+    if buffers_SP[0].device.type == "cpu":
         for row, slot in enumerate(scalars):
             _adamw_fused(slot, *(buffer[row] for buffer in buffers_SP))
         return
-    columns_S1 = torch.tensor([slot.columns() for slot in scalars], dtype=buffers_SP[0].dtype).pin_memory()
-    adamw_columns(*buffers_SP, *columns_S1.to(buffers_SP[0].device, non_blocking=True).split(1, dim=1))
+    columns_S1 = torch.tensor([slot.columns() for slot in scalars], dtype=buffers_SP[0].dtype)
+    adamw_columns(*buffers_SP, *sent(columns_S1, buffers_SP[0].device).split(1, dim=1))
 
 
 def _adamw_fused(slot: StepScalars, weight_P: Tensor, grad_P: Tensor, mean_P: Tensor, square_P: Tensor) -> None:

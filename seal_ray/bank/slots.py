@@ -16,6 +16,7 @@ from torch import Tensor
 from seal_ray.bank import loss_scaling
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.cohort import Cohort, Running, read_losses
+from seal_ray.bank.device import sent
 from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
@@ -134,7 +135,7 @@ class Slots:
                 run.loss_scale / (max(abs(row.weight) for row in batch) or 1.0)
                 for run, batch in zip(self.running, rows, strict=True)
             ]
-            factors_S = torch.tensor(factors, dtype=self.dtype).to(self.patched.device)
+            factors_S = sent(torch.tensor(factors, dtype=self.dtype), self.patched.device)
             losses_S = self._fill(rows, factors_S)
             # Where the loss is no number either, less would not help.
             fit = (_finite(grads) | ~losses_S.isfinite()).tolist()

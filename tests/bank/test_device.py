@@ -1,0 +1,93 @@
+"""A pass on a device keeps to that device, and waits for nothing there: what a GPU would refuse, or lose time with.
+
+Torch's "meta" device stands for one. Its tensors have no numbers, so whatever asks for some fails; and no operation
+may take what lies on it together with what lies with the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from seal_ray.bank import Job
+from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
+from seal_ray.bank.layout import Layout, pack
+from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.objectives import DPO, PolicyGradient
+from seal_ray.bank.prepare import prepare
+from seal_ray.bank.rows import Row
+from seal_ray.bank.slots import Slots
+from seal_ray.bank.writing import step_layout
+from tests.bank.small import CONFIGS, make_model, recipes
+from tests.bank.test_objectives import JOBS
+
+COPIES = {"copy_", "_to_copy"}
+LENGTH = 8
+"""Longer than the windows of the models that have one."""
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of two devices; a single number of the host's may come along, and copies do."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor) and each.dim()]
+        if func.overloadpacket.__name__ not in COPIES:
+            assert len({each.device for each in given}) <= 1, func
+        return func(*args, **(kwargs or {}))
+
+
+def on_device(family: str) -> PatchedModel:
+    return PatchedModel(make_model(family, torch.float32).to("meta"))
+
+
+def train(patched: PatchedModel, jobs: Sequence[Job], steps: int) -> None:
+    slots = Slots(patched, max_tokens_per_microbatch=64)
+    with OneDevice():
+        slots.admit([prepare(job, patched.modules, patched.vocabulary, 64, 256) for job in jobs])
+        for _ in range(steps):
+            slots.accumulate([run.rows(slot) for slot, run in enumerate(slots.running)])
+            slots.take()
+
+
+def rows_of(*lengths: int) -> list[Row]:
+    return [Row(slot, np.arange(length), np.arange(length)) for slot, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_training_keeps_to_its_device_and_never_waits_for_it(family: str) -> None:
+    train(on_device(family), recipes(), 3)
+
+
+@pytest.mark.parametrize("objective", [None, DPO(), PolicyGradient()])
+def test_so_does_every_objective(objective: Any) -> None:
+    jobs = [job for job in JOBS.values() if type(job.objective) is type(objective)]
+    assert jobs
+    train(on_device("llama"), jobs, 2)
+
+
+@pytest.mark.parametrize("lengths", [(LENGTH, LENGTH), (LENGTH,), (3, LENGTH, LENGTH + 20)])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_so_does_answering(family: str, lengths: tuple[int, ...]) -> None:
+    patched = on_device(family)
+    count, longest = len(lengths), max(lengths)
+    cache, plain = KVCache(count, longest + 1), Adapters.none([""] * count)
+
+    def predict(layout: Layout, attention: Any) -> None:
+        with torch.no_grad(), OneDevice(), patched.active(layout, attention, plain):
+            patched.logits(layout)
+
+    layout = pack(rows_of(*lengths), patched.device, patched.dtype)
+    predict(layout, PackedAttention(layout, cache))
+    positions_R = torch.tensor(lengths, device=patched.device)
+    step = replace(
+        step_layout(range(count), count, patched), input_ids=positions_R[None], position_ids=positions_R[None]
+    )
+    predict(step, CachedAttention(cache, None, positions_R, longest + 1))
