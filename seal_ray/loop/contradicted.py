@@ -44,9 +44,13 @@ async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, s
 
 
 def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> Iterator[ContradictedRow]:
-    """The questions of an order that an earlier passage answers otherwise, or else the base."""
+    """The questions of an order that an earlier passage answers otherwise, or else the base.
+
+    What a passage asks twice contradicts nothing: it may have two answers.
+    """
     said: dict[str, tuple[str, int, int]] = {}
     for place, task in enumerate(order):
+        own: dict[str, tuple[str, int, int]] = {}
         held = domain.held_before(task) if isinstance(domain, Contradicts) else [""] * len(task.questions)
         for number, (question, known) in enumerate(zip(task.questions, held, strict=True)):
             asked = _same(question.prompt)
@@ -54,7 +58,8 @@ def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> It
             if answer.split() not in ([], question.answer.split()):
                 key = content_key("contradicted", sequence, place, task.id, number)
                 yield ContradictedRow(key, sequence, place, number, answer, None, *earlier)
-            said[asked] = question.answer, place, number
+            own[asked] = question.answer, place, number
+        said |= own
 
 
 def _same(prompt: Prompt) -> str:

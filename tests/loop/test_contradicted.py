@@ -86,6 +86,14 @@ def test_in_any_domain_the_same_question_with_another_answer_is_a_contradiction(
     assert list(contradicted(strangers, strangers.tasks("test", 8, 1))) == [], "of whom nothing was known"
 
 
+def test_a_passage_that_asks_a_question_twice_contradicts_others_and_not_itself() -> None:
+    asked = passage("a", inn="Velmo").questions[0]
+    twice = replace(passage("a"), questions=(asked, replace(asked, answer="Tarrin")))
+    assert list(contradicted(MicroWorld(), [twice])) == []
+    rows = list(contradicted(MicroWorld(), [passage("b", inn="Quill"), twice, passage("c", inn="Ostby")]))
+    assert [(r.place, r.question, r.answer) for r in rows] == [(1, 0, "Quill"), (1, 1, "Quill"), (2, 0, "Tarrin")]
+
+
 @pytest.mark.slow
 def test_a_run_tells_how_much_was_overridden_by_how_firmly_it_was_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
