@@ -97,7 +97,8 @@ class Method(Protocol):
     by_policy: bool
     """Whether the policy that the rounds made writes, and is what is trained on top of; else the untouched base.
 
-    A method with `by_skill = True` is trained on top of the skill instead, which is learnt before: see past.py.
+    A method with `by_skill = True` is trained on top of the skill instead, which is learnt before: see past.py; with
+    `by_generator = True` on top of what a network writes: see generated.py.
     """
 
     def lacks(self, domain: Studied) -> str:
@@ -151,6 +152,11 @@ def makes_adapter(name: str) -> bool:
 def by_skill(name: str) -> bool:
     """Whether a method needs the skill that is learnt on training tasks."""
     return getattr(_kind(name), "by_skill", False)
+
+
+def by_generator(name: str) -> bool:
+    """Whether a method asks under adapters that a network writes."""
+    return getattr(_kind(name), "by_generator", False)
 
 
 def folder_of(name: str) -> Path | None:

@@ -12,6 +12,7 @@ class Generated(Unwritten):
     """Nothing is trained on the text: the network reads it and writes its adapter (after arXiv 2411.05877)."""
 
     trains = False
+    by_generator = True
     answers = False
     """Whether the network has also learnt to answer, by the questions of training passages."""
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
-from seal_ray.methods.base import by_skill
+from seal_ray.methods.base import by_generator, by_skill
 from seal_ray.methods.past import PARTS, UPDATES
 from seal_ray.model.loading import ModelSpec
 from seal_ray.model.locate import local_copy
@@ -69,8 +69,9 @@ class EngineSpec:
         if any(map(by_skill, config.evaluation.methods)):  # the skill, and the passages that it is learnt on
             skill = update.max_rank or PARTS * UPDATES * update.lora.rank
             rank = max(rank, skill + config.trial.lora.rank)
-        if by_vllm:
-            rank += config.trial.lora.rank
+        if by_vllm:  # what a network writes of a passage is asked alone, or with what is trained on top of it
+            written = config.generated.rank if any(map(by_generator, config.evaluation.methods)) else 0
+            rank = max(rank, written) + config.trial.lora.rank
         if name == "vllm":
             rank_limit(rank)
         return cls(
