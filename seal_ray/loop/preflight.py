@@ -32,7 +32,7 @@ from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
-from seal_ray.settling import must_chat, must_fit, settle
+from seal_ray.settling import must_be_learnt, must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import FinetuneSpec, Task, UserError, derive_seed
 from seal_ray.update.base import UpdateRule, find_update_rule
@@ -137,14 +137,16 @@ def look(config: Config) -> str:
     check(config)
     found = settle(config, ask_hub=False)
     config = found.config
-    drawn = None
+    drawn, before = None, directory.living(config.dir)
     if not any(source.startswith(hub.DATASET) for source in sources):
         tasks = _tasks(config, domain := load_domain(config))
         _warm_start(config, domain)
-        drawn = drawn_for(config, domain, *tasks)
+        # Only a run of passages in turn may go on with others, and to draw each round's takes long.
+        if before and config.continual.sequences:
+            drawn = drawn_for(config, domain, *tasks)
     if not found.open:  # what is still to be settled cannot be compared
         directory.refuse_another(config, Passages(config, drawn))
-    does = "go on" if directory.living(config.dir) else "begin"
+    does = "go on" if before else "begin"
     return f"of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
 
 
@@ -181,10 +183,12 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
 
 
 def _warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
-    """What the policy is finetuned on before the first round, whose prompts must have a form that the base has."""
+    """What the policy is finetuned on before the first round: of a form that the base has, and not too long."""
     found = warm_start(config, domain)
     if found:
-        must_chat(config, [example.prompt for example in found.examples], f"{SETTING} {config.update.warm_start!r}")
+        what = f"{SETTING} {config.update.warm_start!r}"
+        must_chat(config, [example.prompt for example in found.examples], what)
+        must_be_learnt(config, found.examples, what)
     return found
 
 

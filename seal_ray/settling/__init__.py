@@ -7,7 +7,7 @@ decides and not the model, is chosen elsewhere: `EngineSpec.of`.
 """
 
 from seal_ray.settling.chats import must_chat
-from seal_ray.settling.context import must_fit
+from seal_ray.settling.context import must_be_learnt, must_fit
 from seal_ray.settling.settle import Settled, settle
 
-__all__ = ["Settled", "must_chat", "must_fit", "settle"]
+__all__ = ["Settled", "must_be_learnt", "must_chat", "must_fit", "settle"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from seal_ray.config import Config
 from seal_ray.model.architecture import model_folder
 from seal_ray.model.hub import NotOnThisMachine
 from seal_ray.model.template import Files
-from seal_ray.types import Prompt, UserError
+from seal_ray.plain import counted
+from seal_ray.types import Example, Prompt, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -19,23 +20,45 @@ def must_fit(config: Config, prompts: Sequence[Prompt], room: int, what: str) ->
 
     Of a model that is not on this machine, or whose tokenizer only its workers can read, nothing is said.
     """
-    limit = _positions(config)
-    if not limit or not prompts or (count := _counter(config)) is None:
+    if not (limit := _positions(config)) or not (long := _longer(config, map(_text, prompts), limit - room)):
         return
-    # A token has a byte or more, so most prompts need not be counted. What a chat template adds is left out.
-    texts = [text if isinstance(text, str) else "\n".join(turn.content for turn in text) for text in prompts]
-    long = [tokens for text in texts if len(text.encode()) + room > limit and (tokens := count(text)) + room > limit]
     after = f" with {room} more to come" if room > 1 else ""
     if len(long) == len(prompts):
         raise UserError(
             f"{what}: each takes {min(long):,} tokens or more{after}, and the context of model.path "
             f"{config.model.path!r} has {limit:,}; give shorter passages, or a model with a longer context"
         )
-    if long:
-        logger.warning(
-            "%s: %d of %d do not fit the model's context of %s tokens%s and will fail; give shorter passages",
-            *(what, len(long), len(prompts), f"{limit:,}", after),
-        )
+    logger.warning(
+        "%s: %d of %d do not fit the model's context of %s tokens%s and will fail; give shorter passages",
+        *(what, len(long), len(prompts), f"{limit:,}", after),
+    )
+
+
+def must_be_learnt(config: Config, examples: Sequence[Example], what: str) -> None:
+    """Refuse training texts all of which would be cut, and say how many would be where some would."""
+    limit = min(config.model.max_length, _positions(config) or config.model.max_length)
+    if not (long := _longer(config, (_text(each.prompt) + each.completion for each in examples), limit)):
+        return
+    cut = f"{len(long)} of {counted(len(examples), 'example')} would be cut to {limit:,} tokens"
+    mend = "raise model.max_length as far as the model's context goes, or give shorter ones"
+    said = f"{what}: {cut}, the longest of {max(long):,}; {mend}"
+    if len(long) == len(examples):
+        raise UserError(said)
+    logger.warning("%s", said)
+
+
+def _text(prompt: Prompt) -> str:
+    """What a prompt says, without what a chat template adds."""
+    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+
+
+def _longer(config: Config, texts: Iterable[str], limit: int) -> list[int]:
+    """The lengths in tokens of the texts that have more than so many; of none where they cannot be counted here."""
+    # A token has a byte or more, so most texts need not be counted.
+    suspects = [text for text in texts if len(text.encode()) > limit]
+    if not suspects or (count := _counter(config)) is None:
+        return []
+    return [tokens for text in suspects if (tokens := count(text)) > limit]
 
 
 def _positions(config: Config) -> int:

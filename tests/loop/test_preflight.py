@@ -13,6 +13,8 @@ import pytest
 
 from seal_ray import config as configs
 from seal_ray.config import Config
+from seal_ray.domains.base import Split
+from seal_ray.domains.knowledge.domain import Knowledge, KnowledgeTask
 from seal_ray.domains.registry import load_domain
 from seal_ray.loop.preflight import look, pinned, prepare
 from seal_ray.loop.run import run
@@ -106,6 +108,21 @@ def test_a_dry_run_finds_a_directory_that_is_another_runs(tmp_path: Path) -> Non
     assert "a run would go on in" in look(written(tmp_path))
     with pytest.raises(UserError, match=r"holds a run with another config \(trial.seeds: 3 -> 2\)"):
         look(written(tmp_path, "--trial.seeds", "2"))
+
+
+def test_a_dry_run_draws_no_later_rounds_tasks_where_no_stream_may_go_on_with_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    tasks = Knowledge.tasks
+
+    def counted(self: Knowledge, split: Split, count: int | None, seed: int) -> Sequence[KnowledgeTask]:
+        drawn.append(split)
+        return tasks(self, split, count, seed)
+
+    monkeypatch.setattr(Knowledge, "tasks", counted)
+    look(written(tmp_path, "--domain.fresh", "true", "--run.rounds", "50"))
+    assert drawn == ["test", "train"]
 
 
 def test_passages_without_questions_need_the_key_of_whoever_is_to_write_them(tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ def test_a_few_passages_that_are_too_long_are_counted_and_the_run_goes_on(
     assert "prompts for self-edits: 1 of 2 do not fit the model's context of 600 tokens" in caplog.text
 
 
+def test_examples_of_a_warm_start_that_would_be_cut_are_one_line_before_anything_starts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, base = tmp_path / "warm.jsonl", write_model(tmp_path / "model")
+    more = ("--update.warm_start", str(file), "--model.max_length", "60")
+    made = documents(tmp_path, base, "Short.", more=more)
+    short, long = ({"prompt": "Notes?", "completion": text} for text in ("Figs.", "Figs. " * 10))
+    file.write_text("\n".join(map(json.dumps, (short, long))))
+    with caplog.at_level(logging.WARNING):
+        prepare(made)
+    assert "warm.jsonl': 1 of 2 examples would be cut to 60 tokens, the longest of 66; raise model." in caplog.text
+    file.write_text(json.dumps(long))
+    for refuse in (prepare, look):
+        with pytest.raises(UserError, match=r"warm.jsonl': 1 of 1 example would be cut to 60 tokens"):
+            refuse(made)
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_is_said_of_a_tokenizer_that_only_the_workers_can_read(tmp_path: Path) -> None:
     base = model(tmp_path / "model", max_position_embeddings=64)
     prepare(documents(tmp_path, base, LONG))
