@@ -129,6 +129,8 @@ class LogProgress(Progress):
         count = self._counts[stage]
         count.done += by
         now = time.monotonic()
+        if count.done < 1:  # what turned out to be in more pieces was taken back first: there is no pace to tell yet
+            return
         if count.done < count.total and now - count.told < self._every:
             return
         count.told = now

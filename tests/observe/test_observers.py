@@ -15,6 +15,7 @@ from seal_ray.config import load
 from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
 from seal_ray.observe import observers
+from seal_ray.observe.progress import LogProgress
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
@@ -138,6 +139,14 @@ def test_a_run_continues_under_other_observers(watched: tuple[Path, Remembers, B
     again = Remembers()
     run(small_run(watched[0], *IN_PROCESS), again)
     assert not any(isinstance(event, Row) for event in again.events)
+
+
+def test_lines_of_progress_take_it_that_a_stage_turns_out_to_have_more_pieces(caplog: pytest.LogCaptureFixture) -> None:
+    lines = LogProgress(every=0.0)
+    with caplog.at_level("INFO"):
+        for event in (StageBegan("asked", 2), Advanced("asked", -2), *[Advanced("asked")] * 4):
+            lines.on(event)
+    assert [line.split(",")[0] for line in caplog.messages] == ["asked: 2 to do", "asked: 1/2", "asked: 2/2"]
 
 
 def test_observers_that_cannot_watch_are_refused_before_anything_starts(tmp_path: Path) -> None:
