@@ -129,7 +129,7 @@ class Playbook:
         asking = self._domain.advising(pair.best, pair.worst)
         assert asking, "pairs are kept where the model writes hints"
         seed, stage = derive_seed("advice", self._seed, round_, pair.task.id), f"advice for round {round_}"
-        return await writer.write(policy, asking, pair.task, 0, seed, stage, most=_TOKENS)
+        return await writer.write(policy, asking, pair.task, 0, seed, stage, brief=_TOKENS)
 
     def learn(self, found: Sequence[Tried]) -> None:
         """What a round's self-edits gained with each hint over those of the same task without one."""

@@ -39,20 +39,20 @@ class Writer:
         seed: int,
         stage: str,
         strategy: str = "",
-        most: int = 0,
+        brief: int = 0,
     ) -> SelfEdit:
         """What this policy writes of a task when the domain asks for it: from the journal, or by asking.
 
-        It has `most` tokens at most, or as many as a self-edit.
+        Where it is to be `brief` it is the likeliest text, of so many tokens at most, and not drawn as self-edits are.
         """
         settings, prompt = self._settings, domain.prompt(task)
         request = SampleRequest(
             policy.adapter,
             prompt,
             seed,
-            settings.temperature,
+            0.0 if brief else settings.temperature,
             settings.top_p,
-            min(most, settings.max_tokens) if most else settings.max_tokens,
+            min(brief, settings.max_tokens) if brief else settings.max_tokens,
             domain.sample_stop,
             domain.schema,
         )

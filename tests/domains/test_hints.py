@@ -62,13 +62,16 @@ def test_advice_is_asked_for_by_what_was_written_without_the_passage_and_without
     (task,) = domain.tasks("train", None, 1)
     asking = domain.advising("The star is far.\n" * 90, "Old.")
     assert asking.sample_stop == ()
-    text = said(asking.prompt(task))
-    best, worst, asked = text.split("\n\n")
+    prompt = asking.prompt(task)
+    text = said(prompt)
+    *before, best, worst, asked = text.split("\n\n")
     assert best.startswith("Notes from which much was learnt:\nThe star is far.")
     assert best.endswith(" …")
     assert len(best) < _LONGEST + 50
     assert worst == "Notes from which little was learnt:\nOld."
-    assert ("Begin with a verb" in asked) == chat
+    assert ("begins with a verb" in asked) == chat
+    examples = [turn.content for turn in prompt[1:-1]] if chat else before
+    assert "Name in each line what it is about, with its number or date." in examples
     assert task.context not in text
     assert domain.prompt(task) != asking.prompt(task)
 
