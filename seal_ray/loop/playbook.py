@@ -19,6 +19,7 @@ from seal_ray.domains.base import Advisable, Domain
 from seal_ray.events import Events
 from seal_ray.loop.gathering import all_of
 from seal_ray.plain import one_line
+from seal_ray.record.hints import ADVICE
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import HintRow
 from seal_ray.record.written import round_number
@@ -128,7 +129,7 @@ class Playbook:
         """What the policy says of a pair."""
         asking = self._domain.advising(pair.best, pair.worst)
         assert asking, "pairs are kept where the model writes hints"
-        seed, stage = derive_seed("advice", self._seed, round_, pair.task.id), f"advice for round {round_}"
+        seed, stage = derive_seed("advice", self._seed, round_, pair.task.id), f"{ADVICE}{round_}"
         return await writer.write(policy, asking, pair.task, 0, seed, stage, brief=_TOKENS)
 
     def learn(self, found: Sequence[Tried]) -> None:

@@ -11,6 +11,9 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import HintRow
 from seal_ray.record.summary import FEWEST, interval
 
+ADVICE = "advice for round "
+"""What the stage of a reply begins with that is asked for as a hint, and is no self-edit."""
+
 
 def has_hints(journal: Journal) -> bool:
     """Whether the run has a playbook, so that what its self-edits were asked for by are hints."""

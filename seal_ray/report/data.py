@@ -11,7 +11,7 @@ from typing import Any
 from seal_ray.config import Config, parse
 from seal_ray.model.flops import of_trained_token
 from seal_ray.record.ending import ending
-from seal_ray.record.hints import by_hint
+from seal_ray.record.hints import ADVICE, by_hint
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
@@ -234,7 +234,7 @@ def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow], passag
         sum(row.tokens for row in outcomes) + sum(row.tokens for row in passages),
         sum(row.steps for row in outcomes),
         sum(row.tokens for row in edits),
-        len(edits),
+        sum(not row.stage.startswith(ADVICE) for row in edits),
     )
 
 

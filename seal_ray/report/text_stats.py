@@ -9,6 +9,7 @@ from statistics import fmean
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seal_ray.record.hints import ADVICE
 from seal_ray.record.rows import SelfEditRow
 from seal_ray.record.variety import ORDERS, distinct, words
 
@@ -34,7 +35,8 @@ class Writing:
 def writing(self_edits: pa.Table) -> tuple[tuple[Writing, ...], bool]:
     """The statistics of each version, and whether they are of held-out tasks, which all versions have in common."""
     held_out = self_edits.filter(pc.equal(self_edits["stage"], "evaluation"))
-    table = held_out if len(held_out) else self_edits
+    others = self_edits.filter(pc.invert(pc.starts_with(self_edits["stage"], ADVICE)))
+    table = held_out if len(held_out) else others
     rows: dict[int, list[SelfEditRow]] = {}
     for row in SelfEditRow.each(table.drop_columns(["prompt"])):
         rows.setdefault(row.policy, []).append(row)

@@ -96,6 +96,17 @@ def test_a_pair_says_why_its_worst_self_edit_could_not_be_used(tmp_path: Path) -
     assert pair.best.prompt == "Notes on train-000, round 1:"
 
 
+def test_advice_that_was_asked_for_is_no_self_edit_of_the_policy(tmp_path: Path) -> None:
+    run = FakeRun(str(tmp_path), test=1)
+    run.edit("round 1", "train-000", 0, 0)
+    run.edit("advice for round 2", "train-000", 0, 1, "Repeat each entry.")
+    run.write_config()
+    run.journal.flush()
+    ((only,), _) = writing(run.journal.table("self_edits"))
+    assert (only.policy, only.self_edits) == (0, 1)
+    assert data.read_run(str(tmp_path)).totals.self_edits == 1
+
+
 def test_a_policy_that_repeats_itself_has_fewer_new_words_over_equally_many_words(tmp_path: Path) -> None:
     run = FakeRun(str(tmp_path), test=20)
     run.evaluate("untrained self-edits", 0.5)
