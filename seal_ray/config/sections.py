@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
+from seal_ray.plain import counted
 from seal_ray.types import Bounds, LoraSpec, OneOrMore, OptimSpec
 
 _TASKS, _REPEATS, _TOKENS, _WORKERS = 10_000_000, 10_000, 10_000_000, 100_000
@@ -107,7 +108,9 @@ class Sampling(Section):
 
     def __post_init__(self) -> None:
         if len(self.hints) > self.playbook:
-            raise ValueError(f"playbook = {self.playbook} has no room for {len(self.hints)} hints; set a larger one")
+            raise ValueError(
+                f"playbook = {self.playbook} has no room for {counted(len(self.hints), 'hint')}; set a larger one"
+            )
         if self.playbook and self.strategies:
             raise ValueError("playbook and strategies both say how self-edits are asked for; leave one of them out")
         if self.playbook and self.per_task < 2:

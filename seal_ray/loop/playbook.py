@@ -8,7 +8,7 @@ a function of what is on record: held-out self-edits know the rounds that made t
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -50,7 +50,10 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
         raise UserError("sampling.playbook is kept by what self-edits teach, and these rules try none; leave it 0")
     for number, hint in enumerate(sampling.hints):
         if hint != one_line(hint, LONGEST) or len(hint) > LONGEST:
-            raise UserError(f"sampling.hints: {one_line(hint, 60)!r} is no single line of {LONGEST} characters at most")
+            raise UserError(
+                f"sampling.hints: {one_line(hint, 60)!r} is no single line of {LONGEST} characters at most, with one "
+                "blank between words and none around them"
+            )
         if other := next((other for other in sampling.hints[:number] if alike(hint, other)), ""):
             raise UserError(f"sampling.hints: {hint!r} says what {other!r} does; leave one of them out")
         try:
@@ -111,6 +114,7 @@ class Playbook:
         room = self._most - len(in_force(self._hints))
         pairs = self._pairs[: _FOR_ONE * room]
         replies = await all_of(self._asked(round_, policy, pair, writer) for pair in pairs)
+        refused: list[str] = []
         for pair, reply in zip(pairs, replies, strict=True):
             if not room or not reply.completion:
                 continue
@@ -120,9 +124,15 @@ class Playbook:
                 self._domain.with_hint(hint)
             except (DataError, UserError) as error:
                 logger.info("%s: no hint: %s: %s", pair.task.id, error, one_line(reply.completion, 100))
+                refused.append(str(error))
                 continue
             self._hints.append(Hint(hint, since=round_))
             room -= 1
+        if pairs and not in_force(self._hints):
+            why = Counter(refused).most_common(1)[0][0] if refused else "the reply is empty"
+            logger.warning(
+                "round %d has no hints: none of %d replies is one, mostly for this: %s", round_, len(pairs), why
+            )
         self._tell(round_ - 1, in_force(self._hints))
 
     async def _asked(self, round_: int, policy: Policy, pair: Pair, writer: Writer) -> SelfEdit:

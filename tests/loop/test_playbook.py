@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections import defaultdict
@@ -15,12 +16,16 @@ import pytest
 from seal_ray.cli.app import main
 from seal_ray.config import Config, load
 from seal_ray.domains.registry import load_domain
-from seal_ray.events import Event
+from seal_ray.events import Event, Events
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
+from seal_ray.loop.place import Beside
+from seal_ray.loop.playbook import Playbook
 from seal_ray.loop.preflight import check
 from seal_ray.loop.run import run
+from seal_ray.loop.strategies import Tried
+from seal_ray.loop.writing import Writer
 from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
@@ -33,7 +38,8 @@ from seal_ray.report.data import read_run
 from seal_ray.report.page import render
 from seal_ray.rundir.identity import identify
 from seal_ray.rundir.keys import Names
-from seal_ray.types import BASE, Completion, SampleRequest, UserError, content_key
+from seal_ray.selection.rules import Candidate
+from seal_ray.types import BASE, Completion, Policy, SampleRequest, SelfEdit, UserError, content_key
 from tests.loop.advised import ASKS, MEANS, REPLIES, Advisers
 from tests.runs import CONFIG, results, small_run
 
@@ -215,6 +221,25 @@ def test_a_hint_that_a_model_wrote_does_nothing_to_the_page(tmp_path: Path, done
     assert "\x1b" not in page
 
 
+def test_a_round_for_which_the_policy_wrote_no_hint_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mute(Advisers):
+        async def sample(self, request: SampleRequest) -> Completion:
+            return Completion("Hm.", 1, finished=True, worker="mute")
+
+    config = small_run(tmp_path, *WITH, "--sampling.hints", "[]")
+    domain, journal, events = load_domain(config), Journal(Store(str(tmp_path))), Events()
+    playbook = Playbook(config, domain, journal, events)
+    (task,) = domain.tasks("train", 1, 1)
+    poor, good = (Candidate(SelfEdit(task.id, i, 0, "", str(i), i), (float(i),)) for i in range(2))
+    playbook.learn([Tried(task, [poor, good], 0.0)])
+    writer = Writer(config.sampling, Mute(config, print), journal, events, Names(), Beside())
+    asyncio.run(playbook.begin(2, Policy("first"), writer))
+    assert "round 2 has no hints: none of 1 replies is one" in caplog.text
+    assert "too short or too long" in caplog.text
+
+
 def test_without_a_playbook_everything_is_called_as_before_there_was_one(tmp_path: Path) -> None:
     config = small_run(tmp_path)
     assert (config.sampling.playbook, config.sampling.hints) == (0, ())
@@ -246,6 +271,7 @@ REFUSED = {
     ),
     "two lines": (["--sampling.playbook", "1", "--sampling.hints", "a\nb"], "no single line of 200 characters"),
     "a long line": (["--sampling.playbook", "1", "--sampling.hints", "a" * 300], "no single line of 200 characters"),
+    "blanks around it": (["--sampling.playbook", "1", "--sampling.hints", "Be brief. "], "none around them"),
     "a hint twice": (
         ["--sampling.playbook", "2", "--sampling.hints", '["reversed facts", "facts, reversed"]'],
         "says what 'reversed facts' does",
@@ -255,6 +281,7 @@ REFUSED = {
         "these rules try none",
     ),
     "more hints than room": (["--sampling.hints", '["copy", "facts"]'], "playbook = 0 has no room for 2 hints"),
+    "one more than room": (["--sampling.hints", "copy"], "playbook = 0 has no room for 1 hint;"),
     "strategies too": (["--sampling.playbook", "1", "--sampling.strategies", "copy"], "leave one of them out"),
     "one self-edit a task": (["--sampling.playbook", "1", "--sampling.per_task", "1"], "set per_task = 2 or more"),
     "all texts at once": (["--sampling.playbook", "1", "--evaluation.joint", "true"], "set sampling.playbook = 0"),
