@@ -57,13 +57,18 @@ def state(row: Mapping[str, Any]) -> str:
 
 def print_hints(hints: Sequence[Mapping[str, Any]]) -> None:
     """The playbook as a table on standard output, if there is one."""
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if not hints:
         return
-    table = Table("hint", "from round", "self-edits", "mean gain", "95 % interval", "")
+    figures = ("from\nround", "self-\nedits", "mean\ngain", "95 % interval")
+    now = Column("now", max_width=len("after round 1"))
+    narrow = (Column(name, no_wrap=True) for name in figures)
+    hint = Column("hint", overflow="fold")  # a word as long as a line is whole, as all are of some languages
+    table = Table(hint, *narrow, now, box=box.SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
     for row in hints:
         gain = f"{100 * row['gain']:+.1f}" if "gain" in row else "–"
         between = f"{100 * row['low']:+.1f} – {100 * row['high']:+.1f}" if "low" in row else "too few tasks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections import defaultdict
 from dataclasses import replace
@@ -30,7 +31,7 @@ from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
 from seal_ray.plan.rates import Rates
-from seal_ray.record.hints import by_hint, state
+from seal_ray.record.hints import by_hint, print_hints, state
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import HintRow, OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow
 from seal_ray.record.storage import Store
@@ -184,7 +185,7 @@ def test_the_playbook_is_shown_by_eval_in_json_and_in_the_report(
     with pytest.raises(SystemExit, match="0"):
         main(["eval", str(done)])
     said = capsys.readouterr().out
-    assert "mean gain" in said
+    assert "95 % interval" in said
     assert "points over the same task's self-edits without a hint" in said
     page = render(read_run(str(done)))
     assert "The playbook" in page
@@ -209,6 +210,19 @@ def test_a_hint_that_several_runs_had_is_one_with_all_their_tasks(tmp_path: Path
     assert (state(asked), state(sung)) == ("dropped in 1 of 2 runs", "in force")
     assert "gain" not in sung
     assert state(by_hint([two])[0] | {"dropped": [2]}) == "dropped after round 2"
+
+
+def test_hints_are_printed_whole_and_in_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also a word that is longer than a line, with what a terminal would obey and what `rich` would."""
+    word, line = "長" * 60, f"{'Say each fact twice, in words of your own. ' * 4}[red]\x1b[31m"
+    row = HintRow("a", word, 12, 12, 148, (-0.12, -0.11) * 6, dropped=True)
+    print_hints(by_hint([noted(tmp_path, row, HintRow("b", line, 1, 1))]))
+    said = capsys.readouterr().out
+    assert said.count("長") == 60
+    assert "[red][31m" in said
+    assert "\x1b" not in said
+    assert re.search(r"-11\.\d – -11\.\d", said)
+    assert len(said.splitlines()) < 20
 
 
 def test_a_hint_that_a_model_wrote_does_nothing_to_the_page(tmp_path: Path, done: Path) -> None:
