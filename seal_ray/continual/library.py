@@ -12,6 +12,7 @@ from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
 from seal_ray.grading.text import LITTLE_WORDS, words
 
+_LETTERS = re.compile(r"\b[A-Z]{2,}\b")
 _WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")
 RARE = math.log(2)
 """How rare a word must be among the passages, at least, to say which of them a question is about."""
@@ -80,7 +81,8 @@ def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float
 
 def _telling(text: str) -> set[str]:
     """Its words, but for those that tell nothing: of few passages one alone may have them, and be about no question."""
-    return set(words(text)) - LITTLE_WORDS
+    letters = {found.lower() for found in _LETTERS.findall(text)}  # the US, the WHO and IT are no little words
+    return set(words(text)) - (LITTLE_WORDS - letters)
 
 
 def _names(question: str) -> set[str]:

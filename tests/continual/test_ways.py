@@ -200,6 +200,21 @@ def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_t
     assert nearest(list(asked), passages) == list(asked.values())
     assert nearest(["Where does Person3 live?"], []) == [None]
     assert [found[0] for found in closest(list(asked), passages, 1)][:2] == [3, 1]
+
+
+def test_a_name_in_capitals_tells_something_though_a_little_word_is_spelled_like_it() -> None:
+    passages = [
+        "The US declared war in 1812.",
+        "A manager hires people for us.",
+        "The WHO began in 1948; who knows it?",
+    ]
+    asked = {
+        "What is the US famous for?": 0,
+        "Where does the WHO sit?": 2,
+        "What does the IT department fix?": None,
+        "Who is it?": None,
+    }
+    assert nearest(list(asked), passages) == list(asked.values())
     assert [len(found) for found in closest(list(asked), passages, 3)] == [3] * 4
 
 
