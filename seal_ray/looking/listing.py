@@ -140,6 +140,13 @@ def _below(files: Mapping[str, int], folder: str) -> int:
     return sum(count for name, count in files.items() if name.startswith(f"{folder}/"))
 
 
+def _tuning(seen: Seen) -> str:
+    """What trials of settings are at, or came to."""
+    if seen.found is None:
+        return "by an older version, which did not write down what it found"
+    return seen.found or "not at its end"
+
+
 def _listed(place: str, root: str, count: int) -> tuple[Listed, Presence, bool | None]:
     """A run, who is at work on it, and whether it is whole."""
     store = Store(below(place, root) if root else place)
@@ -174,7 +181,7 @@ def _of(name: str, count: int, seen: Seen, store: Store) -> Listed:
         now=now,
         started=seen.started,
         last=seen.last,
-        tuning=(seen.found or "not at its end") if seen.tunes else "",
+        tuning=_tuning(seen) if seen.tunes else "",
     )
 
 

@@ -49,8 +49,8 @@ class Seen:
     """Tasks for which a model wrote questions."""
     learnt: bool
     """Whether it says that documents were learnt to their end."""
-    found: str
-    """What a tuning of settings came to; empty for a run, and while one is under way."""
+    found: str | None
+    """What a tuning of settings came to; empty while one is under way, None where nothing says so, as of a run."""
 
     @cached_property
     def pending(self) -> int:
@@ -61,7 +61,10 @@ class Seen:
     @cached_property
     def tunes(self) -> bool:
         """Whether these are trials of settings, and no run."""
-        return STAGE in {*(row.stage for row in self.planned), *(row.stage for row in self.edits)}
+        return self.found is not None or STAGE in {
+            *(row.stage for row in self.planned),
+            *(row.stage for row in self.edits),
+        }
 
     @cached_property
     def failures(self) -> Counter[str]:

@@ -78,7 +78,7 @@ def is_whole(seen: Seen) -> bool | None:
     if learns(config):
         return seen.learnt and not seen.pending
     if seen.tunes:
-        return bool(seen.found)
+        return None if seen.found is None else bool(seen.found)
     found = {stage.name: stage for stage in stages(seen)}
     rounds, last = config.run.rounds, f"evaluation: {policy_arm(config.run.rounds if updates(config) else 0)}"
     if seen.pending or len(rounds_over(seen)) < rounds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from seal_ray.config import Config
@@ -16,12 +15,12 @@ from seal_ray.types import UserError
 STAGE = "tuning"
 """The stage in which settings are tried."""
 _FOUND = "tuned.json"
-"""What a tuning came to; there is none while one is under way."""
+"""What a tuning came to; empty while one is under way, so that nobody takes what has no rows yet for a run."""
 
 
 def begin(store: Store) -> None:
-    """Forget what an earlier tuning here came to: more is to be tried."""
-    store.delete(_FOUND)
+    """Say that settings are tried here, and forget what an earlier tuning came to: more is to be tried."""
+    store.write(_FOUND, b"{}")
 
 
 def save(store: Store, account: Mapping[str, Any]) -> None:
@@ -29,11 +28,17 @@ def save(store: Store, account: Mapping[str, Any]) -> None:
     store.write(_FOUND, json.dumps(account, indent=2).encode())
 
 
-def verdict(store: Store) -> str:
-    """What a tuning came to, in a sentence; nothing where none has ended here, or the file does not say it."""
-    with suppress(FileNotFoundError, ValueError, RecursionError, KeyError, TypeError):
+def verdict(store: Store) -> str | None:
+    """What a tuning came to, in a sentence; empty where none has ended here, or the file does not say it.
+
+    None where there is no such file: this is a run, or trials of settings by a version that wrote none.
+    """
+    try:
         return str(json.loads(store.read(_FOUND))["verdict"])
-    return ""
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return ""
 
 
 def going_on(directory: str) -> str:
@@ -49,8 +54,11 @@ def refuse_tuned(directory: str, config: Config) -> None:
     asks = config.evaluation
     if config.run.rounds or asks.baselines or asks.samples or asks.methods or config.continual.sequences:
         return
-    journal = Journal(Store(directory))
-    if any(STAGE in journal.table(kind.TABLE)["stage"].to_pylist() for kind in (PlannedRow, SelfEditRow)):
+    store = Store(directory)
+    journal = Journal(store)
+    if store.exists(_FOUND) or any(
+        STAGE in journal.table(kind.TABLE)["stage"].to_pylist() for kind in (PlannedRow, SelfEditRow)
+    ):
         raise UserError(
             f"{directory}: holds trials of settings, by `seal-ray tune`, and no run; the command that began them goes "
             f"on with them and says what they found: `{going_on(directory)}`"

@@ -24,6 +24,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import SCREENING
+from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.tuned import STAGE, refuse_tuned
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
@@ -165,7 +166,7 @@ def test_a_tuning_is_listed_as_one_with_what_it_found(
     assert (found.state, found.tuning) == ("finished", done[1].verdict)
     half = tmp_path / "half-tune"
     shutil.copytree(done[0], half)
-    (half / "tuned.json").unlink()  # as where it was killed
+    (half / "tuned.json").write_text("{}")  # as where it was killed
     with pytest.raises(SystemExit, match="0"):
         main(["ls", str(tmp_path)])
     (line,) = capsys.readouterr().out.splitlines()[1:]
@@ -174,6 +175,25 @@ def test_a_tuning_is_listed_as_one_with_what_it_found(
     with pytest.raises(SystemExit, match="0"):
         main(["watch", str(half), "--once"])
     assert f"`seal-ray tune CONFIG --into {half}` does" in capsys.readouterr().out
+    (half / "tuned.json").unlink()  # as older versions left it, whether it had ended or not
+    (found,) = runs_below(str(half))
+    assert found.tuning.startswith("by an older version")
+
+
+def test_a_tuning_that_was_killed_before_its_first_trial_is_no_run(tmp_path: Path) -> None:
+    class Dies(CountingCluster):
+        async def hold(self, *given: Any, **more: Any) -> None:
+            raise RuntimeError("the machine is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seal_ray.loop.session.open_cluster", Dies)
+        with pytest.raises(RuntimeError, match="the machine is gone"):
+            tune(config_in(tmp_path / "run"), Silent(), **FEW)
+    folder = str(tmp_path / "run-tune")
+    (found,) = runs_below(folder)
+    assert (found.state, found.tuning) == ("stopped", "not at its end")
+    with pytest.raises(UserError, match="holds trials of settings"):
+        refuse_tuned(folder, recorded_config(folder))
 
 
 def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> None:
