@@ -31,7 +31,7 @@ def check_method(config: Config) -> None:
     name, said = names[0], ", ".join(names)
     if ":" in name and not name.startswith(EXTERNAL):
         by_skill(name)  # one's own, which may not be at hand: says why
-    able = sorted(filter(makes_adapter, KNOWN), key=lambda each: -SequenceMatcher(None, name, each).ratio())
+    able = sorted(filter(makes_adapter, KNOWN), key=lambda each: -SequenceMatcher(None, name.lower(), each).ratio())
     raise UserError(f"--method {said}: give one that makes an adapter of texts, the nearest first: {', '.join(able)}")
 
 

@@ -121,6 +121,8 @@ def test_a_method_that_there_is_not_is_refused_with_those_that_there_are_the_nea
     able = named.removeprefix("the nearest first: ").split()
     assert able[0] == "rephrase,"
     assert not {"seal,", "in-context,", "retrieval,", "generated,", "past,"} & set(able)
+    with pytest.raises(UserError, match="the nearest first: qa, "):
+        learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), method="QA")
     with pytest.raises(UserError, match=r"'own\.methods:Missing' cannot be imported"):
         learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), method="own.methods:Missing")
 
