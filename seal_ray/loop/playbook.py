@@ -47,7 +47,11 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
     if not isinstance(domain, Advisable):
         raise UserError(f"sampling.playbook: the domain {domain.name!r} takes no hints for its self-edits")
     if not tries and config.run.rounds:
-        raise UserError("sampling.playbook is kept by what self-edits teach, and these rules try none; leave it 0")
+        raise UserError(
+            f"sampling.playbook is kept by what self-edits teach, and selection.rule {config.selection.rule!r} with "
+            f"update.rule {config.update.rule!r} tries none; take a selection.rule that does, such as 'best', or leave "
+            "the playbook 0"
+        )
     for number, hint in enumerate(sampling.hints):
         if hint != one_line(hint, LONGEST) or len(hint) > LONGEST:
             raise UserError(

@@ -292,7 +292,7 @@ REFUSED = {
     ),
     "nothing is tried": (
         ["--sampling.playbook", "1", "--sampling.hints", "copy", "--selection.rule", "usable"],
-        "these rules try none",
+        "selection.rule 'usable' with update.rule 'sft' tries none",
     ),
     "more hints than room": (["--sampling.hints", '["copy", "facts"]'], "playbook = 0 has no room for 2 hints"),
     "one more than room": (["--sampling.hints", "copy"], "playbook = 0 has no room for 1 hint;"),
