@@ -69,7 +69,7 @@ class Listed:
         held_out = accuracy(self.start), accuracy(self.now)
         times = when(self.started), when(self.last)
         kind = self.name, self.domain, PurePosixPath(self.model).name, self.state, rounds
-        remark = self.problem or (f"tuning of settings: {self.tuning}" if self.tuning else "")
+        remark = f"tuning of settings: {self.tuning}" if self.tuning else self.problem
         return self.place, *kind, *held_out, *times, size(self.bytes), remark
 
 

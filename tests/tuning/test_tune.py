@@ -177,7 +177,7 @@ def test_a_tuning_is_listed_as_one_with_what_it_found(
     assert f"`seal-ray tune CONFIG --into {half}` does" in capsys.readouterr().out
     (half / "tuned.json").unlink()  # as older versions left it, whether it had ended or not
     (found,) = runs_below(str(half))
-    assert found.tuning.startswith("by an older version")
+    assert found.cells()[-1].startswith("tuning of settings: by an older version")
 
 
 def test_a_tuning_that_was_killed_before_its_first_trial_is_no_run(tmp_path: Path) -> None:
