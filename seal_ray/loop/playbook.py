@@ -66,6 +66,11 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
             raise UserError(f"sampling.hints: {error}") from None
     if not sampling.hints and domain.advising("", "") is None:
         raise UserError(f"sampling.playbook: the model of {domain.name!r} writes no hints; give some in sampling.hints")
+    if not sampling.hints and config.run.rounds == 1:
+        raise UserError(
+            "sampling.playbook: the first hints are written after round 1, and there is no other; give some in "
+            "sampling.hints, or set run.rounds = 2 or more"
+        )
 
 
 @dataclass(frozen=True)

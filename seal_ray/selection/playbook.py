@@ -26,7 +26,7 @@ _COPIED = 4
 _LONG_ENOUGH = 48
 """Self-edits after which a hint has had its chance: one that has not been seen to pay by then makes room."""
 _MARKS = " \t*_#>`\"'“”‘’•-–"
-_LABEL = re.compile(r"^(?:\d+[.)]\s*)?(?:[\w' ]{0,30}\b(?:advice|answer|hint|rule|tip)\b[\w' ]{0,10}:)?", re.I)
+_LABEL = re.compile(r"^(?:\d+[.)]\s*)?(?:[\w', ]{0,30}\b(?:advice|answer|hint|rule|tip)\b[\w' ]{0,10}:)?", re.I)
 _POINTS = re.compile(r"\b(?:the (?:first|second|former|latter|other)|(?:notes?|set|version|text) [ab12])\b", re.I)
 """What only someone understands who sees what the model was shown."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s")

@@ -311,6 +311,13 @@ def test_a_playbook_that_cannot_be_is_refused_in_one_line(case: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_one_round_alone_needs_hints_that_are_given(tmp_path: Path) -> None:
+    one = ["--domain.name", "tests.loop.advised:Advised", "--run.rounds", "1", "--sampling.playbook", "2"]
+    with pytest.raises(UserError, match="the first hints are written after round 1, and there is no other"):
+        check(small_run(tmp_path, *one))
+    check(small_run(tmp_path, *one, "--sampling.hints", COPY))
+
+
 def test_a_domain_that_takes_no_hints_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="the domain 'arcworld' takes no hints for its self-edits"):
         check(wrong("--sampling.playbook", "2", job="arc_small.toml"))

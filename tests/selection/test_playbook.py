@@ -19,6 +19,7 @@ WRITTEN = {
     "a plain line": ("Say every fact in a sentence of its own.", "Say every fact in a sentence of its own."),
     "a label": ("Advice: Say each fact twice.", "Say each fact twice."),
     "a label in a sentence": ("Here is one short piece of advice: Say each fact twice.", "Say each fact twice."),
+    "a label after a greeting": ("Sure, here's the rule: Say each fact twice.", "Say each fact twice."),
     "marks": ('1. **"Say each fact twice"**', "Say each fact twice"),
     "a heading before it": ("Sure, here you are:\n\n- Say each fact twice.\n- Be brief.", "Say each fact twice."),
     "two long sentences": (f"Say each fact twice, in other words. {'And go on with it, ' * 20}", None),
