@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seal_ray.config import Config, load
+from seal_ray.events import Event
+from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import PolicyRow, Row
 from seal_ray.record.storage import Store
 from tests.forked import command
 
+R = TypeVar("R", bound=Row)
 CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"
 SMALL = [
     *("--domain.train", "4", "--domain.test", "4", "--sampling.per_task", "3", "--sampling.max_tokens", "120"),
@@ -23,6 +28,22 @@ SMALL = [
 def small_run(folder: Path, *more: str) -> Config:
     """A whole run, two rounds, in seconds."""
     return load(CONFIG, [*SMALL, "--run.dir", str(folder), *more])
+
+
+class Copies(Silent):
+    """Keeps a copy of the run as it is on disk, and nothing waits to get there, once a round has made its policy."""
+
+    def __init__(self, folder: Path, round_: int) -> None:
+        self._folder, self._round = folder, round_
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, PolicyRow) and event.version == self._round:
+            shutil.copytree(self._folder, self._folder.with_name(f"after round {self._round}"))
+
+
+def rows(folder: Path, kind: type[R]) -> list[R]:
+    """What is on record of one kind."""
+    return list(Journal(Store(str(folder))).read(kind))
 
 
 def results(folder: Path | str) -> dict[str, Any]:

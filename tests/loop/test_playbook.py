@@ -10,14 +10,13 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
 
 import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.config import Config, load
 from seal_ray.domains.registry import load_domain
-from seal_ray.events import Event, Events
+from seal_ray.events import Events
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
@@ -33,7 +32,7 @@ from seal_ray.plan.course import Simulation
 from seal_ray.plan.rates import Rates
 from seal_ray.record.hints import by_hint, print_hints, state
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import HintRow, OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow
+from seal_ray.record.rows import HintRow, OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
@@ -42,9 +41,8 @@ from seal_ray.rundir.keys import Names
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import BASE, Completion, Policy, SampleRequest, SelfEdit, UserError, content_key
 from tests.loop.advised import ASKS, MEANS, REPLIES, Advisers
-from tests.runs import CONFIG, results, small_run
+from tests.runs import CONFIG, Copies, results, rows, small_run
 
-R = TypeVar("R", bound=Row)
 FACTS, COPY, ASK = MEANS
 WITH = [
     *("--domain.name", "tests.loop.advised:Advised", "--model.dtype", "float32", "--run.rounds", "3"),
@@ -54,28 +52,13 @@ WITH = [
 ]
 
 
-def rows(folder: Path, kind: type[R]) -> list[R]:
-    return list(Journal(Store(str(folder))).read(kind))
-
-
-class Copies(Silent):
-    """Keeps a copy of the run as it is on disk once round 2 has made its policy."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, PolicyRow) and event.version == 2:
-            shutil.copytree(self._folder, self._folder.with_name("after round 2"))
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rounds in this process; beside it, what was on record after the second."""
     folder = tmp_path_factory.mktemp("playbook") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seal_ray.loop.session.open_cluster", Advisers)
-        run(small_run(folder, *WITH), Copies(folder))
+        run(small_run(folder, *WITH), Copies(folder, 2))
     return folder
 
 

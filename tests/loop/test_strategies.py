@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -16,7 +15,6 @@ from seal_ray.cli.app import main
 from seal_ray.config import Reward, load
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.registry import load_domain
-from seal_ray.events import Event
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
@@ -28,9 +26,7 @@ from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
 from seal_ray.plan.rates import Rates
-from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow
-from seal_ray.record.storage import Store
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.written import OF_TEXTS
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
@@ -38,9 +34,8 @@ from seal_ray.rundir.identity import identify
 from seal_ray.selection.reward import ChosenBy, TrialSummary
 from seal_ray.types import BASE, Completion, Policy, SampleRequest, SelfEdit, Task, UserError
 from seal_ray.workers.in_process import InProcessCluster
-from tests.runs import CONFIG, results, small_run
+from tests.runs import CONFIG, Copies, results, rows, small_run
 
-R = TypeVar("R", bound=Row)
 NAMES = ["copy", "reversed facts", "questions"]
 WITH = [
     *("--sampling.strategies", json.dumps(NAMES), "--evaluation.baselines", "[]", "--domain.train", "3"),
@@ -50,28 +45,13 @@ JOBS = CONFIG.parent
 SHIPPED = ["--model.path", "microworld", "--model.dtype", "float32"]
 
 
-def rows(folder: Path, kind: type[R]) -> list[R]:
-    return list(Journal(Store(str(folder))).read(kind))
-
-
-class Copies(Silent):
-    """Keeps a copy of the run as it is on disk, and nothing waits to get there, once round 1 has made its policy."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def on(self, event: Event) -> None:
-        if isinstance(event, PolicyRow) and event.version == 1:
-            shutil.copytree(self._folder, self._folder.with_name("after round 1"))
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rounds in this process; beside it, what was on record after the first."""
     folder = tmp_path_factory.mktemp("strategies") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seal_ray.loop.session.open_cluster", InProcessCluster)
-        run(small_run(folder, *WITH), Copies(folder))
+        run(small_run(folder, *WITH), Copies(folder, 1))
     return folder
 
 
