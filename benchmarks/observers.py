@@ -126,7 +126,7 @@ class AtOnce:
 
 
 def measure(trials: int = 10_000) -> Found:
-    """Everything on: JSON lines, TensorBoard, progress as lines, the log, and Ray's metrics."""
+    """Everything on: a file of JSON lines, TensorBoard, progress as lines, the log, and Ray's metrics."""
     with tempfile.TemporaryDirectory() as folder, _metered() as meter:
         more = ["--run.dir", f"{folder}/run", "--run.observers", '["jsonl", "tensorboard"]', "--trial.seeds", "2"]
         config = load("jobs/microworld.toml", [*more, "--sampling.per_task", "12"])
@@ -165,7 +165,6 @@ def _metered() -> Iterator[Meter]:
     quiet.addHandler(silent)
     sinks = mock.patch.object(by_name, "_late", lambda name, late=by_name._late: _opened(meter, late(name)))
     try:
-        meter.measure(by_name.JsonLines, "on", "jsonl")
         meter.measure(LogProgress, "on", "progress")
         meter.measure(Idle, "on", "idle")
         meter.measure(RunLog, "handle", "log")

@@ -30,8 +30,8 @@ class Run(Section):
     rounds: Annotated[int, Bounds(ge=0, le=10_000)] = 2
     """Rounds of sample, try, select, update. 0 only evaluates."""
     observers: tuple[str, ...] = ()
-    """Who else is told what happens: the trackers `tensorboard`, `wandb`, `mlflow` and `trackio`; `jsonl`, a file of
-    events; or your own as `package.module:Thing`."""
+    """Who else is told what happens: the trackers `tensorboard`, `wandb`, `mlflow`, `trackio` and `jsonl`, or your own
+    as `package.module:Thing`."""
     logs: Literal["text", "json"] = "text"
     """How what is logged is written below the run's directory: `logs/run.log` for people, or `logs/run.jsonl`, a JSON
     object a line with the time, the logger, and the run, round, task and trial where they are known."""

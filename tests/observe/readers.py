@@ -20,7 +20,7 @@ from seal_ray.observe.figures import Figure
 from seal_ray.observe.observers import TRACKERS
 from seal_ray.observe.trackers import ID
 
-INSTALLED = [name for name in TRACKERS if find_spec(name)]
+INSTALLED = [name for name in TRACKERS if name == "jsonl" or find_spec(name)]
 
 
 def only_with(name: str) -> None:
@@ -129,7 +129,14 @@ def identity(run: Path) -> str:
     return (run / ID).read_text()
 
 
+def jsonl(run: Path, env: dict[str, str]) -> Iterator[Figure]:
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        said = json.loads(line)
+        yield Figure(said["name"], said["step"], said["value"])
+
+
 READERS: dict[str, Callable[[Path, dict[str, str]], Iterator[Figure]]] = {
+    "jsonl": jsonl,
     "mlflow": mlflow,
     "tensorboard": tensorboard,
     "trackio": trackio,

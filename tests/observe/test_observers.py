@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,12 +15,16 @@ from seal_ray.config import load
 from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
 from seal_ray.observe import observers
+from seal_ray.observe.figures import Figure
 from seal_ray.observe.progress import LogProgress
+from seal_ray.observe.sinks.base import TrackedRun
+from seal_ray.observe.sinks.jsonl import JsonLines
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SelfEditRow, SpanRow
+from seal_ray.record.rows import ROWS, OutcomeRow, PlannedRow, PolicyRow, Row, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.types import UserError
+from tests.observe import readers
 from tests.runs import CONFIG, small_run
 
 pytestmark = pytest.mark.slow
@@ -86,30 +90,16 @@ def test_an_observer_that_fails_is_left_out_and_the_run_and_the_others_go_on(
     assert len(remembers.events) > 3
 
 
-def test_every_event_is_a_line_of_the_file(watched: tuple[Path, Remembers, Breaks]) -> None:
-    folder, remembers, _ = watched
-    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == [type(event).__name__ for event in remembers.events]
-    (trained,) = (event for event in remembers.events if isinstance(event, UpdateTrained))
-    assert [line["losses"] for line in lines if line["event"] == "UpdateTrained"] == [list(trained.losses)]
+def test_the_file_of_lines_has_the_points_of_the_board(watched: tuple[Path, Remembers, Breaks]) -> None:
+    lines, board = (sorted(read(watched[0], {})) for read in (readers.jsonl, readers.tensorboard))
+    assert lines == [(name, step, pytest.approx(value, rel=1e-6)) for name, step, value in board]
 
 
-def test_what_happened_until_a_kill_is_in_the_file_in_whole_lines_whatever_a_model_wrote(tmp_path: Path) -> None:
-    odd = "half of a character: \ud83d, \u2028 and a NUL \0"
-    many = [PlannedRow.at("round 1", "", "t", 0, n, str(n)) for n in range(100)]
-    told: list[Event] = [*many, SelfEditRow("e", completion=odd), OutcomeRow("o", reward=0.5, answers=("é", ""))]
-    file = observers.JsonLines(str(tmp_path))
-    for event in told:
-        file.on(event)
-    file.on(Advanced("round 1"))  # goes with the next one
-    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert [line["key"] for line in lines] == [event.key for event in told if isinstance(event, Row)]
-    assert (lines[-2]["completion"], lines[-1]["reward"], lines[-1]["answers"]) == (odd, 0.5, ["é", ""])
-    for trial in many:
-        file.on(trial)
-    assert len((tmp_path / "events.jsonl").read_bytes()) > 2 * observers._HELD  # however few others there are
-    file.close()
-    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == len(told) + 1 + len(many)
+def test_a_line_of_a_loss_that_is_no_number_says_null(tmp_path: Path) -> None:
+    sink = JsonLines(TrackedRun("one", "one-1", {}, tmp_path))
+    sink.tell([Figure("update 1/loss", 0, math.nan)])
+    sink.close(ended=False)
+    assert '"value": null' in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_the_board_has_the_losses_of_the_update_and_the_mean_reward_of_each_stage(
