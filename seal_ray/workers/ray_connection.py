@@ -64,6 +64,11 @@ def join(address: str = "", forward_logs: bool = False) -> bool:
             return address == "local"
         except Exception as error:  # Ray raises its very base class when it was not up in time
             ray.shutdown()
+            if "AF_UNIX path length" in str(error):
+                raise UserError(
+                    "Ray's sockets lie below the folder for temporary files, whose path is too long for that here: set "
+                    f"RAY_TMPDIR to a short one on this machine, such as /tmp ({_line(error)})"
+                ) from None
             if isinstance(error, ValueError) or not tries_left:
                 raise _unreachable(address, error) from None
             logger.warning("Ray did not start on this machine, which may be busy: trying again (%s)", _line(error))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from seal_ray.config import load
+from seal_ray.types import UserError
+from seal_ray.workers.ray_connection import connect
 from tests.cluster.autoscaling import ROOT
 from tests.runs import CONFIG
 
@@ -33,3 +36,13 @@ def test_a_run_that_names_no_cluster_starts_its_own_and_joins_none_that_was_left
         command = [sys.executable, "-c", CONNECT, str(CONFIG)]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
     assert done.stdout == "1 node\n", done.stderr
+
+
+def test_a_temporary_folder_whose_path_is_too_long_for_ray_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_ray: None
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(UserError, match="set RAY_TMPDIR to a short one on this machine, such as /tmp"):
+        connect(load(CONFIG))
