@@ -33,6 +33,7 @@ RUN_BY = {
     r"seal-ray ls ~": "cluster/test_jobs.py::test_the_tutorials_job_is_run_and_listed_as_it_is_shown_there",
     r"seal-ray explain \S+( \w+)?$": TUTORIAL,
     r"seal-ray explain .* --again": "looking/test_explain.py::test_the_command_that_is_named_does_the_trial_again",
+    r"seal-ray eval .*--over ": "looking/test_regraded.py::test_arms_are_held_to_one_of_them",
     r"seal-ray compare ": "looking/test_compare.py::test_the_command_prints_a_table_or_json",
     r"seal-ray serve ": "serving/test_server.py::"
     "test_the_command_serves_until_it_is_told_to_end_and_says_so_in_one_line",

@@ -8,9 +8,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seal_ray.plain import broken, visible
+
+if TYPE_CHECKING:
+    from seal_ray.record.differences import Over
 
 
 def report_page(dir: str) -> str:
@@ -36,9 +39,11 @@ def page_when_stopped(dir: str) -> Iterator[None]:
         raise
 
 
-def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
+def show(summary: dict[str, Any], as_json: bool, *dirs: str, over: Over | None = None) -> None:
     """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
     from seal_ray.looking import taken_out
+    from seal_ray.looking.comparison import difference
+    from seal_ray.looking.words import columns
     from seal_ray.model.flops import of_trained_token
     from seal_ray.policy.retraction import of_each_sequence
     from seal_ray.record.continual import by_way, orders, print_continual
@@ -62,10 +67,14 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str) -> None:
         if as_json:
             also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
             also |= {"retracted": [taken_out.as_json(each) for each in out], "playbook": hints}
+            also |= {"over": {over.arm: {name: vars(each) for name, each in over.others.items()}}} if over else {}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
             return
         if summary or not (passages or methods):
             print_table(summary)
+        if over:
+            rows = [(name, difference(each)) for name, each in over.others.items()]
+            print("\n".join([f"over {visible(over.arm)}, in points, by task:", *columns(rows)]))
         print_written(rounds, strategies)
         print_hints(hints)
         if methods:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seal_ray.cli.learning import tell
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import report_page, say, show
 from seal_ray.types import UserError
 
 
-def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, as_json: AsJson = False) -> None:
+def evaluate(
+    dir: str,
+    *others: str,
+    over: str = "",
+    grader: str = "",
+    oracle: bool = False,
+    quiet: bool = False,
+    as_json: AsJson = False,
+) -> None:
     """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
 
     Parameters
     ----------
     others
         Runs of other seeds; the tasks of all are taken together.
+    over
+        A baseline or round, such as "passage only": also show by how much the others are above it, task by task.
+    grader
+        Grade the answers on record by another: exact, f1, offline, or your own as package.module:Thing.
     oracle
         Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
     quiet
@@ -22,20 +36,48 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
     """
     from seal_ray.learning.account import known_here
     from seal_ray.learning.learn import learns
+    from seal_ray.looking.regraded import regraded
+    from seal_ray.record.differences import over as over_it
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
-    from seal_ray.record.summary import refuse_void, summarize
+    from seal_ray.record.summary import measured, refuse_void, synthetic, together
+    from seal_ray.rundir.directory import recorded_config
+
+    if not others and learns(recorded_config(dir)):
+        if over or grader or oracle:
+            raise UserError(f"{dir}: documents were learnt here; --over, --grader and --oracle are for runs")
+        tell(dir, known_here(dir), as_json)
+        return
+    if oracle and (others or grader):
+        raise UserError(
+            "--oracle searches one run's tasks at a time, as they were graded: give one directory, no --grader"
+        )
+    every = (dir, *others)
+    _refuse_unfit(every)
+    journals = [Journal(Store(each)) for each in every]
+    graded = [regraded(each, grader) if grader else None for each in every]
+    found = [measured(*pair) for pair in zip(journals, graded, strict=True)]
+    summary = together(found, [synthetic(journal) for journal in journals])
+    if oracle:
+        from seal_ray.loop.oracle import oracle as search
+        from seal_ray.observe.progress import progress, start_log
+
+        start_log(quiet)
+        ceiling = search(dir, progress(quiet))
+        summary |= ceiling.arms()
+        for line in ceiling.lines():
+            say(line)
+    show(summary, as_json, *every, over=over_it(over, found) if over else None)
+    refuse_void(summary)
+
+
+def _refuse_unfit(dirs: Sequence[str]) -> None:
+    """What is no run, and runs whose tasks would count twice."""
     from seal_ray.rundir.directory import recorded_config
     from seal_ray.rundir.tuned import refuse_tuned
 
-    if not others and learns(recorded_config(dir)):
-        tell(dir, known_here(dir), as_json)
-        return
-    if oracle and others:
-        raise UserError("--oracle searches one run's tasks at a time: give one directory")
-    every = (dir, *others)
-    configs = [recorded_config(each) for each in every]
-    for each, config in zip(every, configs, strict=True):
+    configs = [recorded_config(each) for each in dirs]
+    for each, config in zip(dirs, configs, strict=True):
         refuse_tuned(each, config)
     seeds = [config.run.seed for config in configs]
     if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
@@ -43,18 +85,6 @@ def evaluate(dir: str, *others: str, oracle: bool = False, quiet: bool = False, 
             f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "
             "which would count twice; give runs of different seeds, or one run at a time"
         )
-    summary = summarize(*(Journal(Store(each)) for each in every))
-    if oracle:
-        from seal_ray.loop.oracle import oracle as search
-        from seal_ray.observe.progress import progress, start_log
-
-        start_log(quiet)
-        found = search(dir, progress(quiet))
-        summary |= found.arms()
-        for line in found.lines():
-            say(line)
-    show(summary, as_json, *every)
-    refuse_void(summary)
 
 
 def report(dir: str) -> None:

@@ -9,9 +9,10 @@ from seal_ray.intervals import total_length
 from seal_ray.looking.beside import by_method, in_turn
 from seal_ray.looking.seen import Seen, look
 from seal_ray.record.answers import last_arm
+from seal_ray.record.differences import Difference, difference
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import FEWEST, Interval, Measured, figure, interval, measured, synthetic
+from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic
 from seal_ray.report.rounds import Round, rounds
 from seal_ray.rundir.directory import CONFIG, Recorded, recorded
 from seal_ray.types import UserError
@@ -20,20 +21,6 @@ LAST = "last policy"
 """A difference between the last policies of two runs, whose rounds need not be as many."""
 _WHAT_TASKS_ARE = ("domain.name", "domain.options", "run.seed", "questions.")
 """Settings on which it depends what the task of a name holds."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """By how much one run's tasks did better than the first's, each task held to itself."""
-
-    mean: float | None
-    """None where there is nothing to compare."""
-    low: float | None
-    high: float | None
-    """None where there are too few tasks for an interval."""
-    tasks: int
-    why: str = ""
-    """Why a figure is missing."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +121,7 @@ def _intervals(one: _Read, arms: Mapping[str, Measured]) -> dict[str, Interval]:
 
 def _figures(one: _Read, first: _Read, mine: Mapping[str, Measured], others: Mapping[str, Measured]) -> Figures:
     both = {} if one is first else {name: (found, others[name]) for name, found in mine.items() if name in others}
-    return Figures(_intervals(one, mine), {name: difference(*pair) for name, pair in both.items()})
+    return Figures(_intervals(one, mine), {name: difference(pair) for name, pair in both.items()})
 
 
 def _differs(one: _Read, first: _Read) -> list[str]:
@@ -157,19 +144,4 @@ def _paired(one: _Read, first: _Read) -> dict[str, Difference]:
     pairs = {arm: (found, first.arms[arm]) for arm, found in one.arms.items() if arm in first.arms}
     if one.last and first.last and one.last != first.last:
         pairs[LAST] = one.arms[one.last], first.arms[first.last]
-    return {arm: difference(*pair) for arm, pair in pairs.items()}
-
-
-def difference(one: Measured, first: Measured) -> Difference:
-    """The mean difference over the tasks that both have, with its 95 % interval, resampling tasks."""
-    if figure([one]).void or figure([first]).void:
-        return Difference(None, None, None, 0, "all trials of one of the two failed")
-    mine, others = one.of_task, first.of_task
-    differences = [reward - others[task] for task, reward in mine.items() if task in others]
-    if not differences:
-        return Difference(None, None, None, 0, "no task in common")
-    found = interval(differences)
-    if found.n < FEWEST:
-        few = f"no interval: fewer than {FEWEST} tasks in common"
-        return Difference(found.accuracy, None, None, found.n, few)
-    return Difference(found.accuracy, found.low, found.high, found.n)
+    return {arm: difference(pair) for arm, pair in pairs.items()}

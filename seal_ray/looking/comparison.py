@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from seal_ray.looking.comparing import Compared, Difference, Figures
+from seal_ray.looking.comparing import Compared, Figures
 from seal_ray.looking.words import NOTHING, accuracy, columns, percent
 from seal_ray.plain import WIDTH, broken, visible
+from seal_ray.record.differences import Difference
 from seal_ray.record.summary import FEWEST, Interval, doubts
 from seal_ray.record.summary import as_json as arms_as_json
 from seal_ray.report.rounds import Round
@@ -123,10 +124,11 @@ def _accuracy(measured: Interval | None, waiting: int) -> str:
 
 def _differences(others: Sequence[Mapping[str, Difference]]) -> Iterable[tuple[str, ...]]:
     for name in dict.fromkeys(name for paired in others for name in paired):
-        yield name, *(_difference(paired.get(name)) for paired in others)
+        yield name, *(difference(paired.get(name)) for paired in others)
 
 
-def _difference(found: Difference | None) -> str:
+def difference(found: Difference | None) -> str:
+    """In points, with the interval and the number of tasks."""
     if found is None:
         return NOTHING
     if found.mean is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -99,13 +99,17 @@ class Measured:
 
 def summarize(*journals: Journal) -> dict[str, Interval]:
     """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together."""
+    return together([measured(journal) for journal in journals], [synthetic(journal) for journal in journals])
+
+
+def together(runs: Sequence[Mapping[str, Measured]], written: Sequence[set[str]]) -> dict[str, Interval]:
+    """The arms of several runs, of each of which it is known which tasks have questions that a model wrote."""
     arms: dict[str, list[Measured]] = defaultdict(list)
     with_written: dict[str, int] = defaultdict(int)
-    for journal in journals:
-        written = synthetic(journal)
-        for arm, found in measured(journal).items():
+    for run, by_a_model in zip(runs, written, strict=True):
+        for arm, found in run.items():
             arms[arm].append(found)
-            with_written[arm] += len(written & found.rewards.keys())
+            with_written[arm] += len(by_a_model & found.rewards.keys())
     return {arm: figure(found, with_written[arm]) for arm, found in arms.items()}
 
 
@@ -114,8 +118,9 @@ def synthetic(journal: Journal) -> set[str]:
     return {row.task_id for row in journal.read(QuestionRow)}
 
 
-def measured(journal: Journal) -> dict[str, Measured]:
-    """The trials of each arm of the evaluation that have ended."""
+def measured(journal: Journal, regraded: Mapping[str, float] | None = None) -> dict[str, Measured]:
+    """The trials of each arm of the evaluation that have ended; `regraded` has other rewards of theirs, by trial."""
+    rewards = regraded or {}
     planned = [row for row in journal.read(PlannedRow) if row.stage == "evaluation"]
     wanted = {row.trial for row in planned}
     ended = {row.key: row for row in journal.read(OutcomeRow) if row.key in wanted}
@@ -123,7 +128,7 @@ def measured(journal: Journal) -> dict[str, Measured]:
     for row in planned:
         if outcome := ended.get(row.trial):
             arm = found[row.arm]
-            arm.rewards[row.task_id].append(outcome.reward or 0.0)
+            arm.rewards[row.task_id].append(rewards.get(row.trial, outcome.reward or 0.0))
             arm.add_answers(outcome.answers, outcome.cut)
             arm.forgotten += [] if outcome.forgotten is None else [outcome.forgotten]
             if outcome.failure:

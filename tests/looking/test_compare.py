@@ -9,10 +9,11 @@ from statistics import fmean
 import pytest
 
 from seal_ray.cli.app import main
-from seal_ray.looking.comparing import LAST, compare, difference
+from seal_ray.looking.comparing import LAST, compare
 from seal_ray.looking.comparison import lines
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.record.continual import CONTINUAL, arm_of
+from seal_ray.record.differences import difference
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import METHODS, Arm
 from seal_ray.record.rows import OutcomeRow, PlannedRow, StudyRow
@@ -40,7 +41,7 @@ def recorded_reward(folder: Path, arm: str, task: str) -> float:
 def test_a_difference_is_that_of_each_task_to_itself() -> None:
     first = of_tasks(a=0.1, b=0.9, c=0.2, d=0.8, e=0.3, f=0.7, only_here=0.0)
     one = of_tasks(a=0.2, b=1.0, c=0.3, d=0.9, e=0.4, f=0.8, only_there=1.0)
-    found = difference(one, first)
+    found = difference((one, first))
     assert found.tasks == 6
     assert found.mean == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1), "tasks differ by much, and each does as much better"
@@ -48,17 +49,17 @@ def test_a_difference_is_that_of_each_task_to_itself() -> None:
 
 
 def test_few_tasks_give_no_interval_and_none_in_common_no_figure() -> None:
-    few = difference(of_tasks(a=0.5, b=0.75), of_tasks(a=0.25, b=0.25, c=1.0))
+    few = difference((of_tasks(a=0.5, b=0.75), of_tasks(a=0.25, b=0.25, c=1.0)))
     assert (few.mean, few.low, few.high, few.tasks) == (0.375, None, None, 2)
     assert few.why == "no interval: fewer than 6 tasks in common"
-    none = difference(of_tasks(a=0.5), of_tasks(b=0.5))
+    none = difference((of_tasks(a=0.5), of_tasks(b=0.5)))
     assert (none.mean, none.why) == (None, "no task in common")
 
 
 def test_an_arm_whose_trials_all_failed_is_no_zero_to_compare_with() -> None:
     failed = of_tasks(a=0.0)
     failed.reasons["lost"] += 1
-    assert difference(of_tasks(a=0.5), failed).why == "all trials of one of the two failed"
+    assert difference((of_tasks(a=0.5), failed)).why == "all trials of one of the two failed"
 
 
 def test_runs_of_other_configs_stand_side_by_side(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""The answers to a run's held-out questions as another grader has them: nothing is trained, and nothing asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seal_ray import grading
+from seal_ray.config.sections import Grading
+from seal_ray.domains.registry import load_domain
+from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.storage import Store
+from seal_ray.record.summary import synthetic
+from seal_ray.rundir.directory import recorded_config
+from seal_ray.types import DataError, Prompt, UserError
+
+
+def regraded(directory: str, grader: str) -> dict[str, float]:
+    """The reward of each held-out trial that did not fail, by its key, from this grader's verdicts."""
+    config, journal = recorded_config(directory), Journal(Store(directory))
+    if synthetic(journal):
+        raise UserError(
+            f"{directory}: --grader: a model wrote held-out questions of it, which are graded in the run alone"
+        )
+    named = config.grading if config.grading.name == grader else Grading(name=grader)
+    domain = load_domain(replace(config, grading=named))
+    tasks = {task.id: task for task in domain.tasks("test", config.domain.test or None, config.run.seed)}
+    of_trial = {row.trial: tasks[row.task_id] for row in journal.read(PlannedRow) if row.stage == "evaluation"}
+    found = {}
+
+    async def grade() -> None:
+        async with grading.at_work(getattr(domain, "grader", None), _no_model):
+            for row in journal.read(OutcomeRow):
+                if row.key in of_trial and not row.failure:
+                    try:
+                        found[row.key] = (await domain.grade(of_trial[row.key], row.answers)).reward
+                    except DataError as error:
+                        raise UserError(f"{directory}: --grader {grader!r}: {error}") from None
+
+    asyncio.run(grade())
+    return found
+
+
+async def _no_model(prompts: Sequence[Prompt], tokens: int) -> Sequence[str]:
+    raise UserError("--grader: this one asks the run's own model, which is not started for it")

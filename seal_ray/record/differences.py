@@ -1,0 +1,64 @@
+"""By how much tasks did better one way than another, each task held to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seal_ray.record.summary import FEWEST, Measured, figure, interval
+from seal_ray.types import UserError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference over tasks."""
+
+    mean: float | None
+    """None where there is nothing to compare."""
+    low: float | None
+    high: float | None
+    """None where there are too few tasks for an interval."""
+    tasks: int
+    why: str = ""
+    """Why a figure is missing."""
+
+
+def difference(*pairs: tuple[Measured, Measured]) -> Difference:
+    """The first of each pair over the second, over the tasks that both have; with a 95 % interval, resampling tasks.
+
+    Each pair has tasks of its own, as runs of several seeds have.
+    """
+    ones, others = zip(*pairs, strict=True)
+    if figure(ones).void or figure(others).void:
+        return Difference(None, None, None, 0, "all trials of one of the two failed")
+    differences = [
+        reward - before[task]
+        for one, other in pairs
+        for before in [other.of_task]
+        for task, reward in one.of_task.items()
+        if task in before
+    ]
+    if not differences:
+        return Difference(None, None, None, 0, "no task in common")
+    found = interval(differences)
+    if found.n < FEWEST:
+        few = f"no interval: fewer than {FEWEST} tasks in common"
+        return Difference(found.accuracy, None, None, found.n, few)
+    return Difference(found.accuracy, found.low, found.high, found.n)
+
+
+@dataclass(frozen=True)
+class Over:
+    """One arm, and what every other came to over it."""
+
+    arm: str
+    others: Mapping[str, Difference]
+
+
+def over(arm: str, runs: Sequence[Mapping[str, Measured]]) -> Over:
+    """The arm of that name, with the tasks of several runs taken together."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    if arm not in names:
+        raise UserError(f"--over {arm!r}: no such baseline or round was measured; there are: {', '.join(names)}")
+    both = {name: [(run[name], run[arm]) for run in runs if name in run and arm in run] for name in names}
+    return Over(arm, {name: difference(*pairs) for name, pairs in both.items() if pairs and name != arm})
