@@ -9,9 +9,10 @@ from typing import Any
 from seal_ray.cli.learning import tell
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import page_when_stopped, report_page, say, show
+from seal_ray.types import UserError
 
 
-def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -> None:
+def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False, beside: str = "") -> None:
     """Do what is missing of a run, and print what came of it."""
     from seal_ray.loop.run import run
     from seal_ray.observe.progress import progress, start_log
@@ -19,7 +20,7 @@ def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False) -
 
     start_log(quiet)
     with page_when_stopped(config.dir):
-        summary = run(config, progress(quiet), force=force)
+        summary = run(config, progress(quiet), force=force, beside=beside)
     show(summary, as_json, config.dir)
     say(f"run: {config.dir}   report: {report_page(config.dir)}")
     refuse_void(summary)
@@ -29,6 +30,7 @@ def run(
     config: str,
     *overrides: Overrides,
     overlay: Overlays = (),
+    beside: str = "",
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = False,
@@ -40,6 +42,9 @@ def run(
     ----------
     config
         A TOML file, such as jobs/microworld.toml.
+    beside
+        Another run's directory: what it has done already, and this one would do the very same way, is taken from there,
+        such as the first round of a control.
     dry_run
         Print what the config resolves to, look at all that it names but what is on the hub, and start nothing.
     force
@@ -50,6 +55,11 @@ def run(
     from seal_ray import config as configs
 
     tree = configs.load(config, overrides, overlay)
+    if beside:
+        from seal_ray.rundir.directory import recorded_config
+
+        if recorded_config(beside).run.seed != tree.run.seed:
+            raise UserError(f"--beside {beside}: it has another seed, so nothing that this run would do the same way")
     if dry_run:
         from seal_ray.domains.registry import spelled_out
         from seal_ray.loop.preflight import check, look
@@ -64,7 +74,7 @@ def run(
             say(line)
         say(look(tree))
         return
-    run_and_show(tree, quiet, as_json, force)
+    run_and_show(tree, quiet, as_json, force, beside)
 
 
 def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
