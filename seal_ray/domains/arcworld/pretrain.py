@@ -10,33 +10,27 @@ The result must pass the check below.
 
 from __future__ import annotations
 
-import json
-import math
 import random
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import torch
 from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import pre_tokenizers
 from torch import nn
 from torch.nn.utils import parametrize
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from seal_ray.domains.arcworld import decision, world
 from seal_ray.domains.arcworld.world import Family, Part
+from seal_ray.domains.pretraining import Gate, for_transformers, make_base, small_llama, train, word_tokenizer, write
 from seal_ray.types import DataError
 
 STEPS, BATCH = 2000, 32
-MUON_LR, ADAM_LR, WARMUP, FLOOR = 4e-3, 2e-3, 80, 0.05
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
-POSITIONS = 128
-GATE = {
+MUON_LR, ADAM_LR = 4e-3, 2e-3
+GATE: Gate = {
     "valid decisions": (0.98, 1.0),
     "rarest choice of a decision": (0.10, 1.0),
     "solves base move": (0.15, 1.0),
@@ -45,7 +39,6 @@ GATE = {
     "solves base paint": (0.95, 1.0),
     "solves test, all families": (0.0, 0.25),
 }
-"""For each measure, the least and the most that a base must reach to be shipped."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -54,44 +47,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     cells += [word.upper() for word in cells]
     marks = [world.ARROW, world.NEXT, world.DECIDE, world.DESCRIBE]
     facets = [word for pair in world.FACETS for word in pair]
-    vocabulary = {word: i for i, word in enumerate([*SPECIALS, *marks, *facets, *decision.words(), *cells])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer = word_tokenizer([*marks, *facets, *decision.words(), *cells])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        unk_token="<unk>",
-        padding_side="left",
-        model_max_length=POSITIONS,
-        clean_up_tokenization_spaces=False,
-    )
+    return for_transformers(tokenizer, positions=128)
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """The head is not tied to the embeddings: learning to decide needs one that can move."""
-    ids = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=POSITIONS,
-        tie_word_embeddings=False,
-        **ids,
-    )
-    model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(**ids)
-    return model
+    return small_llama(tokenizer, width=384, layers=4, tied=False)
 
 
 class Factored(nn.Module):
@@ -249,42 +212,16 @@ def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
 def pretrain(model: LlamaForCausalLM, vocabulary: dict[str, int], seed: int, steps: int, out: Console) -> None:
     rng = random.Random(seed)
     factor(model, vocabulary)
-    chosen = optimizers(model)
 
-    def rate(step: int) -> float:
-        if step < WARMUP:
-            return (step + 1) / WARMUP
-        return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP))) / 2
+    def draw() -> tuple[torch.Tensor, str]:
+        ids, labels = draw_batch(vocabulary, rng)
+        # Padding stands on the right, where a causal model never looks back at it: no mask is needed.
+        with parametrize.cached():
+            loss = model(input_ids=ids, labels=labels).loss
+        return loss, f"loss {loss.item():.3f}"
 
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in chosen]
-    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out) as progress:
-        bar = progress.add_task("pretraining", total=steps)
-        for step in range(steps):
-            ids, labels = draw_batch(vocabulary, rng)
-            # Padding stands on the right, where a causal model never looks back at it: no mask is needed.
-            with parametrize.cached():
-                loss = model(input_ids=ids, labels=labels).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer, schedule in zip(chosen, schedules, strict=True):
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-            progress.update(bar, advance=1, description=f"pretraining  loss {loss.item():.3f}")
-            if step % 50 == 49 and not out.is_terminal:
-                out.print(f"{step + 1}: loss {loss.item():.3f}")
+    train(model, optimizers(model), draw, steps, out)
     unfactor(model)
-
-
-@torch.no_grad()
-def write(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], tokens: int, sample: bool
-) -> list[str]:
-    """What the model writes after each prompt, up to `tokens` tokens."""
-    batch = tokenizer(list(prompts), return_tensors="pt", padding=True, return_token_type_ids=False)
-    out = model.generate(**batch, max_new_tokens=tokens, do_sample=sample, top_k=0 if sample else None)  # type: ignore[misc]
-    return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 def solves(
@@ -335,30 +272,16 @@ def check(
     return figures
 
 
-def failures(figures: dict[str, float]) -> list[str]:
-    """Which of the check's figures miss the gate."""
-    return [name for name, (least, most) in GATE.items() if not least <= figures[name] <= most]
-
-
 def main(out: Path, *, seed: int = 0, steps: int = STEPS, threads: int = 1) -> None:
     """Pretrain a base model into the folder OUT, check it, and fail if it misses the gate."""
-    console = Console()
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
-    model = make_model(tokenizer)
-    pretrain(model, tokenizer.get_vocab(), seed, steps, console)
-    figures = check(model, tokenizer)
-    missed = failures(figures)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    (out / "check.json").write_text(json.dumps({"seed": seed, "steps": steps, **figures}, indent=2) + "\n")
-    table = Table("what the base can do", "measured", "gate")
-    for name, value in figures.items():
-        bound = "" if name not in GATE else "{:.2f} to {:.2f}".format(*GATE[name])
-        table.add_row(name, f"{value:.3f}", bound, style="red" if name in missed else None)
-    console.print(table)
-    sys.exit(f"{out}: the base misses the gate on {', '.join(missed)}; try another --seed" if missed else 0)
+
+    def make(console: Console) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+        tokenizer = make_tokenizer()
+        model = make_model(tokenizer)
+        pretrain(model, tokenizer.get_vocab(), seed, steps, console)
+        return model, tokenizer
+
+    make_base(out, make, check, GATE, seed, steps, threads)
 
 
 if __name__ == "__main__":
