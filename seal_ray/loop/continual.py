@@ -37,13 +37,13 @@ from seal_ray.types import (
     Example,
     Outcome,
     Policy,
-    Prompt,
     Recipe,
     Task,
     Trial,
     UserError,
     content_key,
     derive_seed,
+    last_turn,
 )
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class Stream:
         What was `learned` last is not kept yet.
         """
         held, found = self.yardstick, list[Read]()
-        asked = [_text(question) for question in held.questions]
+        asked = [last_turn(question) for question in held.questions]
         chosen = await asyncio.to_thread(self.way.lessons_for, asked, lessons)
         for number in dict.fromkeys(chosen):
             under = await self._of(lessons[number], learned) if number is not None else None
@@ -305,13 +305,13 @@ class Stream:
     ) -> Outcome:
         policies, head = self.session.policies, f"{self._head}, tried"
         at = await policies.lend(head, adapter)
-        outcome = await self.session.cluster.run_trial(Trial(head, at, None, 0, (), 1, (), tuple(texts), reference))
+        outcome = await self.session.cluster.run_trial(Trial.reading(head, at, texts, reference))
         await policies.end(head)
         return outcome
 
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""
-        asked = [_text(question.prompt) for task in tasks for question in task.questions]
+        asked = [last_turn(question.prompt) for task in tasks for question in task.questions]
         chosen = iter(await asyncio.to_thread(self.way.lessons_for, asked, self.lessons))
         by_lesson: dict[int | None, list[tuple[int, Task]]] = defaultdict(list)
         for column, task in enumerate(tasks, first):
@@ -350,8 +350,3 @@ def _parts(task: Task, chosen: Sequence[int | None]) -> dict[int | None, Task]:
     for place, number in enumerate(chosen):
         found[number].append(place)
     return {number: task.part(some) if len(found) > 1 else task for number, some in found.items()}
-
-
-def _text(prompt: Prompt) -> str:
-    """What is asked, without what stands before it."""
-    return prompt if isinstance(prompt, str) else prompt[-1].content

@@ -35,7 +35,7 @@ async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, s
     likely: dict[str, float] = {}
     if held:
         said = (Example(row.answer, task.questions[row.question].prompt, whole=False) for row in held)
-        trial = Trial(_FIRMNESS, start.adapter, None, 0, (), 1, (), tuple(said))
+        trial = Trial.reading(_FIRMNESS, start.adapter, said)
         found = (await asked_once(session, session.cluster, start, trial)).log_likelihoods
         likely = {row.key: value for row, value in zip(held, found, strict=True)}
     for row in rows:

@@ -62,7 +62,7 @@ async def remembered(run: OpenRun, cluster: Cluster, policy: Policy) -> Memory:
     if not found:
         raise UserError("selection.reward.memory: the base has no answer to what it is asked of before; set it to 0")
     start = policy if run.config.trial.start == "policy" else run.names.base
-    trial = Trial(_BEFORE, start.adapter, None, 0, (), 1, (), found)
+    trial = Trial.reading(_BEFORE, start.adapter, found)
     return Memory(trial.statements, fmean((await asked_once(run, cluster, start, trial)).log_likelihoods))
 
 

@@ -76,5 +76,5 @@ async def yardstick(run: OpenRun, cluster: Cluster, start: Policy) -> Yardstick:
     plain = tuple(run.domain.plain_texts()) if isinstance(run.domain, PlainTexts) else ()
     if not (said or plain):
         return Yardstick()
-    trial = Trial("where streams begin", start.adapter, None, 0, (), 1, (), (*said, *plain))
+    trial = Trial.reading("where streams begin", start.adapter, (*said, *plain))
     return Yardstick(said, plain, (await asked_once(run, cluster, start, trial)).log_likelihoods)

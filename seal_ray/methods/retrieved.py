@@ -9,7 +9,7 @@ from seal_ray.continual.library import closest
 from seal_ray.domains.base import Baseline
 from seal_ray.methods.base import Desk, Study
 from seal_ray.methods.unwritten import InContext
-from seal_ray.types import Prompt, Task
+from seal_ray.types import Task, last_turn
 
 
 class Retrieval(InContext):
@@ -21,7 +21,7 @@ class Retrieval(InContext):
     async def study(self, task: Task, texts: int, desk: Desk) -> Study:
         held, prompts = desk.tasks or (task,), desk.domain.questions(task)
         passages = [f"{each.title}\n{each.context}" for each in held]
-        found = closest([_asked(prompt) for prompt in prompts], passages, self.most)
+        found = closest([*map(last_turn, prompts)], passages, self.most)
         pairs = [(prompt, [held[place] for place in places]) for prompt, places in zip(prompts, found, strict=True)]
         own = fmean(any(each.id == task.id for each in near) for _, near in pairs)
         # The closest is put in first, so that it stands next to the question.
@@ -33,8 +33,3 @@ class OfThree(Retrieval):
     """The three that share most."""
 
     most = 3
-
-
-def _asked(prompt: Prompt) -> str:
-    """What is asked, without what a chat has before it."""
-    return prompt if isinstance(prompt, str) else prompt[-1].content

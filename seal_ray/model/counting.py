@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from seal_ray.model.architecture import model_folder
-from seal_ray.types import Prompt
+from seal_ray.types import Prompt, plain_text
 
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
 
@@ -21,10 +21,6 @@ def counter(path: str, opened: bool = False) -> tuple[Callable[[Prompt], float],
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return lambda prompt: float(len(tokenizer.encode(_text(prompt), add_special_tokens=opened).ids)), ""
+        return lambda prompt: float(len(tokenizer.encode(plain_text(prompt), add_special_tokens=opened).ids)), ""
     note = "the model's tokenizer is not here: tokens are counted as words, digits and marks"
-    return lambda prompt: float(len(_PIECES.findall(_text(prompt)))), note
-
-
-def _text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
+    return lambda prompt: float(len(_PIECES.findall(plain_text(prompt)))), note

@@ -10,7 +10,7 @@ from seal_ray.model.architecture import model_folder
 from seal_ray.model.hub import NotOnThisMachine
 from seal_ray.model.template import Files
 from seal_ray.plain import counted
-from seal_ray.types import Example, Prompt, UserError
+from seal_ray.types import Example, Prompt, UserError, plain_text
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def must_fit(config: Config, prompts: Sequence[Prompt], room: int, what: str) ->
 
     Of a model that is not on this machine, or whose tokenizer only its workers can read, nothing is said.
     """
-    if not (limit := _positions(config)) or not (long := _longer(config, map(_text, prompts), limit - room)):
+    if not (limit := _positions(config)) or not (long := _longer(config, map(plain_text, prompts), limit - room)):
         return
     after = f" with {room} more to come" if room > 1 else ""
     if len(long) == len(prompts):
@@ -37,7 +37,7 @@ def must_fit(config: Config, prompts: Sequence[Prompt], room: int, what: str) ->
 def must_be_learnt(config: Config, examples: Sequence[Example], what: str) -> None:
     """Refuse training texts all of which would be cut, and say how many would be where some would."""
     limit = min(config.model.max_length, _positions(config) or config.model.max_length)
-    if not (long := _longer(config, (_text(each.prompt) + each.completion for each in examples), limit)):
+    if not (long := _longer(config, (plain_text(each.prompt) + each.completion for each in examples), limit)):
         return
     cut = f"{len(long)} of {counted(len(examples), 'example')} would be cut to {limit:,} tokens"
     mend = "raise model.max_length as far as the model's context goes, or give shorter ones"
@@ -45,11 +45,6 @@ def must_be_learnt(config: Config, examples: Sequence[Example], what: str) -> No
     if len(long) == len(examples):
         raise UserError(said)
     logger.warning("%s", said)
-
-
-def _text(prompt: Prompt) -> str:
-    """What a prompt says, without what a chat template adds."""
-    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
 
 def _longer(config: Config, texts: Iterable[str], limit: int) -> list[int]:

@@ -24,6 +24,16 @@ Ask = Callable[[Sequence[Prompt], int], Awaitable[Sequence[str]]]
 """Replies of a model to prompts, in order, greedily decoded, each of at most a number of tokens."""
 
 
+def last_turn(prompt: Prompt) -> str:
+    """The text of a chat's last turn, which asks; of a prompt that is no chat, all of it."""
+    return prompt if isinstance(prompt, str) else prompt[-1].content
+
+
+def plain_text(prompt: Prompt) -> str:
+    """The text of all turns, without what a chat template adds."""
+    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+
+
 @dataclass(frozen=True)
 class SampleRequest:
     """A request for one completion of a policy. Its text depends on what is written here and on nothing else."""

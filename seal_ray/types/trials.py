@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from seal_ray.types.content import ADDED, content_key
 from seal_ray.types.errors import Failure
@@ -36,6 +38,13 @@ class Trial:
     @property
     def key(self) -> str:
         return content_key("trial", self)
+
+    @classmethod
+    def reading(
+        cls, name: str, base: AdapterRef, texts: Iterable[Example], reference: AdapterRef | None = None
+    ) -> Self:
+        """A trial that trains and asks nothing, and only measures how likely texts are under an adapter."""
+        return cls(name, base, None, 0, (), max_answer_tokens=1, statements=tuple(texts), reference=reference)
 
 
 @dataclass(frozen=True)

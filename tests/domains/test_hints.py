@@ -13,7 +13,7 @@ from seal_ray.domains.knowledge.advice import _LONGEST
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.studied import Studied
 from seal_ray.domains.microworld.domain import MicroWorld
-from seal_ray.types import Prompt, UserError
+from seal_ray.types import UserError, last_turn
 
 PASSAGE = {
     "title": "Stars",
@@ -30,19 +30,15 @@ def knowledge(tmp_path: Path, **options: Any) -> Knowledge:
     return Knowledge(Knowledge.Options(train=str(source), test_fraction=0.0, **options))
 
 
-def said(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else prompt[-1].content
-
-
 @pytest.mark.parametrize("chat", [False, True])
 def test_a_hint_stands_behind_the_instruction_and_before_the_passage(tmp_path: Path, chat: bool) -> None:
     domain = knowledge(tmp_path, chat=chat)
     (task,) = domain.tasks("train", None, 1)
     hinted = domain.with_hint(HINT)
-    instruction, passage = said(hinted.prompt(task)).split("\n\n")[:2]
+    instruction, passage = last_turn(hinted.prompt(task)).split("\n\n")[:2]
     assert instruction == f"{domain.style.task} {WITH_HINT}"
     assert passage == "Title: Stars\nThe star is old {and} far."
-    assert said(domain.prompt(task)) == said(hinted.prompt(task)).replace(f" {WITH_HINT}", "")
+    assert last_turn(domain.prompt(task)) == last_turn(hinted.prompt(task)).replace(f" {WITH_HINT}", "")
     assert hinted.recipe(task, "It is far.", 0) == domain.recipe(task, "It is far.", 0)
 
 
@@ -63,7 +59,7 @@ def test_advice_is_asked_for_by_what_was_written_without_the_passage_and_without
     asking = domain.advising("The star is far.\n" * 90, "Old.")
     assert asking.sample_stop == ()
     prompt = asking.prompt(task)
-    text = said(prompt)
+    text = last_turn(prompt)
     *before, best, worst, asked = text.split("\n\n")
     assert best.startswith("Notes from which much was learnt:\nThe star is far.")
     assert best.endswith(" …")
@@ -79,8 +75,8 @@ def test_advice_is_asked_for_by_what_was_written_without_the_passage_and_without
 def test_documents_that_are_learnt_are_asked_for_with_the_hint_too(tmp_path: Path) -> None:
     domain = Studied(Studied.Options(train=str(knowledge(tmp_path).options.train)))
     (task,) = domain.tasks("train", None, 1)
-    assert HINT in said(domain.with_hint(HINT).prompt(task))
-    assert HINT not in said(domain.prompt(task))
+    assert HINT in last_turn(domain.with_hint(HINT).prompt(task))
+    assert HINT not in last_turn(domain.prompt(task))
 
 
 def test_the_hints_of_the_micro_world_are_the_words_that_notes_begin_with() -> None:

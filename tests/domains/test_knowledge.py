@@ -11,7 +11,7 @@ from seal_ray.domains.knowledge.domain import MAX_COMPLETION, PLAIN, SYNTHETIC, 
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.domains.knowledge.styles import STYLES
 from seal_ray.grading.base import F1, Exact
-from seal_ray.types import DataError, Example, LoraSpec, Message, UserError
+from seal_ray.types import DataError, Example, LoraSpec, Message, UserError, last_turn
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def test_every_style_shows_the_passage_and_an_echo_of_the_prompt_is_not_trained_
     task = domain.tasks("train", 1, 0)[0]
     prompt = domain.prompt(task)
     assert isinstance(prompt, str) != chat
-    text = prompt if isinstance(prompt, str) else prompt[-1].content
+    text = last_turn(prompt)
     assert task.context in text
     assert task.title in text
     with pytest.raises(DataError, match="only repeats the prompt"):

@@ -39,6 +39,7 @@ from seal_ray.types import (
     Task,
     UserError,
     derive_seed,
+    last_turn,
 )
 
 SYNTHETIC = "synthetic questions"
@@ -272,7 +273,7 @@ class Knowledge:
         if len(completion) > MAX_COMPLETION:
             raise DataError(f"{task.id}: the self-edit has {len(completion)} characters, more than {MAX_COMPLETION}")
         said = completion.strip()
-        shown = _shown(self.prompt(task)).strip()
+        shown = last_turn(self.prompt(task)).strip()
         if said.startswith(shown):
             said = said.removeprefix(shown).strip()
             if not said:
@@ -315,10 +316,6 @@ def _known(task: Task) -> KnowledgeTask:
 
 def _titled(task: Task) -> str:
     return f"{task.title}\n{task.context.strip()}"
-
-
-def _shown(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else prompt[-1].content
 
 
 def _unique(tasks: Iterable[KnowledgeTask]) -> Iterator[KnowledgeTask]:
