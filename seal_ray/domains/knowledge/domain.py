@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from seal_ray import grading
@@ -20,7 +21,7 @@ from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import METHOD_STYLES, STRATEGIES, STYLES, Style, from_template, templates
-from seal_ray.domains.knowledge.texts import training_texts
+from seal_ray.domains.knowledge.texts import pieces_of
 from seal_ray.grading import Grader, Item
 from seal_ray.model.template import ByTemplate
 from seal_ray.published import read_record
@@ -123,14 +124,15 @@ class Knowledge:
 
     def tasks(self, split: Split, count: int | None, seed: int) -> Sequence[KnowledgeTask]:
         """A longer list starts with the shorter one. Only the chosen passages are ever held in memory."""
-        chosen: Iterable[Passage]
-        found = self.passages(split)
+
+        def lot(passage: Passage) -> int:
+            return derive_seed("draw", seed, passage.key)
+
+        chosen: Iterable[Passage] = self.passages(split)
         if not self.options.shuffle:
-            chosen = found if count is None else [p for p, _ in zip(found, range(count), strict=False)]
-        elif count is None:
-            chosen = sorted(found, key=lambda passage: derive_seed("draw", seed, passage.key))
+            chosen = islice(chosen, count)
         else:
-            chosen = heapq.nsmallest(count, found, key=lambda passage: derive_seed("draw", seed, passage.key))
+            chosen = sorted(chosen, key=lot) if count is None else heapq.nsmallest(count, chosen, key=lot)
         tasks = list(_unique(self.task(passage) for passage in chosen))
         if not tasks or (count is not None and len(tasks) < count):
             asked = f"{count} were asked for; ask for fewer or give a larger source" if tasks else "check the source"
@@ -281,8 +283,7 @@ class Knowledge:
         lines = said.count("\n") + 1
         if lines > MAX_LINES:
             raise DataError(f"{task.id}: the self-edit has {lines} lines, more than {MAX_LINES}")
-        options, pairs = self.options, self.style.pairs
-        texts = training_texts(task.title, "", said, split_newlines=options.split_newlines, pairs=pairs)[:-1]
+        texts = pieces_of(task.title, said, self.options.split_newlines, self.style.pairs)
         if not texts:
             raise DataError(f"{task.id}: the self-edit is empty")
         return texts

@@ -57,10 +57,9 @@ def _question_of(where: str, row: Any) -> tuple[str, str] | None:
 
 def _joined(rows: list[tuple[str, Any]]) -> Iterator[Passage]:
     where, first = rows[0]
-    asked = [_pair(place, row) for place, row in rows]
-    kept = tuple(pair for pair in asked if pair)
-    if kept:
-        yield Passage(_title(first), _context(where, first), kept)
+    pairs = [_pair(place, row) for place, row in rows]
+    if answered := tuple(filter(None, pairs)):
+        yield Passage(_title(first), _context(where, first), answered)
 
 
 def _whole(where: str, row: Mapping[str, Any]) -> Iterator[Passage]:
@@ -91,9 +90,8 @@ def _asked(where: str, row: Mapping[str, Any], questions: Any) -> Iterator[Passa
     if not questions:
         raise UserError(f'{where}: "questions" is empty; give at least one, or leave the key out to have them written')
     pairs = [_pair(f"{where}, question {number}", row) for number, row in enumerate(questions, start=1)]
-    kept = tuple(pair for pair in pairs if pair)
-    if kept:
-        yield Passage(_title(row), context, kept)
+    if answered := tuple(filter(None, pairs)):
+        yield Passage(_title(row), context, answered)
 
 
 def _pair(where: str, row: Any) -> tuple[str, str] | None:

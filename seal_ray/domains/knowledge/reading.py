@@ -9,7 +9,7 @@ passages("hf:rajpurkar/squad#train")  a dataset of the Hugging Face hub; needs t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,22 +111,20 @@ def _list_start(path: Path, text: str) -> int:
 def _parquet(path: Path) -> Rows:
     import pyarrow.parquet as parquet
 
-    number = 0
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}: row {number}", row
+    yield from _rows(path, parquet.ParquetFile(path).iter_batches(batch_size=1024))
 
 
 def _arrow(path: Path) -> Rows:
     import pyarrow as pa
 
-    number = 0
     with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-        for batch in stream:
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}: row {number}", row
+        yield from _rows(path, stream)
+
+
+def _rows(path: Path, batches: Iterable[Any]) -> Rows:
+    rows = (row for batch in batches for row in batch.to_pylist())
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}: row {number}", row
 
 
 def _hub_rows(name: str) -> Rows:

@@ -109,7 +109,7 @@ class Studied(Knowledge):
         """Each sentence so many times, and a third as often the passage as it stands and what is beside it."""
         examples: list[Example] = []
         for task, completions in edits:
-            beside = [Example(f"{task.title}\n{task.context.strip()}")]
+            beside = [*self.text(task)]
             for completion in completions:
                 beside += self._examples(task, completion)
             if with_questions and isinstance(task, StudiedTask):
@@ -117,7 +117,7 @@ class Studied(Knowledge):
             for said in sentences(task.context):
                 examples += (Example(said, as_asked(cue, self.chat)) for cue in cues(task.title, said, times))
             examples += list(dict.fromkeys(beside)) * (times // 3)
-        return Recipe(tuple(examples), self.lora, self.optim)
+        return self.train_on(examples)
 
     def _examples(self, task: Task, completion: str) -> list[Example]:
         """What a self-edit teaches beside the passage."""

@@ -12,13 +12,18 @@ _BEFORE_QUESTION = re.compile(r"\n(?=Question \d+:)")
 def training_texts(
     title: str, context: str, completion: str, *, split_newlines: bool = True, pairs: bool = False
 ) -> list[str]:
-    """The texts a trial trains on: the pieces of the completion, then the passage itself, last.
+    """The texts a trial trains on: the pieces of the completion, then the passage itself, last."""
+    return [*pieces_of(title, completion, split_newlines, pairs), f"{title}\n{context.strip()}"]
+
+
+def pieces_of(title: str, completion: str, split_newlines: bool, pairs: bool) -> list[str]:
+    """The pieces of a completion, each under the passage's title.
 
     `split_newlines` makes a text of every line instead of every section. With `pairs`, sections that hold
     answers are cut before each `Question N:` instead, so that an answer stays with its question.
     """
-    pieces = [piece for section in completion.split(_SECTION) for piece in _pieces(section, split_newlines, pairs)]
-    return [f"{title}\n{piece}" for piece in [*pieces, context.strip()]]
+    sections = completion.split(_SECTION)
+    return [f"{title}\n{piece}" for section in sections for piece in _pieces(section, split_newlines, pairs)]
 
 
 def _pieces(section: str, split_newlines: bool, pairs: bool) -> list[str]:
