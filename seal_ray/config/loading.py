@@ -22,7 +22,7 @@ from seal_ray.reading import (
     said_by,
     typed,
 )
-from seal_ray.record.schema import renamed
+from seal_ray.record.schema import RENAMED
 from seal_ray.sources import anchor, at
 from seal_ray.types import UserError
 
@@ -84,6 +84,6 @@ def _parse(tree: dict[str, Any], where: Callable[[Sequence[Any]], str]) -> Confi
 
 def _explain(wrong: Wrong) -> str:
     path = ".".join(map(str, wrong.keys))
-    if wrong.unknown and (new := renamed(path)):
+    if wrong.unknown and (new := RENAMED.get(path)):
         return f"{path!r} is called {new!r} now"
     return wrong.explained(Config, also=() if len(wrong.keys) > 1 else (EXTENDS,))

@@ -125,7 +125,7 @@ class Study:
     ) -> OutcomeRow:
         """A policy's answers to what is no task's, once, and on record."""
         trial = Trial(_ELSEWHERE, policy.adapter, None, 0, asked, tokens, (), said)
-        return await asked_once(session, session.cluster, policy, trial)
+        return await asked_once(session, policy, trial)
 
 
 def chosen(candidates: Mapping[str, Sequence[Candidate]], alone: Mapping[str, float]) -> list[Candidate]:

@@ -14,9 +14,10 @@ from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.loop.memory import DIGITS, remembered
 from seal_ray.loop.place import Beside, Place
 from seal_ray.loop.retract import in_this_process
-from seal_ray.loop.session import OpenRun
+from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.policy.lineage import Row, adapter_of, lineage
+from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.record.storage import Store
@@ -95,8 +96,10 @@ async def _done(directory: str, trial: Explained, task: Task, config: Config) ->
         if policy.adapter.key:
             adapters[policy.adapter] = adapter_of(store, _row(store, policy.version))
         await cluster.hold(adapters, domain.prompt(task))
-        recorded_run = OpenRun(config, domain, store, Journal(store), Events(), names, Beside())
-        runner.memory = await remembered(recorded_run, cluster, policy)
+        journal, events, probe = Journal(store), Events(), domain.prompt(task)
+        policies = Policies(config, store, journal, events, cluster, probe, names)
+        session = Session(config, domain, store, journal, events, names, Beside(), cluster, runner, policies)
+        runner.memory = await remembered(session, policy)
         await _tried(runner, trial, task)
     return outcomes.found[-1]
 

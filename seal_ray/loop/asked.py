@@ -9,19 +9,18 @@ from seal_ray.record.rows import OutcomeRow
 from seal_ray.types import Policy, Trial, UserError
 
 if TYPE_CHECKING:
-    from seal_ray.loop.session import OpenRun
-    from seal_ray.workers.base import Cluster
+    from seal_ray.loop.session import Session
 
 
-async def asked_once(run: OpenRun, cluster: Cluster, policy: Policy, trial: Trial) -> OutcomeRow:
+async def asked_once(session: Session, policy: Policy, trial: Trial) -> OutcomeRow:
     """A policy's answers to a trial without training; `UserError` where it cannot give any."""
-    key = run.names.trial(trial, policy, [])
-    for row in run.journal.read(OutcomeRow):
+    key = session.names.trial(trial, policy, [])
+    for row in session.journal.read(OutcomeRow):
         if row.key == key and not row.failure:
             return row
-    outcome = replace(await cluster.run_trial(trial), key=key)
+    outcome = replace(await session.cluster.run_trial(trial), key=key)
     if outcome.failure:  # not on record: whoever continues the run asks again
         raise UserError(f"{trial.task_id}: {outcome.failure.reason}")
     row = OutcomeRow.of(outcome)
-    run.events.emit(row)
+    session.events.emit(row)
     return row

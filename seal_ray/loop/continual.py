@@ -86,10 +86,10 @@ async def measure_continual(session: Session, tasks: Sequence[Task]) -> None:
     for stage, pieces in trials_of(config, len(elsewhere)).items():
         emit(StageBegan(stage, pieces))
     ways = {name: find_way(name, session.config) for name in config.ways}
-    held = await yardstick(session, session.cluster, session.runner.policy)
+    held = await yardstick(session, session.runner.policy)
     practises = any(way.practises for way in ways.values())
     start = session.runner.policy
-    practised = await answers_of_before(session, session.cluster, start) if practises else ()
+    practised = await answers_of_before(session, start) if practises else ()
     drawn = orders_of(session.config, tasks)
     for line in contradictions(list({task.id: task for order in drawn for task in order}.values())):
         logger.warning("%s", line)

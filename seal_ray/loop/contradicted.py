@@ -36,7 +36,7 @@ async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, s
     if held:
         said = (Example(row.answer, task.questions[row.question].prompt, whole=False) for row in held)
         trial = Trial.reading(_FIRMNESS, start.adapter, said)
-        found = (await asked_once(session, session.cluster, start, trial)).log_likelihoods
+        found = (await asked_once(session, start, trial)).log_likelihoods
         likely = {row.key: value for row, value in zip(held, found, strict=True)}
     for row in rows:
         if row.key not in known:

@@ -18,8 +18,7 @@ from seal_ray.types import Example, Outcome, Policy, Prompt, Trial, UserError, d
 
 if TYPE_CHECKING:
     from seal_ray.config import Config
-    from seal_ray.loop.session import OpenRun
-    from seal_ray.workers.base import Cluster
+    from seal_ray.loop.session import Session
 
 PROBES = 24
 """How many texts a trial is held to."""
@@ -54,37 +53,38 @@ def check_memory(config: Config, domain: Domain) -> None:
         )
 
 
-async def remembered(run: OpenRun, cluster: Cluster, policy: Policy) -> Memory:
+async def remembered(session: Session, policy: Policy) -> Memory:
     """What trials under this policy are held to; on record, so that it is asked once."""
-    if not run.config.selection.reward.memory:
+    if not session.config.selection.reward.memory:
         return Memory()
-    found = await probes(run, cluster, run.names.base)
+    found = await probes(session, session.names.base)
     if not found:
         raise UserError("selection.reward.memory: the base has no answer to what it is asked of before; set it to 0")
-    start = policy if run.config.trial.start == "policy" else run.names.base
+    start = policy if session.config.trial.start == "policy" else session.names.base
     trial = Trial.reading(_BEFORE, start.adapter, found)
-    return Memory(trial.statements, fmean((await asked_once(run, cluster, start, trial)).log_likelihoods))
+    return Memory(trial.statements, fmean((await asked_once(session, start, trial)).log_likelihoods))
 
 
-async def probes(run: OpenRun, cluster: Cluster, policy: Policy) -> tuple[Example, ...]:
+async def probes(session: Session, policy: Policy) -> tuple[Example, ...]:
     """What a policy says of some of what it is to go on knowing; none where the domain has no such questions."""
-    drawn = sorted(_practice(run.domain), key=lambda prompt: derive_seed("memory", run.config.run.seed, prompt))
-    return await _said(run, cluster, policy, drawn[:PROBES])
+    seed = session.config.run.seed
+    drawn = sorted(_practice(session.domain), key=lambda prompt: derive_seed("memory", seed, prompt))
+    return await _said(session, policy, drawn[:PROBES])
 
 
-async def answers_of_before(run: OpenRun, cluster: Cluster, policy: Policy) -> tuple[Example, ...]:
+async def answers_of_before(session: Session, policy: Policy) -> tuple[Example, ...]:
     """What a policy says of all of that."""
-    return await _said(run, cluster, policy, _practice(run.domain))
+    return await _said(session, policy, _practice(session.domain))
 
 
 def _practice(domain: Domain) -> Sequence[Prompt]:
     return domain.practice() if isinstance(domain, KnownBefore) else ()
 
 
-async def _said(run: OpenRun, cluster: Cluster, policy: Policy, prompts: Sequence[Prompt]) -> tuple[Example, ...]:
+async def _said(session: Session, policy: Policy, prompts: Sequence[Prompt]) -> tuple[Example, ...]:
     if not prompts:
         return ()
-    longest = run.config.trial.answer_tokens
-    trial = Trial(_BEFORE, policy.adapter, None, 0, tuple(prompts), longest, run.domain.stop)
-    answers = (await asked_once(run, cluster, policy, trial)).answers
+    longest = session.config.trial.answer_tokens
+    trial = Trial(_BEFORE, policy.adapter, None, 0, tuple(prompts), longest, session.domain.stop)
+    answers = (await asked_once(session, policy, trial)).answers
     return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())

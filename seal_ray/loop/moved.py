@@ -13,8 +13,7 @@ from seal_ray.loop.memory import probes
 from seal_ray.types import Example, Policy, Prompt, Trial
 
 if TYPE_CHECKING:
-    from seal_ray.loop.session import OpenRun
-    from seal_ray.workers.base import Cluster
+    from seal_ray.loop.session import Session
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-async def yardstick(run: OpenRun, cluster: Cluster, start: Policy) -> Yardstick:
+async def yardstick(session: Session, start: Policy) -> Yardstick:
     """What this policy says and expects, on record; nothing of a domain that has no such texts."""
-    said = await probes(run, cluster, start)
-    plain = tuple(run.domain.plain_texts()) if isinstance(run.domain, PlainTexts) else ()
+    said = await probes(session, start)
+    plain = tuple(session.domain.plain_texts()) if isinstance(session.domain, PlainTexts) else ()
     if not (said or plain):
         return Yardstick()
     trial = Trial.reading("where streams begin", start.adapter, (*said, *plain))
-    return Yardstick(said, plain, (await asked_once(run, cluster, start, trial)).log_likelihoods)
+    return Yardstick(said, plain, (await asked_once(session, start, trial)).log_likelihoods)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -18,10 +18,10 @@ from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.session import Session, open_run
-from seal_ray.record.summary import Interval, Measured, cells, figure
+from seal_ray.record.summary import Interval, cells
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.identity import identify
-from seal_ray.selection.reward import TrialSummary
+from seal_ray.selection.reward import TrialSummary, figure_of
 from seal_ray.types import Task, UserError
 
 STAGE = "oracle"
@@ -132,18 +132,9 @@ def ceiling(
 
     def best(decisions: Sequence[str], tasks: Sequence[Task]) -> Best:
         text = max(decisions, key=lambda text: fmean(found[text][task.id].reward for task in tasks))
-        return Best(text, _figure({task.id: found[text][task.id] for task in tasks}))
+        return Best(text, figure_of({task.id: found[text][task.id] for task in tasks}))
 
     every_task = [task for tasks in families.values() for task in tasks]
     own = {family: best([*left[family], *everywhere], tasks) for family, tasks in families.items()}
     each = {task.id: found[own[family].decision][task.id] for family, tasks in families.items() for task in tasks}
-    return Ceiling(best(everywhere, every_task), own, _figure(each))
-
-
-def _figure(tried: Mapping[str, TrialSummary]) -> Interval:
-    """The figure of one trial of each task, with the share that failed."""
-    whole = Measured()
-    for task, known in tried.items():
-        whole.rewards[task].append(known.reward)
-        whole.reasons.update([known.problem] if known.problem else ())
-    return figure([whole])
+    return Ceiling(best(everywhere, every_task), own, figure_of(each))

@@ -92,7 +92,7 @@ async def rounds(session: Session, ready: Ready) -> None:
 
 async def stand_on(session: Session, policy: Policy) -> None:
     """From now on trials start from this policy, and are held to what was known there."""
-    session.runner.policy, session.runner.memory = policy, await remembered(session, session.cluster, policy)
+    session.runner.policy, session.runner.memory = policy, await remembered(session, policy)
 
 
 async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int) -> None:

@@ -112,10 +112,7 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     _make(target.parent)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with open(temporary, "xb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
+        _make_file(temporary, data)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -125,13 +122,18 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
 def _reserve(target: Path, data: bytes) -> bool:
     """Without links: whoever makes the file has it, and fills it."""
     try:
-        with open(target, "xb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
+        _make_file(target, data)
     except FileExistsError:
         return False
     return True
+
+
+def _make_file(path: Path, data: bytes) -> None:
+    """A new file, safely on disk; `FileExistsError` where there is one."""
+    with open(path, "xb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _make(folder: Path) -> None:

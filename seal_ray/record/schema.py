@@ -67,11 +67,6 @@ def check_stamp(said: Mapping[bytes, bytes] | None, run: str | None, where: str)
         raise UserError(f"{where}: holds rows of another run ({owner or 'unnamed'}); take it out of the folder")
 
 
-def renamed(key: str) -> str | None:
-    """What a setting of an old name is called now."""
-    return RENAMED.get(key)
-
-
 def brought_up(config: dict[str, Any], where: str) -> dict[str, Any]:
     """A recorded config in the words of this version. A setting added since then gets its default when it is parsed."""
     tree = copy.deepcopy(config)

@@ -8,7 +8,7 @@ known before.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from seal_ray import plugins
 from seal_ray.config import Reward
+from seal_ray.record.summary import Interval, Measured, figure
 from seal_ray.selection.reliability import Prior
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Outcome, SelfEdit, UserError
@@ -69,11 +70,6 @@ class ChosenBy:
         return cls(weights, own)
 
     @property
-    def is_the_gain(self) -> bool:
-        """Whether it is what is on record, and nothing else."""
-        return self.weights == Reward()
-
-    @property
     def prior(self) -> Prior:
         """What is believed of the sum before the first trial: as of a reward, or that it may lie anywhere.
 
@@ -125,6 +121,15 @@ class ChosenBy:
             if not (isinstance(value, int | float) and math.isfinite(value)):
                 raise UserError(f"{_OWN} {name!r}: came to {value!r} for a self-edit on {edit.task_id}, and no number")
             yield Part(name, value, weight)
+
+
+def figure_of(trials: Mapping[str, TrialSummary]) -> Interval:
+    """The mean reward over tasks, of which each has one trial, with the share that failed."""
+    whole = Measured()
+    for task, trial in trials.items():
+        whole.rewards[task].append(trial.reward)
+        whole.reasons.update([trial.problem] if trial.problem else ())
+    return figure([whole])
 
 
 def formed(text: str) -> float:

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from seal_ray.looking.words import NOTHING, columns, fitted, size
 from seal_ray.plain import WIDTH, broken, counted
-from seal_ray.record.summary import FEWEST, Interval, Measured, as_json, cells, figure, interval
-from seal_ray.selection.reward import TrialSummary
+from seal_ray.record.summary import FEWEST, Interval, as_json, cells, interval
+from seal_ray.selection.reward import TrialSummary, figure_of
 from seal_ray.tuning.costs import Costs
 from seal_ray.tuning.racing import front, lead
 from seal_ray.tuning.space import Settings
@@ -192,7 +192,7 @@ def account_of(
     tried = [
         Tried(
             each,
-            _figure(found),
+            figure_of(found),
             lead(earned, each, start),
             costs.flops(each) * tokens,
             costs.bytes(each),
@@ -216,14 +216,6 @@ def _compared(one: Settings, start: Settings, earned: Mapping[Settings, Mapping[
     if not costs.shape:
         return Compared(one, gain, 0, 0)
     return Compared(one, gain, costs.flops(one) / costs.flops(start), costs.bytes(one) / costs.bytes(start))
-
-
-def _figure(known: Known) -> Interval:
-    whole = Measured()
-    for task, summary in known.items():
-        whole.rewards[task].append(summary.reward)
-        whole.reasons.update([summary.problem] if summary.problem else ())
-    return figure([whole])
 
 
 def _change(times: float, what: str) -> str:

@@ -36,9 +36,9 @@ def test_a_failure_is_said_and_not_on_record_and_what_was_answered_is_not_asked_
     journal = Journal(Store(str(tmp_path)))
     session: Any = SimpleNamespace(names=Names(), journal=journal, events=Events(journal), cluster=Cluster())
     with pytest.raises(UserError, match="what was known before: the worker was lost"):
-        asyncio.run(asked_once(session, session.cluster, Policy("base"), TRIAL))
+        asyncio.run(asked_once(session, Policy("base"), TRIAL))
     assert list(journal.read(OutcomeRow)) == []
-    first = asyncio.run(asked_once(session, session.cluster, Policy("base"), TRIAL))
+    first = asyncio.run(asked_once(session, Policy("base"), TRIAL))
     assert first.answers == ("Ada",)
-    assert asyncio.run(asked_once(session, session.cluster, Policy("base"), TRIAL)) == first
+    assert asyncio.run(asked_once(session, Policy("base"), TRIAL)) == first
     assert session.cluster.calls == 2
