@@ -41,8 +41,10 @@ class Account:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     minutes: float
+    """In which workers were at work."""
     trials: int
     tokens: int
+    """Trained on by these trials, and written."""
     method: str = ""
     """By which method, with how many texts; empty for `learn`'s own way."""
     texts: int = 0
@@ -95,24 +97,24 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
     outcomes = [row for row in journal.read(OutcomeRow) if row.steps]
     written = sum(row.tokens for row in journal.read(SelfEditRow))
     return Account(
-        documents,
-        settings,
-        study.policy.version,
-        study.policy.adapter.key,
-        len(study.tasks),
-        words,
-        sum(len(task.held) for task in reported.values()),
-        len(study.kept),
-        arms,
-        asdict(study.before),
-        asdict(study.after),
-        total_length(spans) / 60,
-        len(outcomes),
-        sum(row.tokens for row in outcomes) + written,
-        method,
-        study.texts,
-        study.examples,
-        next(row.steps for row in journal.read(PolicyRow) if row.key == study.policy.name),
+        documents=documents,
+        settings=settings,
+        version=study.policy.version,
+        adapter=study.policy.adapter.key,
+        passages=len(study.tasks),
+        words=words,
+        questions=sum(len(task.held) for task in reported.values()),
+        kept=len(study.kept),
+        arms=arms,
+        before=asdict(study.before),
+        after=asdict(study.after),
+        minutes=total_length(spans) / 60,
+        trials=len(outcomes),
+        tokens=sum(row.tokens for row in outcomes) + written,
+        method=method,
+        texts=study.texts,
+        examples=study.examples,
+        steps=next(row.steps for row in journal.read(PolicyRow) if row.key == study.policy.name),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from shlex import join, quote
 from typing import Any
 
 from seal_ray.learning.curves import Cost, Curves, Point, of_runs, parameters_of, shipped
-from seal_ray.learning.documents import read_documents
+from seal_ray.learning.documents import read_documents, rows_of
 from seal_ray.learning.settings import DEFAULT_MODEL, config_for
 from seal_ray.model.counting import counter
 from seal_ray.plain import WIDTH, broken, counted
@@ -154,9 +153,7 @@ def _material(files: Sequence[str | os.PathLike[str]], model: str) -> Material:
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(files, Path(scratch))
         count, note = counter(config_for(scratch, model).model.path)
-        with documents.file.open(encoding="utf-8") as lines:
-            rows = map(json.loads, lines)
-            tokens = sum(count(f"{row['title']}\n{row['context']}") for row in rows)
+        tokens = sum(count(f"{row['title']}\n{row['context']}") for row in rows_of(documents.file))
     return Material(documents.passages, round(tokens), note, model, parameters_of(model))
 
 

@@ -5,12 +5,12 @@ No model is asked, and nothing is decided: both are taught, and whoever gave the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seal_ray.domains.knowledge.clashing import Said, pairs
 from seal_ray.domains.knowledge.sentences import sentences
+from seal_ray.learning.documents import rows_of
 from seal_ray.plain import counted
 
 _SHOWN = 5
@@ -19,7 +19,7 @@ _SHOWN = 5
 
 def clashes(file: Path) -> list[tuple[Said, Said]]:
     """The pairs among these passages, in their order, each once."""
-    return pairs(list(_said(file)))
+    return pairs([Said(row["source"], said) for row in rows_of(file) for said in sentences(row["context"])])
 
 
 def told(found: Sequence[tuple[Said, Said]]) -> list[str]:
@@ -29,10 +29,3 @@ def told(found: Sequence[tuple[Said, Said]]) -> list[str]:
     ]
     more = len(found) - _SHOWN
     return [*lines, f"{counted(more, 'more pair')} of sentences differ so"] if more > 0 else lines
-
-
-def _said(file: Path) -> Iterator[Said]:
-    with file.open(encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            for sentence in sentences(row["context"]):
-                yield Said(row["source"], sentence)

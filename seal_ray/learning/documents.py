@@ -58,18 +58,21 @@ def known_documents(place: Path) -> Documents:
     if not place.is_file():
         raise UserError(f"{place}: missing; give the documents again with `seal-ray learn FILE… --into {place.parent}`")
     digest, count, words = hashlib.sha256(), 0, 0
-    with place.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            digest.update(json.dumps([row["title"], row["context"]]).encode())
-            count, words = count + 1, words + len(row["context"].split())
+    for row in rows_of(place):
+        digest.update(json.dumps([row["title"], row["context"]]).encode())
+        count, words = count + 1, words + len(row["context"].split())
     return Documents(place, count, words, digest.hexdigest()[:24])
+
+
+def rows_of(file: Path) -> Iterator[dict[str, str]]:
+    """The passages in such a file, one at a time: each a title, a context, and the document as its source."""
+    with file.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def keys_of(file: Path) -> set[str]:
     """The passages in a file of passages, by their texts."""
-    with file.open(encoding="utf-8") as lines:
-        return {Passage(row["title"], row["context"]).id for row in map(json.loads, lines)}
+    return {Passage(row["title"], row["context"]).id for row in rows_of(file)}
 
 
 def _passages(files: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Passage]]:

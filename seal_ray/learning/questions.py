@@ -60,6 +60,10 @@ async def questioned(session: Session, domain: Studied, tasks: Sequence[Task]) -
 async def _once_more(
     session: Session, domain: Studied, writer: QuestionWriter, every: Sequence[_Asked], again: int
 ) -> None:
+    """Have questions written about these passages, and keep those that are answered rightly with the passage in sight.
+
+    `again` is how often that was done before.
+    """
     stage = f"questions, try {again + 1}"
     session.events.emit(StageBegan(stage, len(every)))
     whole = bool(session.config.questions.endpoint)
@@ -80,16 +84,11 @@ async def _once_more(
         tried = await session.runner.try_baseline(place, IN_SIGHT, domain.single(asked.task, pair))
         return not tried.problem and tried.reward >= _RIGHT
 
-    for asked, pairs, passed in zip(
-        every,
-        found,
-        await all_of(
-            all_of([right(asked, number, pair) for number, pair in enumerate(pairs)])
-            for asked, pairs in zip(every, found, strict=True)
-        ),
-        strict=True,
-    ):
+    async def pass_on(asked: _Asked, pairs: Sequence[Pair]) -> None:
+        passed = await all_of([right(asked, number, pair) for number, pair in enumerate(pairs)])
         asked.good += [pair for pair, fine in zip(pairs, passed, strict=True) if fine]
+
+    await all_of(map(pass_on, every, found))
 
 
 def _fresh(asked: _Asked, text: str) -> list[Pair]:
