@@ -36,8 +36,7 @@ def pace(seen: Seen, stages: Sequence[Stage]) -> Pace:
     without = [counted(left[kind], name) for kind, name in _NAMES.items() if left[kind] and kind not in beside]
     without += [counted(left["update"], "update")] if left["update"] and each is None else []
     without += [stage.name for stage in stages if stage.total is None]
-    known = [*beside.values()]
-    seconds = max(known, default=0.0) + left["update"] * (each or 0.0)
+    seconds = max(beside.values(), default=0.0) + left["update"] * (each or 0.0)
     return Pace(seconds if seconds or not without else None, any(s.at_most and s.left for s in stages), tuple(without))
 
 

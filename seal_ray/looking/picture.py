@@ -62,10 +62,10 @@ class Picture:
         run = self.seen.config.run
         rows = [(stage.name, progress(stage), percent(stage.reward)) for stage in self.stages]
         table = columns([("stage", "done", "mean reward"), *rows])
-        asked = [f"questions: a model wrote those of {counted(self.seen.questions, 'task')}"] * bool(
-            self.seen.questions
-        )
-        said = [f"{run.name}, seed {run.seed}, in {self.place}: {self.state}", *table, *asked, self.failures]
+        said = [f"{run.name}, seed {run.seed}, in {self.place}: {self.state}", *table]
+        if self.seen.questions:
+            said.append(f"questions: a model wrote those of {counted(self.seen.questions, 'task')}")
+        said.append(self.failures)
         return [visible(line) for line in [*said, *self.updates, self.waiting, self.left]]
 
     @property
@@ -112,9 +112,8 @@ class Picture:
         """How long it will take, and what that does not count."""
         if self.is_over:
             return "left: nothing"
-        without = f"; not counted, for want of a pace or a size: {', '.join(self.pace.without)}" * bool(
-            self.pace.without
-        )
+        uncounted = ", ".join(self.pace.without)
+        without = f"; not counted, for want of a pace or a size: {uncounted}" if uncounted else ""
         if self.pace.seconds is None:
             return f"left: not known yet{without}"
         most = "at most about" if self.pace.at_most else "about"

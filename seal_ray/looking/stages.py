@@ -195,9 +195,8 @@ def _drawn(seen: Seen, number: int) -> Count:
     for row in seen.planned:
         if row.stage == SCREENING:
             by_policy[row.policy].add(row.task_id)
-    again = config.trial.start == "base" and not config.domain.fresh
-    again = again or (not updates(config) and not config.domain.fresh)
-    asked = by_policy.get(number - 1) or (by_policy.get(0) if again else None)
+    same_each_round = not config.domain.fresh and (config.trial.start == "base" or not updates(config))
+    asked = by_policy.get(number - 1) or (by_policy.get(0) if same_each_round else None)
     if asked:
         return Count(len(asked), config.domain.skip_solved)
     return Count(config.domain.train or None, bool(seen.questions) or config.domain.skip_solved)

@@ -1,4 +1,4 @@
-"""Questions that are no task's: asked of a policy once, and on record under all that they depend on."""
+"""Questions that belong to no task: a policy is asked once, and what it answers goes on record."""
 
 from __future__ import annotations
 

@@ -132,9 +132,9 @@ def orders_of(config: Config, tasks: Sequence[Task]) -> list[list[Task]]:
 
 
 def numbered_before(session: Session, start: Policy) -> int:
-    """What the numbers of the policies of streams follow: that of the policy which they begin with.
+    """The number after which those of the streams' policies come: that of the policy they all begin with.
 
-    Where an older version numbered them, stream by stream, it is the last number of all.
+    In a run whose policies an older version numbered, stream by stream, it is the highest number on record.
     """
     config, known = session.config.continual, list(session.journal.read(LearntRow))
     streams = [(way, sequence) for way in config.ways for sequence in range(config.sequences)]
@@ -146,7 +146,7 @@ def numbered_before(session: Session, start: Policy) -> int:
 
 
 def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
-    """How many trials the stages of all sequences have, with so many tasks of what the base knew before."""
+    """How many trials each stage has over all sequences; `elsewhere` counts the tasks of what the base knew before."""
     streams = config.sequences * len(config.ways)
     whole = sum(_asks_all(config.ask_every, config.passages, step) for step in range(config.passages + 1))
     each = whole * config.passages + config.passages + 1 - whole
@@ -161,7 +161,7 @@ def _asks_all(every: int, passages: int, step: int) -> bool:
 
 @dataclass(kw_only=True)
 class Stream:
-    """One passage on top of the other, in one way; all are asked before the first, and after some."""
+    """One sequence learnt in one way, a passage on top of the other; all are asked before the first, and after some."""
 
     session: Session
     name: str
@@ -170,11 +170,11 @@ class Stream:
     order: Sequence[Task]
     elsewhere: Sequence[Task]
     practised: tuple[Example, ...]
-    """What the policy said of what it knew before anything was learnt; for the ways that want it."""
+    """What the first policy answers to questions of what it knows; for the ways that practise that."""
     number: int
     """Which of all sequences in all ways it is."""
     before: int
-    """What the numbers of the policies of all sequences follow."""
+    """The number after which those of the policies come: see `numbered_before`."""
     yardstick: Yardstick
     lessons: list[Lesson] = field(default_factory=list)
 
@@ -185,7 +185,7 @@ class Stream:
         self._loaded: dict[AdapterRef, Adapter] = {}
 
     async def through(self) -> None:
-        """The whole of it."""
+        """Learn the passages one after another, and ask in between."""
         policies = self.session.policies
         self._policy = await policies.move(self._head, self._start)
         for step in range(len(self.order) + 1):
@@ -330,7 +330,7 @@ class Stream:
             await self.session.policies.end(*map(self._of_lesson, some))
 
     async def _runner_for(self, number: int | None) -> TrialRunner:
-        """Whoever asks under the policy, or under what one lesson taught on top of where the stream began."""
+        """A runner under the policy, or under what one lesson taught on top of where the stream began."""
         policies, runner = self.session.policies, self.session.runner
         lesson = self.lessons[number] if number is not None else None
         whole = await self._of(lesson) if lesson else None

@@ -66,14 +66,14 @@ async def remembered(session: Session, policy: Policy) -> Memory:
 
 
 async def probes(session: Session, policy: Policy) -> tuple[Example, ...]:
-    """What a policy says of some of what it is to go on knowing; none where the domain has no such questions."""
+    """What a policy answers to some questions of what it is to go on knowing; nothing where the domain has none."""
     seed = session.config.run.seed
     drawn = sorted(_practice(session.domain), key=lambda prompt: derive_seed("memory", seed, prompt))
     return await _said(session, policy, drawn[:PROBES])
 
 
 async def answers_of_before(session: Session, policy: Policy) -> tuple[Example, ...]:
-    """What a policy says of all of that."""
+    """What a policy answers to all questions of what it is to go on knowing."""
     return await _said(session, policy, _practice(session.domain))
 
 

@@ -54,7 +54,7 @@ class Yardstick:
         return [example.prompt for example in self.said]
 
     def distance(self, said: Sequence[Read], plain: Sequence[float]) -> Distance:
-        """How far whoever reads them now is: `said` has each answer once, in any order; none or less tells nothing."""
+        """How far those who read the texts are. `said` has each answer once, in any order; if one lacks, none count."""
         was_said, was_plain = self.before[: len(self.said)], self.before[len(self.said) :]
         whole = said if len(said) == len(self.said) else ()
         diverged = [read.divergence for read in whole if read.divergence is not None]

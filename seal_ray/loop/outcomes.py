@@ -66,7 +66,10 @@ class Outcomes:
     async def of(
         self, trial: Trial, task: Task, place: Place, replicate: int, under: Under, recipe: str = ""
     ) -> TrialSummary:
-        """From the journal, from a twin under way, or by doing it; `recipe` names one whose key says too little."""
+        """What came of a trial: from the journal, from the same trial under way, or by having it done.
+
+        `recipe` is what its recipe is called on record, where that is not its key.
+        """
         key = self._names.trial(trial, under.start, [task])
         recipe = recipe or (trial.recipe.key if trial.recipe else "")
         self._plan(place, replicate, key, under.policy, recipe, trial.seed)

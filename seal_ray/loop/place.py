@@ -25,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Beside:
-    """Rows of another run, by their keys, which hold all that they depend on: what is named alike is alike."""
+    """What another run has on record, by key. A key is made of all that its row depends on: equal keys, equal rows."""
 
     self_edits: Mapping[str, SelfEditRow] = field(default_factory=dict)
     outcomes: Mapping[str, OutcomeRow] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def prepare(config: Config, force: bool = False) -> Ready:
     """
     config = parse(as_tree(config), "the config")  # one that was made in Python has not been held to any bounds
     _sources(config)
-    rule, update_rule, _ = check(config)
+    rule, update_rule = check(config)
     config = resolved(config)
     domain = load_domain(config)
     held_out, first = _tasks(config, domain)
@@ -105,7 +105,7 @@ def precise(config: Config, domain: Domain, force: bool = False) -> Config:
     return config.in_precision(found.dtype)
 
 
-def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
+def check(config: Config) -> tuple[Rule, UpdateRule]:
     """What a config names can be used: cheap, and without a look at its sources."""
     rule, update_rule = find_rule(config.selection.rule), find_update_rule(config.update)
     ChosenBy.of(config.selection.reward)
@@ -125,13 +125,13 @@ def check(config: Config) -> tuple[Rule, UpdateRule, Domain]:
                 "set run.rounds = 0 to measure what it writes, or another engine"
             )
         _key(config.sampling.key_env, "sampling.key_env")
-    return rule, update_rule, domain
+    return rule, update_rule
 
 
 def look(config: Config) -> str:
-    """What a dry run looks at: everything but the hub and what large files hold. `UserError` says what is wrong.
+    """Check all that can be checked without the hub and without reading large files: a dry run.
 
-    The line says what a run would do.
+    Returns a line that says what a run would do; `UserError` says what is wrong.
     """
     sources = _sources(config)
     check(config)

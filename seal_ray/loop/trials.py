@@ -74,13 +74,13 @@ class TrialRunner:
         self._experience = Experience(self._chosen_by.prior)
 
     def under(self, policy: Policy) -> TrialRunner:
-        """This runner at work under another policy; it knows what this one knows."""
+        """This runner at work under another policy; they share what is on record and under way."""
         other = copy(self)
         other.policy = policy
         return other
 
     def asking(self, policy: Policy) -> TrialRunner:
-        """This runner at work under a policy that is asked itself, wherever trials start."""
+        """This runner under another policy, from which its trials start whatever `trial.start` says."""
         other = self.under(policy)
         other._config = replace(self._config, trial=replace(self._config.trial, start="policy"))
         return other
@@ -187,7 +187,7 @@ class TrialRunner:
     async def try_text(
         self, stage: str, task: Task, text: str, index: int, replicate: int = 0, strategy: str = ""
     ) -> TrialSummary:
-        """What came of a self-edit that nobody wrote; it goes on record under its own text."""
+        """Try a text as if it had been written as a self-edit; on record its arm is called by the text."""
         prompt = self._strategies.domain(strategy).prompt(task)
         edit = SelfEdit(task.id, index, self.policy.version, prompt, text, seed=index, strategy=strategy)
         return await self._try_edit(task, edit, Place(stage, text, task.id, index), replicate)
@@ -214,7 +214,7 @@ class TrialRunner:
         return await self.try_given(place, found, task, replicate)
 
     async def try_given(self, at: Place, given: Baseline, task: Task, replicate: int = 0, of: str = "") -> TrialSummary:
-        """What came of training this and of being asked that; `of` says by what, where the recipe alone does not."""
+        """Train and ask what is given; `of` is what the recipe is called on record, where that is not its key."""
         seed = self._trial_seed(task, replicate)
         return await self._outcome(self._trial(task, given.recipe, seed, given.questions), task, at, replicate, of)
 

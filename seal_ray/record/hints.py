@@ -12,7 +12,7 @@ from seal_ray.record.rows import HintRow
 from seal_ray.record.summary import FEWEST, interval
 
 ADVICE = "advice for round "
-"""What the stage of a reply begins with that is asked for as a hint, and is no self-edit."""
+"""How the stages begin in which hints are asked for; what is written there is no self-edit."""
 
 
 def has_hints(journal: Journal) -> bool:

@@ -76,14 +76,15 @@ def judged(
     before: Sequence[float] = (),
     chosen: Prior | None = None,
 ) -> list[Candidate]:
-    """One task's candidates with what their rewards say: against what the task scores untrained, and of the true ones.
+    """One task's candidates, each with how probably it beats what the task scores `untrained`.
 
-    To have taught, a candidate must also have been seen to: rewards no higher than without training are no evidence,
-    whatever the other candidates lead one to expect of it. `before` holds the verdicts on the task's questions there;
-    `prior` is that of what is held to that, and `chosen` that of what they are chosen by.
+    Where they were `raced`, each also gets the true reward that is to be expected of it. To have taught, a candidate
+    must also have been seen to: rewards no higher than without training are no evidence, whatever the other candidates
+    lead one to expect of it. `before` holds the verdicts on the task's questions without training. `prior` is what is
+    believed of the rewards that are held to `untrained`, and `chosen` of those that candidates are chosen by.
     """
-    held, rewards = ([() if c.problem else of for c, of in zip(candidates, each, strict=True)]
-                     for each in ([c.held for c in candidates], [c.rewards for c in candidates]))  # fmt: skip
+    held = [() if c.problem else c.held for c in candidates]
+    rewards = [() if c.problem else c.rewards for c in candidates]
     chances = [1.0] * len(held) if _certain(held) else Belief.after(held, prior).above(untrained).tolist()
     means = Belief.after(rewards, chosen or prior).true_C
     return [
