@@ -37,6 +37,11 @@ class Advanced:
     by: int = 1
 
 
+def progress_name(stage: str, arm: str) -> str:
+    """What progress calls the trials of a stage; each arm of the evaluation is one of its own."""
+    return f"evaluation: {arm}" if stage == "evaluation" else f"{stage}: trials"
+
+
 @dataclass(frozen=True)
 class UpdateTrained:
     """The loss of every step of the update that made a version of the policy."""

@@ -101,15 +101,15 @@ def of_runs(dirs: Sequence[str]) -> Curves:
             "with `seal-ray methods`"
         )
     return Curves(
-        f"texts of the domain {first.domain.name!r}",
-        first.domain.name,
-        first.model.path,
-        parameters_of(first.model.path),
-        plain["trained"] / first.trial.optim.epochs,
-        first.trial.optim.epochs,
-        most,
-        {MEASURED: f"seal-ray eval {' '.join(dirs)}"},
-        tuple(Point.of(row, MEASURED) for row in whole),
+        text=f"texts of the domain {first.domain.name!r}",
+        domain=first.domain.name,
+        model=first.model.path,
+        parameters=parameters_of(first.model.path),
+        passage=plain["trained"] / first.trial.optim.epochs,
+        epochs=first.trial.optim.epochs,
+        tasks=most,
+        runs={MEASURED: f"seal-ray eval {' '.join(dirs)}"},
+        points=tuple(Point.of(row, MEASURED) for row in whole),
     )
 
 

@@ -116,14 +116,14 @@ def explain(directory: str, key: str) -> Explained:
     edit = _edit(row, journal, config) if row else None
     kept = {place_of(each) for each in journal.read(KeptRow)}
     known = Explained(
-        key,
-        places,
-        outcomes.get(key),
-        outcomes.get(before.trial) if before else None,
-        f"{before.stage}, {before.arm}, policy {before.policy}" if before else "",
-        edit,
-        any(place_of(each) in kept for each in places),
-        config,
+        key=key,
+        places=places,
+        outcome=outcomes.get(key),
+        before=outcomes.get(before.trial) if before else None,
+        before_by=f"{before.stage}, {before.arm}, policy {before.policy}" if before else "",
+        edit=edit,
+        kept=any(place_of(each) in kept for each in places),
+        config=config,
         task=None,
         questions=(),
         recipe=None,

@@ -120,15 +120,15 @@ def look(store: Store) -> Seen:
     outcomes = {row.key: row for row in OutcomeRow.each(journal.table(OutcomeRow.TABLE).select(_OF_OUTCOMES))}
     edits = SelfEditRow.each(journal.table(SelfEditRow.TABLE).select(_OF_EDITS))
     return Seen(
-        config,
-        planned,
-        of_trials(outcomes, planned, journal),
-        list(edits),
-        list(journal.read(KeptRow)),
-        list(journal.read(PolicyRow)),
-        list(journal.read(LearntRow)),
-        list(journal.read(SpanRow)),
-        len(set(journal.table(QuestionRow.TABLE)["task_id"].to_pylist())),
-        read_account(store) is not None,
-        verdict(store),
+        config=config,
+        planned=planned,
+        outcomes=of_trials(outcomes, planned, journal),
+        edits=list(edits),
+        kept=list(journal.read(KeptRow)),
+        policies=list(journal.read(PolicyRow)),
+        passages=list(journal.read(LearntRow)),
+        spans=list(journal.read(SpanRow)),
+        questions=len(set(journal.table(QuestionRow.TABLE)["task_id"].to_pylist())),
+        learnt=read_account(store) is not None,
+        found=verdict(store),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from seal_ray.events import progress_name
 from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
 from seal_ray.loop.continual import trials_of
@@ -63,7 +64,7 @@ def stages(seen: Seen) -> list[Stage]:
     """All that a run consists of, in the order in which it is begun; what no config speaks of comes as it was met."""
     trials: dict[str, list[PlannedRow]] = defaultdict(list)
     for row in seen.planned:
-        trials[_name(row)].append(row)
+        trials[progress_name(row.stage, row.arm)].append(row)
     expected = [] if learns(seen.config) else list(_expected(seen))
     found = {each[0]: _stage(seen, trials, *each) for each in expected}
     more = {name: rows for name, rows in trials.items() if name not in found}
@@ -113,10 +114,6 @@ def _turns_are_over(seen: Seen) -> bool:
         if len({(row.arm, row.index) for row in rows}) < wanted.get(f"{stage}: trials", 0) * tasks:
             return False
     return True
-
-
-def _name(row: PlannedRow) -> str:
-    return f"evaluation: {row.arm}" if row.stage == "evaluation" else f"{row.stage}: trials"
 
 
 Expected = tuple[str, Kind, int | None, bool]

@@ -15,7 +15,7 @@ from statistics import fmean
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.events import Advanced, Events
+from seal_ray.events import Advanced, Events, progress_name
 from seal_ray.loop.gathering import Once
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Beside, Place
@@ -151,5 +151,4 @@ class Outcomes:
             self._events.emit(OutcomeRow.of(outcome))
 
     def _advance(self, place: Place) -> None:
-        stage = f"evaluation: {place.arm}" if place.stage == "evaluation" else f"{place.stage}: trials"
-        self._events.emit(Advanced(stage))
+        self._events.emit(Advanced(progress_name(place.stage, place.arm)))

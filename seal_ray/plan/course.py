@@ -229,17 +229,17 @@ class _Watch:
         for place, _ in self._left.values():
             self._stages[place] = self._ended(self._stages[place])
         return Course(
-            tuple(self._stages),
-            self._loop.time(),
-            training,
-            sampling,
-            total_length(self._updates),
-            cluster.trainers.started,
-            cluster.samplers.started,
-            cluster.work,
-            cluster.losses,
-            cluster.trainers.repeated + cluster.samplers.repeated,
-            cluster.driver.busy,
+            stages=tuple(self._stages),
+            seconds=self._loop.time(),
+            training=training,
+            sampling=sampling,
+            updates=total_length(self._updates),
+            trainers=cluster.trainers.started,
+            samplers=cluster.samplers.started,
+            work=cluster.work,
+            losses=cluster.losses,
+            repeated=cluster.trainers.repeated + cluster.samplers.repeated,
+            driver=cluster.driver.busy,
         )
 
     def _ended(self, stage: Stage) -> Stage:

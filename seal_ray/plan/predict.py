@@ -111,16 +111,16 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
         losses = Losses(3600 * hardware.hours_between_losses, hardware.replaced_after, config.run.seed)
         disturbed = simulation.course(rates, cluster, engine, losses)
     return Prediction(
-        course,
-        disturbed,
-        cluster,
-        hardware.gpus,
-        rates,
-        plan_memory(config, shape, course.work, engine, bytes_),
-        bytes_,
-        bottleneck(course, cluster),
-        (*notes, *simulation.assumptions),
-        hardware.price_per_hour,
+        course=course,
+        disturbed=disturbed,
+        cluster=cluster,
+        gpus=hardware.gpus,
+        rates=rates,
+        memory=plan_memory(config, shape, course.work, engine, bytes_),
+        device_bytes=bytes_,
+        bottleneck=bottleneck(course, cluster),
+        assumptions=(*notes, *simulation.assumptions),
+        price_per_hour=hardware.price_per_hour,
     )
 
 

@@ -92,15 +92,15 @@ class Lookup:
         tried = [self._outcomes[key] for key in self._trials[place] if key in self._outcomes]
         rewards = tuple(trial.reward for trial in tried if trial.reward is not None)
         return Shown(
-            place[2],
-            fmean(rewards) if rewards else None,
-            rewards[:12],
-            self._asked(place, tried) if with_questions else (),
-            next((shown(trial.reason, _PROBLEM) for trial in tried if trial.reason), ""),
-            shown(edit.completion if edit else "", limit),
-            edit.tokens if edit else 0,
-            place in self._kept,
-            shown(prompt_text(edit.prompt), prompt_limit) if edit and prompt_limit else "",
+            index=place[2],
+            reward=fmean(rewards) if rewards else None,
+            rewards=rewards[:12],
+            asked=self._asked(place, tried) if with_questions else (),
+            problem=next((shown(trial.reason, _PROBLEM) for trial in tried if trial.reason), ""),
+            text=shown(edit.completion if edit else "", limit),
+            tokens=edit.tokens if edit else 0,
+            kept=place in self._kept,
+            prompt=shown(prompt_text(edit.prompt), prompt_limit) if edit and prompt_limit else "",
         )
 
     def _asked(self, place: Where, tried: Sequence[OutcomeRow]) -> tuple[Asked, ...]:

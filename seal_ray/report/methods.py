@@ -48,20 +48,20 @@ def methods(journal: Journal, flops: int | None = None) -> tuple[Measured, ...]:
     """Every method that was measured, the fewest texts first; `flops` are of a token that is trained on."""
     return tuple(
         Measured(
-            called(row),
-            row["texts"],
-            row["tasks"],
-            row["accuracy"],
-            row.get("interval"),
-            row.get("over passage"),
-            row["written"],
-            row["trained"],
-            row["failed"],
-            row.get("distinct pairs"),
-            row.get("flops"),
-            row["seconds"],
-            not is_held(row) and not row.get("together"),
-            tuple(notes(row)),
+            method=called(row),
+            texts=row["texts"],
+            tasks=row["tasks"],
+            accuracy=row["accuracy"],
+            interval=row.get("interval"),
+            over_passage=row.get("over passage"),
+            written=row["written"],
+            trained=row["trained"],
+            failed=row["failed"],
+            varied=row.get("distinct pairs"),
+            flops=row.get("flops"),
+            seconds=row["seconds"],
+            in_picture=not is_held(row) and not row.get("together"),
+            notes=tuple(notes(row)),
         )
         for row in by_method([journal], [flops])
     )

@@ -80,21 +80,21 @@ def turns(journal: Journal) -> tuple[Turn, ...]:
         known = "known before, before", "known before, at the end"
         found.append(
             Turn(
-                way,
-                row["orders"],
-                row["before"],
-                row["just learnt"],
-                row["at the end"],
-                row.get("at the end, interval"),
-                row["forgotten"],
-                row["right, then wrong"],
-                (row[known[0]], row[known[1]]) if known[0] in row else None,
-                row.get(KL),
-                row["tokens"],
-                row["seconds"],
-                row["failed"],
-                tuple((step, tuple(values)) for step, values in row["matrix"].items()),
-                tuple(row.get("contradicted", ())),
+                way=way,
+                orders=row["orders"],
+                before=row["before"],
+                learnt=row["just learnt"],
+                kept=row["at the end"],
+                interval=row.get("at the end, interval"),
+                forgotten=row["forgotten"],
+                flipped=row["right, then wrong"],
+                known=(row[known[0]], row[known[1]]) if known[0] in row else None,
+                kl=row.get(KL),
+                tokens=row["tokens"],
+                seconds=row["seconds"],
+                failed=row["failed"],
+                matrix=tuple((step, tuple(values)) for step, values in row["matrix"].items()),
+                contradicted=tuple(row.get("contradicted", ())),
             )
         )
     return tuple(found)
