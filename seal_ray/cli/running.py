@@ -70,7 +70,7 @@ def run(
         found = settle(tree, ask_hub=False)
         lives = replace(found.config, run=replace(tree.run, dir=tree.dir))
         print(json_text(spelled_out(lives)), flush=True)
-        for line in (*found.said, *([found.open] if found.open else ())):
+        for line in found.lines:
             say(line)
         say(look(tree))
         return
@@ -159,10 +159,8 @@ def methods(
     from seal_ray.types import UserError
 
     more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
-    more += ["--evaluation.texts", _numbers("--texts", texts)] if texts else []
-    more += ["--evaluation.budgets", _numbers("--budgets", budgets)] if budgets else []
-    held = _numbers("--trained-budgets", trained_budgets) if trained_budgets else ""
-    more += ["--evaluation.trained-budgets", held] if held else []
+    for name, said in (("texts", texts), ("budgets", budgets), ("trained-budgets", trained_budgets)):
+        more += [f"--evaluation.{name}", _numbers(f"--{name}", said)] if said else []
     more += ["--evaluation.joint-methods", "true"] if joint else []
     tuple(overriding(overrides))  # a setting that lacks its value would take the next one's name for it
     found = load(config, [*overrides, *more])

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, KnownBefore, NeedsQuestions
+from seal_ray.domains.drawing import held_out_tasks, training_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.learning.learn import learns
 from seal_ray.loop.oracle import STAGE
 from seal_ray.loop.place import PASSAGE
-from seal_ray.loop.preflight import draw
 from seal_ray.loop.strategies import asking
 from seal_ray.policy.lineage import keeps_apart
 from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
@@ -212,9 +212,9 @@ def _task(row: PlannedRow, config: Config, domain: Domain, journal: Journal) -> 
         tasks = domain.known_before() if isinstance(domain, KnownBefore) else ()
     elif number is not None or row.stage in (SCREENING, OF_TEXTS):
         known = [number or row.policy + 1] if updates(config) or number else range(1, config.run.rounds + 1)
-        tasks = [task for round_ in known for task in draw(config, domain, round_)]
+        tasks = [task for round_ in known for task in training_tasks(config, domain, round_)]
     else:
-        tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
+        tasks = held_out_tasks(config, domain)
     task = next((task for task in tasks if task.id == row.task_id), None)
     if task is None:
         raise UserError(f"{row.task_id}: no such task is drawn from what the config names here")

@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.learning.account import read_account
 from seal_ray.learning.learn import learns
@@ -178,7 +179,7 @@ class Shelf:
         config = self._config
         try:
             domain = load_domain(config)
-            held_out = domain.tasks("test", config.domain.test or None, config.run.seed) if not learns(config) else ()
+            held_out = held_out_tasks(config, domain) if not learns(config) else ()
             return {task.id: task.title for task in held_out}
         except UserError:
             return {}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.domains.base import DiscreteActions
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.session import Session, open_run
@@ -72,7 +73,7 @@ def oracle(directory: str, *observers: Observer) -> Ceiling:
     if not isinstance(domain, DiscreteActions):
         raise UserError(f"{directory}: a self-edit of {config.domain.name!r} is no decision, so none is best")
     families: dict[str, list[Task]] = defaultdict(list)
-    for task in domain.tasks("test", config.domain.test or None, config.run.seed):
+    for task in held_out_tasks(config, domain):
         families[task.family].append(task)
     search = Search(domain, families)
     with open_run(config, domain, identify(config, domain), observers) as opened:

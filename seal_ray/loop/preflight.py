@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.drawing import held_out_tasks, training_tasks
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual, orders_of
 from seal_ray.loop.memory import check_memory
@@ -34,7 +35,7 @@ from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.settling import must_be_learnt, must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import FinetuneSpec, Task, UserError, derive_seed
+from seal_ray.types import FinetuneSpec, Task, UserError
 from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.update.warm_start import SETTING, warm_start
 from seal_ray.workers.precision import of_first_trainer
@@ -161,7 +162,7 @@ def _sources(config: Config) -> list[str]:
 
 def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Task]]:
     """The held-out tasks, and those of the first round when there is one."""
-    held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
+    held_out = held_out_tasks(config, domain)
     check_continual(config, held_out)
     check_methods(config, domain, held_out)
     first = first_tasks(config, domain)
@@ -194,19 +195,13 @@ def _warm_start(config: Config, domain: Domain) -> FinetuneSpec | None:
 
 def first_tasks(config: Config, domain: Domain) -> Sequence[Task]:
     """What the first round draws, and a skill is learnt on; nothing where there is neither."""
-    return draw(config, domain, 1) if config.run.rounds or need_skill(config) else ()
-
-
-def draw(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
-    """A round's training tasks; the same ones each round, unless the config wants fresh ones."""
-    fresh = round_ if config.domain.fresh else 1
-    return domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+    return training_tasks(config, domain, 1) if config.run.rounds or need_skill(config) else ()
 
 
 def drawn_for(config: Config, domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> Drawn:
     """All tasks of a run, by their ids and by what they say."""
     later = range(2, config.run.rounds + 1) if config.domain.fresh else ()
-    rounds = [first, *(draw(config, domain, round_) for round_ in later)]
+    rounds = [first, *(training_tasks(config, domain, round_) for round_ in later)]
     return Drawn.of(held_out, rounds, orders_of(config, held_out) if config.continual.sequences else ())
 
 

@@ -15,6 +15,7 @@ from seal_ray.adapters.merge import without
 from seal_ray.config import IN_PROCESS, Config
 from seal_ray.continual.base import find_way, keeps_of
 from seal_ray.domains.base import KnownBefore
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.continual import Stream, numbered_before, orders_of, trials_of
@@ -126,7 +127,7 @@ class _Retracting:
         self._head = sequence_head(lesson.sequence, lesson.way, out)
         self._domain = load_domain(config)
         self._identity, self._config = identify(config, self._domain), in_this_process(config)
-        self._tasks = self._domain.tasks("test", config.domain.test or None, config.run.seed)
+        self._tasks = held_out_tasks(config, self._domain)
 
     def do(self, observers: Sequence[Observer]) -> None:
         """All of it; what of it is on record is not done again."""

@@ -13,11 +13,12 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 
 from seal_ray.config import Config
+from seal_ray.domains.drawing import training_tasks
 from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
 from seal_ray.loop.memory import remembered
 from seal_ray.loop.methods import measure_methods, need_skill
-from seal_ray.loop.preflight import Ready, draw, drawn_for, prepare
+from seal_ray.loop.preflight import Ready, drawn_for, prepare
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.observe.log import at
@@ -69,7 +70,7 @@ async def rounds(session: Session, ready: Ready) -> None:
         await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
         with at(round=round_):
-            drawn = await asked(ready.first if round_ == 1 else draw(config, domain, round_))
+            drawn = await asked(ready.first if round_ == 1 else training_tasks(config, domain, round_))
             tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
             _, candidates = await asyncio.gather(
                 evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)

@@ -90,7 +90,7 @@ def _settled(config: Config) -> tuple[Config, list[Check]]:
     except UserError as error:
         of_model = str(error).startswith("model.path")  # which has a check of its own
         return config, [] if of_model else [Check("settings", False, str(error))]
-    said = "; ".join((*found.said, *([found.open] if found.open else ())))
+    said = "; ".join(found.lines)
     return found.config, [Check("settings", True, said)] if said else []
 
 
@@ -291,12 +291,11 @@ def _model(config: Config) -> Check:
 
 def _tasks(config: Config) -> Check:
     from seal_ray.domains.base import NeedsQuestions
+    from seal_ray.domains.drawing import held_out_tasks, training_tasks
     from seal_ray.domains.registry import load_domain
-    from seal_ray.types import derive_seed
 
     domain = load_domain(config)
-    train = domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", 1))
-    test = domain.tasks("test", config.domain.test or None, config.run.seed)
+    train, test = training_tasks(config, domain, 1), held_out_tasks(config, domain)
     bare = sum(task.questions == () for task in (*train, *test)) if isinstance(domain, NeedsQuestions) else 0
     writer = config.questions.endpoint_model or config.questions.endpoint or "the base model"
     advice = f"{bare} have no questions: {writer} will write some" if bare else ""

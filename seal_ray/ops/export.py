@@ -13,6 +13,7 @@ from typing import Any
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
 from seal_ray.domains.base import Submittable
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.model.loading import ModelSpec
 from seal_ray.ops.card import model_card
@@ -115,7 +116,7 @@ def export_submission(directory: str, out: str) -> int:
     arms = list(summarize(journal))
     if not arms:
         raise UserError(f"{directory}: no held-out task has been answered here yet")
-    tasks = domain.tasks("test", config.domain.test or None, config.run.seed)
+    tasks = held_out_tasks(config, domain)
     _write(out, domain.submission(tasks, held_out_answers(journal, last_arm(arms))))
     return len(tasks)
 

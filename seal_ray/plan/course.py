@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from seal_ray.config import Config
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.intervals import total_length
 from seal_ray.loop.place import Beside
@@ -132,7 +133,7 @@ class Simulation:
     def ready(self) -> Ready:
         """As `prepare` makes it, without a look at what only a real run needs."""
         config, domain = self.config, self.standin.domain
-        held_out = domain.tasks("test", config.domain.test or None, config.run.seed)
+        held_out = held_out_tasks(config, domain)
         first = first_tasks(config, domain)
         rules = find_rule(config.selection.rule), find_update_rule(config.update)
         return Ready(config, domain, *rules, Identity({}, {}, {}), held_out, first, warm_start(config, domain))

@@ -9,10 +9,10 @@ from typing import Any
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, NeedsQuestions
+from seal_ray.domains.drawing import held_out_tasks, training_tasks
 from seal_ray.domains.knowledge.studied import NAME as STUDIED
 from seal_ray.domains.registry import DOMAINS, LIKELIHOOD, load_domain
 from seal_ray.grading import GRADERS
-from seal_ray.loop.preflight import draw
 from seal_ray.model import fingerprint
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import QuestionRow, prompt_text
@@ -51,7 +51,7 @@ class Tasks:
         if config is None or domain is None:
             return ()
         try:
-            return domain.tasks("test", config.domain.test or None, config.run.seed)
+            return held_out_tasks(config, domain)
         except (UserError, OSError, ValueError):
             return ()
 
@@ -91,7 +91,7 @@ class Tasks:
         number = number if config.domain.fresh else 1
         if number not in self._drawn:
             try:
-                self._drawn[number] = {task.id: task for task in draw(config, domain, number)}
+                self._drawn[number] = {task.id: task for task in training_tasks(config, domain, number)}
             except (UserError, OSError, ValueError):
                 self._drawn[number] = {}
         return self._drawn[number]

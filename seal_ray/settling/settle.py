@@ -18,6 +18,11 @@ class Settled:
     open: str = ""
     """Why some of it is not settled, where only the hub could tell and was not to be asked."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that is to be told of it."""
+        return (*self.said, self.open) if self.open else self.said
+
 
 def settle(config: Config, ask_hub: bool = True) -> Settled:
     """The config with nothing left to the model. One that is settled stays as it is. `UserError` where it cannot be."""

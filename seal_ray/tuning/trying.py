@@ -8,10 +8,11 @@ from typing import Literal
 
 from seal_ray.config import Config, Continual, Evaluation, Selection, Update
 from seal_ray.domains.base import Baseline, DiscreteActions, Domain
+from seal_ray.domains.drawing import training_tasks
 from seal_ray.events import StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import PASSAGE, Place
-from seal_ray.loop.preflight import Ready, draw, prepare
+from seal_ray.loop.preflight import Ready, prepare
 from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.rundir.tuned import STAGE
@@ -43,7 +44,7 @@ class Ground:
         domain = ready.domain
         if isinstance(domain, DiscreteActions):
             raise UserError(f"domain.name {domain.name!r}: its self-edits decide how they are trained; nothing to tune")
-        drawn = draw(ready.config, domain, 1)
+        drawn = training_tasks(ready.config, domain, 1)
         if not drawn:
             raise UserError(
                 f"domain.name {domain.name!r}: has no training tasks, and held-out ones are not to be tuned on"

@@ -10,8 +10,8 @@ from typing import Any
 
 from seal_ray.config import load
 from seal_ray.domains.base import DiscreteActions, Domain
+from seal_ray.domains.drawing import training_tasks
 from seal_ray.domains.registry import load_domain, spelled_out
-from seal_ray.loop.preflight import draw
 from seal_ray.model import fingerprint
 from seal_ray.reading import as_tree
 from seal_ray.record.continual import CONTINUAL, arm_of
@@ -86,7 +86,7 @@ class _Invented:
     def explore(self, number: int) -> None:
         """A round whose first self-edit of each task cannot be used, and whose last one is kept."""
         stage, policy = f"round {number}", number - 1
-        for task in draw(self.config, self.domain, number):
+        for task in training_tasks(self.config, self.domain, number):
             for index in range(3):
                 self.write(stage, task, index, policy)
                 failed = Failure("data", "it cannot be read") if index == 0 else None

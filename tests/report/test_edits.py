@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from seal_ray.domains.drawing import training_tasks
 from seal_ray.domains.registry import load_domain
-from seal_ray.loop.preflight import draw
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.summary import UNTRAINED
 from seal_ray.report import data
@@ -23,7 +23,7 @@ HALVES = (0.09, 0.22, 0.5, 0.9, 1.0)
 def test_a_self_edit_opens_to_its_questions_right_answers_and_verdicts_and_its_task_has_a_title(tmp_path: Path) -> None:
     run = FakeRun(str(tmp_path), train=2, rounds=1)
     run.write_config()
-    for task in draw(run.config, load_domain(run.config), 1):
+    for task in training_tasks(run.config, load_domain(run.config), 1):
         for index in range(2):
             edit = SelfEdit(task.id, index, 0, "prompt", f"note {index}", 7, 3)
             run.journal.record(SelfEditRow.of(edit, "round 1", "s"))
@@ -36,7 +36,7 @@ def test_a_self_edit_opens_to_its_questions_right_answers_and_verdicts_and_its_t
             run.journal.record(OutcomeRow.of(Outcome(key, answers, verdicts=verdicts, reward=verdicts[0])))
     run.journal.flush()
     pair = data.read_run(str(tmp_path)).pairs.open[0]
-    tasks = {task.title: task for task in draw(run.config, load_domain(run.config), 1)}
+    tasks = {task.title: task for task in training_tasks(run.config, load_domain(run.config), 1)}
     task = tasks[pair.title]
     assert [each.gold for each in pair.best.asked] == [question.answer for question in task.questions]
     assert [each.answers for each in pair.best.asked][:2] == [(("answer 0", 0.75),), (("answer 1", 0.75),)]
