@@ -20,7 +20,7 @@ from seal_ray.plan.sizes import Sizes, TextSize, TrialSize
 from seal_ray.plan.standin import StandIn
 from seal_ray.plan.workers import AT_ONCE, Bank, Device, Stream, Worker
 from seal_ray.types import AdapterRef, Completion, FinetuneSpec, LoraSpec, Outcome, Prompt, SampleRequest, Trial
-from seal_ray.workers.base import OnSpan
+from seal_ray.workers.base import Cluster, OnSpan
 from seal_ray.workers.rebalance import Allocation, Span, divided_again
 from seal_ray.workers.trainer import UpdateResult
 from seal_ray.workers.unfinished import Keeper
@@ -102,7 +102,7 @@ class Work:
         self.rows, self.question = max(self.rows, size.rows), max(self.question, size.prompt + size.answer)
 
 
-class SimulatedCluster:
+class SimulatedCluster(Cluster):
     """To be made, and used, in a loop of virtual time."""
 
     def __init__(
@@ -155,10 +155,6 @@ class SimulatedCluster:
         self.work.count_text(size, request.max_tokens)
         worker = await self._timed("sample", self.samplers, size, round(size.prompt) + request.max_tokens)
         return replace(written, worker=worker)
-
-    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
-        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
         size = self._sizes.trial(trial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -44,7 +45,8 @@ class Cluster(Protocol):
 
     async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
         """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
-        ...
+        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
+        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
         """Train an adapter on a recipe and answer the questions, closed book."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +32,7 @@ from seal_ray.types import (
     UserError,
 )
 from seal_ray.workers.alike import Alike
+from seal_ray.workers.base import Cluster, OnSpan
 from seal_ray.workers.data_parallel import update_together
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.errors import Poisoned
@@ -59,18 +60,18 @@ _CHARACTERS_PER_TOKEN = 3  # rather too few: the driver has no tokenizer to coun
 _QUEUED_PER_SLOT = 2  # a trial that waits on the worker takes a freed slot without a trip to the driver
 
 
-class RayCluster:
+class RayCluster(Cluster):
     """Trainers and samplers. Use as `async with RayCluster(config, on_span) as cluster`.
 
     What kills its workers again and again is set aside: a self-edit or a trial on record as failed. Without an
     update or a checked policy there is nothing to go on with, so one of those stops the run with one line.
     """
 
-    def __init__(self, config: Config, on_span: Callable[[Span], None]) -> None:
+    def __init__(self, config: Config, on_span: OnSpan) -> None:
         alone, self._needs = connect(config), Need.all_of(config)
         if alone:
             refuse_what_never_fits(self._needs, machines()[0])
-        self.gone = Vitals.of_this_cluster().gone
+        self._vitals = Vitals.of_this_cluster()
         workers = config.workers
         training = ModelSpec.of(config.model, workers.gpus_per_trainer)
         sampling = replace(training, gpus=workers.gpus_per_sampler)
@@ -118,6 +119,9 @@ class RayCluster:
         await self.samplers.close()
         await self.trainers.close()
 
+    def gone(self) -> str:
+        return self._vitals.gone()
+
     async def hold(
         self, adapters: Mapping[AdapterRef, Adapter], probe: Prompt, unwritten: Set[AdapterRef] = frozenset()
     ) -> None:
@@ -125,10 +129,8 @@ class RayCluster:
 
         An engine that loads adapters its own way is held to the bank's log-probabilities of the probe.
         """
-        before, self._held = (
-            self._held,
-            {ref: self._held.get(ref) or ray.put(adapter) for ref, adapter in adapters.items()},
-        )
+        before = self._held
+        self._held = {ref: before.get(ref) or ray.put(adapter) for ref, adapter in adapters.items()}
         self._metrics.holds(sum(each.nbytes for adapter in adapters.values() for each in adapter.tensors.values()))
         written = {ref: held for ref, held in self._held.items() if ref not in unwritten}
         if self._engine.name == "vllm":
@@ -136,8 +138,8 @@ class RayCluster:
         await self.trainers.broadcast("hold", *self._held.values())
         for readings in await self.samplers.broadcast("hold", self._probes, *written.values()):
             for reading in readings:
-                untold = reading.step and reading.stepped is None
-                logger.log(logging.WARNING if untold else logging.INFO, "%s", reading)
+                unsure = reading.step and reading.stepped is None
+                logger.log(logging.WARNING if unsure else logging.INFO, "%s", reading)
 
     async def _probe(self, probe: Prompt, before: Held, written: Held) -> None:
         """Have the bank score the probe under what is new there, and under what that replaces."""
@@ -156,11 +158,6 @@ class RayCluster:
             return self._metrics.sampled(await timed)
         except Poisoned as error:
             return Completion("", 0, finished=False, refused=f"set aside: {error}")
-
-    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        """Greedy replies of the untouched base, whatever the policy is; one that is refused is empty."""
-        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
-        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
         """One trial, trained in a bank and answered there or through the samplers' engine."""

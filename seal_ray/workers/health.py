@@ -146,8 +146,9 @@ async def hung(worker: Watched, name: str, limits: Limits, pace: Pace, changed: 
 
 
 def _pulse(worker: Watched) -> asyncio.Future[int]:
-    return asyncio.ensure_future(_awaited(worker.handle.pulse.remote()))
+    return asyncio.ensure_future(awaited(worker.handle.pulse.remote()))
 
 
-async def _awaited(answer: Any) -> Any:
+async def awaited(answer: Awaitable[Any]) -> Any:
+    """As a coroutine, of which a task can be made; an answer of Ray's is none."""
     return await answer

@@ -24,7 +24,7 @@ from seal_ray.types import (
     Trial,
     UserError,
 )
-from seal_ray.workers.base import OnSpan
+from seal_ray.workers.base import Cluster, OnSpan
 from seal_ray.workers.errors import WorkerLost, update_failed
 from seal_ray.workers.rebalance import Allocation, Span
 from seal_ray.workers.sampler import EngineSpec, Sampler
@@ -40,7 +40,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class InProcessCluster:
+class InProcessCluster(Cluster):
     """The trainer and sampler of a cluster, called directly. What takes a worker down ends the run."""
 
     def __init__(self, config: Config, on_span: OnSpan) -> None:
@@ -72,10 +72,6 @@ class InProcessCluster:
     async def sample(self, request: SampleRequest) -> Completion:
         asked = self._patience.until_answered(lambda: self._sampler.sample(request))
         return await self._timed("sample", asked)
-
-    async def ask(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        requests = [SampleRequest.greedy(prompt, max_tokens) for prompt in prompts]
-        return [completion.text for completion in await asyncio.gather(*map(self.sample, requests))]
 
     async def run_trial(self, trial: Trial) -> Outcome:
         return await self._timed("trial", self._trainer.run_trial(trial))

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from seal_ray.types import UserError
 from seal_ray.workers.errors import WorkerLost
 from seal_ray.workers.failures import Fate, brief, fate, survivable, unwrap
-from seal_ray.workers.health import Limits, Pace, hung, unanswered
+from seal_ray.workers.health import Limits, Pace, awaited, hung, unanswered
 from seal_ray.workers.shortage import Shortage
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Member:
 
     async def answer(self, kind: str, answer: Awaitable[Any]) -> Any:
         """The result of a call that was made of it; `WorkerLost` once it has been given up."""
-        start, answered = time.monotonic(), asyncio.ensure_future(_awaited(answer))
+        start, answered = time.monotonic(), asyncio.ensure_future(awaited(answer))
         self.at[kind] += 1
         try:
             await asyncio.wait({answered, self.gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -270,7 +270,3 @@ def _started_on(handle: Any) -> str:
 
 def _node_here(_: Any) -> str:
     return ray.get_runtime_context().get_node_id()
-
-
-async def _awaited(answer: Awaitable[Any]) -> Any:
-    return await answer

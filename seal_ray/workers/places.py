@@ -30,10 +30,6 @@ class Places:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    @property
-    def waited_for(self) -> bool:
-        return bool(self._waiting)
-
     async def take(self, weight: int, length: int = 0) -> Member:
         """A worker with room for such a call, which counts as held from then on."""
         if self._broken:

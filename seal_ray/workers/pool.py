@@ -275,7 +275,7 @@ class Pool:
     def _try_stragglers_again(self) -> None:
         """When nothing else is to be done, give what takes far longer than usual to an idle worker too."""
         idle = sum(not worker.load and not worker.doubted for worker in self.members.ready)
-        if self._places.waited_for or not idle:
+        if self._places.waiting or not idle:
             return
         now = time.monotonic()
         late = [call for call in self._calls if len(call.attempts) == 1 and now > self._due(call)]
@@ -304,7 +304,7 @@ class Pool:
         """Whether calls have waited for a while, with no worker up and none that the cluster has found a place for."""
         members = self.members
         placed = members.ready or members.leaving or any(member.node for member in members.starting)
-        if placed or not self._places.waited_for:
+        if placed or not self._places.waiting:
             self._unplaced_since = None
             return False
         self._unplaced_since = self._unplaced_since or time.monotonic()

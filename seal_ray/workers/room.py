@@ -34,9 +34,8 @@ class Need:
     def all_of(cls, config: Config) -> tuple[Need, Need]:
         """What a trainer and a sampler of this config need."""
         workers = config.workers
-        return cls("trainer", workers.cpus, workers.gpus_per_trainer), cls(
-            "sampler", workers.cpus, workers.gpus_per_sampler
-        )
+        trainer = cls("trainer", workers.cpus, workers.gpus_per_trainer)
+        return trainer, cls("sampler", workers.cpus, workers.gpus_per_sampler)
 
     def fits(self, machine: Machine) -> bool:
         return self.cpus <= machine.cpus and self.gpus <= machine.gpus

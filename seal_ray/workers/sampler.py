@@ -77,13 +77,13 @@ class EngineSpec:
         return cls(
             name,
             rank,
-            sampling.context,
-            max(1, min(config.continual.sequences * len(config.continual.ways), SEQUENCES_AT_ONCE)),
-            config.workers.slots if by_vllm else 0,
-            sampling.endpoint,
-            sampling.endpoint_model,
-            sampling.key_env,
-            sampling.timeout,
+            context=sampling.context,
+            policies=max(1, min(config.continual.sequences * len(config.continual.ways), SEQUENCES_AT_ONCE)),
+            trial_adapters=config.workers.slots if by_vllm else 0,
+            endpoint=sampling.endpoint,
+            endpoint_model=sampling.endpoint_model,
+            key_env=sampling.key_env,
+            timeout=sampling.timeout,
         )
 
     def dtype(self, of_model: str) -> str:
@@ -152,12 +152,9 @@ async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]
     if spec.name == "vllm":
         from seal_ray.workers.engines.vllm import VllmEngine
 
+        path = await asyncio.to_thread(local_copy, model.path)
         return await VllmEngine.start(
-            replace(
-                model,
-                path=await asyncio.to_thread(local_copy, model.path),
-                dtype=spec.dtype(model.dtype),
-            ),
+            replace(model, path=path, dtype=spec.dtype(model.dtype)),
             max_lora_rank=spec.max_rank,
             max_model_len=spec.context or None,
             policies=spec.policies,
