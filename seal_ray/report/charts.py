@@ -34,9 +34,7 @@ def _curve(run: Run, name: str, wide: bool) -> Drawing:
     x, y = Axis(0, last or 1, left + pad, right - pad), Axis(marks[0], marks[-1], bottom, top)
     said = "; ".join(_said(arm) for arm in arms)
     pen = Drawing(name, width, height, "Held-out accuracy by round, with 95% intervals", said)
-    for mark in marks:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 8, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
+    pen.scale(y, marks, left, right, gap=8, shares=True)
     step = -(-(last + 1) // (16 if wide else 7))
     for r in range(0, last + 1, step) if run.policies or run.control else ():
         label = "untrained" if r == 0 else f"round {r}" if last < (9 if wide else 4) else str(r)

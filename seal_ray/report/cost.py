@@ -51,13 +51,13 @@ def cost(spans: Iterable[SpanRow], config: Config | None) -> Cost | None:
     workers = config.workers if config else None
     gpus = {worker: _gpus(kinds, config) for worker, kinds in calls.items()}
     return Cost(
-        max(end for _, end in everything) - min(start for start, _ in everything),
-        max(1e-9, sum(end - start for start, end in under_way)),
-        len(calls),
-        sum(held.values()),
-        sum(held[worker] - busy[worker] for worker in calls),
-        sum(held[worker] * gpus[worker] for worker in calls),
-        sum(held.values()) * (workers.cpus if workers else 0.0),
+        wall=max(end for _, end in everything) - min(start for start, _ in everything),
+        under_way=max(1e-9, sum(end - start for start, end in under_way)),
+        workers=len(calls),
+        worker_seconds=sum(held.values()),
+        idle_seconds=sum(held[worker] - busy[worker] for worker in calls),
+        gpu_seconds=sum(held[worker] * gpus[worker] for worker in calls),
+        cpu_seconds=sum(held.values()) * (workers.cpus if workers else 0.0),
     )
 
 

@@ -229,12 +229,12 @@ def _stopped(store: Store) -> str:
 
 def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow], passages: Iterable[LearntRow]) -> Totals:
     return Totals(
-        len(outcomes),
-        sum(row.failure is not None for row in outcomes),
-        sum(row.tokens for row in outcomes) + sum(row.tokens for row in passages),
-        sum(row.steps for row in outcomes),
-        sum(row.tokens for row in edits),
-        sum(not row.stage.startswith(ADVICE) for row in edits),
+        trials=len(outcomes),
+        failed=sum(row.failure is not None for row in outcomes),
+        trained_tokens=sum(row.tokens for row in outcomes) + sum(row.tokens for row in passages),
+        steps=sum(row.steps for row in outcomes),
+        written_tokens=sum(row.tokens for row in edits),
+        self_edits=sum(not row.stage.startswith(ADVICE) for row in edits),
     )
 
 

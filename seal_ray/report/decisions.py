@@ -88,11 +88,11 @@ def _decision(domain: DiscreteActions, family: str, who: str, texts: Sequence[st
         except DataError:
             invalid += 1
     return Decided(
-        shown(family or "all", 60),
-        who,
-        len(texts),
-        invalid,
-        {shown(name, 40): _shares(own, len(texts) - invalid) for name, own in counts.items()},
+        family=shown(family or "all", 60),
+        who=who,
+        count=len(texts),
+        invalid=invalid,
+        choices={shown(name, 40): _shares(own, len(texts) - invalid) for name, own in counts.items()},
     )
 
 

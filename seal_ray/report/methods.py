@@ -77,9 +77,7 @@ def drawn(measured: Sequence[Measured], width: float = 880) -> Markup:
     y = Axis(marks[0], marks[-1], bottom, top)
     said = "; ".join(f"{each.method}, {each.texts} texts: {percent(each.accuracy)}" for each in found)
     pen = Drawing("methods", width, bottom + 40, "Accuracy by method and number of texts", said)
-    for mark in marks:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 8, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
+    pen.scale(y, marks, left, right, gap=8, shares=True)
     for texts in numbers:
         pen.text(x(math.log(texts)), bottom + 22, f"{texts} texts" if texts > 1 else "1 text", "tick", "middle")
     ends = []

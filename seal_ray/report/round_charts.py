@@ -35,9 +35,7 @@ def histogram(round_: Round) -> Markup:
         f"{len(round_.candidates)} self-edits by mean reward, {percent(low)} to {percent(high)}; {kept} were kept",
     )
     x, y = Axis(0, _BINS, left, right), Axis(0, marks[-1], bottom, top)
-    for mark in marks:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 6, y(mark) + 4, f"{mark:g}", "tick", "end")
+    pen.scale(y, marks, left, right)
     for i, (others, chosen) in enumerate(counts):
         where = f"{percent(low + i * (high - low) / _BINS)} to {percent(low + (i + 1) * (high - low) / _BINS)}"
         for count, under, class_, word in ((chosen, 0, "kept", "kept"), (others, chosen, "other", "not kept")):
@@ -60,9 +58,7 @@ def scatter(name: str, title: str, axis: str, found: Sequence[Point]) -> Markup:
     across = ticks(least, max(most, 1.2 * least, least + 1e-3), 5)  # of equal ones too, the figures can be told apart
     up = ticks(min(0.0, *(p.reward for p in found)), max(0.1, *(p.reward for p in found)), 4)
     x, y = Axis(across[0], across[-1], left + 6, right), Axis(up[0], up[-1], bottom, top)
-    for mark in up:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 6, y(mark) + 4, f"{100 * mark:.0f}%", "tick", "end")
+    pen.scale(y, up, left, right, shares=True)
     for mark in across:
         pen.text(x(mark), bottom + 18, f"{mark:g}", "tick", "middle")
     pen.text((left + right) / 2, bottom + 38, axis, "tick", "middle")
@@ -83,9 +79,7 @@ def losses(round_: Round) -> Markup:
     x, y = Axis(1, max(2, len(steps)), left + 6, right), Axis(marks[0], marks[-1], bottom, top)
     said = f"from {values[0]:.3f} to {values[-1]:.3f} in {len(steps)} steps"
     pen = Drawing(f"losses-{round_.number}", SMALL, 190, f"Loss of the update of round {round_.number}", said)
-    for mark in marks:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 6, y(mark) + 4, f"{mark:g}", "tick", "end")
+    pen.scale(y, marks, left, right)
     for step, side in ((1, "start"), (len(steps), "end")):
         pen.text(x(step), bottom + 18, f"step {step}", "tick", side)
     pen.path([(x(1 + i * each), y(value)) for i, value in enumerate(values)], "update-line")

@@ -50,6 +50,14 @@ class Drawing:
     def text(self, x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> None:
         self.add("text", text, x=x, y=y, class_=class_, text_anchor=anchor)
 
+    def scale(
+        self, y: Axis, marks: Sequence[float], left: float, right: float, gap: float = 6, shares: bool = False
+    ) -> None:
+        """A line across at each mark of an upright axis, with its figure to the left; shares are given in per cent."""
+        for mark in marks:
+            self.line(left, y(mark), right, y(mark), "rule")
+            self.text(left - gap, y(mark) + 4, f"{100 * mark:.0f}%" if shares else f"{mark:g}", "tick", "end")
+
     def path(self, points: Sequence[tuple[float, float]], class_: str) -> None:
         steps = "L".join(f"{number(x)} {number(y)}" for x, y in points)
         self.add("path", d=f"M{steps}", class_=class_)

@@ -38,9 +38,7 @@ def _trend(
     y = Axis(0, marks[-1], bottom, top)
     said = "; ".join(f"{label}: {', '.join(say(v) for v in values)}" for label, _, values in series)
     pen = Drawing(name, SMALL, 190, title, said)
-    for mark in marks:
-        pen.line(left, y(mark), right, y(mark), "rule")
-        pen.text(left - 6, y(mark) + 4, f"{100 * mark:.0f}%" if say is percent else f"{mark:g}", "tick", "end")
+    pen.scale(y, marks, left, right, shares=say is percent)
     for i in range(0, len(found), -(-len(found) // 8)):
         pen.text(x(i), bottom + 18, str(found[i].policy), "tick", "middle")
     places = apart([y(values[-1]) for _, _, values in series], 15, top, bottom)
