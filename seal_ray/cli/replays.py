@@ -40,8 +40,8 @@ def race(*, records: str = "", simulate: bool = False, as_json: AsJson = False) 
     simulate
         Tasks with the recorded noise: true gain kept with 5 candidates and 15 trials, and with 16 and 48.
     """
-    from seal_ray.selection.race_trials import replay, simulations
+    from seal_ray.selection.race_trials import recorded_rewards, replay, simulations
 
     if bool(records) == simulate:
         raise UserError("give either --records FILE or --simulate")
-    facts(simulations() if simulate else replay(records), as_json)
+    facts(simulations() if simulate else replay(recorded_rewards(records)), as_json)

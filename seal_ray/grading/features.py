@@ -305,13 +305,17 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def rarities(texts: Iterable[str], least: int = 4) -> dict[str, float]:
-    """Rarity of the stems of a collection of texts; those in fewer than `least` are as rare as those never seen."""
+_OFTEN = 4
+"""Texts that a stem must stand in for its rarity to be told."""
+
+
+def rarities(texts: Iterable[str]) -> dict[str, float]:
+    """Rarity of the stems of a collection of texts; one that stands in too few is as rare as those never seen."""
     held: dict[str, int] = {}
     count = 0
     for text in texts:
         count += 1
         for word in {stem(word) for word in words(text)}:
             held[word] = held.get(word, 0) + 1
-    rare = {word: round(math.log(count / times), 1) for word, times in sorted(held.items()) if times >= least}
+    rare = {word: round(math.log(count / times), 1) for word, times in sorted(held.items()) if times >= _OFTEN}
     return {"": round(math.log(max(count, 2)), 1), **rare}

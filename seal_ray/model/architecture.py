@@ -115,7 +115,7 @@ def model_shape(path: str) -> Shape:
     return read_shape(folder / "config.json")
 
 
-def model_folder(path: str, revision: str | None = None) -> Path | None:
+def model_folder(path: str) -> Path | None:
     """The folder of the model's files; None when they are not on this machine. A GGUF file's is made."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -124,7 +124,7 @@ def model_folder(path: str, revision: str | None = None) -> Path | None:
     name = resolve(path)
     if Path(name).exists():
         return Path(local_copy(name))
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    found = try_to_load_from_cache(name, "config.json")
     return Path(found).parent if isinstance(found, str) else None
 
 

@@ -36,15 +36,8 @@ def _rewards_CS(passage: Passage) -> Array:
     return np.array([row[:seeds] for row in rewards], dtype=float).reshape(len(rewards), seeds)
 
 
-def replay(path: str | Path, worth: float = RaceConfig.worth, orders: int = 40, seed: int = 0) -> dict[str, float]:
-    """What racing would have tried of a recorded round's trials, and what it would have given up: `replay_rewards`."""
-    return replay_rewards(recorded_rewards(path), worth, orders, seed)
-
-
-def replay_rewards(
-    tasks: Sequence[Array], worth: float = RaceConfig.worth, orders: int = 40, seed: int = 0
-) -> dict[str, float]:
-    """Race recorded rewards, candidate by seed, for the mean of all their seeds.
+def replay(tasks: Sequence[Array], orders: int = 40) -> dict[str, float]:
+    """Race recorded rewards, candidate by seed, for the mean of all their seeds: what is tried, and what given up.
 
     `regret` is how many points the picked candidate's mean reward lies below the best one's. A seed's place in a record
     says nothing, so all is averaged over random orders of each candidate's seeds. No task is raced with a prior
@@ -52,11 +45,11 @@ def replay_rewards(
     halving on the same orders: each next seed for the best 60 %.
     """
     priors = [Prior.estimate([task.tolist() for task in tasks[1 - half :: 2]]) for half in (0, 1)]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     raced_TO, halved_TO = np.zeros((len(tasks), orders)), np.zeros((len(tasks), orders))
     trials, halving_trials = 0, 0
     for index, rewards_CS in enumerate(tasks):
-        config = RaceConfig(rewards_CS.size, rewards_CS.shape[1], worth)
+        config = RaceConfig(rewards_CS.size, rewards_CS.shape[1])
         mean_C = rewards_CS.mean(1)
         for order in range(orders):
             shuffled_CS = rng.permuted(rewards_CS, axis=1)
@@ -125,27 +118,19 @@ class Nature:
         return right_TCQ.sum(2) / asked_T[:, None], verdict_TCSQ.sum(3) / asked_T[:, None, None]
 
 
-def simulate(
-    candidates: int = 5,
-    budget: int = 15,
-    tasks: int = 1000,
-    worth: float = 0.0,
-    batch: int = 1,
-    seed: int = 0,
-    nature: Nature | None = None,
-) -> dict[str, float]:
+def simulate(candidates: int, budget: int, tasks: int, worth: float = 0.0) -> dict[str, float]:
     """Race simulated tasks whose true rewards are known; all gains in points of true reward over a random candidate.
 
     The prior comes from fifty other tasks with three seeds each, as from the round before. `uniform_gain` is an even
     split of the budget, on the same tasks.
     """
-    nature, rng = nature or Nature(), np.random.default_rng(seed)
+    nature, rng = Nature(), np.random.default_rng(0)
     measured = nature.draw(rng, 50, candidates, 3)[1]
     prior = Prior.estimate(measured.tolist())
     uniform, raced, ceiling, trials = [], [], [], []
     for _ in range(tasks):
         (true_C,), (rewards_CS,) = nature.draw(rng, 1, candidates, budget)
-        race = _run(rewards_CS, RaceConfig(budget, None, worth, batch), prior)
+        race = _run(rewards_CS, RaceConfig(budget, None, worth), prior)
         even = int(np.argmax(rewards_CS[:, : budget // candidates].mean(1)))
         raced.append(true_C[race.best() or 0] - true_C.mean())
         uniform.append(true_C[even] - true_C.mean())

@@ -1,7 +1,7 @@
 """Racing: which candidate self-edit of a task gets the next seed, when to stop, and which one to keep.
 
-One race belongs to one task. Its decisions are a function of its prior and of the task's own results, taken a
-whole batch at a time and in the order of candidate and seed, never of arrival; nothing is drawn at random. A prior
+One race belongs to one task. Its decisions are a function of its prior and of the task's own results, in the order
+of candidate and seed and never of arrival; nothing is drawn at random. A prior
 that is fixed when the round starts (`Prior.estimate` over the rounds before) therefore makes a run the same on one
 worker and on a hundred, and a resumed race the same as one that was never interrupted.
 
@@ -31,8 +31,6 @@ class RaceConfig:
     """Most seeds per candidate, whose mean is then the reward raced for; None races for the true reward."""
     worth: float = 0.005
     """The race ends when the rest of it promises to add less than this to the reward; 0 spends the budget."""
-    batch: int = 1
-    """Trials handed out at once after the first seed of every candidate: wider, and a little blinder."""
 
 
 class Race:
@@ -43,7 +41,7 @@ class Race:
     def __init__(self, candidates: int, config: RaceConfig | None = None, prior: Prior | None = None) -> None:
         self.config, self.prior = config or RaceConfig(), prior or Prior()
         seeds = self.config.seeds or self.config.budget
-        if min(candidates, self.config.budget, seeds, self.config.batch) < 1:
+        if min(candidates, self.config.budget, seeds) < 1:
             raise ValueError(f"a race of {candidates} candidates cannot be run with {self.config}")
         self._rewards_CS = np.full((candidates, seeds), np.nan)
         self._failed_C = np.zeros(candidates, dtype=bool)
@@ -92,24 +90,18 @@ class Race:
         return n_C, sum_C, float((apart_CS**2).sum())
 
     def _decide(self) -> list[Proposal]:
+        """The next seed, if the rest of the race is worth it."""
         n_C, sum_C, within = self._tally()
-        chosen: list[Proposal] = []
-        while len(chosen) < self.config.batch:
-            left = self.config.budget - self.trials - len(chosen)
-            room_C = np.where(self._failed_C, 0.0, np.minimum(left, self._rewards_CS.shape[1] - n_C))
-            if room_C.max() < 1 or (~self._failed_C).sum() < 2:
-                break
-            belief = Belief.of(n_C, sum_C, within, self.prior, self.config.seeds)
-            leader, gap_C = belief.gaps(~self._failed_C)
-            if _promise(belief, leader, gap_C, room_C, left) < self.config.worth:
-                break
-            pick = _choice(belief, gap_C, room_C)
-            chosen.append(Proposal(pick, int(n_C[pick])))
-            # The rest of the batch is chosen as if this trial had come out as expected.
-            n_C, sum_C = n_C.copy(), sum_C.copy()
-            n_C[pick] += 1
-            sum_C[pick] += belief.true_C[pick]
-        return chosen
+        left = self.config.budget - self.trials
+        room_C = np.where(self._failed_C, 0.0, np.minimum(left, self._rewards_CS.shape[1] - n_C))
+        if room_C.max() < 1 or (~self._failed_C).sum() < 2:
+            return []
+        belief = Belief.of(n_C, sum_C, within, self.prior, self.config.seeds)
+        leader, gap_C = belief.gaps(~self._failed_C)
+        if _promise(belief, leader, gap_C, room_C, left) < self.config.worth:
+            return []
+        pick = _choice(belief, gap_C, room_C)
+        return [Proposal(pick, int(n_C[pick]))]
 
 
 def scheduler_of(candidates: int, seeds: int, race: int, prior: Prior) -> Scheduler:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from seal_ray.selection.race_trials import Nature, recorded_rewards, replay_rewards, simulate, simulations
+from seal_ray.selection.race_trials import Nature, recorded_rewards, replay, simulate, simulations
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Belief, Prior, reliability
 from seal_ray.selection.scheduling import Proposal
@@ -59,7 +59,7 @@ def test_a_race_that_may_stop_keeps_what_an_even_split_keeps_for_two_thirds_of_i
 
 @needs_shared
 def test_the_recorded_round_is_raced_with_fewer_trials_and_less_regret_than_by_halving() -> None:
-    result = replay_rewards(recorded_rewards(RECORD), orders=12)
+    result = replay(recorded_rewards(RECORD), orders=12)
     assert result["trials_per_task"] <= 9.5
     assert result["regret"] <= 0.6
     assert result["halving_trials_per_task"] == 10
@@ -70,7 +70,7 @@ def test_the_recorded_round_is_raced_with_fewer_trials_and_less_regret_than_by_h
 @needs_shared
 @pytest.mark.parametrize("half", [0, 1])
 def test_either_half_of_the_recorded_round_shows_the_saving(half: int) -> None:
-    result = replay_rewards(recorded_rewards(RECORD)[half::2], orders=8)
+    result = replay(recorded_rewards(RECORD)[half::2], orders=8)
     assert result["trials_per_task"] <= 9.75
     assert result["regret"] < result["halving_regret"]
 
@@ -88,7 +88,7 @@ def test_either_half_of_the_recorded_round_shows_the_saving(half: int) -> None:
 )
 def test_other_rounds_with_other_noise_and_spread_keep_to_the_same_bounds(nature: Nature) -> None:
     _, rewards_TCS = nature.draw(np.random.default_rng(3), 120, 5, 3)
-    result = replay_rewards(list(rewards_TCS), orders=1)
+    result = replay(list(rewards_TCS), orders=1)
     assert result["trials_per_task"] <= 10
     assert result["regret"] <= 0.75
     assert result["regret"] < result["halving_regret"]
@@ -97,7 +97,7 @@ def test_other_rounds_with_other_noise_and_spread_keep_to_the_same_bounds(nature
 # Determinism.
 
 
-@pytest.mark.parametrize("config", [RaceConfig(20, None, 0.0, batch=3), RaceConfig(18, 3, 0.001, batch=2)])
+@pytest.mark.parametrize("config", [RaceConfig(20, None, 0.0), RaceConfig(18, 3, 0.001)])
 def test_the_order_of_arrival_changes_nothing(config: RaceConfig) -> None:
     rewards_CS = rewards(6, 20)
     races = [Race(6, config) for _ in range(4)]
@@ -126,7 +126,7 @@ def test_a_race_that_is_told_old_results_goes_on_as_if_never_interrupted() -> No
 
 
 def test_no_trial_is_handed_out_twice_and_each_candidates_seeds_come_in_order() -> None:
-    handed = run(Race(16, RaceConfig(48, None, 0.0, batch=4)), rewards(16, 48))
+    handed = run(Race(16, RaceConfig(48, None, 0.0)), rewards(16, 48))
     assert len(handed) == len(set(handed)) == 48
     for candidate in range(16):
         seeds = [seed for c, seed in handed if c == candidate]

@@ -148,12 +148,12 @@ def _mapped(changes: dict[int, int]) -> Cells:
     return tuple(changes.get(colour, colour) for colour in range(COLOURS))
 
 
-def draw_pairs(family: Family, part: Part, rng: random.Random, count: int = DEMOS + 1) -> tuple[Rule, list[Pair]]:
-    """A rule and `count` different pairs that obey it."""
+def draw_pairs(family: Family, part: Part, rng: random.Random) -> tuple[Rule, list[Pair]]:
+    """A rule and different pairs that obey it: the demonstrations, and one to be solved."""
     palette = rng.sample(range(COLOURS), PALETTE)
     rule = draw_rule(family, palette, part, rng)
     inputs: list[Cells] = []
-    while len(inputs) < count:
+    while len(inputs) < DEMOS + 1:
         cells = tuple(rng.choices(palette, k=CELLS))
         if cells not in inputs:
             inputs.append(cells)
