@@ -80,7 +80,7 @@ def export(
 
 
 def refuse_taken(where: str, force: bool) -> None:
-    """Nothing of anybody's is written over unasked, and a run not at all; an empty folder is nobody's."""
+    """Refuse to write over what is there, unless with `force`; over a run's directory in no case."""
     from seal_ray.record.manifest import FOLDER
     from seal_ray.rundir.directory import CONFIG
 

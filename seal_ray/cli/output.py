@@ -25,7 +25,7 @@ def report_page(dir: str) -> str:
 
 @contextmanager
 def page_when_stopped(dir: str) -> Iterator[None]:
-    """A run that ends before its time leaves its page too, which says why; only its end itself is told."""
+    """Write the page of a run that ends before its time, too; nothing but that end is raised or told."""
     from seal_ray.record.ending import ending
     from seal_ray.record.storage import Store
     from seal_ray.stopping import Stopped
@@ -92,7 +92,7 @@ def facts(found: dict[str, float], as_json: bool) -> None:
 
 @contextmanager
 def read_or_not() -> Iterator[None]:
-    """What is written goes to standard output; that whoever reads it, such as `head`, has enough of it is no error."""
+    """A context for printing, in which it is no error that a reader such as `head` stops reading."""
     try:
         yield
         sys.stdout.flush()
@@ -107,7 +107,7 @@ def lines(found: Iterable[str]) -> None:
 
 
 def width() -> int | None:
-    """How wide the terminal is that shows standard output; nothing where none does, and lines may be of any width."""
+    """The width of the terminal; None where output does not go to one, and lines may be of any width."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

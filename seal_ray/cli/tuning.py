@@ -69,7 +69,7 @@ def tune(
 
 
 def _beside(found: str, overrides: Sequence[str]) -> Iterator[str]:
-    """These settings but those that were found: on the command line they would outdo the overlay."""
+    """The given settings, without those that were tuned: on the command line they would outdo the overlay."""
     from seal_ray.config.tree import flat
     from seal_ray.reading import overriding
 

@@ -48,7 +48,7 @@ class Lesson:
     adapter: AdapterRef
     """What was trained for it; the base's where nothing was."""
     name: str = ""
-    """What it was made from, as its row is called: trained again after a kill it is the same to rounding alone."""
+    """Its row's key, which stays the same where it is trained again after a kill and its last bits differ."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Stand:
 
     @property
     def learnt(self) -> list[Adapter]:
-        """What was trained for each passage so far, of which anything could be learnt."""
+        """The lessons so far that have an adapter; of some passages nothing could be learnt."""
         return [self.load(lesson.adapter) for lesson in self.lessons if lesson.adapter != BASE]
 
 
@@ -89,7 +89,7 @@ class Way(Protocol):
         ...
 
     def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
-        """What is trained when a self-edit says this, or none could be used; None to train nothing."""
+        """What is trained for a passage, by the recipe of its self-edit if that has one; None to train nothing."""
         ...
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:

@@ -14,7 +14,7 @@ from seal_ray.continual.plain import Merge
 from seal_ray.continual.texts import spread
 
 TEXTS = 64
-"""Texts of earlier passages by which it is measured what is forgotten of them."""
+"""How many texts of earlier passages are read to measure what is forgotten of them."""
 WEIGHTS = (1.0, 0.75, 0.5, 0.25)
 KEPT = 0.2
 """Share of the outputs that a sparse change reaches."""
@@ -50,14 +50,14 @@ class Averaged(Merge):
 
 
 class Sparse(Merge):
-    """As `merge`, with what was learnt left only at those outputs of each layer that it moves most."""
+    """As `merge`, but a lesson keeps only those outputs of each layer that it moves most."""
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         return await self.total(stand.head, await asyncio.to_thread(sparse, learned, KEPT))
 
 
 def sparse(adapter: Adapter, share: float) -> Adapter:
-    """The same, but nothing at all but these outputs of each module that change most."""
+    """The adapter with all but the most changed outputs of each module set to zero."""
     tensors = dict(adapter.tensors)
     for module in adapter.modules:
         down, up = adapter.pair(module)
@@ -68,7 +68,7 @@ def sparse(adapter: Adapter, share: float) -> Adapter:
 
 
 class Orthogonal(Merge):
-    """As `merge`, with what was learnt reading only directions that the policy's own adapter does not read."""
+    """As `merge`, but a lesson may read only input directions that the policy's own adapter does not."""
 
     async def enter(self, stand: Stand, learned: Adapter, likelihoods: Likelihoods) -> Adapter | None:
         if stand.head:
@@ -77,7 +77,7 @@ class Orthogonal(Merge):
 
 
 def beside(adapter: Adapter, held: Adapter) -> Adapter:
-    """The same, reading nothing in the directions that another reads most."""
+    """The adapter without what it reads in the directions that another one reads most."""
     tensors = dict(adapter.tensors)
     for module in set(adapter.modules) & set(held.modules):
         down, _ = adapter.pair(module)

@@ -1,4 +1,4 @@
-"""A way that lets in what was learnt only as far as it costs little of what was known."""
+"""A way in which a lesson enters the policy only as far as that costs little of what was known."""
 
 from __future__ import annotations
 

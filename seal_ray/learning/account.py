@@ -63,7 +63,7 @@ class Account:
         return f"{self.kept} of {self.passages} passages are learnt with notes of the model's own"
 
     def lines(self) -> list[str]:
-        """What it knew, what it knows, beside having read it, what it lost, what it cost."""
+        """Five lines: what was known before, what is known now, what reading gives, what was lost, and the cost."""
         over = f"{self.questions} synthetic questions on {_of(self.arms, 'base').n} of {self.passages} passages"
         lost = Elsewhere(**self.before), Elsewhere(**self.after)
         return [
@@ -119,7 +119,7 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
 
 
 def read_account(store: Store) -> Account | None:
-    """What a directory says it knows; nothing where it does not say, or not as this version says it."""
+    """The account that a directory holds; None where it has none that this version can read."""
     if not store.exists(LEARNT):
         return None
     try:

@@ -183,7 +183,7 @@ def _said(of: Cost) -> str:
 
 
 def _under(name: str, text: str) -> list[str]:
-    """What is said under this name, in lines that a terminal holds."""
+    """A text after its label, broken into lines that fit a terminal."""
     return broken(text, f"{name:10} ")
 
 

@@ -44,7 +44,7 @@ def said_of(config: Config) -> str:
 
 
 async def studied(session: Session, method: Method, tasks: Sequence[StudiedTask]) -> tuple[Recipe, int]:
-    """What is trained on all passages together, and how many texts were written for that; not those with no room."""
+    """The recipe that a method makes of all passages together, and how many texts were written for it."""
     texts, stage = session.config.evaluation.texts[0], f"{session.config.evaluation.methods[0]}: texts"
     session.events.emit(StageBegan(stage, len(tasks)))
     desk = desk_of(session, session.runner)

@@ -31,7 +31,7 @@ class Elsewhere:
 
 
 def practice(chat: bool) -> tuple[Prompt, ...]:
-    """What is also asked while documents are learnt, and answered as the base answers it."""
+    """Questions whose answers by the base are trained on beside the documents."""
     return tuple(as_asked(text, chat) for text in PRACTISED)
 
 

@@ -79,7 +79,7 @@ class Study:
         session.events.emit(Ended())
 
     async def _recipe(self, session: Session) -> Recipe:
-        """What is trained on: what a method makes of the passages, or the passages with notes that trials chose."""
+        """What is trained on: the recipe of a method, or the passages with the self-edits that trials chose."""
         if method := method_of(session.config, self._domain):
             recipe, self.texts = await studied(session, method, self.tasks)
             return recipe
@@ -101,7 +101,7 @@ class Study:
         return chosen(candidates, rewards)
 
     async def _train(self, session: Session, base: Policy, recipe: Recipe, practised: Sequence[str]) -> Policy:
-        """One adapter on all passages, with what was written of them; a version of the policy, once."""
+        """Train one adapter on the recipe and on answers of the base: the next version of the policy."""
         beside = as_before(practice(self._domain.chat), practised, len(recipe.examples))
         if recipe.objective:  # what the base predicted there is what it would predict now
             beside = [replace(example, teacher=example.prompt) for example in beside]

@@ -58,7 +58,7 @@ def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> lis
 
 
 def _left_out(found: Sequence[Compared]) -> str:
-    """What runs came to as well, and is not beside one another here."""
+    """Which results of the runs are not compared here, as a sentence."""
     what = ["texts, strategies and adapters"]
     what += ["what methods cost"] if any(run.methods.measured for run in found) else []
     streams = "passages before the end, what was known before, and sequences with lessons taken out"

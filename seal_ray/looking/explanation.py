@@ -38,7 +38,7 @@ def _row(key: str, places: Sequence[PlannedRow], outcome: OutcomeRow | None) -> 
 
 
 def table(trials: Sequence[Mapping[str, Any]], width: int | None = None) -> list[str]:
-    """Such rows, a line each; on a terminal that wide keys end where they are told apart."""
+    """The rows as lines; for a terminal of this width, keys are cut to as many characters as tell them apart."""
     shown = [_cells(row) for row in trials]
     if width is not None:
         cut = _enough([row[0] for row in shown])
@@ -58,7 +58,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def lines(directory: str, found: Explained) -> list[str]:
-    """All that is known, for a person; nothing that a model wrote does anything to a terminal."""
+    """All that is known, as lines for a person; control characters that a model wrote are made visible."""
     said = [f"trial {found.key}", *_task(found), *_places(found), *_trained(found), *_came(found), *_answers(found)]
     said.append(f"again: not here: {why}" if (why := found.hindrance) else f"again: {command(directory, found.key)}")
     return [visible(line) for line in said]

@@ -40,7 +40,7 @@ class Told:
     shape: Shape | None
     """None where its files are damaged or gone."""
     before: float | None
-    """The accuracy before it was trained, of that on which it is measured; None where that was not."""
+    """The accuracy before it was trained, on what it is measured on; None where nothing was measured then."""
     after: float | None
     damage: str = ""
     """What is wrong with its files, and the command that sets them aside."""
@@ -94,7 +94,7 @@ class Shelf:
         return [self._told(each) for each in self.held]
 
     def tell(self, held: Held) -> Told:
-        """One of them; `Damaged` where its files are damaged or gone."""
+        """All that is known of one adapter; `Damaged` where its files are damaged or gone."""
         return Told(held, self._what(held), shape_of(self._store, held.folder), *self._measured(held))
 
     def _told(self, held: Held) -> Told:
@@ -104,7 +104,7 @@ class Shelf:
             return Told(held, f"damaged: {self._what(held)}", None, *self._measured(held), str(damaged))
 
     def bytes(self) -> int:
-        """What all of them take together; several names may have one folder."""
+        """The bytes of all adapters together; several names may share a folder, which counts once."""
         folders = {each.folder for each in self.held}
         return sum(sum(self._store.walk(folder).values()) for folder in folders)
 

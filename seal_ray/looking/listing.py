@@ -52,7 +52,7 @@ class Listed:
     start: Interval | None = None
     """Held-out accuracy of the untrained policy's self-edits; of the base, where documents are learnt."""
     now: Interval | None = None
-    """That of the last policy which has answered all that it was asked."""
+    """That of the last policy whose trials have all ended."""
     started: float | None = None
     last: float | None = None
 

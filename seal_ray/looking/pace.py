@@ -17,7 +17,7 @@ LATELY = 300.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How long is left; what that does not count, and what it rests on."""
+    """How many seconds are left, and what they leave out."""
 
     seconds: float | None
     """None where nothing of what is left has a pace yet."""

@@ -33,7 +33,7 @@ class Picture:
     losses: tuple[float, ...] = ()
     """Of the steps of an update under way, as far as they were kept."""
     still: float = 0.0
-    """Seconds in which nothing has come on record, as far as that was watched."""
+    """Seconds since anything came on record, counted from when the watch began."""
 
     @cached_property
     def stages(self) -> Sequence[Stage]:
@@ -132,7 +132,7 @@ def progress(stage: Stage) -> str:
 
 
 def news(before: Picture | None, now: Picture) -> list[str]:
-    """What is to be said in a log after what was said before: stages that went on, and a state that changed."""
+    """The lines that a log still lacks: stages that have advanced, and a state that has changed."""
     known = {stage.name: progress(stage) for stage in before.stages} if before else {}
     moved = [stage for stage in now.stages if stage.begun and known.get(stage.name) != progress(stage)]
     said = [f"{stage.name}: {progress(stage)}{_reward(stage)}" for stage in moved]

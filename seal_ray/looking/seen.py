@@ -72,7 +72,7 @@ class Seen:
         return Counter(row.failure for row in self.outcomes.values() if row.failure)
 
     def trials(self, prefix: str = "") -> dict[str, list[PlannedRow]]:
-        """The trials whose key begins like this, each with the places that want it; none for what no task asked."""
+        """The trials whose key begins with this, each with the places that want it; those of no task have no places."""
         found: dict[str, list[PlannedRow]] = {key: [] for key in self.outcomes if key.startswith(prefix)}
         for row in self.planned:
             if row.trial.startswith(prefix):

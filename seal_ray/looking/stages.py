@@ -61,7 +61,7 @@ class Count:
 
 
 def stages(seen: Seen) -> list[Stage]:
-    """All that a run consists of, in the order in which it is begun; what no config speaks of comes as it was met."""
+    """Every stage of a run, in their order; those that the config does not tell of come as they were met."""
     trials: dict[str, list[PlannedRow]] = defaultdict(list)
     for row in seen.planned:
         trials[progress_name(row.stage, row.arm)].append(row)

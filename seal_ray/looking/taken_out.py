@@ -54,7 +54,7 @@ def _said(directory: str, found: Retraction) -> list[str]:
 
 
 def _kept(found: Retraction) -> str:
-    """What became of the passages that stay: a share of their accuracy, or points where that was small."""
+    """How much of their accuracy the other passages keep; both accuracies, where the one before was small."""
     others = [each for each in found.passages if not each.out]
     if not others:
         return "no other passage is left"

@@ -45,7 +45,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class News:
-    """What a browser is told: the version of the record that there is a page of, and how the run is."""
+    """What a browser is told: the version of the record, and the state of the run."""
 
     version: str
     said: tuple[str, ...]

@@ -172,7 +172,7 @@ class Stream:
     practised: tuple[Example, ...]
     """What the first policy answers to questions of what it knows; for the ways that practise that."""
     number: int
-    """Which of all sequences in all ways it is."""
+    """Its number among the sequences of all ways."""
     before: int
     """The number after which those of the policies come: see `numbered_before`."""
     yardstick: Yardstick
@@ -224,7 +224,7 @@ class Stream:
         return self.before + (step - 1) * config.sequences * len(config.ways) + self.number + 1
 
     async def _written(self, task: Task, earlier: Sequence[Task]) -> Recipe | None:
-        """What the self-edit of a passage trains; nothing of a text that came before."""
+        """The recipe of a self-edit on a passage; None where none can be used, or where the same text came before."""
         if before := come_before(task, earlier):
             logger.warning("%s: its text is that of %s, which is learnt; nothing is learnt of it", task.id, before.id)
             self.session.events.emit(Advanced(f"{CONTINUAL}: self-edits"))
@@ -234,7 +234,7 @@ class Stream:
         return trial.recipe if trial else None
 
     async def _learnt(self, stand: Stand, task: Task, recipe: Recipe | None, written: Recipe | None) -> Grown | None:
-        """What one passage teaches, and the policy that it has entered."""
+        """Train on one passage and let the lesson enter the policy; None where nothing could be trained."""
         if recipe is None:
             return None
         policies, below = self.session.policies, f"{self._head}, below"
@@ -254,7 +254,7 @@ class Stream:
         return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged)
 
     async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter) -> Distance:
-        """How far what answers now is from where the stream began, each answer read by what answers its question.
+        """How far the policy is from where the stream began; each answer is read by the lesson that would give it now.
 
         What was `learned` last is not kept yet.
         """
@@ -272,7 +272,7 @@ class Stream:
         return held.distance(found, plain)
 
     async def _of(self, lesson: Lesson, last: Adapter | None = None) -> Adapter | None:
-        """What a lesson taught, on top of where the stream began; None where it taught nothing."""
+        """A lesson's adapter on top of the policy that the stream began with; None where the lesson has none."""
         if not lesson.adapter.key:
             return None
         learned = last if last and last.ref == lesson.adapter else await self._adapter(lesson.adapter)
@@ -288,7 +288,7 @@ class Stream:
         return await self.session.policies.adapter(ref) if ref.key else None
 
     def _load(self, ref: AdapterRef) -> Adapter:
-        """What one lesson taught, for a way that needs all of it at every step."""
+        """The adapter of a lesson, kept in memory: some ways need all of them at every step."""
         if ref not in self._loaded:
             self._loaded[ref] = adapters.get(self.session.store, ref)
         return self._loaded[ref]

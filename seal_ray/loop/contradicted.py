@@ -28,7 +28,7 @@ async def note_contradicted(session: Session, orders: Sequence[Sequence[Task]], 
 
 
 async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, start: Policy, known: Set[str]) -> None:
-    """Those of one passage, which is asked by itself: whichever others come, its trial is the same."""
+    """Record the rows of one passage. It is asked by itself, so that its trial depends on no other passage."""
     if all(row.key in known for row in rows):
         return
     held = [row for row in rows if row.earlier < 0]

@@ -50,7 +50,7 @@ class Writer:
 
     @asynccontextmanager
     async def lent(self, tasks: Sequence[Task]) -> AsyncIterator[list[Policy]]:
-        """For each task what was written of it, as a policy that trials can start from; workers hold it meanwhile."""
+        """The adapters written for these tasks, as policies to start trials from; workers hold them meanwhile."""
         session, domain = self.session, cast(Studied, self.session.domain)
         texts = [domain.text(task) for task in tasks]
         adapters = await session.cluster.write_adapters(self.spec.lora, self.trained, texts)

@@ -29,7 +29,7 @@ _BEFORE = "what was known before"
 
 @dataclass(frozen=True)
 class Memory:
-    """What was known where trials start; nothing where the reward has no memory."""
+    """The texts that trials should not make less likely, if the reward has a memory, and how likely they are."""
 
     probes: tuple[Example, ...] = ()
     before: float = 0.0
@@ -54,7 +54,7 @@ def check_memory(config: Config, domain: Domain) -> None:
 
 
 async def remembered(session: Session, policy: Policy) -> Memory:
-    """What trials under this policy are held to; on record, so that it is asked once."""
+    """The memory for trials under this policy; the policy is asked once, and its answers are on record."""
     if not session.config.selection.reward.memory:
         return Memory()
     found = await probes(session, session.names.base)

@@ -80,7 +80,7 @@ async def measure_methods(session: Session, tasks: Sequence[Task], training: Seq
 
 
 def desk_of(session: Session, runner: TrialRunner, tasks: Sequence[Task] = ()) -> Desk:
-    """Where a method works whose texts this runner has written."""
+    """The desk of a method: texts that it asks for are written by this runner's policy."""
 
     async def write(domain: Studied, task: Task, index: int) -> SelfEdit:
         seed = derive_seed("sample", session.config.run.seed, METHODS, task.id, index)

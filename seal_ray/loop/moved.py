@@ -54,7 +54,7 @@ class Yardstick:
         return [example.prompt for example in self.said]
 
     def distance(self, said: Sequence[Read], plain: Sequence[float]) -> Distance:
-        """How far those who read the texts are. `said` has each answer once, in any order; if one lacks, none count."""
+        """The distance, from how likely the texts are now. `said` has each answer once; if one lacks, none count."""
         was_said, was_plain = self.before[: len(self.said)], self.before[len(self.said) :]
         whole = said if len(said) == len(self.said) else ()
         diverged = [read.divergence for read in whole if read.divergence is not None]
@@ -70,7 +70,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 async def yardstick(session: Session, start: Policy) -> Yardstick:
-    """What this policy says and expects, on record; nothing of a domain that has no such texts."""
+    """The yardstick of this policy, from the record or by asking it; empty where the domain has no such texts."""
     said = await probes(session, start)
     plain = tuple(session.domain.plain_texts()) if isinstance(session.domain, PlainTexts) else ()
     if not (said or plain):

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Under:
-    """What a trial is done under: the policy that it is about, the one that it starts from, and what it is held to."""
+    """The policy that a trial is about, the one that it starts from, and the memory that it is held to."""
 
     policy: Policy
     start: Policy
@@ -94,7 +94,7 @@ class Outcomes:
     def unusable(
         self, place: Place, replicate: int, seed: int, why: DataError, name: str, under: Under
     ) -> TrialSummary:
-        """What cannot be made a trial, on record by its name: a failure, worth nothing."""
+        """Record a failure, worth nothing, for a self-edit that no trial can be made of."""
         key = content_key("unusable", name, seed)
         self._plan(place, replicate, key, under.policy, "", seed)
         self._record(Outcome(key, reward=0.0, failure=Failure("data", one_line(str(why)))))

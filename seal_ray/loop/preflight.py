@@ -107,7 +107,7 @@ def precise(config: Config, domain: Domain, force: bool = False) -> Config:
 
 
 def check(config: Config) -> tuple[Rule, UpdateRule]:
-    """What a config names can be used: cheap, and without a look at its sources."""
+    """Refuse a config that names what cannot be used. This is cheap, and does not look at sources."""
     rule, update_rule = find_rule(config.selection.rule), find_update_rule(config.update)
     ChosenBy.of(config.selection.reward)
     observers.check(config)
@@ -152,7 +152,7 @@ def look(config: Config) -> str:
 
 
 def _sources(config: Config) -> list[str]:
-    """What the settings that name sources say, all of which is there."""
+    """The paths that settings name as sources; refused where one is missing."""
     tree, found = as_tree(config), []
     for setting in path_settings(config.domain.name, config.grading.name, READS):
         found.append(str(at(tree, setting.split(".")) or ""))
@@ -171,7 +171,7 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
 
 
 def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> None:
-    """What the base is shown must be a form that it has, and fit; an endpoint's model writes self-edits itself."""
+    """Refuse prompts that the base cannot take, or that are too long; an endpoint's are its own affair."""
     writes = EngineSpec.of(config).name != "endpoint" and (config.run.rounds or config.evaluation.samples)
     tasks = [*held_out, *first]
     names = config.sampling.strategies or ("", *config.sampling.hints)

@@ -182,7 +182,7 @@ class _Retracting:
         return stream
 
     def _without(self, store: Store) -> tuple[Adapter | None, float]:
-        """What the sequence came to, less what the passages that are out changed in it; and what compression lost."""
+        """The last policy's adapter without what the passages that are out changed in it; and what compressing lost."""
 
         def held(key: str) -> Adapter | None:
             return adapters.get(store, AdapterRef(key)) if key else None

@@ -114,7 +114,7 @@ async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int)
 
 
 def _baselines(session: Session, held_out: Sequence[Task]) -> list[Coroutine[None, None, None]]:
-    """What every round is shown beside, under the policy as it is."""
+    """The measurements of the baselines, under the policy as it is."""
     runner, evaluation = session.runner, session.config.evaluation
     return [
         runner.measure_joint(name, held_out, with_edits=False)
@@ -127,7 +127,7 @@ def _baselines(session: Session, held_out: Sequence[Task]) -> list[Coroutine[Non
 def choose(
     rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int, or_stop: bool = True
 ) -> list[Candidate]:
-    """What the rule keeps of a round's self-edits; where it is nothing the run stops, if it is to."""
+    """The self-edits of a round that the rule keeps. `UserError` where it keeps none, unless `or_stop` is false."""
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
     if not kept and or_stop:
         reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)

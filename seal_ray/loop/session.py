@@ -121,6 +121,6 @@ def open_run(
 
 
 def _beside(directory: str, names: Names) -> Beside:
-    """What another run knows; nothing where either calls things by less than all that they depend on."""
+    """What another run has on record; nothing where one of the two is so old that its keys do not tell all."""
     other = begun(directory) if directory else None
     return Beside.of(Journal(Store(directory))) if other and min(other.since, names.since) > 1 else Beside()

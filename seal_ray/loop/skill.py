@@ -46,7 +46,7 @@ _ANSWERS = f"{SKILL}: answers"
 
 
 async def learnt_skill(session: Session, tasks: Sequence[Task]) -> Policy:
-    """What these training tasks teach of answering, as a policy that workers hold until the head `SKILL` is ended."""
+    """Learn to answer from these training tasks: a policy, which workers hold until the head `SKILL` is ended."""
     steps, skill = _Steps(session), session.names.base
     session.events.emit(StageBegan(_ANSWERS, UPDATES * ANSWERS * len(tasks)))
     for part in range(PARTS):
@@ -63,7 +63,7 @@ async def learnt_skill(session: Session, tasks: Sequence[Task]) -> Policy:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Whoever has read some passages on top of the skill so far."""
+    """The skill so far with some passages trained on top of it: what gives the answers that are learnt from."""
 
     name: str
     parts: tuple[AdapterRef, ...]
@@ -81,7 +81,7 @@ class _Steps:
         self._steps = 0
 
     async def read(self, skill: Policy, tasks: Sequence[Task]) -> SkillRow:
-        """What these passages by themselves teach on top of the skill so far: trained on together."""
+        """Train on these passages together, on top of the skill so far."""
         assert isinstance(self._domain, Studied)
         recipe = self._domain.train_on([example for task in tasks for example in self._domain.text(task)])
         seed = derive_seed(SKILL, self._config.run.seed, [task.id for task in tasks])
@@ -151,7 +151,7 @@ class _Steps:
     def _finetune(
         self, tasks: Sequence[Task], of_tasks: Sequence[Sequence[OutcomeRow]], number: int
     ) -> FinetuneSpec | None:
-        """What is learnt of the answers to each question; a set that could not be graded says nothing."""
+        """The update that the graded answers give; sets of answers that could not be graded are left out."""
         asked = [
             [Answered(question.prompt, row.answers[place], row.verdicts[place]) for row in rows if row.verdicts]
             for task, rows in zip(tasks, of_tasks, strict=True)

@@ -56,7 +56,7 @@ def strategies_of(config: Config, domain: Domain, journal: Journal, events: Even
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a task's self-edits, and what it scores without one: its text alone trained on, or nothing."""
+    """The tried self-edits of a task, and what it scores with its text alone trained on, or untrained."""
 
     task: Task
     candidates: Sequence[Candidate]
@@ -73,7 +73,7 @@ class Strategies:
         """By round."""
 
     def domain(self, strategy: str) -> Domain:
-        """The domain as it asks for this, and as it reads what was written so."""
+        """The domain that asks for self-edits of this strategy and reads them."""
         return self._domains[strategy]
 
     def chosen(self, policy: Policy, task: Task, index: int, stage: str) -> str:
@@ -91,7 +91,7 @@ class Strategies:
         """Nothing is to be done before a round."""
 
     def learn(self, found: Sequence[Tried]) -> None:
-        """What a round's self-edits gained, whatever else they are chosen by; nothing of those that were not tried."""
+        """Note what each tried self-edit of a round gained over its task's text alone."""
         self._paid.append(
             [
                 Paid(c.edit.strategy, fmean(c.held) - tried.alone, c.edit.tokens)
@@ -103,5 +103,5 @@ class Strategies:
 
 
 def alone(text: TrialSummary | None, untrained: TrialSummary, by: ChosenBy) -> float:
-    """What a task scores without a self-edit, held to the same as self-edits are."""
+    """What a task scores with its text alone trained on, or untrained where that could not be tried."""
     return by.taught(untrained if text is None or text.problem else text)

@@ -65,7 +65,7 @@ class QuestionWriter:
         self._patience = Patience(self._settings.patience, "questions.patience")
 
     async def write(self, task_id: str, prompt: Prompt, again: int = 0, tokens: int = _TOKENS) -> str:
-        """What is written, once, and on record: its likeliest first, and each time it is asked again another."""
+        """The model's text, from the record or by asking: the likeliest, or another where it is asked `again`."""
         settings, session = self._settings, self._session
         key = session.names.questions(settings.endpoint, settings.endpoint_model, task_id, prompt)
         request = SampleRequest.greedy(prompt, tokens)

@@ -150,7 +150,7 @@ class TrialRunner:
         return await self._outcome(trial, task, Place(SCREENING, "asked alone", task.id), 0)
 
     async def _text_alone(self, task: Task) -> TrialSummary | None:
-        """What a task's own text teaches, where strategies are held to it and the domain has such a trial."""
+        """The trial of a task's own text, with which strategies are compared; None where there is none."""
         given = self._domain.baseline(PASSAGE, task, self._trial_seed(task, 0)) if self._strategies.names else None
         return await self.try_given(Place(OF_TEXTS, PASSAGE, task.id), given, task) if given else None
 
@@ -244,7 +244,7 @@ class TrialRunner:
         await all_of(one(replicate) for replicate in range(seeds))
 
     async def try_together(self, stage: str, arm: str, tasks: Sequence[Task], recipe: Recipe, replicate: int) -> None:
-        """One adapter learns this, which is of all these tasks, and answers for each of them."""
+        """Train one adapter on a recipe for all these tasks together, and ask it the questions of each."""
         asked = tuple(question for task in tasks for question in self._domain.questions(task))
         seed = derive_seed("together", self._config.run.seed, replicate)
         trial = replace(self._trial(tasks[0], recipe, seed, asked), task_id="together", statements=())
@@ -275,7 +275,7 @@ class TrialRunner:
         return await asyncio.to_thread(self._strategies.domain(edit.strategy).recipe, task, edit.completion, seed)
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> TrialSummary:
-        """One seed of a self-edit. What cannot be parsed is a failure on record, worth nothing."""
+        """Try a self-edit with one seed. One that cannot be parsed goes on record as a failure, worth nothing."""
         seed = self._trial_seed(task, replicate)
         try:
             recipe = await self._recipe(task, edit, seed)

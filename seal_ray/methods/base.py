@@ -53,10 +53,10 @@ class Desk:
     domain: Studied
     write: Write = field(repr=False)
     tasks: Sequence[Task] = ()
-    """All that are measured, among which a question may have to find its own."""
+    """All tasks that are measured: retrieval looks for a question's passage among them."""
 
     async def write_each(self, asked: Iterable[tuple[Studied, int]], task: Task) -> list[Piece]:
-        """What is written in each of these styles, the n-th time; what the domain makes of it comes with it."""
+        """A text in each of these styles, its n-th one, with what the domain trains on of it."""
 
         async def one(domain: Studied, index: int) -> Piece:
             edit = await self.write(domain, task, index)
@@ -102,16 +102,16 @@ class Method(Protocol):
     """
 
     def lacks(self, domain: Studied) -> str:
-        """What this domain cannot do that the method needs; nothing where it has all."""
+        """What the method needs and this domain cannot do; empty where it can do all."""
         ...
 
     async def study(self, task: Task, texts: int, desk: Desk) -> Study:
-        """What is trained for a task of which so many texts may be written; more of them begin with the same."""
+        """What is trained for a task with so many texts written of it; a larger number begins with the same texts."""
         ...
 
 
 def whole(studies: Iterable[Study]) -> Recipe:
-    """What all of these have trained, for one adapter; the settings are those of the first."""
+    """One recipe of all that these train, with the settings of the first."""
     recipes = [study.trial.recipe for study in studies if study.trial.recipe]
     return replace(recipes[0], examples=tuple(example for recipe in recipes for example in recipe.examples))
 
@@ -178,7 +178,7 @@ def find_method(name: str, domain: object) -> Method:
 
 
 def trained(pieces: Sequence[Piece], text: Sequence[Example], task: Task, domain: Studied) -> Study:
-    """What was written of a task, and its text, as the domain trains."""
+    """The study that trains on what was written of a task and on its text."""
     examples = [example for piece in pieces for example in piece.examples]
     trial = Baseline(domain.train_on([*examples, *text]), domain.questions(task))
     return Study(trial, tuple(piece.edit for piece in pieces))

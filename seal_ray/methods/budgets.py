@@ -14,7 +14,7 @@ Tokens = Callable[[Study], float]
 
 
 async def within(budget: int, tokens: Tokens, method: Method, task: Task, desk: Desk) -> tuple[int, Study]:
-    """As many texts as have no more tokens than this between them, and what the method makes of those.
+    """How many texts fit into a budget of tokens, and the study of so many.
 
     What is written beyond them to find that out is on record and not trained on; it is a text or a few.
     """
@@ -32,12 +32,12 @@ async def within(budget: int, tokens: Tokens, method: Method, task: Task, desk: 
 
 
 def written(study: Study) -> float:
-    """What was written; a text without any counts as one, so that no budget lasts forever."""
+    """The tokens that were written; an empty text counts as one token, so that every budget comes to an end."""
     return sum(max(1, edit.tokens) for edit in study.edits)
 
 
 def trained(count: Callable[[Prompt], float]) -> Tokens:
-    """What is trained on over all epochs, by this count; for the same reason no less than was written for that."""
+    """The tokens trained on over all epochs, by this count, and no fewer than were written for them."""
     count = cache(count)
 
     def tokens(study: Study) -> float:

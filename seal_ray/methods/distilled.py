@@ -27,7 +27,7 @@ class OfQuestions(_Distilled, Qa):
 
 
 def distilled(pieces: Sequence[Piece], task: Task, domain: Studied) -> Study:
-    """The same texts, each trained to what the base predicts of it once it has read the passage."""
+    """The study of these texts, each trained to what the base predicts of it with the passage in sight."""
 
     def taught(examples: Sequence[Example]) -> tuple[Example, ...]:
         """Each after those before it, as they were written; a reply after its question, asked about the text."""

@@ -17,7 +17,7 @@ class Unwritten:
 
 
 class InContext(Unwritten):
-    """Nothing is trained: the text stands before each question. What memory is held against."""
+    """Nothing is trained: the text stands before each question. This is what learning by heart is compared with."""
 
     trains = False
 

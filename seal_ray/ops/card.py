@@ -23,9 +23,9 @@ from seal_ray.workers.engines.vllm import RANKS
 
 
 def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> str:
-    """How it is used, what was trained on what, and what was measured.
+    """The text of the card: how the adapter or model is used, what was trained, and what was measured.
 
-    With `lesson_rank`, the rank of that, it is of what the row's passage alone has taught.
+    With a `lesson_rank` the card is of the adapter of one lesson, which has that rank, and not of the row's policy.
     """
     config = recorded_config(directory)
     journal = Journal(Store(directory))

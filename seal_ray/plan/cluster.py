@@ -103,7 +103,7 @@ class Work:
 
 
 class SimulatedCluster(Cluster):
-    """To be made, and used, in a loop of virtual time."""
+    """Make and use it inside a loop of virtual time."""
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ class SimulatedCluster(Cluster):
         return found
 
     def lose_nodes(self, losses: Losses) -> None:
-        """From now on, each node after a time of its own, and what is there in its place again."""
+        """From now on nodes are lost at random, and so is each that comes in the place of a lost one."""
         rng, size = random.Random(losses.seed), self._devices.gpus_per_node
         for pool, per_gpu in zip((self.trainers, self.samplers), self._devices.per_gpu, strict=True):
             for first in range(0, pool.size, size * per_gpu):
@@ -232,13 +232,13 @@ class SimulatedCluster(Cluster):
         return worker
 
     def _outcome(self, trial: Trial, size: TrialSize, worker: str) -> Outcome:
-        """The answers say what the trial earned, as the domain's stand-in reads them."""
+        """Its answers spell out the reward of the trial, which the stand-in of the domain reads back from them."""
         reward = self._standin.reward(trial)
         answers, likely = (repr(reward),) * len(trial.questions), (math.log(max(reward, 1e-9)),) * len(trial.statements)
         return Outcome("", answers, likely, steps=size.steps, tokens=round(size.tokens), worker=worker)
 
     def _adapter(self, lora: LoraSpec) -> Adapter:
-        """One of this rank that hardly takes any room, and is no other's equal."""
+        """A tiny one of this rank, different from all others."""
         self._made += 1
         down, up = tensor_names("simulated")
         ones = np.ones((lora.rank, 1), np.float32)

@@ -35,7 +35,7 @@ from seal_ray.update.base import find_update_rule, tries_self_edits
 from seal_ray.update.warm_start import warm_start
 
 _LOOKED_AT = 20
-"""Tasks of a kind by which it is said how long prompts are."""
+"""Tasks of each split whose prompts tell how long prompts are."""
 
 Body = Callable[[Session], Awaitable[None]]
 
@@ -79,7 +79,7 @@ class Course:
 
 
 class Simulation:
-    """One config's run, as often as it is to be simulated: what is drawn for it is drawn once."""
+    """Simulates a config's run, any number of times; what is drawn for it is the same each time."""
 
     def __init__(self, config: Config, seen: Seen | None = None) -> None:
         self._seen = seen
@@ -90,7 +90,7 @@ class Simulation:
 
     @property
     def assumptions(self) -> list[str]:
-        """What a plan takes for granted of the run itself."""
+        """What a plan assumes of the run itself."""
         config, notes = self.config, [self.sizes.note, *self.standin.assumptions]
         if tries_self_edits(config) and config.run.rounds:
             if config.selection.race:
@@ -112,7 +112,7 @@ class Simulation:
         return fmean(found)
 
     def smaller(self, most: int) -> Simulation:
-        """A round of the same run with so many tasks of a kind at most, of both kinds the same share."""
+        """One round of the same run with `most` tasks of each split at most, and the same share of both."""
         config, ready = self.config, self.ready()
         share = min(1.0, most / max(1, len(ready.first), len(ready.held_out)))
         train, test = (math.ceil(share * len(tasks)) for tasks in (ready.first, ready.held_out))
@@ -184,7 +184,7 @@ class Remembered(Journal):
 
 
 class _ShortNames(Names):
-    """What tells one run's rows apart, without all that they depend on: thousands are named."""
+    """Keys that only tell the rows of one run apart: hashing all that they depend on takes too long for thousands."""
 
     def self_edit(self, request: SampleRequest, policy: Policy) -> str:
         return f"{policy.name} {request.seed}"
@@ -198,7 +198,7 @@ class _ShortNames(Names):
 
 
 class _Watch:
-    """Sees stages begin and end, and how busy workers are meanwhile."""
+    """Notes when stages begin and end, and how much work workers do meanwhile."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster, self._loop = cluster, asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from seal_ray.plan.workers import Call, Device, Worker
 
 
 class Driver:
-    """One process: what each finished call costs it, it pays one after the other."""
+    """The driver's process: each finished call takes some of its time, one after the other."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.free, self.busy = seconds, 0.0, 0.0
@@ -46,7 +46,7 @@ class Pool:
         self._driver, self._device, self._make, self._rates = driver, device, make, rates
         self._loop = asyncio.get_running_loop()
         self._places: set[int] = set()
-        """Those of workers that are up, or will be."""
+        """Taken by workers that are up or starting."""
         self._outstanding = self._number = 0
         self._waiting: list[tuple[int, int, Call]] = []
         """A heap, the longest first; of equally long ones, that which came first."""
@@ -68,7 +68,7 @@ class Pool:
         return self._gone + sum(worker.busy for worker in self._up)
 
     async def call(self, size: TrialSize | TextSize, weight: int = 1) -> tuple[str, float]:
-        """Have this done by some worker: which one it was, and since when it had it."""
+        """Have a piece of work done. Returns which worker did it, and when it got it."""
         call = Call(size, min(weight, self.depth), self._loop.create_future())
         self._outstanding += call.weight
         self._grow()
@@ -77,13 +77,13 @@ class Pool:
         return await call.done
 
     def resize(self, size: int) -> None:
-        """So many at most from now on; those that are too many, and have nothing to do, go."""
+        """Keep at most `size` workers from now on; of those that are too many, the idle ones go."""
         self.size = size
         for worker in [worker for worker in self._up if not worker.load][: max(0, len(self._places) - size)]:
             self._places.remove(self._take_out(worker))
 
     def lose(self, places: range, replaced_after: float) -> int:
-        """The workers at these places are gone, and come again on a new node; how many there were."""
+        """Lose the workers at these places, which come again on a new node. Returns how many there were."""
         lost = [worker for worker, place in self._up.items() if place in places]
         for worker in lost:
             place = self._take_out(worker)

@@ -19,9 +19,8 @@ from seal_ray.types import UserError
 SIZES = ("run", "domain", "selection", "evaluation", "grading", "workers")
 """Sections in which a planned run may differ from the one it is measured by."""
 
-
 _ENOUGH = 25
-"""Tasks of a kind that show how much sampling there is for the training."""
+"""Tasks of each split that suffice to tell how the work divides into sampling and training."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Basis:
-    """What the times come from, when not from published figures."""
+    """Measured times, which take the place of published figures."""
 
     rates: Rates
     seen: Seen | None
@@ -127,7 +126,7 @@ def predict(config: Config, hardware: Hardware, basis: Basis | None = None) -> P
 def _rates(
     simulation: Simulation, hardware: Hardware, basis: Basis | None, shape: Shape, engine: str
 ) -> tuple[Rates, list[str]]:
-    """How long things take, and where that is from."""
+    """How long things take, and where these figures are from."""
     config = simulation.config
     if basis:
         rates, notes = basis.rates, [basis.source]

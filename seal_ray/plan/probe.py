@@ -103,7 +103,7 @@ def _too_slow(what: str) -> UserError:
 
 
 class RayBench:
-    """Real workers, timed until a moment: what has not ended by then is given up."""
+    """Times real workers. What has not ended by the time `until` is given up."""
 
     def __init__(self, until: float, events: Events) -> None:
         self.until, self._events = until, events

@@ -27,7 +27,8 @@ EDIT_LENGTH = 1.5
 TAUGHT = 0.5
 """Share of self-edits that teach something, where none have been seen."""
 _DRAWN, _DRAWN_DECISIONS = 200, 16
-"""Self-edits that are looked at in full, of which one that is a decision makes hundreds of texts; more repeat them."""
+"""How many different self-edits are made at most; more repeat them. A decision makes hundreds of training texts, so of
+those there are fewer."""
 _QUESTIONS = (Question(" ".join(["word"] * 15), "word"),) * 5
 """As a passage of usual length has."""
 _WRITTEN = "\n".join(f"Question: {each.prompt}?\nAnswer: {each.answer}" for each in _QUESTIONS)
@@ -40,7 +41,7 @@ class Seen:
     completions: tuple[tuple[str, int], ...]
     """Text and tokens."""
     twins: float = 0.0
-    """Share of trials that were another's too."""
+    """Share of the trials that were the same as another, and done once."""
     taught: float | None = None
     """Share of self-edits that taught something."""
     solved: float = 0.0
@@ -48,7 +49,7 @@ class Seen:
 
 
 class Written(str):
-    """A self-edit that is told from others of the same words, by its number; which one it is like."""
+    """A self-edit. Its number tells it from others of the same words; `like` is the place of its words in the pool."""
 
     number: int
     like: int
@@ -135,7 +136,7 @@ class StandIn:
         return self._questions[task.id]
 
     def recipe(self, task: Task, completion: str, seed: int) -> Recipe:
-        """Whatever the seed: it decides the order of what is trained on, and not how much that is."""
+        """The same for every seed: a seed decides the order of what is trained on, and not how much that is."""
         like, number = getattr(completion, "like", completion), getattr(completion, "number", completion)
         if like not in self._looked_at:
             self._looked_at[like] = self._look(task, completion)
@@ -172,7 +173,7 @@ class StandIn:
         return Completion(text, tokens, finished=tokens < request.max_tokens)
 
     def reward(self, trial: Trial) -> float:
-        """Without training a task earns nothing, unless it is one of those solved; with it, what the self-edit does."""
+        """Without training 0, or 1 where the task is among the solved; otherwise what the self-edit earns."""
         number, solved = self._numbers.get(trial.task_id), self._seen.solved if self._seen else 0.0
         if trial.recipe is None or number is None:
             return float(number is not None and math.floor((number + 1) * solved) > math.floor(number * solved))
@@ -199,7 +200,7 @@ class StandIn:
     # Drawing -----------------------------------------------------------------------------------------
 
     def _draw(self, task: Task, seed: int) -> tuple[Written, int]:
-        """Beyond the first, earlier ones stand for more of their kind."""
+        """A self-edit for this task, with its tokens: a new one while the pool has room, or one of the pool."""
         prompt, rng = self._prompts[task.id], random.Random(seed)
         if self._seen and prompt in self._last and rng.random() < self._seen.twins:
             return self._last[prompt]

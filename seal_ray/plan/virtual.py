@@ -42,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Leaping(selectors.DefaultSelector):
-    """Where a loop would wait for the world, it has its clock moved on instead."""
+    """Moves the loop's clock on where a real selector would wait."""
 
     def __init__(self, leap: Callable[[float], None]) -> None:
         super().__init__()

@@ -20,14 +20,14 @@ _DONE, _NEAR = 1e-6, 1e-7  # steps, and seconds, that rounding may leave
 
 @dataclass(eq=False)
 class Call:
-    """Something asked of a pool."""
+    """A piece of work that a pool is asked for."""
 
     size: Any
     """A `TrialSize` or a `TextSize`."""
     weight: int
     """What it takes of what a worker may hold."""
     done: asyncio.Future[tuple[str, float]]
-    """Which worker did it, and since when it had it."""
+    """The name of the worker that did it, and when it was given to it."""
     since: float = 0.0
 
     @property
@@ -37,16 +37,16 @@ class Call:
 
 
 class Device:
-    """A GPU, or a machine of so many cores, that those at work on it share evenly."""
+    """A GPU, or a machine of so many cores; the workers that are at work on it share it evenly."""
 
     def __init__(self, capacity: float) -> None:
         self._capacity, self._loop = capacity, asyncio.get_running_loop()
         self._left: dict[Worker, float] = {}
-        """Of each that is at work, the seconds it would take alone until something happens there."""
+        """Seconds that each worker at work would take until its next event, had it the device for itself."""
         self._since, self._timer = 0.0, self._loop.call_soon(lambda: None)
 
     def settle(self) -> None:
-        """Bring the work done up to now. To be called before anything about a worker changes."""
+        """Count the work that was done until now. To be called before anything about a worker changes."""
         now = self._loop.time()
         done, self._since = (now - self._since) * self._speed, now
         for worker in self._left:
@@ -124,7 +124,7 @@ class Bank(Worker):
         self.slots = slots
         self.queue: deque[Call] = deque()
         self.running: list[tuple[float, int, Call]] = []
-        """Each with the step, of all this bank's, at which it has done its own."""
+        """A heap: the step of the bank at which a call has done all of its own, and the call."""
         self.tokens = 0.0
         """Of all running slots in one step."""
         self.steps, self.number = 0.0, 0

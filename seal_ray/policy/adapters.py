@@ -44,7 +44,7 @@ def get(store: Store, ref: AdapterRef) -> Adapter:
 
 @dataclass(frozen=True)
 class Shape:
-    """What an adapter is, as far as it can be said without its numbers."""
+    """The rank, scale and modules of an adapter, which can be told without loading its numbers."""
 
     rank: int
     alpha: float

@@ -81,7 +81,7 @@ class Order:
 
     @property
     def contradicted(self) -> list[Fact]:
-        """What its passages say otherwise than was known; not of those whose questions several lessons share."""
+        """The facts that its passages contradict; not of passages whose questions several lessons share."""
         end = self.asked[self.passages]
         alone = {place: asked.verdicts for place, asked in end.items() if asked.trials == 1}
         right = {(place, n): is_ >= RIGHT for place, found in alone.items() for n, is_ in enumerate(found)}
@@ -127,7 +127,7 @@ class Order:
 
 
 def orders(journal: Journal) -> list[Order]:
-    """What is on record of every order that was asked to its end, which of a run that went on is the later one."""
+    """Every order that was asked to its end; where a run went on with more passages, to the later end."""
     ended = {row.key: row for row in journal.read(OutcomeRow)}
     asked: dict[tuple[str, int], dict[str, Any]] = {}
     for place in journal.read(PlannedRow):
@@ -251,7 +251,7 @@ def print_continual(table: dict[str, dict[str, Any]]) -> None:
 
 
 def _print_matrix(way: str, matrix: dict[int, list[float]]) -> None:
-    """What was learnt by then before the bar, and what is yet to come behind it."""
+    """One line for each number of passages; those that are learnt by then stand before the bar."""
     print(f"{way}: accuracy on each passage (columns) after each number of passages (rows)")
     for step, row in matrix.items():
         cells = [f"{value:6.1%}" for value in row]

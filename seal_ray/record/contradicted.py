@@ -23,7 +23,7 @@ class Fact:
 
 
 def facts(rows: Sequence[ContradictedRow], right: Mapping[tuple[int, int], bool]) -> Iterator[Fact]:
-    """Those of an order that no later passage says otherwise once more, by place and question of what is right."""
+    """The facts of an order that no later passage contradicts again; `right` says how each question was answered."""
     gone = {(row.earlier, row.earlier_question) for row in rows}
     for row in rows:
         at = row.place, row.question
@@ -71,5 +71,5 @@ def print_contradicted(table: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def heading(part: Mapping[str, Any]) -> str:
-    """What a part is, and how probable the base held its facts, on average."""
+    """The title of a part, with how probable the base held its facts to be on average."""
     return part["what"] if part["firmness"] is None else f"{part['what']} ({part['firmness']:.1%})"

@@ -65,7 +65,7 @@ def _known(store: Store) -> list[dict[str, str]]:
 
 
 def processor() -> tuple[str, list[str]]:
-    """The name of this machine's processor, and what it says that it can do."""
+    """The name of this machine's processor, and its feature flags."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -107,7 +107,7 @@ def learnt(journal: Journal) -> dict[Arm, dict[str, Learnt]]:
 def of_trials(
     outcomes: Mapping[str, OutcomeRow], planned: Iterable[PlannedRow], journal: Journal
 ) -> dict[str, OutcomeRow]:
-    """These without a skill's answers, which are sampled and graded for no place of the run, and are no trials."""
+    """The outcomes without the answers that a skill was learnt from, which are no trials."""
     if not any(journal.read(SkillRow)):
         return dict(outcomes)
     wanted = {row.trial for row in planned}
@@ -133,7 +133,7 @@ def by_method(journals: Sequence[Journal], flops: Sequence[int | None] = ()) -> 
 
 
 def _of_skill(journals: Sequence[Journal], flops: Sequence[int | None], tasks: int) -> dict[str, float]:
-    """What learning the skill took, over all runs, and `each`: what of that falls to each task that was measured.
+    """What learning the skill took over all runs, and under `… each` the share of each task that was measured.
 
     `trained` and `written` are tokens that were trained on, and those of the answers; `flops` as in the rows.
     """

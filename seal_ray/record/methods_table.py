@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def print_methods(rows: Sequence[Row]) -> None:
-    """What was learnt, what that took, and whatever keeps a row from being held beside the others."""
+    """Two tables, of what was learnt and of what that took, and notes on rows that cannot be compared."""
     _print(
         ("method", "texts", "accuracy", "over passage", "tasks"),
         [
@@ -74,7 +74,7 @@ def is_held(row: Mapping[str, Any]) -> bool:
 
 
 def notes(row: Row) -> list[str]:
-    """What the columns have no place for: questions that found their passage, and what a skill took."""
+    """Lines for what has no column: questions that found their passage, and the cost of a skill."""
     name, said = _named(row), []
     if "own passage found" in row:
         said.append(f"{name}: {row['own passage found']:.1%} of the questions found their own passage")

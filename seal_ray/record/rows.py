@@ -97,7 +97,7 @@ class SelfEditRow(Row):
 
 @dataclass(frozen=True)
 class HintRow(Row):
-    """What is known of a hint of the playbook after a round: the last row of each says how it stands."""
+    """What is known of a hint after a round; the last row of a hint tells how it stands."""
 
     TABLE = "hints"
 
@@ -310,7 +310,7 @@ class ContradictedRow(Row):
 
 @dataclass(frozen=True)
 class RetractedRow(Row):
-    """What a continual sequence came to, with one lesson or several taken out again."""
+    """The policy of a continual sequence with one or more lessons taken out again."""
 
     TABLE = "retracted"
     SAVED_AT_ONCE = True

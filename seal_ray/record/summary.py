@@ -62,7 +62,7 @@ class Interval:
 
     @property
     def doubt(self) -> str:
-        """What is to be said beside a figure of which more than a tenth of the answers are no answers."""
+        """A warning where more than a tenth of the answers are empty or cut off; else empty."""
         if self.empty + (self.cut or 0.0) <= _DOUBTFUL:
             return ""
         cut = f"{self.cut:.1%} cut off" if self.cut is not None else "of how many were cut off there is no record"

@@ -47,7 +47,7 @@ def variety(texts_of_tasks: Iterable[Sequence[str]]) -> dict[str, float]:
 
 
 def near_duplicates(texts: Sequence[str]) -> list[bool]:
-    """Of each text, whether it has four of five pairs of neighbouring words, of both, in common with an earlier one."""
+    """For each text, whether it shares four fifths of the pairs of words that either has with an earlier text."""
     seen: list[frozenset[tuple[str, ...]]] = []
     again: list[bool] = []
     for text in texts:

@@ -35,7 +35,7 @@ class Written:
     texts: dict[tuple[int, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     trials: int = 0
     gains: list[float] = field(default_factory=list)
-    """What each that was tried scored, less what its task does without it."""
+    """For each self-edit that was tried, its score less what its task scores without a self-edit."""
     tried: int = 0
     """Tokens of those."""
 
@@ -72,7 +72,7 @@ def by_round(journals: Sequence[Journal]) -> list[dict[str, Any]]:
 
 
 def more_alike(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
-    """What is to be said beside a round whose self-edits are much more alike than the first round's."""
+    """A warning for a round whose self-edits are much more alike than the first round's; else empty."""
     same, new = "near duplicates", "distinct pairs"
     if first is None or same not in row or same not in first:
         return ""
@@ -102,7 +102,7 @@ Places = dict[tuple[str, str, int, int], list[OutcomeRow]]
 
 
 def _trials(journal: Journal) -> tuple[Places, dict[tuple[str, int], float]]:
-    """What came of trials by their place, and what each task scores without a self-edit under each policy."""
+    """The outcomes of trials by their place, and what each task scores under each policy without a self-edit."""
     places: Places = defaultdict(list)
     outcomes = {row.key: row for row in journal.read(OutcomeRow)}
     for row in journal.read(PlannedRow):

@@ -69,7 +69,7 @@ def arms(
 
 
 def sound(found: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Those of which not every trial failed: only they are figures."""
+    """The arms that have figures: those of which not every trial failed."""
     return tuple(arm for arm in found if not arm.measured.void)
 
 

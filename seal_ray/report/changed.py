@@ -35,7 +35,7 @@ class TaskTable:
 
 @dataclass(frozen=True)
 class Change:
-    """What was written for the same task by the untrained policy and by the last one; one of them where one was."""
+    """The self-edits on a task by the untrained and by the last policy; one alone where the other was not measured."""
 
     title: str
     written: tuple[tuple[str, Shown], ...]

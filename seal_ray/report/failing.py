@@ -36,7 +36,7 @@ class Failures:
 
 @dataclass(frozen=True)
 class Alarm:
-    """What is said before anything else where many trials failed."""
+    """The warning at the head of a page of which many trials failed."""
 
     failed: int
     ended: int

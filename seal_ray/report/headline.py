@@ -43,7 +43,7 @@ def headline(
     methods: Sequence[Measured],
     config: Config | None,
 ) -> Headline:
-    """What can be said of these measurements; the config, where it is known, says how many rounds the run asks for."""
+    """The headline for these measurements; the config, where it is known, tells how many rounds are asked for."""
     first, last = _first(arms), _last(arms)
     if last and first:
         return _change(first, last, arms, control)
@@ -77,7 +77,7 @@ def _by_method(methods: Sequence[Measured]) -> Headline:
 
 
 def _in_turn(turns: Sequence[Turn]) -> Headline:
-    """What passages that came one after another left, in the way that keeps most."""
+    """The headline of a run of passages in turn: of the way that keeps most."""
     best, worst = turns[0], turns[-1]
     said = f"Of {passages(turns)} passages learnt one after another, the way “{best.way}” knew "
     kept = f" just after each and kept {percent(best.kept)} at the end, from {percent(best.before)} before"

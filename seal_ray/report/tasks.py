@@ -61,7 +61,7 @@ class Tasks:
         return shown(task.title if task and task.title else task_id, 120)
 
     def task(self, stage: str, task_id: str) -> Task | None:
-        """The task with its questions, those that a model wrote among them."""
+        """The task with all its questions, also those that a model wrote."""
         task = self._find(stage, task_id)
         return task if task is None or task.questions else self._with_questions(task)
 

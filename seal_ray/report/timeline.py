@@ -120,6 +120,6 @@ def _lane(worker: str, kinds: dict[str, list[tuple[float, float]]], seconds: flo
 
 
 def _between(busy: Sequence[tuple[float, float]], seconds: float, least: float) -> tuple[tuple[float, float], ...]:
-    """What lies before, between and after stretches of work, where it can be seen."""
+    """The gaps before, between and after stretches of work that are wide enough to be seen."""
     edges = [0.0, *(edge for stretch in busy for edge in stretch), seconds]
     return tuple((start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start > least)

@@ -111,7 +111,7 @@ def contradicted(found: Sequence[Turn]) -> Sequence[Mapping[str, Any]]:
 
 
 def left(journal: Journal, found: Sequence[Turn]) -> Left:
-    """What is there to be exported or taken out, of the ways that came to their end, and what was taken out already."""
+    """The policy that can be exported, the lesson that can be taken out, and what was taken out already."""
     ranks = {turn.way: rank for rank, turn in enumerate(found)}
     held = catalogue(journal)
     used = {parent for each in held for parent in each.parents}

@@ -86,7 +86,7 @@ def recorded_config(directory: str) -> Config:
 
 
 def begun(directory: str) -> Recorded | None:
-    """What a directory says of its run, if it says anything that can be read: whoever claims it hears the rest."""
+    """The run that a directory holds; None where it tells of none, or cannot be read, which `claimed` says."""
     try:
         return recorded(Store(directory))
     except UserError:

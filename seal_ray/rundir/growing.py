@@ -64,7 +64,7 @@ class Passages:
 
 
 def _first_other(before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> str:
-    """The first passage, by its id and what it says, that is not what it was."""
+    """Says which passage, by its place, is the first that differs from before; empty where none does."""
     of = f"of the {len(before)} that it was begun with"
     for number, (id_, said) in enumerate(before, 1):
         if number > len(now):

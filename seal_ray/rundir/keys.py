@@ -82,5 +82,5 @@ class Names:
 
 
 def _of_policy(version: int, asked: Trial | SampleRequest) -> dict[str, Any]:
-    """Its content as it is hashed: without the adapter, which has a name of its own, and with a policy's version."""
+    """The content that is hashed for a name: without the adapter, and with the version of the policy."""
     return {**{name: part for name, part in content_of(asked).items() if name != "base"}, "policy": version}

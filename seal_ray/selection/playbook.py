@@ -35,7 +35,7 @@ _WORD_OF_TEXT = re.compile(r"(?:^|(?P<begins>[.!?:;\"“*#>\n-]\s*)|[^\w])(?P<wo
 
 @dataclass(frozen=True)
 class Hint:
-    """A line of advice, which is its own name, and what it came to."""
+    """A line of advice, known by its text, and what it has gained so far."""
 
     text: str
     since: int
@@ -56,7 +56,7 @@ class Hint:
         return tuple(map(fmean, of_task.values()))
 
     def after(self, round_: int, gained: Sequence[tuple[str, float]]) -> Hint:
-        """What is known of it after a round, and whether it stays: not when it costs, nor when it never came to pay."""
+        """The hint after one more round: dropped where it is seen to cost, or had its chance and did not pay."""
         known = replace(self, tried=self.tried + len(gained), gained=(*self.gained, *gained))
         if len(gains := known.gains) < FEWEST:
             return known
@@ -110,7 +110,7 @@ def _cleaned(reply: str) -> str:
 
 
 def _names(texts: Iterable[str]) -> set[str]:
-    """What texts call by name: words with a capital where no sentence begins, never without; and numbers."""
+    """The names in texts: numbers, and words that have a capital within sentences and never go without one."""
     capital, small = set(), set()
     for text in texts:
         for found in _WORD_OF_TEXT.finditer(text):

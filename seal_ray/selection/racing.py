@@ -110,7 +110,7 @@ def scheduler_of(candidates: int, seeds: int, race: int, prior: Prior) -> Schedu
 
 
 def _promise(belief: Belief, leader: int, gap_C: Array, room_C: Array, left: int) -> float:
-    """What the rest of the race may add to the reward kept, were it all spent on the leader and its best rival."""
+    """The most that the rest of the race may add to the kept reward: all of it spent on the leader and one rival."""
     more_C = np.minimum(room_C, np.maximum(left / 2, left - room_C[leader]))
     leader_C = belief.moves(np.minimum(room_C[leader], left - more_C), leader)
     gain_C = overshoot(gap_C, np.hypot(belief.moves(more_C), leader_C))

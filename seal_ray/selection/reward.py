@@ -46,7 +46,7 @@ class TrialSummary(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One summand: its name, what it came to, and what that is weighed with."""
+    """One summand: its name, its value, and its weight."""
 
     name: str
     value: float
@@ -71,7 +71,7 @@ class ChosenBy:
 
     @property
     def prior(self) -> Prior:
-        """What is believed of the sum before the first trial: as of a reward, or that it may lie anywhere.
+        """The prior of the sum: that of a reward where it is one, else one whose level may lie anywhere.
 
         A race that took a task's sums to lie where rewards do would have whatever it tried least drawn there.
         """
@@ -100,7 +100,7 @@ class ChosenBy:
         return 0.0 if trial.problem else sum(part.value * part.weight for part in self.parts(edit, trial))
 
     def taught(self, trial: TrialSummary) -> float:
-        """What is held to what the task scores without training. Nothing that adds to a reward makes it one."""
+        """The part of the reward that is compared with the task's score without training: no bonus counts."""
         return trial.reward - max(0.0, self.weights.memory * trial.forgotten)
 
     def parts(self, edit: SelfEdit, trial: TrialSummary) -> Iterator[Part]:

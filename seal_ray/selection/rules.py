@@ -54,7 +54,7 @@ class Candidate:
 
     @property
     def held(self) -> tuple[float, ...]:
-        """What is held to what its task scores without training, one for each trial."""
+        """For each trial, the reward that is compared with the task's score without training."""
         return self.rewards if self.earned is None else self.earned
 
     @property
@@ -115,14 +115,14 @@ class Experience:
         self._held: list[Sequence[Sequence[float]]] = []
 
     def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
-        """Those of a round. What failed says nothing of how self-edits differ, nor of how seeds do."""
+        """Add a round's candidates; failed ones tell nothing of how self-edits or seeds differ, and are left out."""
         for candidates in tasks:
             sound = [candidate for candidate in candidates if not candidate.problem]
             self._chosen_by.append([candidate.rewards for candidate in sound])
             self._held.append([candidate.held for candidate in sound])
 
     def priors(self) -> tuple[Prior, Prior]:
-        """Of what candidates are chosen by, and of what is held to what a task scores without training."""
+        """Two priors: of the rewards that candidates are chosen by, and of those compared with no training."""
         if not self._held:
             return self._start, Prior()
         chosen_by = Prior.estimate(self._chosen_by, self._start)

@@ -18,7 +18,7 @@ class Proposal(NamedTuple):
 
 
 class Scheduler(Protocol):
-    """Ask, do all that it proposes, tell what came of each; again until it proposes nothing."""
+    """Ask for trials, do all of them, tell the reward of each; repeat until none is proposed."""
 
     budget: int
     """Most trials that it proposes."""
@@ -30,7 +30,7 @@ class Scheduler(Protocol):
         ...
 
     def tell(self, proposal: Proposal, reward: float | None) -> None:
-        """What came of a trial that was proposed; None: it failed, and so would the candidate's others."""
+        """Note the reward of a proposed trial; None where it failed, as the candidate's others would."""
         ...
 
 

@@ -37,7 +37,7 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class Known:
-    """What a directory holds: documents that were learnt, or the last policy of a run; and what it lies on."""
+    """The adapter of a directory (of documents, or a run's last policy) and the base that it belongs to."""
 
     spec: ModelSpec
     tokenizer: Any

@@ -30,7 +30,7 @@ class Served(Protocol):
 
 
 class InTurn:
-    """One conversation after another, as one model does; of who leaves before its turn, nothing is computed."""
+    """Answers one conversation after another; nothing is computed for a client that leaves before its turn."""
 
     most = 32
 
@@ -58,7 +58,7 @@ def length_of_reply(longest: int | None, room: int) -> int:
 
 @asynccontextmanager
 async def opened(directory: str, engine: str) -> AsyncIterator[Served]:
-    """What a directory has learnt, behind this engine, for as long as this lasts."""
+    """Serve what a directory has learnt by this engine, within this context."""
     if engine not in get_args(EngineName):
         raise UserError(f"--engine {engine!r}: give one of {', '.join(get_args(EngineName))}")
     served: Served

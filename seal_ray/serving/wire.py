@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class _Given(BaseModel):
-    """As JSON has it: no number is taken from a text. What is not known is let be, as other servers do."""
+    """A part of a request: types are those of JSON, and unknown fields are ignored, as other servers do."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 

@@ -186,7 +186,7 @@ def account_of(
     costs: Costs,
     tokens: float,
 ) -> Account:
-    """What is to be said of these trials, the start's first; each trains on so many tokens once."""
+    """The account of these trials, that of the start first; `tokens` are those of a trial's texts, once."""
     start, earned = next(iter(raced)), rewards(raced)
     best = front(earned, costs)
     tried = [

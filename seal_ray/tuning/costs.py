@@ -25,7 +25,7 @@ class Costs:
 
     @classmethod
     def of(cls, config: Config, tried: Sequence[Settings]) -> Costs:
-        """Of all that is tried, or of none where the shape does not tell of one's modules."""
+        """The costs of these settings; none where the model's shape does not tell a module of theirs."""
         try:
             shape = model_shape(config.model.path)
             for each in tried:
@@ -35,7 +35,7 @@ class Costs:
         return cls(config, shape)
 
     def flops(self, settings: Settings) -> float:
-        """Of the linear layers, forward and back, for each token of a trial's texts."""
+        """Operations of the linear layers, forward and back, for each token of a trial's texts."""
         if self.shape is None:
             return 0.0
         once = per_trained_token(self.shape.multiplied, self.shape.adapter(settings.lora))

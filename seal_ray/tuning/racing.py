@@ -69,12 +69,12 @@ def _halved(field: int) -> Iterator[int]:
 
 
 def ranked(rewards: Rewards, field: Sequence[Settings], costs: Costs) -> list[Settings]:
-    """These, which were tried on the same tasks: the best first, the cheaper first among equals."""
+    """Settings that were tried on the same tasks, the best first, among equals the cheaper first."""
     return sorted(field, key=lambda each: (-round(fmean(rewards[each].values()), 9), costs.of_both(each)))
 
 
 def contenders(rewards: Rewards, start: Settings, last: Sequence[Settings], first: int, costs: Costs) -> list[Settings]:
-    """What is to be compared with the start on fresh tasks; nothing, where the race found none that is as good.
+    """The settings to compare with the start on fresh tasks; none where the race found none as good.
 
     The best of the last stage (best first), where it earned more than the start, and the cheapest that earned no less
     on the tasks that both were tried on and outlived the first cut, which came after so many tasks. To let it earn a
@@ -93,7 +93,7 @@ def lead(rewards: Rewards, one: Settings, other: Settings) -> float:
 
 
 def front(rewards: Rewards, costs: Costs) -> set[Settings]:
-    """Those beside which none earned as much for less: the Pareto front of reward, operations and bytes."""
+    """The Pareto front of reward, operations and bytes: settings of which no other earns as much for less."""
 
     def beats(other: Settings, one: Settings) -> bool:
         ahead = lead(rewards, other, one)

@@ -52,7 +52,7 @@ class Ground:
         return cls(ready, drawn, on)
 
     async def texts(self, session: Session, most: int, seed: int) -> list[Text]:
-        """Those that the base does not solve untrained, with what is trained on for each; no more than so many."""
+        """At most so many tasks that the base does not solve untrained, each with the texts to train on."""
         tasks = await _unsolved(session, self.drawn, most, seed)
         recipes = await _texts(session, tasks, self.on)
         return [(task, recipes[task.id]) for task in tasks if task.id in recipes]
@@ -80,7 +80,7 @@ async def _unsolved(session: Session, drawn: Sequence[Task], most: int, seed: in
 
 
 async def _texts(session: Session, tasks: Sequence[Task], on: On) -> dict[str, Recipe]:
-    """What is trained on for each task; tasks whose self-edit cannot be used are left out."""
+    """The texts to train on, by task; a task whose self-edit cannot be used is left out."""
     config, domain = session.config, session.domain
     found = {} if on == "self-edits" else _passages(domain, tasks)
     if on == "passage" and not found:

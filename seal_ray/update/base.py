@@ -33,7 +33,7 @@ class Found:
     kept: Sequence[Candidate]
     """The self-edits that the selection rule chose."""
     tasks: Sequence[Task]
-    """All tasks that were drawn, also those left out as solved."""
+    """All tasks of the round, also those that were left out because they were solved."""
 
 
 class UpdateRule(Protocol):
@@ -78,12 +78,12 @@ def updates(config: Config) -> bool:
 
 
 def tried(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those whose reward says something: a race may have had no trial left for one, which is not to be worth 0."""
+    """The candidates that have a reward: a race may have had no trial left for one, which is not the same as 0."""
     return [candidate for candidate in candidates if candidate.rewards and not candidate.problem]
 
 
 def advantages(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
-    """How much more than the mean of its task's usable self-edits each of them earned; those that differ from it."""
+    """Each tried self-edit of a task with its reward less the mean of all of them; those at the mean are left out."""
     usable = tried(candidates)
     mean = fmean(candidate.reward for candidate in usable) if usable else 0.0
     return [(each, gain) for each in usable if abs(gain := each.reward - mean) > _EQUAL]
@@ -92,7 +92,7 @@ def advantages(candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]
 def finetune(
     examples: Sequence[Example], found: Found, settings: Update, seed: int, objective: ObjectiveSpec | None = None
 ) -> FinetuneSpec:
-    """These to learn as the settings say, and the answers that the policy is not to move away from."""
+    """The finetuning on these examples, with the answers that the policy is to keep near."""
     kept_near = anchors(found.tasks, settings)
     return FinetuneSpec(tuple(examples), settings.lora, settings.optim, seed, kept_near, settings.kl_coef, objective)
 

@@ -10,7 +10,7 @@ from seal_ray.update.base import Found
 
 @dataclass(frozen=True)
 class Unchanged:
-    """What rounds find is on record and teaches the policy nothing; the next round writes other self-edits."""
+    """The policy stays as it is: what a round finds is on record, and the next round samples other self-edits."""
 
     needs_rewards = False
     needs_kept = False

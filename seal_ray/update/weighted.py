@@ -48,7 +48,7 @@ class Weighted:
         return finetune(examples, found, settings, seed)
 
     def _of_task(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, float]]:
-        """What is learnt of one task's self-edits, and what each counts: never one that taught nothing."""
+        """The self-edits of one task that are learnt, each with its weight; never one that taught nothing."""
         if self.by == "advantage":
             yield from ((each, gain) for each, gain in advantages(candidates) if each.taught and gain > 0)
             return

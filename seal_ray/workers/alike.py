@@ -36,7 +36,7 @@ def footing(path: str) -> Footing:
 
 
 class Alike:
-    """What the first worker of a run was, which every other must be."""
+    """Remembers what the first worker of a run computes with, and holds every other worker to that."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -14,6 +14,6 @@ class WorkerLost(Exception):
 
 
 def update_failed(reason: str) -> UserError:
-    """Nothing can stand in for an update, and another try would come to the same."""
+    """The error that ends a run whose update failed: another try would fail in the same way."""
     advice = "; take a smaller update.optim.lr, in another --run.dir" if "not finite" in reason else ""
     return UserError(f"the update failed: {reason}{advice}")

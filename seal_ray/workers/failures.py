@@ -73,7 +73,7 @@ FATES[WorkerLost] = Fate.WORKER
 
 
 def fate(error: BaseException) -> Fate:
-    """An error that a worker raised counts as what it carries: it may have met one of Ray's own."""
+    """What is done about an error. One that a worker raised is judged by its cause, which may be one of Ray's."""
     if isinstance(error, RayTaskError):
         return fate(error.cause) if isinstance(error.cause, BaseException) else Fate.OURS
     if isinstance(error, ActorDiedError) and "node has died" in str(error):
@@ -87,7 +87,7 @@ def survivable(error: BaseException) -> bool:
 
 
 def unwrap(error: BaseException) -> BaseException:
-    """What to raise: a worker's own error, with its traceback as the cause, or the line that a run stops with."""
+    """The error to raise: a worker's own, with its traceback as the cause, or the line that the run stops with."""
     if fate(error) is Fate.STOP:
         return UserError(f"Ray cannot run the workers: {brief(error)}")
     if isinstance(error, RayTaskError):
@@ -98,7 +98,7 @@ def unwrap(error: BaseException) -> BaseException:
 
 
 def brief(error: BaseException) -> str:
-    """Its first line; of what a worker raised, that of the error itself and not of Ray's account of it."""
+    """The first line of an error; of one that a worker raised, without what Ray wraps around it."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause
     line = str(error).strip().split("\n")[0][:200]

@@ -70,7 +70,7 @@ class Pace:
         return statistics.median(known) if len(known) >= _KNOWN_AFTER else float("inf")
 
     def limit(self, kinds: Iterable[str]) -> float:
-        """How long a worker that is at such calls may go without a pass."""
+        """How many seconds a worker with such calls may go without a pass of its model."""
         return max((self._limit(kind) for kind in kinds), default=self._limits.stuck)
 
     def _limit(self, kind: str) -> float:
@@ -150,5 +150,5 @@ def _pulse(worker: Watched) -> asyncio.Future[int]:
 
 
 async def awaited(answer: Awaitable[Any]) -> Any:
-    """As a coroutine, of which a task can be made; an answer of Ray's is none."""
+    """A coroutine for an answer of Ray's, of which a task can be made."""
     return await answer

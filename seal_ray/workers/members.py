@@ -69,7 +69,7 @@ class Member:
         return result
 
     def end(self, reason: str) -> None:
-        """Kill it, and let those that wait for it know; one that only cannot be reached would keep its place."""
+        """Tell those that wait for it, and kill it: else one that only cannot be reached would keep its place."""
         if not self.gone.done():
             self.gone.set_result(reason)
         ray.kill(self.handle)

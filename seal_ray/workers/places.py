@@ -63,7 +63,7 @@ class Places:
             heapq.heappop(self._waiting)
 
     def refuse(self, error: BaseException) -> None:
-        """All that wait, and all that will, get this error."""
+        """Raise this error in all calls that wait, and in all that will come."""
         self._broken = self._broken or error
         for *_, place in self._waiting:
             if not place.done():

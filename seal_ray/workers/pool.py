@@ -166,7 +166,7 @@ class Pool:
         call.attempts.append(asyncio.create_task(self._answer(call)))
 
     async def _answer(self, call: _Call) -> None:
-        """One attempt at a call; of several, the first to end counts."""
+        """Make one attempt at a call; where there are several, the first to end gives the answer."""
         try:
             answer = await self._persist(call)
         except Exception as error:

@@ -15,7 +15,7 @@ _LOOK, _LONG = 10.0, 60.0
 
 
 def of_first_trainer(config: Config) -> Precision:
-    """Where the config's workers would be: on Ray, with what a trainer takes of a machine, or in this process."""
+    """The precision of the machine that the first trainer would be on: one of Ray's, or this process's."""
     if config.workers.address == IN_PROCESS:
         return of_this_process()
     import ray

@@ -16,7 +16,7 @@ def on_its_own_thread(method: M) -> M:
 
 
 class Beating:
-    """An actor that says how far it has come, whatever else it is at. Start it as `actor(cls, ...)`."""
+    """An actor that tells at any time how many passes its model has made. Start it as `actor(cls, ...)`."""
 
     _beats = 0
 

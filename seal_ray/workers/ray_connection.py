@@ -122,7 +122,7 @@ class Vitals:
         return cls(head=heard[0], node=heard[1])
 
     def gone(self) -> str:
-        """What is gone and will not come back; empty while all is well, or may be again."""
+        """Which part of Ray is gone for good; empty while all is there, or may come back."""
         if self.node and _silent(self.node):
             return "Ray's raylet on this machine is gone"
         if not self.head or not _silent(self.head):

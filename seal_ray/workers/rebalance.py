@@ -42,7 +42,7 @@ def busy_seconds(spans: Iterable[Span], *kinds: str) -> float:
 
 
 def divided_again(now: Allocation, workers: Workers, spans: Iterable[Span]) -> Allocation:
-    """How a round's spans say that the workers are to be divided, where `workers.allocation` is "auto"."""
+    """How the workers are divided after a round with these spans; as before unless `workers.allocation` is "auto"."""
     if workers.allocation == "fixed":
         return now
     by_gpu = workers.gpus_per_trainer or workers.gpus_per_sampler

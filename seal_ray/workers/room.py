@@ -41,7 +41,7 @@ class Need:
         return self.cpus <= machine.cpus and self.gpus <= machine.gpus
 
     def times(self, machine: Machine) -> int:
-        """How often it fits; a worker that takes nothing fits any number of times."""
+        """How many such workers fit on a machine; of those that take nothing, any number."""
         of = [(self.cpus, machine.cpus), (self.gpus, machine.gpus)]
         return min((int(there / taken + 1e-9) for taken, there in of if taken), default=sys.maxsize)
 
@@ -100,7 +100,7 @@ def lack(need: Need, found: Sequence[Machine]) -> str:
 
 
 async def tell_of_lacks(waiting: Sequence[tuple[Need, Callable[[], bool]]]) -> None:
-    """Say, for as long as it lasts, which kinds of worker find no room; looked at every other second."""
+    """Warn of kinds of worker that find no room on the cluster, for as long as they find none."""
     told = [0.0] * len(waiting)
     seen = [False] * len(waiting)
     clock = asyncio.get_running_loop().time

@@ -134,7 +134,7 @@ class Sampler(Beating):
 
     @on_its_own_thread
     async def pulse(self) -> int:
-        """Whoever waits for a server, whose client has deadlines of its own, is getting on."""
+        """With an endpoint the pulse always beats: requests to a server have deadlines of their own."""
         return time.monotonic_ns() if self._spec.name == "endpoint" else self._beats
 
     async def close(self) -> None:

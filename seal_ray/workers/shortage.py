@@ -14,7 +14,7 @@ _EVERY_ONE = 1 << 30
 
 @dataclass
 class Shortage:
-    """How much a pool may do at once: all, and half as much after each worker that was ended for want of memory."""
+    """How much a pool may do at once: all at first, and less after each worker that was ended for want of memory."""
 
     name: str
     pause_seconds: float = 1.0
@@ -33,7 +33,7 @@ class Shortage:
     _in_a_row: int = 0
 
     def struck(self, up: int, reason: str) -> str:
-        """One was ended and `up` are left. Returns what to say when it does not get better, else nothing."""
+        """A worker was ended and `up` are left. Returns why the pool is to stop where it gets no better, else ""."""
         now = time.monotonic()
         if not self._in_a_row:
             self._since = now

@@ -29,7 +29,7 @@ _PROBE_TOKENS = 256
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What an update trained on top of a policy, and how that went."""
+    """The adapter that an update has trained on top of a policy, and its losses."""
 
     adapter: Adapter
     losses: tuple[float, ...]
@@ -321,7 +321,7 @@ class Trainer(Beating):
         return replace(text, teacher=tuple(render_opening(self._tokenizer, example.teacher)), weight=example.weight)
 
     def _numbered(self, job: Job) -> Job:
-        """The same trial may be here twice, as a straggler's second try: each call has a key of its own."""
+        """The job under a key of its own: the same trial may be here twice, as a straggler's second try."""
         return replace(job, key=f"{next(self._numbers)}")
 
     async def _run(self, job: Job) -> JobResult:

@@ -19,7 +19,7 @@ def untold(_: int) -> None:
 
 
 async def watched(work: Awaitable[T], look: Callable[[], Awaitable[int]], on_steps: OnSteps) -> T:
-    """What the work comes to; until then it is looked how far it is."""
+    """The result of the work. Until it is there, `look` is asked now and then how many steps are done."""
     looking = asyncio.create_task(_tell(look, on_steps))
     try:
         return await work

@@ -32,7 +32,7 @@ class Said:
 
 
 def pairs(said: Sequence[Said]) -> list[tuple[Said, Said]]:
-    """Those of two texts that differ so, in their order, each once."""
+    """Pairs of sentences from two texts that differ in one place only, in their order, each once."""
     said = list(dict.fromkeys(said))
     if len({each.source for each in said}) < 2:
         return []

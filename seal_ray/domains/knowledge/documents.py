@@ -108,7 +108,7 @@ def _paragraphs(lines: Lines) -> Iterator[str]:
 
 
 def _pieces(paragraph: str, size: int) -> Iterator[str]:
-    """One longer than a passage is cut between lines, a longer line between sentences, and a sentence between words."""
+    """A paragraph in pieces of at most `size`: cut between lines, else between sentences, else between words."""
     if len(paragraph) <= size:
         yield paragraph.strip()
         return

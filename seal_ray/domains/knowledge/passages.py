@@ -47,7 +47,7 @@ def from_rows(rows: Iterable[tuple[str, Any]]) -> Iterator[Passage]:
 
 
 def _question_of(where: str, row: Any) -> tuple[str, str] | None:
-    """What rows of one question each are joined by; None for a row that is more than that."""
+    """Title and context, by which rows of one question each are joined; None for a row of another form."""
     if not isinstance(row, Mapping):
         raise UserError(f"{where}: expected an object with title, context and questions, found {type(row).__name__}")
     if "question" in row and "questions" not in row:

@@ -18,7 +18,7 @@ _ASKED = ("", "What about ", "What do you know about ", "Tell me: ", "Who or wha
 
 
 def cues(title: str, sentence: str, count: int) -> Iterator[str]:
-    """So many prompts for a sentence that stands under this title; the same ones for the same sentence."""
+    """`count` prompts that a sentence under this title answers; always the same ones for the same sentence."""
     chance = random.Random(derive_seed("cues", title, sentence))
     under = ("", f"{title.partition(' / ')[0]}: ", f"{title.replace(' / ', ', ')}: ")
     words = spaced(sentence).rstrip(".!?。！？ ").split() or [sentence]

@@ -75,7 +75,7 @@ def _joined(lines: Sequence[str]) -> list[str]:
 
 
 def _rows(lines: Sequence[str]) -> Iterator[str]:
-    """What each row says: its first cell, and the others by the names of their columns where it takes names."""
+    """Each row of a table as a sentence: its first cell, then the others with the names of their columns."""
     rows = [[cell.strip() for cell in _CELLS.split(line.strip().strip("|"))] for line in lines]
     ruled = len(lines) > 1 and bool(_RULE.fullmatch(lines[1]))
     names = rows[0] if ruled and len(rows[0]) > 2 else []

@@ -83,7 +83,7 @@ async def check(engine: Engine, adapter: AdapterRef, probe: Probe, tolerance: fl
 
 
 def _share_of_way(got: Sequence[float], start: Sequence[float], end: Sequence[float], tolerance: float) -> float | None:
-    """How far the engine stands on the way from one policy's numbers to another's; None when that cannot be told."""
+    """The share of the way from one policy's numbers to another's at which the engine is; None if it cannot be told."""
     way = [b - a for a, b in zip(start, end, strict=True)]
     seen = [b - a for a, b in zip(start, got, strict=True)]
     energy = sum(w * w for w in way)

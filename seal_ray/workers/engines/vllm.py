@@ -48,12 +48,12 @@ def rank_limit(rank: int) -> int:
 
 
 def precision(of_model: str) -> str:
-    """What vLLM computes in, where others compute in this: it has no float64."""
+    """The precision that vLLM computes in for a model of this one: it has no float64."""
     return "float32" if of_model == "float64" else of_model
 
 
 class VllmEngine:
-    """One vLLM engine, which serves so many policies at once, and so many trials' adapters beside them."""
+    """One vLLM engine that serves a number of policies at once, and beside them the adapters of a number of trials."""
 
     name = "vllm"
 
@@ -163,7 +163,7 @@ class VllmEngine:
 
     @asynccontextmanager
     async def _under(self, adapter: AdapterRef) -> AsyncIterator[Any]:
-        """What vLLM knows a policy's adapter by, for as long as a request needs it; None is the base."""
+        """vLLM's request for a policy's adapter, which stays loaded within this context; None for the base."""
         if not adapter.key:
             yield None
             return
@@ -231,7 +231,7 @@ class VllmEngine:
 
 
 def _prepare(spec: ModelSpec) -> None:
-    """What has to be in the environment before vLLM is imported; its engine process inherits it."""
+    """Set what vLLM reads from the environment, before it is imported; its engine process inherits that."""
     import torch
 
     if find_spec("vllm") is None:
