@@ -7,7 +7,7 @@ import math
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby, islice
 from typing import Any, Protocol
@@ -193,13 +193,7 @@ class Bank:
 
     def sample(self, specs: Sequence[SampleSpec]) -> list[SampledText]:
         """Sample, each text under the adapter its spec names, on which and the spec alone it depends."""
-        sampling = Sampling[int](self)
-        for number in sorted(range(len(specs)), key=lambda number: (specs[number].base, specs[number].prompt)):
-            sampling.add(number, specs[number])
-        found = dict[int, SampledText]()
-        while sampling.busy:
-            found.update(sampling.step())
-        return [found[number] for number in range(len(specs))]
+        return _written(Sampling[int](self), specs, lambda spec: (spec.base, spec.prompt))
 
     def sampling(self, most: int) -> Sampling[Any]:
         """Sampling that goes on: texts are asked for at any time, and at most so many are written at once."""
@@ -223,11 +217,11 @@ class Bank:
         adapters = self._stacked(apart)
         requests, texts, compared = [], [], list[tuple[int, Text]]()
         for slot, trained in zip(slots, batch, strict=True):
-            job = trained.running.prepared.job
+            job = trained.job
             requests += [GenerateRequest(slot, prompt, job.max_new_tokens, job.stop) for prompt in job.prompts]
-            texts += [(slot, text) for text in trained.running.prepared.statements]
-            compared += [(slot, text) for text in trained.running.prepared.compared]
-        reference = Adapters.none([trained.running.prepared.job.reference or BASE for trained in apart])
+            texts += [(slot, text) for text in trained.prepared.statements]
+            compared += [(slot, text) for text in trained.prepared.compared]
+        reference = Adapters.none([trained.job.reference or BASE for trained in apart])
         try:
             answers = self._generated(adapters, requests)
             scores = self._scored(adapters, texts)
@@ -243,9 +237,9 @@ class Bank:
         return [
             _answered(
                 trained,
-                [next(answered) for _ in trained.running.prepared.job.prompts],
-                [next(scored) for _ in trained.running.prepared.statements],
-                [next(told) for _ in trained.running.prepared.compared],
+                [next(answered) for _ in trained.job.prompts],
+                [next(scored) for _ in trained.prepared.statements],
+                [next(told) for _ in trained.prepared.compared],
                 share,
             )
             for trained in batch
@@ -257,14 +251,8 @@ class Bank:
         return Writing(self.patched, adapters, self.stop_criteria, budget, self.row_tokens, most)
 
     def _generated(self, adapters: Adapters, requests: Sequence[GenerateRequest]) -> list[Answer]:
-        """The answer to each request. Those of a slot that begin alike come together, to be read together."""
-        writing: Writing[int] = self.writing(adapters)
-        for number in sorted(range(len(requests)), key=lambda number: (requests[number].slot, requests[number].prompt)):
-            writing.add(number, requests[number])
-        found = dict[int, Answer]()
-        while writing.busy:
-            found.update(writing.step())
-        return [found[number] for number in range(len(requests))]
+        """The answer to each request."""
+        return _written(self.writing(adapters), requests, lambda request: (request.slot, request.prompt))
 
     def _scored(
         self, adapters: Adapters, texts: Sequence[tuple[int, Text]], reference: Adapters | None = None
@@ -288,9 +276,9 @@ class Bank:
 
     def _stacked(self, batch: Sequence[Trained]) -> Adapters:
         """The waiting adapters side by side, in the base's dtype."""
-        jobs = [trained.running.prepared.job for trained in batch]
+        jobs = [trained.job for trained in batch]
         blocks, first = list[Block](), 0
-        for buffer_layout, alike in groupby(batch, lambda trained: trained.running.prepared.buffer_layout):
+        for buffer_layout, alike in groupby(batch, lambda trained: trained.prepared.buffer_layout):
             flat_SP = torch.stack([trained.weight_P for trained in alike]).to(self.patched.dtype)
             blocks.append(Block(slice(first, first + len(flat_SP)), buffer_layout.views(flat_SP)))
             first += len(flat_SP)
@@ -302,16 +290,26 @@ def _slots(batch: Sequence[Trained]) -> tuple[list[int], list[Trained]]:
 
     Those that trained nothing, start from one adapter and are held against one share a slot.
     """
-    jobs = [trained.running.prepared for trained in batch]
+    jobs = [trained.prepared for trained in batch]
     places = [
         (prepared.job.base, prepared.job.reference) if prepared.job.texts is None else number
         for number, prepared in enumerate(jobs)
     ]
     apart = dict(zip(places, batch, strict=True))
     shapes = {layout: n for n, layout in enumerate(dict.fromkeys(prepared.buffer_layout for prepared in jobs))}
-    order = sorted(apart, key=lambda place: shapes[apart[place].running.prepared.buffer_layout])
+    order = sorted(apart, key=lambda place: shapes[apart[place].prepared.buffer_layout])
     slots = {place: slot for slot, place in enumerate(order)}
     return [slots[place] for place in places], [apart[place] for place in order]
+
+
+def _written(writing: Any, asked: Sequence[Any], alike: Callable[[Any], Any]) -> list[Any]:
+    """All texts that are asked for, in order. Those that begin alike are written together, to be read together."""
+    for number in sorted(range(len(asked)), key=lambda number: alike(asked[number])):
+        writing.add(number, asked[number])
+    found: dict[int, Any] = {}
+    while writing.busy:
+        found.update(writing.step())
+    return [found[number] for number in range(len(asked))]
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -345,8 +343,7 @@ def _result(
     seconds: float = 0.0,
     failure: Failure | None = None,
 ) -> JobResult:
-    run = trained.running
-    job = run.prepared.job
+    run, job = trained.running, trained.job
     adapter = None
     if job.keep_adapter and job.texts is not None and failure is None:
         adapter = to_adapter(trained.weight_P, run.prepared.buffer_layout, job.lora)

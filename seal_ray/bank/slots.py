@@ -17,6 +17,7 @@ from seal_ray.bank import loss_scaling
 from seal_ray.bank.attention import PackedAttention
 from seal_ray.bank.cohort import Cohort, Running, read_losses
 from seal_ray.bank.device import sent
+from seal_ray.bank.job import Job
 from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
@@ -39,6 +40,14 @@ class Trained:
     running: Running
     weight_P: Tensor
     failure: Failure | None = None
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.running.prepared
+
+    @property
+    def job(self) -> Job:
+        return self.prepared.job
 
 
 class OutOfMemory(Exception):

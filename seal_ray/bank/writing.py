@@ -216,4 +216,19 @@ def step_layout(row_slots: list[int], slots: int, patched: PatchedModel) -> Layo
     counts = np.bincount(row_slots, minlength=slots)
     groups = Groups(counts, patched.device, patched.ragged)
     every = torch.arange(len(row_slots), device=patched.device)
-    return Layout(every, every, groups, groups, (), None, None, None, every, every, every, every, every, 0)
+    return Layout(
+        input_ids=every,
+        position_ids=every,
+        tokens=groups,
+        heads=groups,
+        buckets=(),
+        place=None,
+        lines=None,
+        whole=None,
+        row=every,
+        head_index=every,
+        targets=every,
+        weights=every,
+        head_slot=every,
+        first=0,
+    )
