@@ -24,6 +24,8 @@ WRITTEN = {
     "a heading before it": ("Sure, here you are:\n\n- Say each fact twice.\n- Be brief.", "Say each fact twice."),
     "two long sentences": (f"Say each fact twice, in other words. {'And go on with it, ' * 20}", None),
     "what a terminal obeys": ("Say each \x1b[31mfact twice.", "Say each [31mfact twice."),
+    "a thought": ("<think>\nThe former name Corrin.\n</think>\n\nSay each fact twice.", "Say each fact twice."),
+    "a thought that the prompt began": ("Hm. The well is deep.</think>Say each fact twice.", "Say each fact twice."),
     "numbers of its own": ("Write 12 lines, each a whole sentence.", "Write 12 lines, each a whole sentence."),
     "a word that is no name in the texts": ("Tell how deep and old things are.", "Tell how deep and old things are."),
 }
@@ -31,6 +33,8 @@ NONE = {
     "nothing": "",
     "a word": "Yes.",
     "a heading alone": "Advice:",
+    "a thought that was cut off": "<think>Say each fact twice. But is that",
+    "a thought alone": "<think>Say each fact twice.</think>",
     "a sermon": "Say " + "it and " * 40,
     "a name of the text": "Say first what Corrin did, and then the rest.",
     "a name in small letters": "say first what corrin did, and then the rest.",
