@@ -31,6 +31,7 @@ _NO_TEXT = "no self-edit is on record"
 OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
 _IN_TURN = (CONTINUAL, ELSEWHERE, RETRACTION, RETRACTION_ELSEWHERE)
 """Stages in which passages that were learnt in turn are asked."""
+_NOT_TAKEN = "the domain no longer takes the "
 OF_A_METHOD = "it is of a method, which may have had many texts written; `seal-ray methods` measures it"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
@@ -69,6 +70,8 @@ class Explained:
         if self.outcome is None:
             return "it has not ended, so there is nothing to hold it to"
         if self.task is None or self.unknown in (TOGETHER, OF_A_LESSON, OF_A_METHOD, _ASKED_WHILE_LEARNT, _NO_TEXT):
+            return self.unknown
+        if self.unknown.startswith(_NOT_TAKEN):
             return self.unknown
         if self.config.trial.eval_engine != "bank":
             return f"its questions were answered by {self.config.trial.eval_engine} (trial.eval_engine), not by a bank"
@@ -199,7 +202,11 @@ def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
         return known
     if known.text is None:
         return replace(known, unknown=_NO_TEXT)
-    reader = asking(config, domain, known.strategy)
+    try:
+        reader = asking(config, domain, known.strategy)
+    except UserError as error:
+        what = "hint" if config.sampling.playbook else "strategy"
+        return replace(known, unknown=f"{_NOT_TAKEN}{what} that it was written with: {error}")
     return replace(known, recipe=reader.recipe(task, known.text, place.seed))
 
 

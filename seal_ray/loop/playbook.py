@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Advisable, Domain
@@ -44,8 +44,7 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
     sampling = config.sampling
     if not sampling.playbook:
         return
-    if not isinstance(domain, Advisable):
-        raise UserError(f"sampling.playbook: the domain {domain.name!r} takes no hints for its self-edits")
+    takes = advisable(domain)
     if not tries and config.run.rounds:
         raise UserError(
             f"sampling.playbook is kept by what self-edits teach, and selection.rule {config.selection.rule!r} with "
@@ -61,16 +60,23 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
         if other := next((other for other in sampling.hints[:number] if alike(hint, other)), ""):
             raise UserError(f"sampling.hints: {hint!r} says what {other!r} does; leave one of them out")
         try:
-            domain.with_hint(hint)
+            takes.with_hint(hint)
         except UserError as error:
             raise UserError(f"sampling.hints: {error}") from None
-    if not sampling.hints and domain.advising("", "") is None:
+    if not sampling.hints and takes.advising("", "") is None:
         raise UserError(f"sampling.playbook: the model of {domain.name!r} writes no hints; give some in sampling.hints")
     if not sampling.hints and config.run.rounds == 1:
         raise UserError(
             "sampling.playbook: the first hints are written after round 1, and there is no other; give some in "
             "sampling.hints, or set run.rounds = 2 or more"
         )
+
+
+def advisable(domain: Domain) -> Advisable:
+    """The domain, where it takes hints."""
+    if not isinstance(domain, Advisable):
+        raise UserError(f"sampling.playbook: the domain {domain.name!r} takes no hints for its self-edits")
+    return domain
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Playbook:
 
     def __init__(self, config: Config, domain: Domain, journal: Journal, events: Events) -> None:
         self._most, self._seed = config.sampling.playbook, config.run.seed
-        self._domain, self._events = cast(Advisable, domain), events
+        self._domain, self._events = advisable(domain), events
         self._writes = self._domain.advising("", "") is not None
         self._hints = [Hint(text, since=1) for text in config.sampling.hints]
         self._after: list[Sequence[Hint]] = [()]
@@ -105,13 +111,14 @@ class Playbook:
         """The domain as it asks with this hint."""
         return self._domain.with_hint(hint) if hint else self._domain
 
-    def chosen(self, policy: Policy, task: Task, index: int, stage: str) -> str:
+    def chosen(self, policy: Policy, task: Task, index: int, stage: str, made_by: int) -> str:
         """The hint of one self-edit; empty for none.
 
-        In a round every second self-edit of a task has one, in turn. Elsewhere it is one that was seen to pay.
+        In a round every second self-edit of a task has one, in turn. Elsewhere it is one that was seen to pay when
+        that many rounds were over, which made the policy or what it was trained on top of.
         """
         if round_number(stage) is None:
-            known = paying(self._after[min(policy.version, len(self._after) - 1)])
+            known = paying(self._after[made_by])
             return known[index % len(known)].text if known else ""
         hints = [hint.text for hint in in_force(self._hints)]
         if not hints or index % 2 == 0:

@@ -82,7 +82,7 @@ async def rounds(session: Session, ready: Ready) -> None:
             finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
             if finetune:
                 learnt = len(kept if from_kept else finetune.examples)
-                await stand_on(session, await policies.next(runner.policy, finetune, learnt))
+                await stand_on(session, await policies.next(runner.policy, finetune, learnt), round_)
             session.cluster.rebalance()
     await evaluate(session, held_out, config.run.rounds)
     training = await asked(ready.first) if need_skill(config) else ()
@@ -91,9 +91,10 @@ async def rounds(session: Session, ready: Ready) -> None:
     session.events.emit(Ended())
 
 
-async def stand_on(session: Session, policy: Policy) -> None:
-    """From now on trials start from this policy, and are held to what was known there."""
-    session.runner.policy, session.runner.memory = policy, await remembered(session, policy)
+async def stand_on(session: Session, policy: Policy, made_by: int = 0) -> None:
+    """From now on trials start from this policy, which so many rounds made, and are held to what was known there."""
+    runner = session.runner
+    runner.policy, runner.made_by, runner.memory = policy, made_by, await remembered(session, policy)
 
 
 async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int) -> None:
@@ -103,7 +104,7 @@ async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int)
     """
     config, runner = session.config, session.runner
     version = runner.policy.version
-    new, joint, arm = version == rounds_done, config.evaluation.joint, policy_arm(version)
+    new, joint, arm = runner.made_by == rounds_done, config.evaluation.joint, policy_arm(version)
     measures = _baselines(session, held_out) if rounds_done == 0 and not config.update.warm_start else []
     if config.evaluation.samples and (new if config.evaluation.every_round else rounds_done == config.run.rounds):
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)

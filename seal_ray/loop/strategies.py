@@ -1,6 +1,6 @@
 """The strategies that a run's self-edits are written with: who asks for each, and which is taken.
 
-What was paid is known by rounds: a round knows those before it, and a policy is judged by those that made it. So a
+What was paid is known by rounds: a round knows those before it, and elsewhere those count that made the policy. So a
 choice is a function of what is on record, whoever makes it and however often.
 """
 
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import cast
 
 from seal_ray.config import Config
-from seal_ray.domains.base import Advisable, Domain, Strategic
+from seal_ray.domains.base import Domain, Strategic
 from seal_ray.events import Events
-from seal_ray.loop.playbook import Playbook, check_playbook
+from seal_ray.loop.playbook import Playbook, advisable, check_playbook
 from seal_ray.loop.writing import Writer
 from seal_ray.record.journal import Journal
 from seal_ray.record.written import round_number
@@ -28,25 +27,26 @@ def check_strategies(config: Config, domain: Domain, tries: bool) -> None:
     """Refuse strategies that the domain has not, and a playbook; `tries` says whether rounds try what was written."""
     names = config.sampling.strategies
     check_playbook(config, domain, tries)
-    if not names:
-        return
-    if not isinstance(domain, Strategic):
-        raise UserError(f"sampling.strategies: the domain {domain.name!r} asks for self-edits in one way only")
-    there = list(domain.strategies())
     for name in names:
-        if name not in there:
-            raise UserError(f"sampling.strategies: {name!r} is none of {', '.join(there)}")
+        asking(config, domain, name)
         if names.count(name) > 1:
             raise UserError(f"sampling.strategies names {name!r} twice; name each once")
 
 
 def asking(config: Config, domain: Domain, name: str) -> Domain:
-    """The domain as it asks for a strategy of this name or with this hint, or where neither is named as it does."""
+    """The domain as it asks for a strategy of this name or with this hint, or where neither is named as it does.
+
+    `UserError` where it does not take that, as a domain may that has changed since a run was done.
+    """
     if not name:
         return domain
     if config.sampling.playbook:
-        return cast(Advisable, domain).with_hint(name)
-    return cast(Strategic, domain).in_style(name)
+        return advisable(domain).with_hint(name)
+    if not isinstance(domain, Strategic):
+        raise UserError(f"sampling.strategies: the domain {domain.name!r} asks for self-edits in one way only")
+    if name not in (there := list(domain.strategies())):
+        raise UserError(f"sampling.strategies: {name!r} is none of {', '.join(there)}")
+    return domain.in_style(name)
 
 
 def strategies_of(config: Config, domain: Domain, journal: Journal, events: Events) -> Strategies | Playbook:
@@ -76,12 +76,13 @@ class Strategies:
         """The domain that asks for self-edits of this strategy and reads them."""
         return self._domains[strategy]
 
-    def chosen(self, policy: Policy, task: Task, index: int, stage: str) -> str:
-        """The strategy of one self-edit; empty where the run has none."""
+    def chosen(self, policy: Policy, task: Task, index: int, stage: str, made_by: int) -> str:
+        """The strategy of one self-edit; empty where the run has none. Elsewhere than in a round it is chosen by what
+        was known when that many rounds were over, which made the policy or what it was trained on top of."""
         if not self.names:
             return ""
         number = round_number(stage)
-        known = policy.version if number is None else number - 1  # a policy that is not trained has no rounds behind it
+        known = made_by if number is None else number - 1
         paid = [each for found in self._paid[:known] for each in found]
         if not paid:
             return in_turn(self.names, derive_seed("strategies", self._seed, task.id), index)

@@ -66,6 +66,9 @@ class TrialRunner:
     ) -> None:
         names, beside = names or Names(), beside or Beside()
         self.policy, self.memory, self._base = names.base, Memory(), names.base
+        self.made_by = 0
+        """So many rounds made the policy that the run stands on: no later one says how held-out texts are written of,
+        whatever is learnt on top of it."""
         self._config, self._domain = config, domain
         self._events, self._strategies = events, strategies_of(config, domain, journal, events)
         self._writer = Writer(config.sampling, cluster, journal, events, names, beside)
@@ -252,7 +255,7 @@ class TrialRunner:
 
     async def _sample(self, task: Task, index: int, stage: str) -> SelfEdit:
         seed = derive_seed("sample", self._config.run.seed, stage, task.id, index)
-        strategy = self._strategies.chosen(self.policy, task, index, stage)
+        strategy = self._strategies.chosen(self.policy, task, index, stage, self.made_by)
         with at(task=task.id):
             edit = await self.write(self._strategies.domain(strategy), task, index, seed, stage, strategy)
         if stage != "evaluation":

@@ -14,7 +14,7 @@ from statistics import fmean
 import pytest
 
 from seal_ray.cli.app import main
-from seal_ray.config import Config, load
+from seal_ray.config import Config, Update, load
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Events
 from seal_ray.looking.again import again
@@ -30,6 +30,7 @@ from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
 from seal_ray.plan.course import Simulation
 from seal_ray.plan.rates import Rates
+from seal_ray.record.continual import CONTINUAL
 from seal_ray.record.hints import by_hint, print_hints, state
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import HintRow, OutcomeRow, PlannedRow, SelfEditRow
@@ -39,11 +40,24 @@ from seal_ray.report.page import render
 from seal_ray.rundir.identity import identify
 from seal_ray.rundir.keys import Names
 from seal_ray.selection.rules import Candidate
-from seal_ray.types import BASE, Completion, Policy, SampleRequest, SelfEdit, UserError, content_key
+from seal_ray.types import (
+    BASE,
+    Completion,
+    FinetuneSpec,
+    Policy,
+    SampleRequest,
+    SelfEdit,
+    UserError,
+    content_key,
+)
+from seal_ray.update.base import Found
+from seal_ray.update.sft import Sft
 from tests.loop.advised import ASKS, MEANS, REPLIES, Advisers
 from tests.runs import CONFIG, Copies, results, rows, small_run
 
 FACTS, COPY, ASK = MEANS
+HINT = "reversed facts"
+"""Of the micro-world's own."""
 WITH = [
     *("--domain.name", "tests.loop.advised:Advised", "--model.dtype", "float32", "--run.rounds", "3"),
     *("--sampling.playbook", "2", "--sampling.hints", json.dumps([COPY]), "--sampling.per_task", "4"),
@@ -116,6 +130,38 @@ def test_held_out_self_edits_are_written_with_the_hint_that_paid_best_for_those_
     assert of_policy == {0: {""}, 1: {""}, 2: {""}, 3: {FACTS}}
 
 
+class InOneRound(Sft):
+    """Learns in one round alone."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+
+    def request(self, found: Found, settings: Update, seed: int) -> FinetuneSpec | None:
+        self._left -= 1
+        return None if self._left else super().request(found, settings, seed)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_is_written_under_a_policy_and_on_top_of_it_knows_all_rounds_that_made_it(tmp_path: Path) -> None:
+    """The first round makes none, so that no policy's number is that of its round."""
+    rule = ("--update.rule", "tests.loop.test_playbook:InOneRound", "--update.options", '{"number": 2}')
+    more = ("--sampling.playbook", "1", "--sampling.hints", HINT, "--sampling.per_task", "2", "--domain.fresh", "true")
+    once = ("--domain.train", "3", "--domain.test", "2", "--continual.sequences", "1", "--continual.passages", "2")
+    less = ("--evaluation.baselines", "[]", "--update.kl_coef", "0", "--sampling.max_tokens", "60")
+    run(small_run(tmp_path / "run", *rule, *more, *once, *less))
+    known = {row.round: row for row in rows(tmp_path / "run", HintRow)}
+    assert (len(known[1].gains), len(known[2].gains)) == (3, 6), "too few tasks after one round, enough after two"
+    assert fmean(known[2].gains) > 0
+    written = [row for row in rows(tmp_path / "run", SelfEditRow) if not row.stage.startswith("round")]
+    assert {(row.stage, row.policy) for row in written} == {
+        ("evaluation", 0),
+        ("evaluation", 1),
+        (CONTINUAL, 1),
+        (CONTINUAL, 2),
+    }
+    assert {row.strategy for row in written if row.policy} == {HINT}
+
+
 def test_a_run_that_is_killed_and_continued_asks_and_chooses_the_same(done: Path, tmp_path: Path) -> None:
     """It dies in the midst of the replies for round 3, or just after them."""
     wanted, before = results(done), {row.key: row for row in rows(done, HintRow)}
@@ -150,6 +196,23 @@ def test_a_trial_is_explained_and_done_again_with_its_hint(done: Path) -> None:
     assert found.is_recorded_recipe
     assert any(line.endswith(f"asked for with the hint: {ASK}") for line in lines(str(done), found))
     assert all(again(str(done), found).same.values())
+
+
+def test_a_trial_whose_hint_the_domain_no_longer_takes_is_explained_but_for_what_it_trained(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit = next(row for row in in_rounds(done) if row.strategy == ASK)
+    at = (edit.stage, edit.task_id, edit.index)
+    place = next(row for row in rows(done, PlannedRow) if (row.stage, row.task_id, row.index) == at)
+    monkeypatch.delitem(MEANS, ASK)
+    found = explain(str(done), place.trial)
+    said = "\n".join(lines(str(done), found))
+    assert f"asked for with the hint: {ASK}" in said
+    assert "gold: " in said
+    assert f"note: the domain no longer takes the hint that it was written with: {ASK!r} is no hint here" in said
+    assert "again: not here: the domain no longer takes the hint" in said
+    with pytest.raises(UserError, match="cannot be done again alone: the domain no longer takes the hint"):
+        again(str(done), found)
 
 
 def test_the_playbook_is_shown_by_eval_in_json_and_in_the_report(

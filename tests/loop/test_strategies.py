@@ -147,7 +147,7 @@ def test_strategies_are_part_of_what_a_run_is_and_none_are_as_before(done: Path,
         run(replace(with_them, sampling=replace(with_them.sampling, strategies=())), Silent())
 
 
-def paying(*, policy: Policy, stage: str, weights: Reward) -> Counter[str]:
+def paying(*, policy: Policy, stage: str, weights: Reward, made_by: int = 0) -> Counter[str]:
     """What is asked for at this place, after a round in which copies paid nothing and questions much."""
     config = load(CONFIG, ["--sampling.strategies", '["copy", "questions"]'])
     strategies, by = Strategies(config, load_domain(config)), ChosenBy.of(weights)
@@ -159,7 +159,7 @@ def paying(*, policy: Policy, stage: str, weights: Reward) -> Counter[str]:
         found.append(by.candidate(edit, [TrialSummary(reward, tokens=(1, 500)[number % 2], forgotten=1.0)]))
     text = TrialSummary(0.3, forgotten=1.0)
     strategies.learn([Tried(task, found, alone(text, TrialSummary(0.0), by))])
-    return Counter(strategies.chosen(policy, task, index, stage) for index in range(60))
+    return Counter(strategies.chosen(policy, task, index, stage, made_by) for index in range(60))
 
 
 def test_strategies_are_judged_by_what_their_self_edits_earned_whatever_else_those_are_chosen_by() -> None:
@@ -176,6 +176,13 @@ def test_a_round_knows_those_before_it_also_where_no_policy_was_made_of_them() -
     assert paying(policy=as_it_was, stage="round 2", weights=Reward())["questions"] > 55
     assert paying(policy=as_it_was, stage="round 1", weights=Reward()) == Counter(copy=30, questions=30)
     assert paying(policy=as_it_was, stage="evaluation", weights=Reward()) == Counter(copy=30, questions=30)
+
+
+def test_elsewhere_the_rounds_that_made_the_policy_are_known_whatever_was_learnt_on_top_of_it() -> None:
+    grown = Policy("p", 5, BASE)
+    untaught = Counter(copy=30, questions=30)
+    assert paying(policy=grown, stage="continual", weights=Reward(), made_by=0) == untaught
+    assert paying(policy=grown, stage="continual", weights=Reward(), made_by=1)["questions"] > 55
 
 
 WRONG = {
