@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from seal_ray.intervals import Interval
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
-from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SkillRow, SpanRow
 from seal_ray.record.summary import UNTRAINED
 
 _UNUSUAL = re.compile(r"[^\w .-]+")
@@ -50,6 +50,7 @@ class Figures:
 
     COLUMNS: Mapping[str, tuple[str, ...]] = {
         PlannedRow.TABLE: ("key", "stage", "arm", "task_id", "trial", "policy"),
+        SkillRow.TABLE: ("key",),
         OutcomeRow.TABLE: ("key", "reward", "failure", "tokens"),
         SelfEditRow.TABLE: ("key", "tokens"),
         PolicyRow.TABLE: ("key", "version", "rank", "kept", "losses"),
@@ -61,6 +62,8 @@ class Figures:
         self._seen: dict[str, set[str]] = {table: set() for table in self.COLUMNS}
         self._ended: dict[str, tuple[float, bool]] = {}
         """By trial, its reward and whether it failed."""
+        self._wanted: set[str] = set()
+        """The trials that some place of the run wants."""
         self._means: dict[str, _Mean] = defaultdict(_Mean)
         self._waiting: dict[str, list[str]] = defaultdict(list)
         """The places that wait for a trial."""
@@ -77,6 +80,7 @@ class Figures:
         """The figures that these further rows bring."""
         take = {
             PlannedRow.TABLE: self._planned,
+            SkillRow.TABLE: lambda row, found: None,  # that there is one says what outcomes may be
             OutcomeRow.TABLE: self._outcome,
             SelfEditRow.TABLE: self._self_edit,
             PolicyRow.TABLE: self._policy,
@@ -105,6 +109,7 @@ class Figures:
         return [*found, *(Figure(name, *point) for name, point in last.items())]
 
     def _planned(self, row: Mapping[str, Any], found: list[Figure]) -> None:
+        self._wanted.add(row["trial"])
         held_out = row["stage"] == "evaluation"
         if held_out:
             self._arms[row["policy"], row["arm"]][row["task_id"]].append(row["trial"])
@@ -116,6 +121,8 @@ class Figures:
             self._advance(name, mean, found)
 
     def _outcome(self, row: Mapping[str, Any], found: list[Figure]) -> None:
+        if self._seen[SkillRow.TABLE] and row["reward"] is not None and row["key"] not in self._wanted:
+            return  # a skill's answers, as in `record.methods.of_trials`: a trial is planned before it is done
         self._ended[row["key"]] = row["reward"] or 0.0, bool(row["failure"])
         trials = len(self._ended)
         self._point("tokens/trained", trials, self._sum("tokens/trained", row["tokens"]), trials, found)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seal_ray.observe.figures import Figure, Figures
-from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SkillRow, SpanRow
 from seal_ray.types import content_key
 
 Tables = dict[str, list[dict[str, Any]]]
-RECORD = (PlannedRow, OutcomeRow, SelfEditRow, PolicyRow, SpanRow)
+RECORD = (PlannedRow, SkillRow, OutcomeRow, SelfEditRow, PolicyRow, SpanRow)
 
 
 def planned(stage: str, arm: str, task: str, trial: str, policy: int = 0) -> dict[str, Any]:
@@ -105,6 +105,19 @@ def test_every_kind_of_failure_has_a_curve_however_rare_it_is() -> None:
     assert curve(told({"outcomes": rows}), "failures/data") == [(999, 1)]
 
 
+def test_the_answers_of_a_skill_are_no_trials_and_nothing_is_trained_on_them() -> None:
+    asked = planned("methods", "past", "t", "a")
+    rows = {
+        "planned": [asked],
+        "skills": [SkillRow("read", passages=2, trained=40).as_dict()],
+        "outcomes": [outcome("sampled", 1.0), outcome("a", 0.5), outcome("sampled too", 0.0, "data")],
+    }
+    found = told(rows)
+    assert curve(found, "tokens/trained") == [(1, 3)]
+    assert curve(found, "reward/methods") == [(1, 0.5)]
+    assert curve(found, "failures/data") == []
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a run as they came: a trial is planned in one or two places, before its outcome or after it."""
@@ -120,6 +133,9 @@ def histories(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
             start = draw(st.integers(start, len(rows)))
             rows.insert(start, each)
             start += 1
+    if draw(st.booleans()):  # passages of a skill are read before it answers
+        rows.append(("skills", SkillRow("read", passages=1).as_dict()))
+        rows += [("outcomes", outcome(f"sampled {number}", 1.0)) for number in range(draw(st.integers(1, 3)))]
     losses = PolicyRow(content_key("policy"), version=1, rank=2, kept=3, losses=(2.0, 1.0)).as_dict()
     return [*rows, ("policies", losses), *draw(st.lists(st.sampled_from(rows), max_size=3))]  # some come twice
 
