@@ -60,6 +60,7 @@ def export(
         Write over what is there.
     """
     from seal_ray.ops import export as exports
+    from seal_ray.rundir.tuned import refuse_tuned
 
     if not (self_edits or adapter or merged or submission):
         raise UserError(
@@ -67,6 +68,7 @@ def export(
         )
     for out in filter(None, (self_edits, adapter, merged, submission)):
         refuse_taken(out, force)
+    refuse_tuned(dir)
     if (adapter or merged) and not policy:
         policy = _known(dir)
     if self_edits:

@@ -41,9 +41,9 @@ def evaluate(
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import measured, refuse_void, synthetic, together
-    from seal_ray.rundir.directory import recorded_config
+    from seal_ray.rundir.tuned import config_of_run
 
-    if not others and learns(recorded_config(dir)):
+    if not others and learns(config_of_run(dir)):
         if over or grader or oracle:
             raise UserError(f"{dir}: documents were learnt here; --over, --grader and --oracle are for runs")
         tell(dir, known_here(dir), as_json)
@@ -53,7 +53,7 @@ def evaluate(
             "--oracle searches one run's tasks at a time, as they were graded: give one directory, no --grader"
         )
     every = (dir, *others)
-    _refuse_unfit(every)
+    _refuse_twice(every)
     journals = [Journal(Store(each)) for each in every]
     graded = [regraded(each, grader) if grader else None for each in every]
     found = [measured(*pair) for pair in zip(journals, graded, strict=True)]
@@ -71,15 +71,11 @@ def evaluate(
     refuse_void(summary)
 
 
-def _refuse_unfit(dirs: Sequence[str]) -> None:
-    """What is no run, and runs whose tasks would count twice."""
-    from seal_ray.rundir.directory import recorded_config
-    from seal_ray.rundir.tuned import refuse_tuned
+def _refuse_twice(dirs: Sequence[str]) -> None:
+    """Runs of one seed are measured on the same tasks, which would count twice."""
+    from seal_ray.rundir.tuned import config_of_run
 
-    configs = [recorded_config(each) for each in dirs]
-    for each, config in zip(dirs, configs, strict=True):
-        refuse_tuned(each, config)
-    seeds = [config.run.seed for config in configs]
+    seeds = [config_of_run(each).run.seed for each in dirs]
     if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
         raise UserError(
             f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "

@@ -82,11 +82,9 @@ def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson
     from seal_ray.config import adjusted
     from seal_ray.learning.learn import continued, learns
     from seal_ray.observe.progress import progress, start_log
-    from seal_ray.rundir.directory import recorded_config
-    from seal_ray.rundir.tuned import refuse_tuned
+    from seal_ray.rundir.tuned import config_of_run
 
-    config = adjusted(recorded_config(dir), overrides)
-    refuse_tuned(dir, config)
+    config = adjusted(config_of_run(dir), overrides)
     if learns(config):
         start_log(quiet)
         tell(dir, continued(dir, progress(quiet), settings=overrides, say=say), as_json)

@@ -15,6 +15,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic
 from seal_ray.report.rounds import Round, rounds
 from seal_ray.rundir.directory import CONFIG, Recorded, recorded
+from seal_ray.rundir.tuned import refuse_tuned
 from seal_ray.types import UserError
 
 LAST = "last policy"
@@ -90,6 +91,7 @@ def _read(directory: str) -> _Read:
     found = recorded(store)
     if found is None:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
+    refuse_tuned(directory, found.config)
     journal = Journal(store)
     arms = measured(journal), by_method(journal), in_turn(journal)
     return _Read(directory, found, look(store), *arms, synthetic(journal))

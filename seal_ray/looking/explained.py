@@ -23,6 +23,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.written import OF_TEXTS, SCREENING, round_number
 from seal_ray.report.rounds import place_of
 from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.tuned import STAGE as STAGE_OF_SETTINGS
 from seal_ray.types import DataError, Prompt, Recipe, Task, UserError
 from seal_ray.update.base import updates
 
@@ -33,6 +34,7 @@ _IN_TURN = (CONTINUAL, ELSEWHERE, RETRACTION, RETRACTION_ELSEWHERE)
 """Stages in which passages that were learnt in turn are asked."""
 _NOT_TAKEN = "the domain no longer takes the "
 OF_A_METHOD = "it is of a method, which may have had many texts written; `seal-ray methods` measures it"
+OF_SETTINGS = "it is of `seal-ray tune`, which draws tasks of its own and says what its trials came to"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
 
 
@@ -170,6 +172,8 @@ def _edit(row: PlannedRow, journal: Journal, config: Config) -> SelfEditRow | No
 def _with_task(known: Explained, journal: Journal) -> Explained:
     """With task, questions and recipe, as far as the sources that the config names are here and say them."""
     config = known.config
+    if known.place.stage == STAGE_OF_SETTINGS:
+        return replace(known, unknown=OF_SETTINGS)
     try:
         domain = load_domain(config)
         task = _task(known.place, config, domain, journal)

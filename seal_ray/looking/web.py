@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
+from seal_ray.looking.seen import read_config
 from seal_ray.looking.watching import PATIENT, Watch
 from seal_ray.plain import first_line, visible
 from seal_ray.record.ending import ending
 from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import policy, render
+from seal_ray.rundir.tuned import refuse_tuned
 from seal_ray.serving.hosts import is_this_machine
 from seal_ray.types import UserError
 
@@ -154,7 +156,8 @@ def _why(error: Exception) -> str:
 
 
 def serve(directory: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve a run's page until the process is told to end."""
+    """Serve a run's page until the process is told to end; trials of settings have none."""
+    refuse_tuned(directory, read_config(Store(directory)))
 
     async def forever() -> None:
         live = Live(directory, 10.0 if "://" in directory else EVERY)

@@ -15,7 +15,7 @@ from seal_ray.policy.lineage import MAIN, Row, adapter_of, folder_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, PolicyRow, RetractedRow
 from seal_ray.record.storage import Store
-from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.tuned import config_of_run
 from seal_ray.types import AdapterRef, UserError
 
 BASE_NAME = "base"
@@ -51,7 +51,7 @@ def lesson_name(way: str, sequence: int, step: int) -> str:
 
 def catalogue_of(directory: str) -> list[Held]:
     """The adapters of the run in a directory; none where that has not made any yet."""
-    config = recorded_config(directory)
+    config = config_of_run(directory)
     return catalogue(Journal(Store(directory)), afresh=config.domain.name == STUDIED)
 
 

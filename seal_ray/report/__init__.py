@@ -18,9 +18,11 @@ def write_report(dir: str) -> str:
     """
     from seal_ray.report.data import below, read_run
     from seal_ray.report.page import render
+    from seal_ray.rundir.tuned import refuse_tuned
 
     store = Store(dir)
     if not (store.exists("config.json") or store.exists("journal")):
         raise UserError(f"{dir}: no run is here (config.json is missing)")
+    refuse_tuned(dir)
     store.write(PAGE, render(read_run(dir)).encode())
     return str(store.local / PAGE) if store.local else below(dir, PAGE)

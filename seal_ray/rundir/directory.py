@@ -23,6 +23,8 @@ from seal_ray.rundir.identity import Identity, differences, settings_of
 from seal_ray.types import UserError
 
 CONFIG = "config.json"
+TUNED = "tuned.json"
+"""Stands where the settings of trials are tuned, and holds what that came to; such a directory is no run."""
 _ADVICE = "choose another directory, give the config it was started with, or move it aside with --force"
 
 
@@ -160,7 +162,8 @@ def _another(store: Store, found: Recorded, identity: Identity, passages: Passag
     if lines and passages and found.since > 1 and passages.may_go_on(found.identity, identity):
         reason = passages.refused(store)
         return f"{store.url}: the run cannot go on with other passages: {reason}; {_ADVICE}" if reason else ""
-    return f"{store.url}: holds a run with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
+    what = "trials of settings, by `seal-ray tune`," if lines and store.exists(TUNED) else "a run"
+    return f"{store.url}: holds {what} with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
 
 
 def _settle(store: Store, config: Config, identity: Identity) -> Claim:

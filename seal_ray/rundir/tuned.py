@@ -10,22 +10,24 @@ from seal_ray.config import Config
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
+from seal_ray.rundir.directory import TUNED, begun, recorded_config
 from seal_ray.types import UserError
 
 STAGE = "tuning"
 """The stage in which settings are tried."""
-_FOUND = "tuned.json"
-"""What a tuning came to; empty while one is under way, so that nobody takes what has no rows yet for a run."""
 
 
 def begin(store: Store) -> None:
-    """Say that settings are tried here, and forget what an earlier tuning came to: more is to be tried."""
-    store.write(_FOUND, b"{}")
+    """Say that settings are tried here, and forget what an earlier tuning came to: more is to be tried.
+
+    So nobody takes what has no rows yet for a run.
+    """
+    store.write(TUNED, b"{}")
 
 
 def save(store: Store, account: Mapping[str, Any]) -> None:
     """Keep what a tuning came to."""
-    store.write(_FOUND, json.dumps(account, indent=2).encode())
+    store.write(TUNED, json.dumps(account, indent=2).encode())
 
 
 def verdict(store: Store) -> str | None:
@@ -34,7 +36,7 @@ def verdict(store: Store) -> str | None:
     None where there is no such file: this is a run, or trials of settings by a version that wrote none.
     """
     try:
-        return str(json.loads(store.read(_FOUND))["verdict"])
+        return str(json.loads(store.read(TUNED))["verdict"])
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError, KeyError, TypeError):
@@ -46,17 +48,29 @@ def going_on(directory: str) -> str:
     return f"seal-ray tune CONFIG --into {directory}"
 
 
-def refuse_tuned(directory: str, config: Config) -> None:
+def config_of_run(directory: str) -> Config:
+    """The config of the run that a directory holds; one that holds trials of settings is refused."""
+    config = recorded_config(directory)
+    refuse_tuned(directory, config)
+    return config
+
+
+def refuse_tuned(directory: str, config: Config | None = None) -> None:
     """Say what a directory is that holds the trials of settings, and neither rounds nor measurements.
 
-    A config that has either is that of a run, so that nothing is read of its record.
+    A config that has either is that of a run, so that nothing is read of its record. Without one it is the directory's
+    own, and where that is none nothing is said.
     """
+    if config is None:
+        if (found := begun(directory)) is None:
+            return
+        config = found.config
     asks = config.evaluation
     if config.run.rounds or asks.baselines or asks.samples or asks.methods or config.continual.sequences:
         return
     store = Store(directory)
     journal = Journal(store)
-    if store.exists(_FOUND) or any(
+    if store.exists(TUNED) or any(
         STAGE in journal.table(kind.TABLE)["stage"].to_pylist() for kind in (PlannedRow, SelfEditRow)
     ):
         raise UserError(

@@ -18,13 +18,15 @@ from seal_ray.config import Config, load
 from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.domains.microworld.world import MicroTask
+from seal_ray.looking.explained import explain
+from seal_ray.looking.explanation import lines
 from seal_ray.looking.listing import runs_below
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import SCREENING
-from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.directory import recorded_config, refuse_another
 from seal_ray.rundir.tuned import STAGE, refuse_tuned
 from seal_ray.tuning import tune
 from seal_ray.tuning.account import OVERLAY, Account
@@ -139,17 +141,45 @@ def test_the_same_command_does_nothing_again(done: tuple[Path, Account]) -> None
     assert CountingCluster.done["trial"] == 0
 
 
-@pytest.mark.parametrize("command", ["resume", "eval"])
+FOR_RUNS = (
+    *(
+        "resume DIR",
+        "eval DIR",
+        "compare DIR DIR",
+        "report DIR",
+        "watch DIR --web",
+        "ask DIR what",
+        "adapters list DIR",
+    ),
+    *("adapters show DIR main/1", "export DIR --adapter DIR/out", "export DIR --self-edits DIR/out"),
+)
+
+
+@pytest.mark.parametrize("command", FOR_RUNS)
 def test_commands_for_runs_say_what_the_directory_is_and_what_goes_on_with_it(
     done: tuple[Path, Account], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([command, str(done[0])])
+        main(command.replace("DIR", str(done[0])).split())
     said = capsys.readouterr()
     assert f"{done[0]}: holds trials of settings, by `seal-ray tune`, and no run" in said.err
     assert f"`seal-ray tune CONFIG --into {done[0]}`" in said.err
     assert said.out == ""
     assert CountingCluster.done["trial"] == 0
+
+
+def test_a_trial_of_settings_is_explained_without_the_task_that_no_config_draws(done: tuple[Path, Account]) -> None:
+    trial = next(row.trial for row in rows(done[0], PlannedRow) if row.stage == STAGE)
+    said = "\n".join(lines(str(done[0]), explain(str(done[0]), trial)))
+    assert "note: it is of `seal-ray tune`, which draws tasks of its own" in said
+    assert "again: not here: it is of `seal-ray tune`" in said
+    assert "wanted by: tuning, rank " in said
+    assert "after: " in said
+
+
+def test_another_command_that_would_have_the_directory_is_told_what_it_holds(done: tuple[Path, Account]) -> None:
+    with pytest.raises(UserError, match="holds trials of settings, by `seal-ray tune`, with another config"):
+        refuse_another(config_in(done[0]))
 
 
 def test_a_run_is_known_by_its_config_and_nothing_of_its_record_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
