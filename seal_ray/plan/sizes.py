@@ -12,6 +12,8 @@ from seal_ray.types import Example, FinetuneSpec, OptimSpec, Prompt, Trial
 
 REFERENCE = 4 / 3
 """What a text costs that also goes forward once to be compared with, where learning alone is forward and back."""
+COMPARED = 3
+"""How often a statement is read of a trial with a reference: for its likelihood, and under either to be compared."""
 ALL_WEIGHTS = 1.5
 """What a token costs that trains all weights, where one that trains an adapter costs 1."""
 
@@ -56,7 +58,8 @@ class Sizes:
             steps, tokens = _training(self._lengths(recipe.examples), recipe.optim)
             tokens *= 1.0 if recipe.lora else ALL_WEIGHTS
             tokens += self._held(recipe.anchors, recipe.optim, steps)
-        asked = [*self._lengths(trial.statements), *map(self.prompt, trial.questions)]
+        asked = self._lengths(trial.statements) * (COMPARED if trial.reference is not None else 1)
+        asked += map(self.prompt, trial.questions)
         answer = round(trial.max_answer_tokens * len(trial.questions) / max(1, len(asked)))
         return TrialSize(steps, tokens, len(asked), fmean(asked or [0.0]), answer)
 
