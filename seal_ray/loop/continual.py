@@ -33,6 +33,7 @@ from seal_ray.policy.store import Grown
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of
 from seal_ray.record.rows import LearntRow
 from seal_ray.types import (
+    BASE,
     AdapterRef,
     Example,
     Outcome,
@@ -247,16 +248,18 @@ class Stream:
         if outcome.failure or learned is None:
             reason = outcome.failure.reason if outcome.failure else "nothing was trained"
             logger.warning("%s: nothing is learnt of it: %s", task.id, reason)
-            return None
-        adapter = await self.way.enter(stand, learned, self._likelihoods)
-        lessons = [*self.lessons, Lesson(task, written, learned.ref)] if written else self.lessons
+            adapter, learned = stand.head, None
+        else:
+            adapter = await self.way.enter(stand, learned, self._likelihoods)
+        # A lesson that taught nothing has a place among them: where each is asked by itself, questions may find it.
+        lessons = [*self.lessons, Lesson(task, written, learned.ref if learned else BASE)] if written else self.lessons
         far = await self._distance(adapter, lessons, learned)
         return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged)
 
-    async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter) -> Distance:
+    async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter | None) -> Distance:
         """How far the policy is from where the stream began; each answer is read by the lesson that would give it now.
 
-        What was `learned` last is not kept yet.
+        What was `learned` last, if anything was, is not kept yet.
         """
         held, found = self.yardstick, list[Read]()
         asked = [last_turn(question) for question in held.questions]

@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 class Grown:
     """What came of one more passage."""
 
-    learned: Adapter
-    """What was trained for it."""
+    learned: Adapter | None
+    """What was trained for it; None where that failed, and the policy stays as it was."""
     adapter: Adapter | None
     """The policy's next adapter; None: the untouched base."""
     tokens: int = 0
@@ -176,9 +176,10 @@ class Policies:
         if row is None:
             found = await learn()
             ref, learned = parent.adapter, BASE
-            if found:
+            if found and found.learned:
                 learned = await asyncio.to_thread(adapters.put, self._store, found.learned)
                 ref = await asyncio.to_thread(adapters.put, self._store, found.adapter) if found.adapter else BASE
+            if found:
                 place = replace(place, tokens=found.tokens, seconds=found.seconds)
                 place = replace(place, moved=found.moved, plain=found.plain, diverged=found.diverged)
             rank = (await self.adapter(ref)).rank if ref != BASE else 0

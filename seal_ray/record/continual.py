@@ -161,8 +161,12 @@ def orders(journal: Journal) -> list[Order]:
 
 
 def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None, float | None]:
-    """How far a stream's last policy is from its first; one that learnt nothing is where it was."""
-    last = max((row for row in rows if row.learned), key=lambda row: row.step, default=None)
+    """How far a stream's last policy is from its first; one that learnt nothing is where it was.
+
+    A passage whose training failed has been measured too: in a library questions that find it are no other lesson's.
+    """
+    measured = (row for row in rows if row.learned or row.moved is not None or row.plain is not None)
+    last = max(measured, key=lambda row: row.step, default=None)
     return (last.moved, last.plain, last.diverged) if last else (0.0, 0.0, 0.0)
 
 

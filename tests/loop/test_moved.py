@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.continual.base import Lesson
 from seal_ray.continual.library import Library
@@ -23,7 +24,8 @@ from seal_ray.record.continual import KL, by_way, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
-from seal_ray.types import AdapterRef, Example
+from seal_ray.types import AdapterRef, Example, Failure, Outcome, Trial
+from seal_ray.workers.in_process import InProcessCluster
 from tests.loop.test_continual import ONLY
 from tests.runs import small_run
 
@@ -92,6 +94,32 @@ def test_moved_and_diverged_are_those_of_a_loop_over_the_policies_and_over_the_l
         "none": 0.0,
         **{way: rows[way, 2].diverged for way in ("merge", WAY)},
     }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
+def test_a_last_lesson_that_fails_is_measured_as_the_one_that_its_questions_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the answers are then read by the first lesson, and all others by the first policy."""
+    train, trained = InProcessCluster.train_adapter, list[Trial]()
+
+    async def once_only(self: InProcessCluster, trial: Trial) -> tuple[Outcome, Adapter | None]:
+        trained.append(trial)
+        if len(trained) == 1:
+            return await train(self, trial)
+        return Outcome("", failure=Failure("data", "no token to learn")), None
+
+    monkeypatch.setattr(InProcessCluster, "train_adapter", once_only)
+    ways = ["--continual.sequences", "1", "--continual.ways", WAY, "--continual.passages", "2"]
+    run(small_run(tmp_path / "run", *ONLY[2:-4], *ways, "--sampling.max_tokens", "60", "--domain.test", "2"))
+    journal = Journal(Store(str(tmp_path / "run")))
+    first, last = sorted(journal.read(LearntRow), key=lambda row: row.step)
+    assert (bool(first.learned), last.learned, last.tokens) == (True, "", 0)
+    assert first.diverged
+    assert last.diverged
+    assert 0 < last.diverged < first.diverged
+    assert orders(journal)[0].figures()[KL] == last.diverged
 
 
 def test_nothing_is_told_of_answers_that_not_all_could_be_read() -> None:
