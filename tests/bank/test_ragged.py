@@ -319,6 +319,43 @@ def test_a_kernel_that_fails_or_is_wrong_is_left_alone_and_that_is_said_once(
     assert all(line.endswith(f"in torch.float64, where rows are padded instead: {said}") for line in lines)
 
 
+def without_a_backward_half(*given, **named):
+    def fail(grad: torch.Tensor) -> None:
+        raise RuntimeError("no kernel for gradients")
+
+    return with_gradients(fail, *given, **named)
+
+
+def with_half_of_each_gradient(*given, **named):
+    return with_gradients(lambda grad: grad / 2, *given, **named)
+
+
+def with_gradients(change, *given, **named):
+    out = standins.varlen_attn(*given, **named)
+    if out.requires_grad:
+        out.register_hook(change)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (without_a_backward_half, "RuntimeError: no kernel for gradients"),
+        (with_half_of_each_gradient, "what it comes to is wrong"),
+    ],
+)
+def test_a_kernel_that_is_wrong_in_its_backward_half_alone_is_left_alone_and_that_is_said_once(
+    kernel: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = make_jobs()[:2]
+    with caplog.at_level(logging.WARNING):
+        found = results(Ragged(None, kernel), torch.float64, jobs)
+    for ours, theirs in zip(found, results(PADDED, torch.float64, jobs), strict=True):
+        assert ours.losses == theirs.losses
+    (line,) = [record.message for record in caplog.records if record.name == "seal_ray.bank.tried"]
+    assert line.endswith(f"in torch.float64, where rows are padded instead: {said}")
+
+
 VIEWS = ("view", "transpose", "permute", "unsqueeze")
 """What starts nothing on a device."""
 
