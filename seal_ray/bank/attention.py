@@ -19,6 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from seal_ray.bank.bucket import Bucket
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
+from seal_ray.bank.device import sent_array
 from seal_ray.bank.gather import ToLines, ToTokens
 from seal_ray.bank.layout import TILE, Layout, side_by_side
 from seal_ray.bank.mixing import Batch, Batches, Mixer, States
@@ -214,17 +215,18 @@ class ContinuedAttention:
         self.layout, self.cache, self.before, self.rows_R = layout, cache, before, rows_R
         self.rows = rows_R[layout.row]
         self.positions = layout.position_ids[0]
-        self.parts, self.place = side_by_side(layout.row)
-        self.rows_of = [rows_R[rows] for rows, _ in self.parts]
+        self.parts, place = side_by_side(layout)
+        self.place = None if place is None else sent_array(place, rows_R.device)
+        self.rows_of = [rows_R[part.rows_C] for part in self.parts]
         self.masks: dict[tuple[int, int | None], Tensor] = {}
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         cache_k, cache_v = self.cache.put(layer, self.rows, self.positions, k_NKD, v_NKD)
         out = []
-        for number, (rows_C, (_, bucket)) in enumerate(zip(self.rows_of, self.parts, strict=True)):
+        for number, (rows_C, part) in enumerate(zip(self.rows_of, self.parts, strict=True)):
             mask = self._mask(number, params.window)
             longest = mask.shape[-1]
-            q_CHTD = _to_lines(q_NHD, bucket)
+            q_CHTD = _to_lines(q_NHD, part.bucket)
             out_CHTD = params(q_CHTD, cache_k[rows_C, :, :longest], cache_v[rows_C, :, :longest], mask)
             out.append(out_CHTD.transpose(1, 2).flatten(0, 1))
         return torch.cat(out) if self.place is None else torch.cat(out).index_select(0, self.place)
@@ -245,7 +247,7 @@ class ContinuedAttention:
     def _mask(self, number: int, window: int | None) -> Tensor:
         """`[lines, 1, T, C]`: true where a place's token sees a key of its row."""
         if (number, window) not in self.masks:
-            bucket = self.parts[number][1]
+            bucket = self.parts[number].bucket
             at = self.positions if bucket.index is None else self.positions[bucket.index]
             at = at.view(bucket.count, 1, bucket.length, 1)
             seen = torch.arange(int(at.max()) + 1, device=at.device)

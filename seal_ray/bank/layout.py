@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seal_ray.bank.bucket import Bucket, causal
-from seal_ray.bank.device import sent
+from seal_ray.bank.device import sent_array
 from seal_ray.bank.ragged import PADDED, Ragged
 from seal_ray.bank.rows import Ints, Row
 from seal_ray.bank.sharing import Pieces, Sight
@@ -41,7 +41,7 @@ class Groups:
         self.ragged = ragged
         self.slots, self.tokens = len(counts), int(counts.sum())
         self.width = int(counts.max(initial=0))
-        self.counts = _tensor(counts, device)
+        self.counts = sent_array(counts, device)
         self.even = bool((counts == self.width).all())
         self.every = bool((counts > 0).all())
         """Whether every slot has rows. One that has none is padded with a token of another."""
@@ -59,7 +59,7 @@ class Groups:
     @cached_property
     def ends(self) -> Tensor:
         """Where the rows of each slot end, as kernels are told it."""
-        return _tensor(np.cumsum(self._counts).astype(np.int32), self.counts.device)
+        return sent_array(np.cumsum(self._counts).astype(np.int32), self.counts.device)
 
     @cached_property
     def idle_G11(self) -> Tensor:
@@ -71,13 +71,13 @@ class Groups:
         """The packed token at each place of the padded slots."""
         within, counts, starts = np.arange(self.width), self._counts[:, None], self._starts[:, None]
         pad = np.where(within < counts, starts + within, np.minimum(starts, self.tokens - 1))
-        return _tensor(pad.reshape(-1), self.counts.device)
+        return sent_array(pad.reshape(-1), self.counts.device)
 
     @cached_property
     def place(self) -> Tensor:
         """Where each packed token lies in the padded slots."""
         shift = np.arange(self.slots) * self.width - self._starts
-        return _tensor(np.arange(self.tokens) + np.repeat(shift, self._counts), self.counts.device)
+        return sent_array(np.arange(self.tokens) + np.repeat(shift, self._counts), self.counts.device)
 
     def among(self, tokens: Ints) -> Groups:
         """How some of the tokens, in their order, divide over the slots."""
@@ -103,7 +103,7 @@ class Groups:
         if all(slots):
             return None
         if slots not in self._chosen:
-            self._chosen[slots] = _tensor(np.flatnonzero(np.repeat(slots, self._counts)), self.counts.device)
+            self._chosen[slots] = sent_array(np.flatnonzero(np.repeat(slots, self._counts)), self.counts.device)
         return self._chosen[slots]
 
     def times(self, x_NI: Tensor, w_GIO: Tensor) -> Tensor:
@@ -224,6 +224,8 @@ class Layout:
     """The rows as a kernel attends to them that pads none; None where there is none, or rows share their beginnings."""
     row: Tensor
     """The row of each packed token; its piece where rows share their beginnings."""
+    lengths: Ints
+    """Tokens of each row or piece, which the host need not ask a device for."""
     head_index: Tensor
     targets: Tensor
     weights: Tensor
@@ -254,36 +256,47 @@ def pack(
     targets = ids[np.minimum(head + 1, len(ids) - 1)]
     weights = np.repeat([row.weight for row in rows], labels)
     lines = _lines(owner, lengths, pieces.stem_P, TILE if on_cpu else 0)
-    buckets, place = _buckets(lines, lengths, starts, device, sight)
+    buckets, _, place = _buckets(lines, lengths, starts, device, sight)
     whole = None
     if ragged.varlen_attn and place is not None and (pieces.stem_P == np.arange(len(rows))).all():
-        whole = Rows(_tensor(np.append(starts, len(ids)).astype(np.int32), device), int(lengths.max()))
+        whole = Rows(sent_array(np.append(starts, len(ids)).astype(np.int32), device), int(lengths.max()))
     return Layout(
-        input_ids=_tensor(ids[None], device),
+        input_ids=sent_array(ids[None], device),
         position_ids=sight.position[None].to(device),
         tokens=Groups(np.bincount(owner, lengths, slots).astype(np.int64), device, ragged),
         heads=Groups(np.bincount(owner, labels, slots).astype(np.int64), device, ragged),
         buckets=buckets,
-        place=place,
+        place=None if place is None else sent_array(place, device),
         lines=Lines(lines, lengths, starts, sight) if on_cpu else None,
         whole=whole,
         row=sight.piece.to(device),
-        head_index=_tensor(head, device),
-        targets=_tensor(targets, device),
-        weights=_tensor(weights, device).to(dtype),
-        head_slot=_tensor(np.repeat(owner, labels), device),
+        lengths=lengths,
+        head_index=sent_array(head, device),
+        targets=sent_array(targets, device),
+        weights=sent_array(weights, device).to(dtype),
+        head_slot=sent_array(np.repeat(owner, labels), device),
         first=first,
     )
 
 
-def side_by_side(row_N: Tensor, padded: bool = True) -> tuple[list[tuple[Tensor, Bucket]], Tensor | None]:
-    """Packed rows as lines of their own: the rows of each bucket, and where each token lies among all lines."""
-    lengths = row_N.bincount().cpu().numpy()
-    starts = np.cumsum(lengths) - lengths
+@dataclass(frozen=True)
+class Beside:
+    """Rows of a pass that lie side by side, each a line of its own."""
+
+    rows_C: Tensor
+    bucket: Bucket
+    index: Ints | None
+    """What the bucket's own is on the device: the packed token at each place; None where they lie so already."""
+
+
+def side_by_side(layout: Layout, padded: bool = True) -> tuple[list[Beside], Ints | None]:
+    """The rows of a pass as lines of their own, and where each packed token lies among all of these lines."""
+    lengths, device = layout.lengths, layout.row.device
     lines = [np.array([row]) for row in range(len(lengths))]
-    buckets, place = _buckets(lines, lengths, starts, row_N.device, padded=padded)
-    order = _tensor(np.argsort(-lengths, kind="stable"), row_N.device)
-    return list(zip(order.split([bucket.count for bucket in buckets]), buckets, strict=True)), place
+    buckets, indices, place = _buckets(lines, lengths, np.cumsum(lengths) - lengths, device, padded=padded)
+    order = sent_array(np.argsort(-lengths, kind="stable"), device)
+    rows = order.split([bucket.count for bucket in buckets])
+    return list(map(Beside, rows, buckets, indices)), place
 
 
 def _buckets(
@@ -293,14 +306,17 @@ def _buckets(
     device: torch.device,
     sight: Sight | None = None,
     padded: bool = True,
-) -> tuple[tuple[Bucket, ...], Tensor | None]:
-    """Lines sorted by length, in buckets whose shortest is more than half as long as the longest; or all are alike."""
+) -> tuple[tuple[Bucket, ...], list[Ints | None], Ints | None]:
+    """Lines sorted by length, in buckets whose shortest is more than half as long as the longest; or all are alike.
+
+    With the index of each bucket and where each token lies among all of them, both None where tokens lie so already.
+    """
     sizes = np.array([lengths[line].sum() for line in lines])
     if len(lines) == len(lengths) and (lengths == lengths[0]).all():
-        return (Bucket(None, len(lengths), int(lengths[0])),), None
+        return (Bucket(None, len(lengths), int(lengths[0])),), [None], None
     order = np.argsort(-sizes, kind="stable")
     place = np.empty(lengths.sum(), np.int64)
-    buckets, at, offset = [], 0, 0
+    buckets, indices, at, offset = list[Bucket](), list[Ints | None](), 0, 0
     while at < len(order):
         longest = int(sizes[order[at]])
         shorter = longest - 1 if not padded else longest / 2 if longest > TILE else 0
@@ -317,9 +333,10 @@ def _buckets(
             place[tokens] = offset + number * width + np.arange(len(tokens))
         several = any(len(line) > 1 for line in chosen)
         sees = sight.at(torch.from_numpy(index), torch.from_numpy(real), device) if several and sight else None
-        buckets.append(Bucket(_tensor(index.reshape(-1), device), count, width, sees))
+        indices.append(index.reshape(-1))
+        buckets.append(Bucket(sent_array(index.reshape(-1), device), count, width, sees))
         at, offset = at + count, offset + count * width
-    return tuple(buckets), _tensor(place, device)
+    return tuple(buckets), indices, place
 
 
 def _lines(owner: Ints, lengths: Ints, stem: Ints, tile: int) -> list[Ints]:
@@ -335,7 +352,3 @@ def _lines(owner: Ints, lengths: Ints, stem: Ints, tile: int) -> list[Ints]:
             room = tile
         room -= length
     return [np.array(line) for line in lines]
-
-
-def _tensor(array: Ints, device: torch.device) -> Tensor:
-    return sent(torch.from_numpy(np.ascontiguousarray(array)), device)

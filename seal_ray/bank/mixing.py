@@ -11,13 +11,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, LinearAttentionLayer
 
-from seal_ray.bank.bucket import Bucket
+from seal_ray.bank.device import sent_array
 from seal_ray.bank.gather import ToLines, ToTokens
-from seal_ray.bank.layout import Groups, Layout, side_by_side
+from seal_ray.bank.layout import Beside, Groups, Layout, side_by_side
+from seal_ray.bank.rows import Ints
 
 STATES = ("cache_params", "past_key_values")
 """What Transformers calls the argument with the states that a mixer goes on from."""
@@ -91,13 +93,14 @@ class Batch:
     """Where each of their tokens lies among the places, and which of them is at each place; None without padding."""
 
     @classmethod
-    def of(cls, rows_C: Tensor, bucket: Bucket, place_n: Tensor, tokens: Groups) -> Batch:
+    def of(cls, part: Beside, place_n: Ints, tokens: Groups) -> Batch:
         """The rows of a bucket, whose tokens lie at these places of it, and are among these."""
-        assert bucket.index is not None
-        tokens_n = bucket.index[place_n]
-        within_P = torch.searchsorted(tokens_n, bucket.index)
-        padding = (place_n, within_P) if len(place_n) < len(within_P) else None
-        return cls(rows_C, bucket.length, bucket.index, tokens.among(tokens_n.cpu().numpy()), padding)
+        assert part.index is not None
+        tokens_n, device = part.index[place_n], part.rows_C.device
+        within_P = np.searchsorted(tokens_n, part.index)
+        padded = len(place_n) < len(within_P)
+        padding = (sent_array(place_n, device), sent_array(within_P, device)) if padded else None
+        return cls(part.rows_C, part.bucket.length, part.bucket.index, tokens.among(tokens_n), padding)
 
     def lines(self, x_ND: Tensor) -> Tensor:
         """`[C, T, D]`"""
@@ -136,15 +139,16 @@ class Batches:
 
     def __init__(self, layout: Layout, keep: bool) -> None:
         """With `keep` none is padded, for the states are wanted that are there at the end of each text."""
-        parts, self.place_N = side_by_side(layout.row, padded=not keep)
-        if self.place_N is None:
-            self.parts = [Batch(rows_C, bucket.length, None, layout.tokens, None) for rows_C, bucket in parts]
+        parts, place_N = side_by_side(layout, padded=not keep)
+        self.place_N = None if place_N is None else sent_array(place_N, layout.row.device)
+        if place_N is None:
+            self.parts = [Batch(part.rows_C, part.bucket.length, None, layout.tokens, None) for part in parts]
             return
         self.parts, start = [], 0
-        for rows_C, bucket in parts:
-            end = start + bucket.count * bucket.length
-            place_n = self.place_N[(self.place_N >= start) & (self.place_N < end)] - start
-            self.parts.append(Batch.of(rows_C, bucket, place_n, layout.tokens))
+        for part in parts:
+            end = start + part.bucket.count * part.bucket.length
+            place_n = place_N[(place_N >= start) & (place_N < end)] - start
+            self.parts.append(Batch.of(part, place_n, layout.tokens))
             start = end
 
     def mix(self, x_ND: Tensor, each: Callable[[Tensor, Batch], Tensor]) -> Tensor:

@@ -226,6 +226,7 @@ def step_layout(row_slots: list[int], slots: int, patched: PatchedModel) -> Layo
         lines=None,
         whole=None,
         row=every,
+        lengths=np.ones(len(row_slots), np.int64),
         head_index=every,
         targets=every,
         weights=every,

@@ -58,12 +58,12 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
-def make_hybrid(kind: str, dtype: torch.dtype = torch.float64) -> Any:
+def make_hybrid(kind: str, dtype: torch.dtype = torch.float64, experts: str = "eager") -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = CONFIG_MAPPING[kind](**HYBRIDS[kind])
         model = AutoModelForCausalLM.from_config(
-            config, attn_implementation="eager", experts_implementation="eager", dtype=torch.get_default_dtype()
+            config, attn_implementation="eager", experts_implementation=experts, dtype=torch.get_default_dtype()
         )
         for parameter in model.parameters():
             if parameter.dim() > 1:
