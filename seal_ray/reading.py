@@ -118,6 +118,8 @@ def _read(path: Path, by: str) -> dict[str, Any]:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file{by}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give the TOML file of a config{by}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}{by}") from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

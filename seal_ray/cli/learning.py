@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import say
 from seal_ray.plain import visible
-from seal_ray.types import DataError
+from seal_ray.types import DataError, UserError
 
 if TYPE_CHECKING:
     from seal_ray.serving.conversation import Conversation
@@ -109,6 +109,7 @@ def ask(dir: str, question: str, *, without: bool = False, max_tokens: int = 128
     max_tokens
         Longest answer.
     """
+    _refuse_nothing(dir, max_tokens)
     from seal_ray.serving.answering import Answerer
 
     model = Answerer.of(dir)
@@ -135,6 +136,7 @@ def chat(dir: str, *, without: bool = False, max_tokens: int = 256) -> None:
     max_tokens
         Longest reply.
     """
+    _refuse_nothing(dir, max_tokens)
     from seal_ray.serving.answering import Answerer
     from seal_ray.serving.conversation import Conversation
 
@@ -147,6 +149,15 @@ def chat(dir: str, *, without: bool = False, max_tokens: int = 256) -> None:
                 print(_reply(talk, text), flush=True)
             else:
                 talk.forget()
+
+
+def _refuse_nothing(directory: str, max_tokens: int) -> None:
+    """Refuse to ask where no run is, and answers without a token, before what takes seconds to import."""
+    from seal_ray.rundir.tuned import config_of_run
+
+    config_of_run(directory)
+    if max_tokens < 1:
+        raise UserError(f"--max-tokens {max_tokens}: an answer has one at least")
 
 
 def _reply(talk: Conversation, text: str) -> str:

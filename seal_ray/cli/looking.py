@@ -104,6 +104,8 @@ def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson =
     if len(found) != 1 or not trial:
         rows = explanation.rows(found, seen.outcomes)
         lines([json.dumps(rows)] if as_json else explanation.table(rows, width()))
+        if not rows:
+            say(f"{dir}: no trial is on record yet")
         if trial:
             raise UserError(f"{dir}: the keys of {len(found)} trials begin with {trial!r}; give more of one")
         return

@@ -66,8 +66,10 @@ def export(
         raise UserError(
             "nothing to export: give --self-edits FILE, --adapter FOLDER, --merged FOLDER or --submission FILE"
         )
-    for out in filter(None, (self_edits, adapter, merged, submission)):
+    for out in filter(None, (adapter, merged)):
         refuse_taken(out, force)
+    for out in filter(None, (self_edits, submission)):
+        refuse_taken(out, force, a_file=True)
     refuse_tuned(dir)
     if (adapter or merged) and not policy:
         policy = _known(dir)
@@ -81,18 +83,24 @@ def export(
         say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
-def refuse_taken(where: str, force: bool) -> None:
-    """Refuse to write over what is there, unless with `force`; over a run's directory in no case."""
+def refuse_taken(where: str, force: bool, a_file: bool = False) -> None:
+    """Refuse to write over what is there, unless with `force`; over a run's directory in no case.
+
+    Nor is a folder to be made where a file is, or `a_file` where a folder is.
+    """
     from seal_ray.record.manifest import FOLDER
     from seal_ray.rundir.directory import CONFIG
 
     out = Path(where)
     if (out / CONFIG).is_file() and (out / FOLDER).is_dir():
         raise UserError(f"{out}: is a run's own directory; name another place")
-    if force or (out.is_dir() and not any(out.iterdir())):
-        return
-    if out.exists():
+    if a_file and out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file")
+    if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: there is something already; name another place, or write over it with --force")
+    for each in out.parents if a_file else (out, *out.parents):
+        if each.exists() and not each.is_dir():
+            raise UserError(f"{out}: {each} is a file, where a folder would have to be; name another place")
 
 
 def _called(version: int, asked: str) -> str:

@@ -41,6 +41,7 @@ def evaluate(
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import measured, refuse_void, synthetic, together
+    from seal_ray.rundir.directory import has_rows
     from seal_ray.rundir.tuned import config_of_run
 
     if not others and learns(config_of_run(dir)):
@@ -68,6 +69,9 @@ def evaluate(
         for line in ceiling.lines():
             say(line)
     show(summary, as_json, *every, over=over_it(over, found) if over else None)
+    for each in every:
+        if not has_rows(Store(each)):
+            say(f"{each}: nothing is on record yet; `seal-ray resume {each}` goes on with it")
     refuse_void(summary)
 
 

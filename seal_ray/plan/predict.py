@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -36,6 +37,13 @@ class Hardware:
     """Mean time until a given node is lost; 0 loses none."""
     replaced_after: float = 300.0
     """Seconds until a lost node's replacement is up."""
+
+    def __post_init__(self) -> None:
+        least = {"gpus_per_node": 1}
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not least.get(name, 0) <= value < math.inf:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} {value:g}: give a number of {least.get(name, 0)} or more")
 
 
 @dataclass(frozen=True)

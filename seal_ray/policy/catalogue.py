@@ -85,7 +85,8 @@ def find(directory: str, held: Sequence[Held], name: str) -> Held:
     if len(exact or some) == 1:
         return (exact or some)[0]
     if not some:
-        raise UserError(f"{directory}: no adapter's name begins with {name!r}; `seal-ray adapters list` names all")
+        where = f"`seal-ray adapters list {directory}` names all"
+        raise UserError(f"{directory}: no adapter's name begins with {name!r}; {where}")
     raise UserError(f"{directory}: {len(some)} adapters' names begin with {name!r}, such as {some[0].name}; give more")
 
 

@@ -25,7 +25,7 @@ from seal_ray.policy.lineage import MAIN, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import recorded_config
-from seal_ray.rundir.tuned import refuse_tuned
+from seal_ray.rundir.tuned import config_of_run
 from seal_ray.types import BASE, Chat, DataError, Message, Prompt, UserError
 from seal_ray.workers.engines.text import render_prompt
 
@@ -149,6 +149,6 @@ def _adapter_in(directory: str) -> Adapter:
     store = Store(directory)
     rows = lineage(Journal(store)).get(MAIN)
     if not rows:
-        refuse_tuned(directory)
+        config_of_run(directory)
         raise UserError(f"{directory}: nothing was learnt here yet")
     return adapter_of(store, rows[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,64 @@ def test_a_mistake_is_one_line_that_says_what_and_where(mistake: str, tmp_path: 
     assert complaint in lines[0]
     assert "Traceback" not in shown.stderr
     assert "Ray" in mistake or not (tmp_path / "run").exists()  # a cluster is joined once the directory is claimed
+
+
+PLAN = ["plan", str(CONFIG), "--gpu", "h100", "--gpus"]
+AT_ONCE = {
+    "a folder for a config": (["run", "{tmp}"], "{tmp}: is a folder; give the TOML file of a config"),
+    "a folder where a file is to be written": (
+        ["export", str(OLD_RUN), "--self-edits", "{tmp}"],
+        "{tmp}: is a folder; name a file",
+    ),
+    "a file where a folder is to be made": (
+        ["export", str(OLD_RUN), "--adapter", "{tmp}/file", "--force"],
+        "{tmp}/file is a file, where a folder would have to be",
+    ),
+    "a file above what is to be written": (
+        ["export", str(OLD_RUN), "--self-edits", "{tmp}/file/x"],
+        "{tmp}/file is a file, where a folder would have to be",
+    ),
+    "fewer GPUs than none": ([*PLAN, "-2"], "--gpus -2: give a number of 0 or more"),
+    "losses before the last": (
+        [*PLAN, "2", "--hours-between-losses", "-3"],
+        "--hours-between-losses -3: give",
+    ),
+    "losses that are no number": ([*PLAN, "2", "--hours-between-losses", "nan"], "--hours-between-losses nan: give"),
+    "nodes without a GPU": ([*PLAN, "2", "--gpus-per-node", "0"], "--gpus-per-node 0: give a number of 1 or more"),
+    "an answer without a token": (
+        ["ask", str(OLD_RUN), "Who?", "--max-tokens", "0"],
+        "--max-tokens 0: an answer",
+    ),
+    "nothing that was learnt": (["ask", "{tmp}", "Who?"], "{tmp}: no run is here (config.json is missing)"),
+    "an adapter that is none": (
+        ["adapters", "show", str(OLD_RUN), "nope"],
+        f"`seal-ray adapters list {OLD_RUN}` names all",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", AT_ONCE, ids=lambda name: name.replace(" ", "-"))
+def test_what_cannot_be_is_refused_before_anything_is_done(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    arguments, complaint = AT_ONCE[mistake]
+    with pytest.raises(SystemExit, match="2"):
+        main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint.replace("{tmp}", str(tmp_path)) in line
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_without_a_row_says_so_beside_its_empty_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(OLD_RUN / "config.json", tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(tmp_path)])
+    said = f"{tmp_path}: nothing is on record yet; `seal-ray resume {tmp_path}` goes on with it"
+    assert capsys.readouterr().err.splitlines() == [said]
+    with pytest.raises(SystemExit, match="0"):
+        main(["explain", str(tmp_path)])
+    assert capsys.readouterr().err.splitlines() == [f"{tmp_path}: no trial is on record yet"]
 
 
 def test_with_debug_the_traceback_is_shown() -> None:
