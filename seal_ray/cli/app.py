@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from cyclopts import App
 
@@ -45,6 +46,8 @@ app.command(import_, name="import")
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: one line and exit code 2 for what the user can set right, a traceback for bugs or with --debug."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without a dash, or without a model's letters, ends nothing
     given = list(sys.argv[1:] if argv is None else argv)
     continued = next((argument for argument in given if argument != DEBUG), "") in _CONTINUED
     with said_in_one_line(given, PROMISE if continued else "stopped") as arguments:

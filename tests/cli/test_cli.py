@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -199,6 +200,14 @@ def test_a_run_without_a_row_says_so_beside_its_empty_table(tmp_path: Path, caps
     with pytest.raises(SystemExit, match="0"):
         main(["explain", str(tmp_path)])
     assert capsys.readouterr().err.splitlines() == [f"{tmp_path}: no trial is on record yet"]
+
+
+def test_a_locale_that_lacks_a_character_shows_a_question_mark(tmp_path: Path) -> None:
+    shutil.copy(OLD_RUN / "config.json", tmp_path)
+    command = [sys.executable, "-m", "seal_ray", "ls", str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert " ? " in shown.stdout
 
 
 def test_with_debug_the_traceback_is_shown() -> None:
