@@ -16,12 +16,13 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PolicyRow, Row
 from seal_ray.record.storage import Store
 from tests.forked import command
+from tests.warm import Command
 
 R = TypeVar("R", bound=Row)
 CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"
 SMALL = [
     *("--domain.train", "4", "--domain.test", "4", "--sampling.per_task", "3", "--sampling.max_tokens", "120"),
-    *("--evaluation.samples", "1", "--trial.optim.epochs", "10", "--workers.slots", "8", "--update.kl_coef", "1"),
+    *("--evaluation.samples", "1", "--trial.optim.epochs", "4", "--workers.slots", "8", "--update.kl_coef", "1"),
 ]
 
 
@@ -66,7 +67,7 @@ def start(folder: Path, *more: str, python: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command(python, arguments), stdout=log, stderr=log)
 
 
-def kill_when(process: subprocess.Popen[bytes], moment: Callable[[], bool]) -> bool:
+def kill_when(process: subprocess.Popen[bytes] | Command, moment: Callable[[], bool]) -> bool:
     """Kill -9 at this moment; False when the run ended before it."""
     while process.poll() is None:
         if moment():

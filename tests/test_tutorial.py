@@ -8,8 +8,8 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.console import ROOT, Step, files, steps, unlike
 from tests.learning.parts import QUESTIONS, settings
 from tests.runs import rows_on_disk
 from tests.servers import serving
+from tests.warm import Command
 
 pytestmark = pytest.mark.slow
 
@@ -40,19 +41,18 @@ class Shell:
 
     def __init__(self, folder: Path, model: Callable[[], list[str]]) -> None:
         self._folder, self._model = folder, model
-        self._behind: subprocess.Popen[bytes] | None = None
+        self._behind: Command | None = None
         self._run = folder / "runs/microworld-2"
 
     def run(self, command: str) -> str:
         if command.endswith("&"):
             arguments = shlex.split(command.removesuffix("&"))[1:]
-            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self._behind = subprocess.Popen([sys.executable, "-m", "seal_ray", *arguments], **silent)  # type: ignore[call-overload]
+            self._behind = Command(arguments, self._folder / "behind.log")
             return ""
         if command == "kill -9 $!":
             assert self._behind
             assert reached(lambda: rows_on_disk(self._run) > 0 or self._behind.poll() is not None, 600)  # type: ignore[union-attr]
-            self._behind.kill()
+            self._behind.send_signal(signal.SIGKILL)
             self._behind.wait()
             return ""
         program, *arguments = shlex.split(command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import runpy
 import shutil
 import signal
@@ -29,6 +28,7 @@ from seal_ray.types import UserError
 from tests.learning.parts import NOTES, QUESTIONS, settings, written
 from tests.learning.victim import learns
 from tests.servers import ScriptedServer, serving
+from tests.warm import FORKING
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MOMENTS = (2, 5, 9, 13, 17, 21, 25, 29, 33, 38)
@@ -123,12 +123,10 @@ def test_the_same_documents_again_do_nothing_and_load_no_model(
 def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
     quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["seal_ray.learning.learn", "seal_ray.bank", "transformers"])
     arguments = ([str(written(tmp_path))], model, str(tmp_path / "out"), settings(server.url))
     ended = []
     for moment in (*MOMENTS, 0):
-        process = context.Process(target=learns, args=(*arguments, moment))
+        process = FORKING.Process(target=learns, args=(*arguments, moment))
         process.start()
         process.join()
         ended.append(process.exitcode)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +33,7 @@ from seal_ray.workers.unfinished import Unfinished
 from tests.gated import Gate
 from tests.report.build import FakeRun, finished
 from tests.runs import CONFIG, SMALL, kill_when, small_run
-
-ROOT = Path(__file__).parents[2]
+from tests.warm import Command
 
 
 class Story:
@@ -49,15 +46,13 @@ class Story:
             folder.with_suffix(".log"),
         )
         self.chapters = [self.go_on, self.be_killed, self.go_on_after_all, self.end]
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Command] = []
 
     def begin(self, trials: int) -> None:
         self.gate.allow(trials)
-        arguments = [*SMALL, "--run.dir", self.place, "--workers.address", "in-process", *self.gate.arguments]
-        command = [sys.executable, "-m", "seal_ray", "run", str(CONFIG), *arguments, "--quiet"]
-        with self.log.open("ab") as log:
-            alone = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-            self.processes.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=alone))
+        quick = ("--workers.address", "in-process", "--model.dtype", "float32")
+        arguments = [*SMALL, "--run.dir", self.place, *quick, *self.gate.arguments]
+        self.processes.append(Command(["run", str(CONFIG), *arguments, "--quiet"], self.log))
 
     def until(self, trials: int) -> None:
         """Until so many trials have come on record; the run waits then for what the gate still holds."""

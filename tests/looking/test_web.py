@@ -28,7 +28,8 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
 from seal_ray.report.data import read_run
 from tests.chromium import chromium, visit
-from tests.looking.test_watch import ROOT, Story, under_way
+from tests.cluster.autoscaling import ROOT
+from tests.looking.test_watch import Story, under_way
 from tests.report.build import finished
 from tests.report.test_page import words_of
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,6 +17,7 @@ from seal_ray.record.storage import Store
 from tests.gated import Gate
 from tests.observe.readers import INSTALLED, READERS, environment, mlflow_server, only_with
 from tests.runs import CONFIG, SMALL, kill_when
+from tests.warm import Command
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +33,7 @@ class Watched:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.env, self.gate = folder / "run", env, Gate(folder / "gate")
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Command:
         where = [
             "--run.dir",
             str(self.folder),
@@ -46,9 +45,9 @@ class Watched:
             "--json",
         ]
         watched = ["--run.observers", json.dumps(INSTALLED), *self.gate.arguments]
-        with self.folder.with_suffix(".log").open("ab") as log, self.folder.with_suffix(".json").open("wb") as said:
-            command = [sys.executable, "-m", "seal_ray", "run", str(CONFIG), *SMALL, *where, *watched]
-            return subprocess.Popen(command, stdout=said, stderr=log, env=self.env)
+        log, said = (self.folder.with_suffix(suffix) for suffix in (".log", ".json"))
+        said.unlink(missing_ok=True)
+        return Command(["run", str(CONFIG), *SMALL, *where, *watched], log, said, self.env)
 
     def finish(self) -> None:
         self.gate.open()

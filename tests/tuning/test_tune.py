@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from seal_ray.tuning.space import Settings
 from seal_ray.types import Example, Grade, Task, UserError
 from tests.in_process import CountingCluster
 from tests.runs import CONFIG, kill_when, rows_on_disk
+from tests.warm import Command
 
 SMALL = ["--workers.address", "in-process", "--domain.train", "8", "--domain.test", "4", "--trial.optim.epochs", "4"]
 FEW: dict[str, Any] = {"trials": 30, "axes": "rank=1,2,4,8 lr", "on": "passage"}
@@ -229,7 +228,7 @@ def test_a_tuning_that_was_killed_before_its_first_trial_is_no_run(tmp_path: Pat
 def test_a_kill_loses_nothing(done: tuple[Path, Account], tmp_path: Path) -> None:
     folder = tmp_path / "run-tune"
     more = [*SMALL, "--run.dir", str(tmp_path / "run"), *AS_WORDS]
-    process = subprocess.Popen([sys.executable, "-m", "seal_ray", "tune", str(CONFIG), *more], stderr=subprocess.PIPE)
+    process = Command(["tune", str(CONFIG), *more], tmp_path / "log")
     assert kill_when(process, lambda: (folder / "config.json").exists() and rows_on_disk(folder) > 12)
     kept = len(rows(folder, OutcomeRow))
     account = tune(config_in(tmp_path / "run"), Silent(), **FEW)
