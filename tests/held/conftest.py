@@ -13,7 +13,8 @@ from tests.in_process import run_counted
 STREAMS = Path(__file__).parents[2] / "jobs/streams.toml"
 ONE_ORDER = [
     *("--continual.sequences", "1", "--continual.ask_every", "8", "--update.max_rank", "0"),
-    *("--continual.ways", '["library", "kl", "joint"]'),
+    *("--continual.ways", '["library", "kl", "joint"]', "--model.dtype", "float32"),
+    *("--trial.optim.epochs", "24"),
 ]
 
 
