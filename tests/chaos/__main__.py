@@ -59,12 +59,14 @@ def alone(wanted: Sequence[Schedule], scratch: Path) -> Iterator[tuple[Schedule,
             yield schedule, met(folder, schedule.fault, schedule.seed, expected[kind])
 
 
-def on_cluster(wanted: Sequence[Schedule], scratch: Path, short: bool) -> Iterator[tuple[Schedule, Survival]]:
+def on_cluster(
+    wanted: Sequence[Schedule], scratch: Path, short: bool, forked_by: tuple[str, int] | None = None
+) -> Iterator[tuple[Schedule, Survival]]:
     from tests.chaos import headless
-    from tests.chaos.cluster import TINY, arena, met
+    from tests.chaos.cluster import LASTING, TINY, arena, met
     from tests.runs import results
 
-    with arena(short) as found:
+    with arena(short, forked_by) as found:
         quiet = scratch / f"quiet-cluster-{short}"
         survival = met(found, quiet, 0, (), {})
         if survival.wrong:
@@ -73,22 +75,24 @@ def on_cluster(wanted: Sequence[Schedule], scratch: Path, short: bool) -> Iterat
         for schedule in [s for s in wanted if s.strikes]:
             yield schedule, met(found, _folder(scratch, schedule), schedule.seed, schedule.strikes, expected)
     for schedule in [s for s in wanted if s.fault == HEAD]:
-        yield schedule, headless.met(_folder(scratch, schedule), 0.3, TINY, expected)
+        yield schedule, headless.met(_folder(scratch, schedule), 0.3, [*TINY, *LASTING], expected)
 
 
 def _folder(scratch: Path, schedule: Schedule) -> Path:
     return scratch / schedule.name.replace(" ", "-")
 
 
-def survive(wanted: Sequence[Schedule], kept: Path) -> dict[str, Any]:
-    """Run those of which nothing is kept; what is known of each by name."""
+def survive(
+    wanted: Sequence[Schedule], kept: Path, forked_by: tuple[str, int] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Run those of which nothing is kept; what is known of each by name. What `forked_by` is, says `forking`."""
     known = {s.name: json.loads(file.read_text()) for s in wanted if (file := kept / f"{s.name}.json").exists()}
     left = [schedule for schedule in wanted if schedule.name not in known]
     short = [s for s in left if any("memory" in strike.kinds for strike in s.strikes)]
     groups: list[tuple[Callable[..., Iterator[tuple[Schedule, Survival]]], list[Schedule], tuple[Any, ...]]] = [
         (alone, [s for s in left if s.where == "alone"], ()),
-        (on_cluster, [s for s in left if s.where == "cluster" and s not in short], (False,)),
-        (on_cluster, short, (True,)),
+        (on_cluster, [s for s in left if s.where == "cluster" and s not in short], (False, forked_by)),
+        (on_cluster, short, (True, forked_by)),
     ]
     with tempfile.TemporaryDirectory() as scratch:
         for run, some, more in groups:

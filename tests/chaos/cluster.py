@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ TINY = [
     *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
     *("--workers.slots", "2", "--workers.trainers", "2", "--workers.samplers", "1", "--workers.cpus", "0.5"),
 ]
+LASTING = ("--trial.optim.epochs", "10")
+"""Trials that take a while: who is to be struck while they are tried has not left by then."""
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -49,7 +51,8 @@ class Arena:
 
     def __init__(self, python: str, parent: int, short: bool) -> None:
         """`python` runs the workers, which are children of `parent`; `short` of memory, the cluster can be made."""
-        self.python, self._parent, self._stopped = python, parent, list[tuple[float, psutil.Process]]()
+        self.python, self._parent, self._stopped = python, psutil.Process(parent), list[tuple[float, psutil.Process]]()
+        self._others = set(self._parent.children())
         memory = psutil.virtual_memory()
         self._limit = min(0.95, (memory.total - memory.available + _ROOM) / memory.total)
         watch = {"memory_usage_threshold": self._limit, "memory_monitor_refresh_ms": 250 if short else 0}
@@ -127,7 +130,7 @@ class Arena:
         return sorted((p for p in self._below() if _kind_of(p) == kind), key=lambda p: p.pid)
 
     def _below(self) -> Iterator[psutil.Process]:
-        yield from psutil.Process(self._parent).children()
+        yield from set(self._parent.children()) - self._others
         for node in self._cluster.list_all_nodes():
             for process in raylets(node):
                 with suppress(psutil.NoSuchProcess):
@@ -216,7 +219,7 @@ def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expect
     """Do the run once under these strikes."""
     survival, chance, start = Survival(), random.Random(seed), time.monotonic()
     most = len(expected["self_edits"]) + len(expected["rewards"]) if expected else 0
-    done = drive(small_run(folder, *TINY), noting(arena.python))
+    done = drive(small_run(folder, *TINY, *LASTING), noting(arena.python))
 
     def rows() -> int:
         return rows_on_disk(folder)
@@ -251,8 +254,9 @@ def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expect
 
 
 @contextmanager
-def arena(short: bool) -> Iterator[Arena]:
-    with forking() as (python, parent):
+def arena(short: bool, forked_by: tuple[str, int] | None = None) -> Iterator[Arena]:
+    """A cluster whose workers are forked from a process of its own, unless there is one already."""
+    with nullcontext(forked_by) if forked_by else forking() as (python, parent):
         found = Arena(python, parent, short)
         try:
             yield found
