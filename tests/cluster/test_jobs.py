@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -54,7 +55,8 @@ class Submitted:
 class Head:
     """A Ray head with a job server, started as README says by somebody who never did so before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forking: tuple[str, int]) -> None:
+        self._python, self._parent = forking
         port, self.dashboard = free_port(), f"http://127.0.0.1:{free_port()}"
         self.home = folder / "home"
         self.home.mkdir()
@@ -84,10 +86,11 @@ class Head:
 
     @contextmanager
     def submitted(self, name: str, run_dir: Path, *more: str) -> Iterator[Submitted]:
-        """A run of the micro-world as a job, while `ray job submit` waits for its end."""
+        """A run of the micro-world as a job whose workers are forked, while `ray job submit` waits for its end."""
         small = [*SMALL, *TINY, "--workers.trainers", "1", *more]
         entry = ["python", "jobs/submit.py", "jobs/microworld.toml", *small, "--run.dir", str(run_dir)]
         command = [*shlex.split(SUBMIT), "--address", self.dashboard, "--submission-id", name]
+        command += ["--runtime-env-json", json.dumps({"py_executable": self._python})]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen([*command, "--", *entry], cwd=ROOT, env=self.env, stdout=log, stderr=log)
             try:
@@ -96,7 +99,7 @@ class Head:
                 end(process)
 
     def processes(self, title: str) -> list[psutil.Process]:
-        below = psutil.Process(self._process.pid).children(recursive=True)
+        below = psutil.Process(self._process.pid).children(recursive=True) + psutil.Process(self._parent).children()
         return [process for process in below if " ".join(process.cmdline()).startswith(title)]
 
     def close(self) -> None:
@@ -104,9 +107,9 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
+def head(forking: tuple[str, int]) -> Iterator[Head]:
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = Head(Path(folder))
+        head = Head(Path(folder), forking)
         try:
             yield head
         finally:
@@ -180,11 +183,14 @@ def test_the_uploaded_working_directory_is_small() -> None:
 
 
 def test_what_the_user_can_mend_is_one_line_in_the_jobs_log(head: Head, tmp_path: Path) -> None:
-    for name, setting, value, words in (
-        ("refused", "--model.pth", "x", "unknown key 'model.pth'; did you mean 'model.path'?"),
-        ("refused-by-the-driver", "--domain.name", "no.such:Thing", "seal-ray: domain.name 'no.such:Thing' cannot be"),
-    ):
-        with head.submitted(name, tmp_path / "run", setting, value) as refused:
+    by_the_job = ("refused", "--model.pth", "x")
+    by_the_driver = ("refused-by-the-driver", "--domain.name", "no.such:Thing")
+    jobs = (head.submitted(name, tmp_path / name, *setting) for name, *setting in (by_the_job, by_the_driver))
+    with next(jobs) as one, next(jobs) as other:
+        for refused, words in (
+            (one, "unknown key 'model.pth'; did you mean 'model.path'?"),
+            (other, "seal-ray: domain.name 'no.such:Thing' cannot be"),
+        ):
             assert refused.ended() != 0
             assert words in refused.log()
             assert "Traceback" not in refused.log()
