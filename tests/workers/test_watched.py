@@ -15,7 +15,7 @@ from seal_ray.workers.watched import watched
 from tests.runs import small_run
 
 EXAMPLES = tuple(Example(task.context) for task in MicroWorld().tasks("train", 10, 1))
-FINETUNE = FinetuneSpec(EXAMPLES, LORA, OptimSpec(lr=1e-4, epochs=300, batch_size=4), seed=7)
+FINETUNE = FinetuneSpec(EXAMPLES, LORA, OptimSpec(lr=1e-4, epochs=60, batch_size=4), seed=7)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def updated(folder: Path, *settings: str) -> list[int]:
         async with open_cluster(small_run(folder, *settings), on_span=lambda span: None) as cluster:
             await cluster.hold({}, "")
             result = await cluster.update(FINETUNE, told.append)
-            assert len(result.losses) == FINETUNE.optim.steps(len(EXAMPLES)) == 900
+            assert len(result.losses) == FINETUNE.optim.steps(len(EXAMPLES)) == 180
 
     asyncio.run(main())
     return [steps for steps in told if steps]  # none are before it begins, and once it has ended
@@ -40,14 +40,14 @@ def updated(folder: Path, *settings: str) -> list[int]:
 def test_a_trainer_in_this_process_tells_how_far_it_is(tmp_path: Path) -> None:
     told = updated(tmp_path, "--workers.address", "in-process")
     assert told == sorted(told)
-    assert any(0 < steps < 900 for steps in told)
+    assert any(0 < steps < 180 for steps in told)
 
 
 @pytest.mark.usefixtures("local_ray", "forked_workers")
 def test_a_trainer_elsewhere_tells_how_far_it_is(tmp_path: Path) -> None:
     told = updated(tmp_path, "--workers.trainers", "1", "--workers.slots", "1")
     assert told == sorted(told)
-    assert any(0 < steps < 900 for steps in told)
+    assert any(0 < steps < 180 for steps in told)
 
 
 def test_one_look_that_is_never_answered_is_followed_by_another() -> None:
