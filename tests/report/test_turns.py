@@ -24,6 +24,7 @@ STREAMS = CONFIG.parent / "streams.toml"
 SMALL = [
     *("--continual.sequences", "1", "--continual.passages", "2", "--continual.ask_every", "2"),
     *("--continual.ways", '["library", "kl", "joint"]', "--update.max_rank", "0", "--domain.test", "8"),
+    *("--trial.optim.epochs", "10", "--model.dtype", "float32"),
 ]
 
 
