@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from seal_ray.cli.learning import tell
 from seal_ray.cli.options import AsJson
 from seal_ray.cli.output import report_page, say, show
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.record.summary import Interval
 
 
 def evaluate(
@@ -60,19 +64,24 @@ def evaluate(
     found = [measured(*pair) for pair in zip(journals, graded, strict=True)]
     summary = together(found, [synthetic(journal) for journal in journals])
     if oracle:
-        from seal_ray.loop.oracle import oracle as search
-        from seal_ray.observe.progress import progress, start_log
-
-        start_log(quiet)
-        ceiling = search(dir, progress(quiet))
-        summary |= ceiling.arms()
-        for line in ceiling.lines():
-            say(line)
+        summary |= _ceiling(dir, quiet)
     show(summary, as_json, *every, over=over_it(over, found) if over else None)
     for each in every:
         if not has_rows(Store(each)):
             say(f"{each}: nothing is on record yet; `seal-ray resume {each}` goes on with it")
     refuse_void(summary)
+
+
+def _ceiling(dir: str, quiet: bool) -> dict[str, Interval]:
+    """The best decisions, which are searched for and said, as further arms."""
+    from seal_ray.loop.oracle import oracle
+    from seal_ray.observe.progress import progress, start_log
+
+    start_log(quiet)
+    found = oracle(dir, progress(quiet))
+    for line in found.lines():
+        say(line)
+    return found.arms()
 
 
 def _refuse_twice(dirs: Sequence[str]) -> None:

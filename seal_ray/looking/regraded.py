@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from seal_ray import grading
 from seal_ray.config.sections import Grading
+from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
@@ -26,7 +27,7 @@ def regraded(directory: str, grader: str) -> dict[str, float]:
         )
     named = config.grading if config.grading.name == grader else Grading(name=grader)
     domain = load_domain(replace(config, grading=named))
-    tasks = {task.id: task for task in domain.tasks("test", config.domain.test or None, config.run.seed)}
+    tasks = {task.id: task for task in held_out_tasks(config, domain)}
     of_trial = {row.trial: tasks[row.task_id] for row in journal.read(PlannedRow) if row.stage == "evaluation"}
     found = {}
 

@@ -25,7 +25,7 @@ from seal_ray.record.rows import HintRow
 from seal_ray.record.written import round_number
 from seal_ray.selection.playbook import LONGEST, Hint, advice, alike, in_force, paying
 from seal_ray.selection.strategies import in_turn
-from seal_ray.types import DataError, Policy, Prompt, SelfEdit, Task, UserError, content_key, derive_seed
+from seal_ray.types import DataError, Policy, SelfEdit, Task, UserError, content_key, derive_seed, plain_text
 
 if TYPE_CHECKING:
     from seal_ray.loop.strategies import Tried
@@ -134,7 +134,7 @@ class Playbook:
         for pair, reply in zip(pairs, replies, strict=True):
             if not room or not reply.completion:
                 continue
-            shown = [f"on {pair.task.title}", pair.task.context, _text(reply.prompt)]
+            shown = [f"on {pair.task.title}", pair.task.context, plain_text(reply.prompt)]
             try:
                 hint = advice(reply.completion, shown, [hint.text for hint in self._hints])
                 self._domain.with_hint(hint)
@@ -193,7 +193,3 @@ def _pair(tried: Tried) -> Pair | None:
     best, worst = (of(usable, key=lambda c: fmean(c.held)) for of in (max, min))
     apart = fmean(best.held) - fmean(worst.held)
     return Pair(tried.task, best.edit.completion, worst.edit.completion, apart) if apart > 0 else None
-
-
-def _text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Factored(nn.Module):
         cells = {world.cell_word(i, c): (f"place {i}", f"colour {c}") for i, c in world.every_cell()}
         self.parts: dict[str, int] = {}
         own: dict[int, list[int]] = {}
-        for word, index in vocabulary.items():
+        for word, index in sorted(vocabulary.items(), key=itemgetter(1)):  # a tokenizer tells them in no order
             cell = cells.get(word.lower())
             names = (*cell, "output" if word.isupper() else "input") if cell else (word,)
             own[index] = [self.parts.setdefault(name, len(self.parts)) for name in names]

@@ -79,3 +79,11 @@ def test_a_decision_that_fits_the_family_teaches_what_asking_does_not(base: Base
 
     assert solved("turns=on recolour=off copies=8 loss=outputs lr=1e-2 epochs=3") >= 4
     assert solved("turns=on recolour=off copies=4 loss=outputs lr=1e-4 epochs=1") <= 2
+
+
+def test_pretraining_begins_alike_in_whatever_order_a_tokenizer_tells_its_words() -> None:
+    vocabulary = {"<bos>": 0, "a1": 1, "A1": 2, "b3": 3}
+    backwards = dict(reversed(vocabulary.items()))
+    one, other = (pretrain.Factored(told) for told in (vocabulary, backwards))
+    assert list(one.parts) == list(other.parts)
+    assert torch.equal(one.mix_VP, other.mix_VP)
