@@ -22,7 +22,7 @@ R = TypeVar("R", bound=Row)
 CONFIG = Path(__file__).parents[1] / "jobs/microworld.toml"
 SMALL = [
     *("--domain.train", "4", "--domain.test", "4", "--sampling.per_task", "3", "--sampling.max_tokens", "120"),
-    *("--evaluation.samples", "1", "--trial.optim.epochs", "4", "--workers.slots", "8", "--update.kl_coef", "1"),
+    *("--evaluation.samples", "1", "--trial.optim.epochs", "10", "--workers.slots", "8", "--update.kl_coef", "1"),
 ]
 
 
