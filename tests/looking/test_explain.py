@@ -56,13 +56,13 @@ def test_a_trial_of_a_round_is_told_with_all_that_it_was(small: Path) -> None:
     assert found.edit
     assert found.edit.key == kept.self_edit
     assert all(line.strip() in said for line in found.edit.completion.splitlines())
-    assert f"{len(found.recipe.examples) if found.recipe else 0} texts, 4 steps; LoRA of rank 16, alpha 16.0" in said
-    assert "lr 0.02, epochs 4, batch_size 64, schedule linear" in said
+    assert f"{len(found.recipe.examples) if found.recipe else 0} texts, 10 steps; LoRA of rank 16, alpha 16.0" in said
+    assert "lr 0.02, epochs 10, batch_size 64, schedule linear" in said
     assert found.is_recorded_recipe
     assert found.before
     assert f"reward: {outcome.reward:.3f}".rstrip("0") in said
     assert "before (screening, asked alone, policy 0)" in said
-    assert f"s of {outcome.worker}, 4 steps on {outcome.tokens} tokens" in said
+    assert f"s of {outcome.worker}, 10 steps on {outcome.tokens} tokens" in said
     for question, answer, verdict in zip(found.task.questions, outcome.answers, outcome.verdicts, strict=True):
         assert f"  {question.prompt}\n  gold:   {question.answer}\n  before: " in said
         assert f"  after:  {' '.join(answer.split())}  [{verdict:g}]" in said
