@@ -9,15 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.warm import FORKING
+
 
 def measured(arguments: Sequence[str], said: Path, table: str = "", number: int = 0, flushed: bool = True) -> int:
-    """How the command ended, forked from this process; what it printed is in `said`.
+    """How the command ended, in a process forked from a warm one; what it printed is in `said`.
 
     It dies when this table's row of this number is about to be entered, once all that was before is on disk (or without
     that: then it loses what was entered within the last second); without a table it comes to its end.
     """
-    if pid := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    process = FORKING.Process(target=_measure, args=([*arguments], said, table, number, flushed))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _measure(arguments: Sequence[str], said: Path, table: str, number: int, flushed: bool) -> None:
     code = 70
     try:
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -35,7 +43,7 @@ def _command(arguments: Sequence[str]) -> int:
 
     from seal_ray.cli.app import main
 
-    sys.stdout = os.fdopen(1, "w")  # pytest's own goes elsewhere
+    sys.stdout = os.fdopen(1, "w")  # Python's own was made before it went to the file
     try:
         main(["methods", *arguments, "--json", "--quiet"])
     except SystemExit as end:
