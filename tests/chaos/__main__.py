@@ -63,7 +63,7 @@ def on_cluster(
     wanted: Sequence[Schedule], scratch: Path, short: bool, forked_by: tuple[str, int] | None = None
 ) -> Iterator[tuple[Schedule, Survival]]:
     from tests.chaos import headless
-    from tests.chaos.cluster import LASTING, TINY, arena, met
+    from tests.chaos.cluster import TINY, arena, met
     from tests.runs import results
 
     with arena(short, forked_by) as found:
@@ -75,7 +75,7 @@ def on_cluster(
         for schedule in [s for s in wanted if s.strikes]:
             yield schedule, met(found, _folder(scratch, schedule), schedule.seed, schedule.strikes, expected)
     for schedule in [s for s in wanted if s.fault == HEAD]:
-        yield schedule, headless.met(_folder(scratch, schedule), 0.3, [*TINY, *LASTING], expected)
+        yield schedule, headless.met(_folder(scratch, schedule), 0.3, TINY, expected)
 
 
 def _folder(scratch: Path, schedule: Schedule) -> Path:

@@ -33,8 +33,6 @@ TINY = [
     *("--domain.train", "3", "--domain.test", "3", "--sampling.per_task", "2", "--run.rounds", "1"),
     *("--workers.slots", "2", "--workers.trainers", "2", "--workers.samplers", "1", "--workers.cpus", "0.5"),
 ]
-LASTING = ("--trial.optim.epochs", "10")
-"""Trials that take a while: who is to be struck while they are tried has not left by then."""
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -219,7 +217,7 @@ def met(arena: Arena, folder: Path, seed: int, strikes: Sequence[Strike], expect
     """Do the run once under these strikes."""
     survival, chance, start = Survival(), random.Random(seed), time.monotonic()
     most = len(expected["self_edits"]) + len(expected["rewards"]) if expected else 0
-    done = drive(small_run(folder, *TINY, *LASTING), noting(arena.python))
+    done = drive(small_run(folder, *TINY), noting(arena.python))
 
     def rows() -> int:
         return rows_on_disk(folder)

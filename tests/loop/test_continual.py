@@ -27,7 +27,6 @@ from seal_ray.types import AdapterRef, Example, Policy, Recipe, Task, UserError
 from tests.runs import results, small_run
 
 ONLY = [
-    *("--trial.optim.epochs", "10"),  # what was taught is to be known
     *("--workers.address", "in-process", "--run.rounds", "0", "--evaluation.samples", "0"),
     *("--evaluation.baselines", "[]", "--continual.sequences", "3", "--continual.passages", "2"),
 ]

@@ -23,7 +23,6 @@ from seal_ray.types import Question, Task
 from tests.runs import small_run
 
 TURNS = [
-    *("--trial.optim.epochs", "10"),  # what was taught is to be known
     *("--workers.address", "in-process", "--run.rounds", "0", "--evaluation.samples", "0"),
     *("--evaluation.baselines", "[]", "--continual.sequences", "1", "--continual.passages", "2", "--domain.test", "2"),
 ]

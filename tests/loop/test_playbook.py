@@ -62,7 +62,7 @@ WITH = [
     *("--domain.name", "tests.loop.advised:Advised", "--model.dtype", "float32", "--run.rounds", "3"),
     *("--sampling.playbook", "2", "--sampling.hints", json.dumps([COPY]), "--sampling.per_task", "4"),
     *("--domain.train", "6", "--domain.test", "2", "--evaluation.baselines", "[]", "--sampling.max_tokens", "60"),
-    *("--update.kl_coef", "0", "--workers.slots", "24", "--trial.optim.epochs", "10"),
+    *("--update.kl_coef", "0", "--workers.slots", "24"),
 ]
 
 
@@ -148,8 +148,7 @@ def test_what_is_written_under_a_policy_and_on_top_of_it_knows_all_rounds_that_m
     more = ("--sampling.playbook", "1", "--sampling.hints", HINT, "--sampling.per_task", "2", "--domain.fresh", "true")
     once = ("--domain.train", "3", "--domain.test", "2", "--continual.sequences", "1", "--continual.passages", "2")
     less = ("--evaluation.baselines", "[]", "--update.kl_coef", "0", "--sampling.max_tokens", "60")
-    learns = ("--trial.optim.epochs", "10")
-    run(small_run(tmp_path / "run", *rule, *more, *once, *less, *learns))
+    run(small_run(tmp_path / "run", *rule, *more, *once, *less))
     known = {row.round: row for row in rows(tmp_path / "run", HintRow)}
     assert (len(known[1].gains), len(known[2].gains)) == (3, 6), "too few tasks after one round, enough after two"
     assert fmean(known[2].gains) > 0

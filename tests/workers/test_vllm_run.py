@@ -31,7 +31,6 @@ CONTEXT = 300
 THROUGH_VLLM = [
     *("--sampling.engine", "vllm", "--workers.samplers", "2", "--run.rounds", "1", "--workers.trainers", "1"),
     *("--sampling.context", str(CONTEXT), "--workers.tokens_in_flight", "3400"),  # the first round needs two
-    *("--trial.optim.epochs", "10"),  # answers that were learnt are hardly ever a matter of rounding
 ]
 ASIDE = "001"
 """The end of the id of a task whose prompt is longer than the engines' context."""
