@@ -42,7 +42,7 @@ def page_when_stopped(dir: str) -> Iterator[None]:
 def show(summary: dict[str, Any], as_json: bool, *dirs: str, over: Over | None = None) -> None:
     """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
     from seal_ray.looking import taken_out
-    from seal_ray.looking.comparison import difference
+    from seal_ray.looking.comparison import in_points
     from seal_ray.looking.words import columns
     from seal_ray.model.flops import of_trained_token
     from seal_ray.policy.retraction import of_each_sequence
@@ -73,7 +73,7 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str, over: Over | None =
         if summary or not (passages or methods):
             print_table(summary)
         if over:
-            rows = [(name, difference(each)) for name, each in over.others.items()]
+            rows = [(name, in_points(each)) for name, each in over.others.items()]
             print("\n".join([f"over {visible(over.arm)}, in points, by task:", *columns(rows)]))
         print_written(rounds, strategies)
         print_hints(hints)

@@ -41,14 +41,16 @@ def evaluate(
     from seal_ray.learning.account import known_here
     from seal_ray.learning.learn import learns
     from seal_ray.looking.regraded import regraded
-    from seal_ray.record.differences import over as over_it
+    from seal_ray.record.differences import held_to
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import measured, refuse_void, synthetic, together
     from seal_ray.rundir.directory import has_rows
     from seal_ray.rundir.tuned import config_of_run
 
-    if not others and learns(config_of_run(dir)):
+    every = (dir, *others)
+    configs = [config_of_run(each) for each in every]
+    if not others and learns(configs[0]):
         if over or grader or oracle:
             raise UserError(f"{dir}: documents were learnt here; --over, --grader and --oracle are for runs")
         tell(dir, known_here(dir), as_json)
@@ -57,15 +59,14 @@ def evaluate(
         raise UserError(
             "--oracle searches one run's tasks at a time, as they were graded: give one directory, no --grader"
         )
-    every = (dir, *others)
-    _refuse_twice(every)
+    _refuse_twice([config.run.seed for config in configs])
     journals = [Journal(Store(each)) for each in every]
-    graded = [regraded(each, grader) if grader else None for each in every]
+    graded = [regraded(*run, grader) if grader else None for run in zip(configs, journals, strict=True)]
     found = [measured(*pair) for pair in zip(journals, graded, strict=True)]
     summary = together(found, [synthetic(journal) for journal in journals])
     if oracle:
         summary |= _ceiling(dir, quiet)
-    show(summary, as_json, *every, over=over_it(over, found) if over else None)
+    show(summary, as_json, *every, over=held_to(over, found) if over else None)
     for each in every:
         if not has_rows(Store(each)):
             say(f"{each}: nothing is on record yet; `seal-ray resume {each}` goes on with it")
@@ -84,11 +85,8 @@ def _ceiling(dir: str, quiet: bool) -> dict[str, Interval]:
     return found.arms()
 
 
-def _refuse_twice(dirs: Sequence[str]) -> None:
+def _refuse_twice(seeds: Sequence[int]) -> None:
     """Runs of one seed are measured on the same tasks, which would count twice."""
-    from seal_ray.rundir.tuned import config_of_run
-
-    seeds = [config_of_run(each).run.seed for each in dirs]
     if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
         raise UserError(
             f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "

@@ -124,11 +124,11 @@ def _accuracy(measured: Interval | None, waiting: int) -> str:
 
 def _differences(others: Sequence[Mapping[str, Difference]]) -> Iterable[tuple[str, ...]]:
     for name in dict.fromkeys(name for paired in others for name in paired):
-        yield name, *(difference(paired.get(name)) for paired in others)
+        yield name, *(in_points(paired.get(name)) for paired in others)
 
 
-def difference(found: Difference | None) -> str:
-    """In points, with the interval and the number of tasks."""
+def in_points(found: Difference | None) -> str:
+    """A difference as words, with its interval and the number of tasks."""
     if found is None:
         return NOTHING
     if found.mean is None:

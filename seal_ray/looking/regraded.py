@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from seal_ray import grading
+from seal_ray.config import Config
 from seal_ray.config.sections import Grading
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
-from seal_ray.record.storage import Store
 from seal_ray.record.summary import synthetic
-from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import DataError, Prompt, UserError
 
 
-def regraded(directory: str, grader: str) -> dict[str, float]:
-    """The reward of each held-out trial that did not fail, by its key, from this grader's verdicts."""
-    config, journal = recorded_config(directory), Journal(Store(directory))
+def regraded(config: Config, journal: Journal, grader: str) -> dict[str, float]:
+    """The reward of each held-out trial of a run that did not fail, by its key, from this grader's verdicts."""
+    directory = config.run.dir
     if synthetic(journal):
         raise UserError(
             f"{directory}: --grader: a model wrote held-out questions of it, which are graded in the run alone"

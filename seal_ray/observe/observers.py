@@ -29,7 +29,7 @@ _FILES = ("jsonl", "tensorboard")
 def check(config: Config) -> None:
     """Whether the observers that a config names are there, and can watch a run in its directory."""
     for name in config.run.observers:
-        if name in TRACKERS and not _installed(name):
+        if name in TRACKERS and not installed(name):
             raise UserError(f'run.observers: {name!r} needs its package: pip install "seal-ray[{name}]"')
         if name not in TRACKERS:
             plugins.find("run.observers", name, TRACKERS)
@@ -50,10 +50,9 @@ def named(config: Config, store: Store, journal: Journal) -> list[Observer]:
     return [*found, Trackers(config, store, journal, sinks)] if sinks else found
 
 
-def _installed(tracker: str) -> bool:
-    """A folder of its name, such as those in which trackers leave files, is no package."""
-    found = find_spec(tracker)
-    return tracker == "jsonl" or bool(found and found.origin)
+def installed(tracker: str) -> bool:
+    """Whether what a tracker needs is here. A folder of its name, such as some leave files in, is no package."""
+    return tracker == "jsonl" or bool((found := find_spec(tracker)) and found.origin)
 
 
 def _late(name: str) -> Callable[[TrackedRun], Sink]:

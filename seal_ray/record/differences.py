@@ -55,7 +55,7 @@ class Over:
     others: Mapping[str, Difference]
 
 
-def over(arm: str, runs: Sequence[Mapping[str, Measured]]) -> Over:
+def held_to(arm: str, runs: Sequence[Mapping[str, Measured]]) -> Over:
     """The arm of that name, with the tasks of several runs taken together."""
     names = dict.fromkeys(name for run in runs for name in run)
     if arm not in names:

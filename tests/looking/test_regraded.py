@@ -11,7 +11,7 @@ from seal_ray.cli.app import main
 from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
 from seal_ray.loop.session import open_run
-from seal_ray.record.differences import Difference, over
+from seal_ray.record.differences import Difference, held_to
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.summary import Measured
 from seal_ray.rundir.identity import identify
@@ -92,11 +92,11 @@ def test_tasks_of_several_runs_are_held_each_to_itself() -> None:
         return {arm: Measured({f"t{i}": [value] for i, value in enumerate(values)}) for arm, values in arms.items()}
 
     runs = [run(base=[0.0, 0.5, 1.0], better=[0.5, 1.0, 1.0]), run(base=[0.0] * 4, better=[0.25] * 4), run(base=[0.7])]
-    found = over("base", runs).others["better"]
+    found = held_to("base", runs).others["better"]
     assert isinstance(found, Difference)
     assert (found.mean, found.tasks) == (pytest.approx(2 / 7), 7)
     assert found.low is not None
     assert found.high is not None
     assert 0 < found.low < 2 / 7 < found.high
     with pytest.raises(UserError, match="--over 'worse'"):
-        over("worse", runs)
+        held_to("worse", runs)

@@ -11,16 +11,15 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from seal_ray.observe.figures import Figure
-from seal_ray.observe.observers import TRACKERS
+from seal_ray.observe.observers import TRACKERS, installed
 from seal_ray.observe.trackers import ID
 
-INSTALLED = [name for name in TRACKERS if name == "jsonl" or find_spec(name)]
+INSTALLED = [name for name in TRACKERS if installed(name)]
 
 
 def only_with(name: str) -> None:
