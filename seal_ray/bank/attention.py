@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from seal_ray.bank.device import sent_array
 from seal_ray.bank.gather import ToLines, ToTokens
 from seal_ray.bank.layout import TILE, Layout, side_by_side
 from seal_ray.bank.mixing import Batch, Batches, Mixer, States
+from seal_ray.bank.rows import Ints
 
 NAME = "seal_ray_bank"
 _PACKING = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "position_ids"}
@@ -211,21 +213,31 @@ class ContinuedAttention:
     `before` is what they go on from, for the cache's own states move on, and a pass may be made again.
     """
 
-    def __init__(self, layout: Layout, cache: KVCache, rows_R: Tensor, before: dict[int, States]) -> None:
+    @classmethod
+    def after(
+        cls, layout: Layout, cache: KVCache, places: Ints, begins: Ints, before: dict[int, States]
+    ) -> tuple[Layout, ContinuedAttention]:
+        """The pass of rows laid out as if they began there, each of which goes on in its place after so many tokens."""
+        device = layout.row.device
+        begins_R = sent_array(begins, device)
+        layout = replace(layout, position_ids=layout.position_ids + begins_R[layout.row])
+        return layout, cls(layout, cache, sent_array(places, device), begins + layout.lengths, before)
+
+    def __init__(self, layout: Layout, cache: KVCache, rows_R: Tensor, ends: Ints, before: dict[int, States]) -> None:
         self.layout, self.cache, self.before, self.rows_R = layout, cache, before, rows_R
         self.rows = rows_R[layout.row]
         self.positions = layout.position_ids[0]
         self.parts, place = side_by_side(layout)
         self.place = None if place is None else sent_array(place, rows_R.device)
         self.rows_of = [rows_R[part.rows_C] for part in self.parts]
+        self.longest = [int(ends[part.rows].max()) for part in self.parts]
         self.masks: dict[tuple[int, int | None], Tensor] = {}
 
     def attend(self, layer: int, q_NHD: Tensor, k_NKD: Tensor, v_NKD: Tensor, params: AttentionParams) -> Tensor:
         cache_k, cache_v = self.cache.put(layer, self.rows, self.positions, k_NKD, v_NKD)
         out = []
         for number, (rows_C, part) in enumerate(zip(self.rows_of, self.parts, strict=True)):
-            mask = self._mask(number, params.window)
-            longest = mask.shape[-1]
+            mask, longest = self._mask(number, params.window), self.longest[number]
             q_CHTD = _to_lines(q_NHD, part.bucket)
             out_CHTD = params(q_CHTD, cache_k[rows_C, :, :longest], cache_v[rows_C, :, :longest], mask)
             out.append(out_CHTD.transpose(1, 2).flatten(0, 1))
@@ -250,7 +262,7 @@ class ContinuedAttention:
             bucket = self.parts[number].bucket
             at = self.positions if bucket.index is None else self.positions[bucket.index]
             at = at.view(bucket.count, 1, bucket.length, 1)
-            seen = torch.arange(int(at.max()) + 1, device=at.device)
+            seen = torch.arange(self.longest[number], device=at.device)
             mask = seen <= at
             if window is not None:
                 mask &= seen > at - window

@@ -217,13 +217,13 @@ class _Check:
             patched.logits(layout)
         if continued:
             layout = self._part(-steps - continued, -steps)
-            begins = torch.tensor(LENGTHS, device=patched.device) - steps - continued
-            layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
             before = {layer: states.of(rows_R) for layer, states in cache.states.items()}
             for states in before.values():
                 if spoilt in states.kinds:
                     states.kinds[spoilt].fill_(float("nan"))
-            with patched.active(layout, ContinuedAttention(layout, cache, rows_R, before), PLAIN):
+            begins = np.array(LENGTHS) - steps - continued
+            layout, attention = ContinuedAttention.after(layout, cache, np.arange(len(LENGTHS)), begins, before)
+            with patched.active(layout, attention, PLAIN):
                 parts = patched.logits(layout).split(continued)
             found = [[part_TV] for part_TV in parts]
         for step in range(steps, 0, -1):

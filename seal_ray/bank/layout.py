@@ -283,7 +283,9 @@ def pack(
 class Beside:
     """Rows of a pass that lie side by side, each a line of its own."""
 
+    rows: Ints
     rows_C: Tensor
+    """The same on the device."""
     bucket: Bucket
     index: Ints | None
     """What the bucket's own is on the device: the packed token at each place; None where they lie so already."""
@@ -294,9 +296,10 @@ def side_by_side(layout: Layout, padded: bool = True) -> tuple[list[Beside], Int
     lengths, device = layout.lengths, layout.row.device
     lines = [np.array([row]) for row in range(len(lengths))]
     buckets, indices, place = _buckets(lines, lengths, np.cumsum(lengths) - lengths, device, padded=padded)
-    order = sent_array(np.argsort(-lengths, kind="stable"), device)
-    rows = order.split([bucket.count for bucket in buckets])
-    return list(map(Beside, rows, buckets, indices)), place
+    order = np.argsort(-lengths, kind="stable")
+    rows = np.split(order, np.cumsum([bucket.count for bucket in buckets])[:-1])
+    rows_on = sent_array(order, device).split([len(part) for part in rows])
+    return list(map(Beside, rows, rows_on, buckets, indices)), place
 
 
 def _buckets(

@@ -6,7 +6,7 @@ Letters: R rows, N packed tokens, T places of a line, C cache length, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -88,9 +88,8 @@ def _ended(
     }
 
     def opened(layout: Layout, at: slice) -> Opened:
-        places, begins = (torch.from_numpy(column).to(patched.device) for column in after[at].T)
-        layout = replace(layout, position_ids=layout.position_ids + begins[layout.row])
-        return layout, ContinuedAttention(layout, cache, places, before)
+        places, begins = after[at].T
+        return ContinuedAttention.after(layout, cache, places, begins, before)
 
     rows = [prompt.part(start, len(prompt)) for prompt, start in parts]
     logits = (row for _, logits_LV in passes(patched, adapters, rows, budget, opened) for row in logits_LV)

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from seal_ray.bank import Job
-from seal_ray.bank.attention import CachedAttention, KVCache, PackedAttention
+from seal_ray.bank.attention import CachedAttention, ContinuedAttention, KVCache, PackedAttention
 from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
 from seal_ray.bank.objectives import DPO, PolicyGradient
@@ -101,3 +101,22 @@ def test_so_does_answering(family: str, lengths: tuple[int, ...]) -> None:
         step_layout(range(count), count, patched), input_ids=positions_R[None], position_ids=positions_R[None]
     )
     predict(step, CachedAttention(cache, None, positions_R, longest + 1))
+
+
+@pytest.mark.parametrize("lengths", [(LENGTH, LENGTH), (LENGTH,), (3, LENGTH, LENGTH + 20)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_so_do_prompts_that_go_on_from_what_lies_in_the_cache(family: str, lengths: tuple[int, ...]) -> None:
+    patched = on_device(family)
+    count, start = len(lengths), 5
+    cache, plain = KVCache(count, max(lengths) + start), Adapters.none([""] * count)
+    with torch.no_grad():
+        layout = pack(rows_of(*[start] * count), patched.device, patched.dtype)
+        with patched.active(layout, PackedAttention(layout, cache), plain):
+            patched.logits(layout)
+        everyone = torch.arange(count, device=patched.device)
+        before = {layer: states.of(everyone) for layer, states in cache.states.items()}
+        rest = pack(rows_of(*lengths), patched.device, patched.dtype)
+        with OneDevice():
+            rest, attention = ContinuedAttention.after(rest, cache, np.arange(count), np.full(count, start), before)
+            with patched.active(rest, attention, plain):
+                patched.logits(rest)
