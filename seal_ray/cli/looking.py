@@ -64,18 +64,20 @@ def watch(dir: str, *, once: bool = False, web: bool = False, port: int = 8765) 
         shown(follow(dir, 10.0 if "://" in dir or not sys.stdout.isatty() else 2.0))
 
 
-def compare(dir: str, *others: str, as_json: AsJson = False) -> None:
+def compare(dir: str, *others: str, seeds: bool = False, as_json: AsJson = False) -> None:
     """Hold runs to the first one, of whatever configs: settings, held-out accuracy, differences by task, rewards.
 
     Parameters
     ----------
     others
-        The runs that are held to it. Seeds of one config, whose tasks are to be taken together, are for `eval`.
+        The runs that are held to it.
+    seeds
+        Take runs together that differ in nothing but their seed, and hold each to that of the same seed.
     """
     from seal_ray.looking import comparison
     from seal_ray.looking.comparing import compare as compared
 
-    found = compared((dir, *others))
+    found = compared((dir, *others), seeds)
     said = comparison.lines(found, width() or WIDTH)
     lines([json.dumps(comparison.as_json(found))] if as_json else map(visible, said))
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from statistics import fmean
 
 from seal_ray.intervals import total_length
 from seal_ray.looking.beside import by_method, in_turn
@@ -35,25 +39,48 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One of several runs."""
+class Rewards:
+    """What the trials of a round came to."""
 
-    place: str
+    number: int
+    written: int
+    trials: int
+    pending: int
+    failed: int
+    kept: int
+    mean: float | None
+    kept_mean: float | None
+
+    @classmethod
+    def of(cls, number: int, runs: Sequence[Round]) -> Rewards:
+        """Of the same round of one run, or of several."""
+        sums = {
+            name: sum(getattr(run, name) for run in runs) for name in ("written", "trials", "pending", "failed", "kept")
+        }
+        every = [candidate for run in runs for candidate in run.candidates]
+        kept = [candidate.reward for candidate in every if candidate.kept]
+        return cls(number, **sums, mean=_mean(candidate.reward for candidate in every), kept_mean=_mean(kept))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of several runs; or runs of one config, whose seeds are taken together."""
+
+    places: tuple[str, ...]
     name: str
     differs: tuple[str, ...]
-    """Its settings that are not the first run's, a line each."""
-    arms: Mapping[str, Interval]
-    pending: Mapping[str, int]
-    """Trials of an arm that were planned and have not ended."""
-    paired: Mapping[str, Difference]
-    """By arm, the differences to the first run."""
+    """Its settings that are not the first one's, a line each."""
+    arms: Figures
+    """By baseline and round."""
     by_name: bool
-    """Whether tasks of a name need not be the same as the first run's."""
+    """Whether tasks of a name need not be the same as the first one's."""
+    alone: bool
+    """Whether it has no seed in common with the first one, so that no task can be held to itself."""
     methods: Figures
     """By method and number of texts."""
     in_turn: Figures
     """By way, what was kept of the passages at the end."""
-    rounds: tuple[Round, ...]
+    rounds: tuple[Rewards, ...]
     trials: int
     failures: Mapping[str, int]
     seconds: float | None
@@ -72,18 +99,62 @@ class _Read:
     """Tasks whose questions a model wrote."""
 
     @property
+    def seed(self) -> int:
+        return self.recorded.config.run.seed
+
+    @property
     def last(self) -> str:
         """The arm of the last policy that was measured; empty where none was."""
         arms = [arm for arm in self.arms if arm.startswith("after round ")]
         return last_arm(arms) if arms else ""
 
+    @property
+    def pending(self) -> Counter[str]:
+        """Trials of an arm that were planned and have not ended."""
+        seen = self.seen
+        return Counter(row.arm for row in seen.planned if row.stage == "evaluation" and row.trial not in seen.outcomes)
 
-def compare(directories: Sequence[str]) -> list[Compared]:
-    """The runs in the order given, each held to the first."""
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        seen = self.seen
+        return rounds(seen.planned, seen.outcomes, seen.edits, seen.kept, seen.policies)
+
+    @property
+    def seconds(self) -> float | None:
+        spans = self.seen.spans
+        return total_length((row.start, row.end) for row in spans) if spans else None
+
+
+_Group = Sequence[_Read]
+_Pairs = Sequence[tuple[_Read, _Read]]
+
+
+def compare(directories: Sequence[str], seeds: bool = False) -> list[Compared]:
+    """The runs in the order given, each held to the first; with `seeds`, all of one config as one."""
     if len(directories) < 2:
         raise UserError("one run has nothing to be compared with; give two directories or more")
-    read = [_read(directory) for directory in directories]
-    return [_compared(each, read[0]) for each in read]
+    groups = list[list[_Read]]()
+    for each in map(_read, directories):
+        like = next((group for group in groups if seeds and _but_for_the_seed(each, group[0])), None)
+        if like is None:
+            groups.append([each])
+        elif twice := next((run for run in like if run.seed == each.seed), None):
+            raise UserError(
+                f"{twice.place} and {each.place} are the same run, seed {each.seed}, which would count twice; give one"
+            )
+        else:
+            like.append(each)
+    if len(groups) < 2:
+        raise UserError("--seeds: all of these are one config; `seal-ray eval` shows what they come to together")
+    return [_compared(group, groups[0], seeds) for group in groups]
+
+
+def _but_for_the_seed(one: _Read, other: _Read) -> bool:
+    return not _but_seeds(_differs(one, other))
+
+
+def _but_seeds(differs: Iterable[str]) -> list[str]:
+    return [line for line in differs if not line.startswith("run.seed:")]
 
 
 def _read(directory: str) -> _Read:
@@ -97,33 +168,63 @@ def _read(directory: str) -> _Read:
     return _Read(directory, found, look(store), *arms, synthetic(journal))
 
 
-def _compared(one: _Read, first: _Read) -> Compared:
-    seen, differs = one.seen, _differs(one, first)
-    waiting = [row.arm for row in seen.planned if row.stage == "evaluation" and row.trial not in seen.outcomes]
+def _compared(runs: _Group, first: _Group, seeds: bool) -> Compared:
+    if seeds:
+        pairs = [(one, other) for one in runs for other in first if one.seed == other.seed]
+    else:
+        pairs = list(zip(runs, first, strict=True))
+    one, other = pairs[0] if pairs else (runs[0], first[0])
+    differs = _differs(one, other)
+    differs = _but_seeds(differs) if seeds else differs
+    written = ["model."] if any(run.written for run in runs) else []
+    pairs = [] if runs is first else pairs
+    arms = _figures(runs, pairs, lambda run: run.arms)
+    numbers = sorted({round_.number for run in runs for round_ in run.rounds})
+    seconds = [run.seconds for run in runs]
+    config, named = one.seen.config, "seeds" if len(runs) > 1 else "seed"
     return Compared(
-        one.place,
-        f"{seen.config.run.name}, seed {seen.config.run.seed}",
+        tuple(run.place for run in runs),
+        f"{config.run.name}, {named} {', '.join(str(run.seed) for run in runs)}",
         tuple(differs),
-        _intervals(one, one.arms),
-        {arm: waiting.count(arm) for arm in waiting},
-        {} if one is first else _paired(one, first),
-        any(line.startswith((*_WHAT_TASKS_ARE, *(["model."] if one.written else []))) for line in differs),
-        _figures(one, first, one.methods, first.methods),
-        _figures(one, first, one.in_turn, first.in_turn),
-        rounds(seen.planned, seen.outcomes, seen.edits, seen.kept, seen.policies),
-        len(seen.outcomes),
-        dict(seen.failures),
-        total_length((row.start, row.end) for row in seen.spans) if seen.spans else None,
+        Figures(
+            arms.measured,
+            {**arms.paired, **_last(pairs)},
+            sum((run.pending for run in runs), Counter()),
+        ),
+        any(line.startswith((*_WHAT_TASKS_ARE, *written)) for line in differs),
+        runs is not first and not pairs,
+        _figures(runs, pairs, lambda run: run.methods),
+        _figures(runs, pairs, lambda run: run.in_turn),
+        tuple(Rewards.of(n, [each for run in runs for each in run.rounds if each.number == n]) for n in numbers),
+        sum(len(run.seen.outcomes) for run in runs),
+        sum((Counter(run.seen.failures) for run in runs), Counter()),
+        None if None in seconds else sum(each for each in seconds if each is not None),
     )
 
 
-def _intervals(one: _Read, arms: Mapping[str, Measured]) -> dict[str, Interval]:
-    return {arm: figure([found], len(one.written & found.rewards.keys())) for arm, found in arms.items()}
+def _figures(runs: _Group, pairs: _Pairs, of: Callable[[_Read], Mapping[str, Measured]]) -> Figures:
+    """Accuracies over the tasks of all of these runs, and the differences of each pair of runs that has both."""
+    measured, paired = dict[str, Interval](), dict[str, Difference]()
+    for name in dict.fromkeys(chain.from_iterable(map(of, runs))):
+        have = [run for run in runs if name in of(run)]
+        written = sum(len(run.written & of(run)[name].rewards.keys()) for run in have)
+        measured[name] = figure([of(run)[name] for run in have], written)
+        if both := [(of(one)[name], of(other)[name]) for one, other in pairs if name in of(one) and name in of(other)]:
+            paired[name] = difference(*both)
+    return Figures(measured, paired)
 
 
-def _figures(one: _Read, first: _Read, mine: Mapping[str, Measured], others: Mapping[str, Measured]) -> Figures:
-    both = {} if one is first else {name: (found, others[name]) for name, found in mine.items() if name in others}
-    return Figures(_intervals(one, mine), {name: difference(pair) for name, pair in both.items()})
+def _last(pairs: _Pairs) -> dict[str, Difference]:
+    """Between the last policies, where these are of different rounds."""
+    both = [(one, other) for one, other in pairs if one.last and other.last]
+    if all(one.last == other.last for one, other in both):
+        return {}
+    return {LAST: difference(*((one.arms[one.last], other.arms[other.last]) for one, other in both))}
+
+
+def _mean(rewards: Iterable[float]) -> float | None:
+    found = list(rewards)
+    return fmean(found) if found else None
 
 
 def _differs(one: _Read, first: _Read) -> list[str]:
@@ -139,11 +240,3 @@ def _swapped(line: str) -> str:
     name, _, values = line.partition(": ")
     before, _, after = values.partition(" -> ")
     return f"{name}: {after} -> {before}"
-
-
-def _paired(one: _Read, first: _Read) -> dict[str, Difference]:
-    """By arm that both have measured; and where their last policies are of different rounds, between these."""
-    pairs = {arm: (found, first.arms[arm]) for arm, found in one.arms.items() if arm in first.arms}
-    if one.last and first.last and one.last != first.last:
-        pairs[LAST] = one.arms[one.last], first.arms[first.last]
-    return {arm: difference(pair) for arm, pair in pairs.items()}

@@ -9,16 +9,17 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from seal_ray.looking.comparing import Compared, Figures
+from seal_ray.looking.comparing import Compared, Figures, Rewards
 from seal_ray.looking.words import NOTHING, accuracy, columns, percent
 from seal_ray.plain import WIDTH, broken, visible
 from seal_ray.record.differences import Difference
 from seal_ray.record.summary import FEWEST, Interval, doubts
 from seal_ray.record.summary import as_json as arms_as_json
-from seal_ray.report.rounds import Round
 from seal_ray.report.words import duration
 
 _BY_NAME = "is of another source, seed or domain than [1], or asks otherwise: tasks of one name may be others"
+
+_ALONE = "has no seed in common with [1], so no task of it is held to itself"
 
 
 def lines(found: Sequence[Compared], width: int = WIDTH) -> list[str]:
@@ -27,12 +28,12 @@ def lines(found: Sequence[Compared], width: int = WIDTH) -> list[str]:
     What is said in words is broken where a line ends; where a run is, and what it is called, stands in one.
     """
     numbers = [f"[{number}]" for number in range(1, len(found) + 1)]
-    said = columns([(number, run.place, run.name) for number, run in zip(numbers, found, strict=True)])
+    said = columns([row for number, run in zip(numbers, found, strict=True) for row in _named(number, run)])
     said += ["", "settings that are not those of [1]:"]
     for number, run in zip(numbers[1:], found[1:], strict=True):
         said += [line for each in run.differs or ("none",) for line in broken(each, f"{number}  ", width)]
     kinds = {
-        "held-out accuracy": [Figures(run.arms, run.paired, run.pending) for run in found],
+        "held-out accuracy": [run.arms for run in found],
         "accuracy of methods": [run.methods for run in found],
         "accuracy at the end of passages in turn": [run.in_turn for run in found],
     }
@@ -50,11 +51,17 @@ def _notes(numbers: Sequence[str], found: Sequence[Compared], width: int) -> lis
     """What is to be said beside the accuracies."""
     said = []
     for number, run in zip(numbers, found, strict=True):
-        kinds = run.arms, run.methods.measured, run.in_turn.measured
+        kinds = run.arms.measured, run.methods.measured, run.in_turn.measured
         every = dict.fromkeys(line for kind in kinds for line in doubts(dict(kind)))  # what to do is said once
-        for note in [*every, *([_BY_NAME] if run.by_name else [])]:
+        for note in [*every, *([_BY_NAME] if run.by_name else []), *([_ALONE] if run.alone else [])]:
             said += broken(note, f"{number} ", width)
     return ["", *said] if said else []
+
+
+def _named(number: str, run: Compared) -> Iterable[tuple[str, ...]]:
+    first, *others = run.places
+    yield number, first, run.name
+    yield from (("", other, "") for other in others)
 
 
 def _left_out(found: Sequence[Compared]) -> str:
@@ -83,16 +90,16 @@ def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
     """A tree for each run; shares to four digits, as `seal-ray eval --json` has them."""
     return [
         {
-            "place": run.place,
+            "places": list(run.places),
             "name": run.name,
             "differs": list(run.differs),
-            "arms": arms_as_json(dict(run.arms)),
-            "pending": dict(run.pending),
-            "paired": {arm: vars(each) for arm, each in run.paired.items()},
+            "arms": arms_as_json(dict(run.arms.measured)),
+            "paired": {arm: vars(each) for arm, each in run.arms.paired.items()},
+            "pending": dict(run.arms.pending),
             "paired_by_name": run.by_name,
             "methods": _figures(run.methods),
             "in_turn": _figures(run.in_turn),
-            "rounds": [_round(each) for each in run.rounds],
+            "rounds": [vars(each) for each in run.rounds],
             "trials": run.trials,
             "failures": dict(run.failures),
             "seconds": run.seconds,
@@ -104,11 +111,6 @@ def as_json(found: Sequence[Compared]) -> list[dict[str, Any]]:
 def _figures(found: Figures) -> dict[str, Any]:
     paired = {name: vars(each) for name, each in found.paired.items()}
     return {"measured": arms_as_json(dict(found.measured)), "paired": paired}
-
-
-def _round(each: Round) -> dict[str, Any]:
-    names = ("number", "written", "trials", "pending", "failed", "kept", "mean", "kept_mean")
-    return {name: getattr(each, name) for name in names}
 
 
 def _accuracies(found: Sequence[Figures]) -> Iterable[tuple[str, ...]]:
@@ -149,7 +151,7 @@ def _rewards(found: Sequence[Compared]) -> Iterable[tuple[str, ...]]:
         yield f"round {number}", *(_reward(round_) for round_ in each)
 
 
-def _reward(round_: Round | None) -> str:
+def _reward(round_: Rewards | None) -> str:
     if round_ is None:
         return NOTHING
     trials = f"{round_.trials - round_.pending}/{round_.trials}" if round_.pending else f"{round_.trials}"

@@ -68,10 +68,10 @@ def test_runs_of_other_configs_stand_side_by_side(tmp_path: Path) -> None:
     one, two = compare([str(tmp_path / "one"), str(tmp_path / "two")])
     assert one.differs == ()
     assert "selection.rule: 'best' -> 'random'" in two.differs
-    assert one.arms == summarize(Journal(Store(str(tmp_path / "one"))))
-    assert two.arms == summarize(Journal(Store(str(tmp_path / "two"))))
+    assert one.arms.measured == summarize(Journal(Store(str(tmp_path / "one"))))
+    assert two.arms.measured == summarize(Journal(Store(str(tmp_path / "two"))))
     arm = "after round 2"
-    paired = two.paired[arm]
+    paired = two.arms.paired[arm]
     tasks = [f"test-{i:03d}" for i in range(12)]
     expected = fmean(
         recorded_reward(tmp_path / "two", arm, task) - recorded_reward(tmp_path / "one", arm, task) for task in tasks
@@ -82,7 +82,7 @@ def test_runs_of_other_configs_stand_side_by_side(tmp_path: Path) -> None:
     assert paired.high
     assert paired.low < paired.mean < paired.high < 0
     assert two.by_name, "the seeds differ"
-    assert set(two.paired) == {"untrained self-edits", "after round 1", "after round 2"}
+    assert set(two.arms.paired) == {"untrained self-edits", "after round 1", "after round 2"}
 
 
 def test_last_policies_of_differently_many_rounds_are_compared(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_last_policies_of_differently_many_rounds_are_compared(tmp_path: Path) -
     run.fail("round 1", "train-000", 0, "cannot be parsed")
     run.journal.flush()
     one, two = compare([str(tmp_path / "one"), str(tmp_path / "two")])
-    assert two.paired[LAST].mean
-    assert two.paired[LAST].mean < 0
-    assert two.pending["after round 1"] == 12 - two.paired["after round 1"].tasks
+    assert two.arms.paired[LAST].mean
+    assert two.arms.paired[LAST].mean < 0
+    assert two.arms.pending["after round 1"] == 12 - two.arms.paired["after round 1"].tasks
     assert two.failures == {"data": 1}
     assert one.failures == {}
     said = "\n".join(lines([one, two]))
@@ -198,6 +198,54 @@ def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.Captu
     shown = capsys.readouterr().out
     assert "[2]  run.seed: 1 -> 5" in shown
     assert "[2] is of another source, seed or domain than [1]" in shown
+
+
+def test_seeds_of_a_config_are_one_and_each_is_held_to_that_of_its_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2):
+        finished(f"best-{seed}", seed=seed)
+        control(f"random-{seed}", seed=seed)
+    arm = "after round 2"
+    best, random = compare(["best-1", "best-2", "random-2", "random-1"], seeds=True)
+    assert (best.places, best.name) == (("best-1", "best-2"), "invented, seeds 1, 2")
+    assert (random.places, random.differs) == (("random-2", "random-1"), ("selection.rule: 'best' -> 'random'",))
+    assert not random.by_name, "of the seed that both have, the tasks are the same"
+    of_a_seed = [compare([f"best-{seed}", f"random-{seed}"])[1] for seed in (1, 2)]
+    assert random.arms.measured[arm].n == 24
+    assert random.arms.paired[arm].tasks == 24
+    means = [each.arms.paired[arm].mean or 0 for each in of_a_seed]
+    assert random.arms.paired[arm].mean == pytest.approx(fmean(means))
+    assert random.trials == sum(each.trials for each in of_a_seed)
+    alone = [compare([f"best-{seed}", "random-1"])[0].rounds[1] for seed in (1, 2)]
+    together = best.rounds[1]
+    assert together.mean == pytest.approx(fmean(each.mean or 0 for each in alone))
+    assert together.kept_mean == pytest.approx(fmean(each.kept_mean or 0 for each in alone))
+    assert (together.trials, together.kept) == tuple(2 * each for each in (alone[0].trials, alone[0].kept))
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "best-1", "best-2", "random-2", "random-1", "--seeds"])
+    shown = capsys.readouterr().out
+    assert "run.seed" not in shown
+    assert "24 tasks" in shown
+
+
+def test_a_seed_that_the_first_config_was_not_run_with_has_nothing_to_be_held_to(tmp_path: Path) -> None:
+    finished(str(tmp_path / "best"), seed=1)
+    control(str(tmp_path / "random"), seed=2)
+    found = compare([str(tmp_path / "best"), str(tmp_path / "random")], seeds=True)
+    assert found[1].arms.paired == {}
+    assert "[2] has no seed in common with [1], so no task of it is held to itself" in lines(found)
+
+
+def test_no_seed_counts_twice_and_seeds_of_one_config_alone_are_not_compared(tmp_path: Path) -> None:
+    for number, seed in enumerate((1, 2, 2)):
+        finished(str(tmp_path / str(number)), seed=seed)
+    first, second, again = (str(tmp_path / str(number)) for number in range(3))
+    with pytest.raises(UserError, match="are the same run, seed 2, which would count twice"):
+        compare([first, second, again], seeds=True)
+    with pytest.raises(UserError, match="`seal-ray eval` shows what they come to together"):
+        compare([first, second], seeds=True)
 
 
 def test_one_run_alone_is_not_compared(tmp_path: Path) -> None:

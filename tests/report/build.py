@@ -130,9 +130,9 @@ def finished(url: str, **more: Any) -> FakeRun:
     return run
 
 
-def control(url: str) -> FakeRun:
+def control(url: str, seed: int = 2) -> FakeRun:
     """A run that keeps random self-edits and learns little."""
-    run = FakeRun(url, rule="random", seed=2)
+    run = FakeRun(url, rule="random", seed=seed)
     run.write_config()
     run.evaluate("untrained self-edits", 0.58)
     for number in (1, 2):
