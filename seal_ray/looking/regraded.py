@@ -20,22 +20,27 @@ from seal_ray.types import DataError, Prompt, UserError
 def regraded(config: Config, journal: Journal, grader: str) -> dict[str, float]:
     """The reward of each held-out trial of a run that did not fail, by its key, from this grader's verdicts."""
     directory = config.run.dir
-    if synthetic(journal):
+    task_of = {row.trial: row.task_id for row in journal.read(PlannedRow) if row.stage == "evaluation"}
+    if synthetic(journal) & set(task_of.values()):
         raise UserError(
             f"{directory}: --grader: a model wrote held-out questions of it, which are graded in the run alone"
         )
     named = config.grading if config.grading.name == grader else Grading(name=grader)
     domain = load_domain(replace(config, grading=named))
     tasks = {task.id: task for task in held_out_tasks(config, domain)}
-    of_trial = {row.trial: tasks[row.task_id] for row in journal.read(PlannedRow) if row.stage == "evaluation"}
+    if gone := sorted(set(task_of.values()) - tasks.keys()):
+        raise UserError(
+            f"{directory}: --grader: {len(gone)} of its held-out tasks, {gone[0]!r} the first, are no longer in what "
+            "domain.options of its config.json name; put that back as it was when the run began, or leave --grader out"
+        )
     found = {}
 
     async def grade() -> None:
         async with grading.at_work(getattr(domain, "grader", None), _no_model):
             for row in journal.read(OutcomeRow):
-                if row.key in of_trial and not row.failure:
+                if row.key in task_of and not row.failure:
                     try:
-                        found[row.key] = (await domain.grade(of_trial[row.key], row.answers)).reward
+                        found[row.key] = (await domain.grade(tasks[task_of[row.key]], row.answers)).reward
                     except DataError as error:
                         raise UserError(f"{directory}: --grader {grader!r}: {error}") from None
 

@@ -9,10 +9,11 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.config import load
+from seal_ray.domains.base import Split
 from seal_ray.domains.registry import load_domain
 from seal_ray.loop.session import open_run
 from seal_ray.record.differences import Difference, held_to
-from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, QuestionRow
 from seal_ray.record.summary import Measured
 from seal_ray.rundir.identity import identify
 from seal_ray.types import UserError
@@ -25,8 +26,13 @@ GRADED = {"base": ("nobody knows", 0.0), "passage only": ("{gold}, and more besi
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run of which two arms of two tasks are on record; one trial failed."""
-    folder = str(tmp_path_factory.mktemp("graded") / "run")
-    config = load(JOB, ["--run.dir", folder, "--model.path", "microworld", "--grading.name", "offline"])
+    return measured_in(tmp_path_factory.mktemp("graded"), JOB.parent / "passages.jsonl")
+
+
+def measured_in(folder: Path, passages: Path, split_with_written_questions: Split = "train") -> str:
+    """The directory of such a run, of whose tasks one of this split is on record as given its questions by a model."""
+    named = ["--run.dir", str(folder / "run"), "--domain.options.train", str(passages)]
+    config = load(JOB, [*named, "--model.path", "microworld", "--grading.name", "offline"])
     domain = load_domain(config)
     with open_run(config, domain, identify(config, domain)) as opened:
         for arm, (answer, reward) in GRADED.items():
@@ -37,7 +43,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
                 opened.events.emit(OutcomeRow(key, reward=reward, answers=answers))
             opened.events.emit(PlannedRow.at("evaluation", arm, task.id, 0, 1, f"{arm} failed"))
             opened.events.emit(OutcomeRow(f"{arm} failed", reward=0.0, failure="oom", reason="no room"))
-    return folder
+        written, *_ = domain.tasks(split_with_written_questions, 2, config.run.seed)
+        opened.events.emit(QuestionRow("written", written.id, "Question 1:", "Is it? Answer: Yes", "base"))
+    return config.run.dir
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -85,6 +93,26 @@ def test_what_cannot_be_graded_or_compared_is_one_line(directory: str, capsys: p
         with pytest.raises(SystemExit):
             main(["eval", directory, *more])
         assert why in capsys.readouterr().err
+
+
+def test_held_out_questions_that_a_model_wrote_are_not_graded_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", measured_in(tmp_path, JOB.parent / "passages.jsonl", "test"), "--grader", "f1"])
+    assert "a model wrote held-out questions of it" in capsys.readouterr().err
+
+
+def test_a_source_that_is_another_since_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "passages.jsonl"
+    source.write_text((JOB.parent / "passages.jsonl").read_text())
+    directory = measured_in(tmp_path, source)
+    source.write_text(source.read_text().replace('"title": "', '"title": "Once more: '))
+    with pytest.raises(SystemExit):
+        main(["eval", directory, "--grader", "f1"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{directory}: --grader: 2 of its held-out tasks" in line
+    assert "put that back as it was when the run began" in line
 
 
 def test_tasks_of_several_runs_are_held_each_to_itself() -> None:
