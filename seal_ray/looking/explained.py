@@ -32,7 +32,6 @@ _NO_TEXT = "no self-edit is on record"
 OF_A_LESSON = "a library shares questions out to its lessons; which of them these were, and whose, is not on record"
 _IN_TURN = (CONTINUAL, ELSEWHERE, RETRACTION, RETRACTION_ELSEWHERE)
 """Stages in which passages that were learnt in turn are asked."""
-_NOT_TAKEN = "the domain no longer takes the "
 OF_A_METHOD = "it is of a method, which may have had many texts written; `seal-ray methods` measures it"
 OF_SETTINGS = "it is of `seal-ray tune`, which draws tasks of its own and says what its trials came to"
 TOGETHER = "one adapter was trained on all held-out texts at once (evaluation.joint)"
@@ -59,7 +58,9 @@ class Explained:
     """As they were asked."""
     recipe: Recipe | None
     unknown: str = ""
-    """Why task, questions or recipe are not known here."""
+    """Why task, questions or recipe are not known here, without which it cannot be done again."""
+    no_recipe: str = ""
+    """Why no recipe can be made of its text; a trial that failed by that fails so again."""
 
     @property
     def place(self) -> PlannedRow:
@@ -71,15 +72,18 @@ class Explained:
         """Why it cannot be done again alone; empty where it can."""
         if self.outcome is None:
             return "it has not ended, so there is nothing to hold it to"
-        if self.task is None or self.unknown in (TOGETHER, OF_A_LESSON, OF_A_METHOD, _ASKED_WHILE_LEARNT, _NO_TEXT):
-            return self.unknown
-        if self.unknown.startswith(_NOT_TAKEN):
+        if self.unknown:
             return self.unknown
         if self.config.trial.eval_engine != "bank":
             return f"its questions were answered by {self.config.trial.eval_engine} (trial.eval_engine), not by a bank"
         if not self.outcome.failure and not self.is_recorded_recipe:
-            return self.unknown or "what the config names here makes another recipe than the run trained"
+            return self.no_recipe or "what the config names here makes another recipe than the run trained"
         return ""
+
+    @property
+    def note(self) -> str:
+        """What is missing here, and why; empty where nothing is."""
+        return self.unknown or self.no_recipe
 
     @property
     def text(self) -> str | None:
@@ -192,7 +196,7 @@ def _with_task(known: Explained, journal: Journal) -> Explained:
     try:
         return _with_recipe(found, domain, task)
     except DataError as error:
-        return replace(found, unknown=f"no recipe: {error}")
+        return replace(found, no_recipe=f"no recipe: {error}")
 
 
 def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
@@ -210,7 +214,7 @@ def _with_recipe(known: Explained, domain: Domain, task: Task) -> Explained:
         reader = asking(config, domain, known.strategy)
     except UserError as error:
         what = "hint" if config.sampling.playbook else "strategy"
-        return replace(known, unknown=f"{_NOT_TAKEN}{what} that it was written with: {error}")
+        return replace(known, unknown=f"the domain no longer takes the {what} that it was written with: {error}")
     return replace(known, recipe=reader.recipe(task, known.text, place.seed))
 
 

@@ -83,7 +83,7 @@ def as_json(directory: str, found: Explained) -> dict[str, Any]:
         "before": asdict(found.before) if found.before else None,
         "before_by": found.before_by,
         "outcome": asdict(found.outcome) if found.outcome else None,
-        "unknown": found.unknown,
+        "unknown": found.note,
         "again": command(directory, found.key) if not found.hindrance else None,
     }
 
@@ -98,8 +98,8 @@ def _task(found: Explained) -> Iterator[str]:
         yield f"task: {found.task.title} ({found.task.id})"
     elif found.places:
         yield f"task: {found.place.task_id}"
-    if found.unknown:
-        yield f"note: {found.unknown}"
+    if found.note:
+        yield f"note: {found.note}"
 
 
 def _places(found: Explained) -> Iterator[str]:
@@ -135,7 +135,7 @@ def _trained(found: Explained) -> Iterator[str]:
         yield f"recipe: {_recipe(found.recipe)}"
         if not found.is_recorded_recipe:
             yield "(!) the run trained another recipe: what the config names here is not what it was"
-    elif found.places and (trains_nothing(found.place) or (found.baseline and not found.unknown)):
+    elif found.places and (trains_nothing(found.place) or (found.baseline and not found.note)):
         yield "recipe: none; the questions are asked without training"
 
 

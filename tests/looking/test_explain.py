@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,18 @@ def test_a_self_edit_that_could_not_be_used_is_told_and_fails_again(
     assert "failure: data: nothing [31mred" in said
     assert "note: no recipe: nothing [31mred" in said
     assert set(again(str(tmp_path / "run"), found).same.values()) == {True}
+
+
+def test_a_baseline_that_the_domain_has_no_more_is_not_done_again_even_where_it_failed(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MicroWorld, "baseline", lambda *_: None)
+    found = explained(small, SORTS["a baseline that trains"])
+    assert found.outcome
+    failed = replace(found, outcome=replace(found.outcome, failure="data"))
+    for each in (found, failed):
+        with pytest.raises(UserError, match="cannot be done again alone: the domain has no baseline 'passage only'"):
+            again(str(small), each)
 
 
 @pytest.mark.usefixtures("in_process")
