@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seal_ray.cli.learning import tell
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import page_when_stopped, report_page, say, show
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.settling import Settled
 
 
 def run_and_show(config: Any, quiet: bool, as_json: bool, force: bool = False, beside: str = "") -> None:
@@ -61,20 +64,22 @@ def run(
         if recorded_config(beside).run.seed != tree.run.seed:
             raise UserError(f"--beside {beside}: it has another seed, so nothing that this run would do the same way")
     if dry_run:
-        from seal_ray.domains.registry import spelled_out
-        from seal_ray.loop.preflight import check, look
-        from seal_ray.reading import json_text
-        from seal_ray.settling import settle
+        from seal_ray.loop.preflight import look
 
-        check(tree)
-        found = settle(tree, ask_hub=False)
-        lives = replace(found.config, run=replace(tree.run, dir=tree.dir))
-        print(json_text(spelled_out(lives)), flush=True)
-        for line in found.lines:
-            say(line)
-        say(look(tree))
+        say(look(tree, _print_resolved))
         return
     run_and_show(tree, quiet, as_json, force, beside)
+
+
+def _print_resolved(found: Settled) -> None:
+    """The whole config, with its directory and options spelled out, and what was settled of it."""
+    from seal_ray.domains.registry import spelled_out
+    from seal_ray.reading import json_text
+
+    config = found.config
+    print(json_text(spelled_out(replace(config, run=replace(config.run, dir=config.dir)))), flush=True)
+    for line in found.lines:
+        say(line)
 
 
 def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seal_ray.config import Config, parse
@@ -33,7 +33,7 @@ from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import Identity, identify
 from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
-from seal_ray.settling import must_be_learnt, must_chat, must_fit, settle
+from seal_ray.settling import Settled, must_be_learnt, must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
 from seal_ray.types import FinetuneSpec, Task, UserError
 from seal_ray.update.base import UpdateRule, find_update_rule
@@ -129,14 +129,16 @@ def check(config: Config) -> tuple[Rule, UpdateRule]:
     return rule, update_rule
 
 
-def look(config: Config) -> str:
+def look(config: Config, shown: Callable[[Settled], object] = lambda found: None) -> str:
     """Check all that can be checked without the hub and without reading large files: a dry run.
 
-    Returns a line that says what a run would do; `UserError` says what is wrong.
+    Returns a line that says what a run would do; `UserError` says what is wrong. What the config resolves to is given
+    to `shown` first.
     """
+    found = settle(config, ask_hub=False)
+    shown(found)
     sources = _sources(config)
     check(config)
-    found = settle(config, ask_hub=False)
     config = found.config
     drawn, before = None, directory.living(config.dir)
     if not any(source.startswith(hub.DATASET) for source in sources):

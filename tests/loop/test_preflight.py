@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from seal_ray import config as configs
+from seal_ray.cli.app import main
 from seal_ray.config import Config
 from seal_ray.domains.base import Split
 from seal_ray.domains.knowledge.domain import Knowledge, KnowledgeTask
 from seal_ray.domains.registry import load_domain
+from seal_ray.loop import preflight
 from seal_ray.loop.preflight import look, pinned, prepare
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Silent
@@ -100,6 +102,20 @@ def test_a_dry_run_finds_it_too(tmp_path: Path, trouble: str) -> None:
     with pytest.raises(UserError, match=said):
         look(written(tmp_path, *more))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_checks_a_config_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path)
+    seen, checks = list[Config](), preflight.check
+
+    def counted(config: Config) -> object:
+        seen.append(config)
+        return checks(config)
+
+    monkeypatch.setattr(preflight, "check", counted)
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", str(tmp_path / "run.toml"), "--dry-run"])
+    assert len(seen) == 1
 
 
 def test_a_dry_run_finds_a_directory_that_is_another_runs(tmp_path: Path) -> None:
