@@ -11,7 +11,7 @@ from typing import Protocol
 
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
-from seal_ray.plan.measure import Observed
+from seal_ray.plan.measure import Observed, work_of
 from seal_ray.types import (
     BASE,
     Completion,
@@ -158,15 +158,6 @@ class Ladder:
         part = _part(recipe, share) if trained else None
         seed = derive_seed("probe", index, trained, share)
         return Trial(task.id, BASE, part, seed, asked[: _root(len(asked), share)], answer, self._domain.stop)
-
-
-def work_of(outcomes: Sequence[Outcome], slots: int, answer: int) -> tuple[float, float, float, float]:
-    """What a batch of outcomes was: training steps, tokens trained, steps of asking, tokens answered."""
-    trained = [outcome for outcome in outcomes if outcome.steps]
-    steps = sum(outcome.steps for outcome in trained) / max(1, min(slots, len(trained)))
-    asked = sum(len(outcome.answers) for outcome in outcomes)
-    batches = math.ceil(len(outcomes) / slots)
-    return steps, sum(outcome.tokens for outcome in trained), batches * (answer + 1), asked * answer
 
 
 def _part(recipe: Recipe, share: float) -> Recipe:

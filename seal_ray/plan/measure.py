@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import SkillRow
+from seal_ray.record.rows import OutcomeRow, SkillRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import SCREENING
-from seal_ray.types import UserError
+from seal_ray.types import Outcome, UserError
 
+_Result = TypeVar("_Result")
 TOGETHER = 0.15
 """Share of the usual time between two batches within which the results of one batch reach the driver."""
 START = 15.0
@@ -55,9 +57,9 @@ def measure(directory: str, config: Config) -> Measured:
     """What the run in a directory, of this config, says about how long things take."""
     journal = Journal(Store(directory))
     spans = list(journal.rows("spans"))
-    outcomes = [row for row in journal.rows("outcomes") if row["worker"]]
+    outcomes = [row for row in journal.read(OutcomeRow) if row.worker]
     edits = [row for row in journal.rows("self_edits") if row["worker"]]
-    if not any(row["steps"] for row in outcomes) or not spans:
+    if not any(row.steps for row in outcomes) or not spans:
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
     if not edits and any(span["what"] == "sample" for span in spans):
         raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
@@ -147,20 +149,22 @@ class Time:
 
 
 def trainer_stretches(
-    spans: Sequence[dict[str, Any]], outcomes: Sequence[dict[str, Any]], time: Time, slots: int, answer: int
+    spans: Sequence[dict[str, Any]], outcomes: Sequence[OutcomeRow], time: Time, slots: int, answer: int
 ) -> Iterator[Observed]:
     """Between one batch of results and the next, on each trainer."""
     for worker, own in _by_worker(span for span in spans if span["what"] == "trial").items():
-        done = [row for row in outcomes if row["worker"] == worker]
-        rows = [(span, outcome) for span, outcome in zip(own, done, strict=False)]
+        rows = list(zip(own, (row for row in outcomes if row.worker == worker), strict=False))
         for number, (start, end, batch) in enumerate(_stretches(rows, time.busy[worker])):
-            trained = [outcome for outcome in batch if outcome["steps"]]
-            side_by_side = min(slots, len(trained)) or 1
-            steps = sum(outcome["steps"] for outcome in trained) / side_by_side
-            tokens = sum(outcome["tokens"] for outcome in trained)
-            asked = sum(len(outcome["answers"] or ()) for outcome in batch)
-            work = (steps, tokens, -(-len(batch) // slots) * (answer + 1), asked * answer)
-            yield Observed(time.work(start, end), work, not number)
+            yield Observed(time.work(start, end), work_of(batch, slots, answer), not number)
+
+
+def work_of(outcomes: Sequence[Outcome | OutcomeRow], slots: int, answer: int) -> tuple[float, float, float, float]:
+    """What a batch of outcomes was: training steps, tokens trained, steps of asking, tokens answered."""
+    trained = [outcome for outcome in outcomes if outcome.steps]
+    steps = sum(outcome.steps for outcome in trained) / max(1, min(slots, len(trained)))
+    asked = sum(len(outcome.answers) for outcome in outcomes)
+    batches = math.ceil(len(outcomes) / slots)
+    return steps, sum(outcome.tokens for outcome in trained), batches * (answer + 1), asked * answer
 
 
 def sampler_stretches(
@@ -207,8 +211,8 @@ class _Writing:
 
 
 def _stretches(
-    rows: Sequence[tuple[dict[str, Any], dict[str, Any]]], busy: Sequence[tuple[float, float]]
-) -> Iterator[tuple[float, float, list[dict[str, Any]]]]:
+    rows: Sequence[tuple[dict[str, Any], _Result]], busy: Sequence[tuple[float, float]]
+) -> Iterator[tuple[float, float, list[_Result]]]:
     """Batches of results with the time from the batch before, or from when the worker got something to do."""
     rows = sorted(rows, key=lambda row: row[0]["end"])
     gaps = [b[0]["end"] - a[0]["end"] for a, b in pairwise(rows)]

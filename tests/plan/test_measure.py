@@ -1,4 +1,4 @@
-"""The rates of a sampler are found in a journal that says when each text was asked for and done."""
+"""What workers did is found in a journal that says when each text and each trial was asked for and done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from seal_ray.plan.measure import Time, fit, sampler_stretches
+from seal_ray.plan.measure import Observed, Time, fit, sampler_stretches, trainer_stretches
+from seal_ray.record.rows import OutcomeRow
 
 STEP, ROW = 0.06, 0.006
 Row = dict[str, Any]
@@ -46,3 +47,16 @@ def test_a_sampler_that_wrote_no_self_edit_says_nothing_of_how_long_they_take() 
     others = [{**span, "worker": "another"} for span in spans]
     found, alone = (list(sampler_stretches(some, edits, Time(some, 0), 8)) for some in ([*spans, *others], spans))
     assert found == alone
+
+
+def test_what_a_trainer_did_between_two_batches_of_results_is_counted_side_by_side() -> None:
+    ends = (4.0, 4.0, 4.0, 9.0)
+    spans = [{"what": "trial", "worker": "one", "start": 0.0, "end": end} for end in ends]
+    trained = [OutcomeRow(f"{n}", worker="one", steps=6, tokens=50, answers=("a", "b")) for n in range(3)]
+    asked = OutcomeRow("asked", worker="one", answers=("a",))
+    elsewhere = OutcomeRow("elsewhere", worker="another", steps=6, tokens=50)
+    found = list(trainer_stretches(spans, [*trained, elsewhere, asked], Time(spans, 0), slots=2, answer=8))
+    assert found == [
+        Observed(4.0, (18 / 2, 150, 2 * 9, 6 * 8), first=True),
+        Observed(5.0, (0, 0, 9, 8)),
+    ]
