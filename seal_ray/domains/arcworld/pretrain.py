@@ -173,7 +173,11 @@ def draw_batch(vocabulary: dict[str, int], rng: random.Random) -> tuple[torch.Te
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal, as `torch.optim.Muon`, but in float32: CPUs without bfloat16 take thrice as long."""
+    """Momentum made orthogonal, as `torch.optim.Muon`, but in float32: CPUs without bfloat16 take thrice as long.
+
+    `seal_ray/domains/microworld/pretrain.py` stacks its matrices, which rounds otherwise: the base shipped here was
+    made by this one.
+    """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})

@@ -102,7 +102,11 @@ def collate(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> tuple[
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` with `match_rms_adamw`, but stacked and in float32: a CPU is slow in bfloat16."""
+    """`torch.optim.Muon` with `match_rms_adamw`, but stacked and in float32: a CPU is slow in bfloat16.
+
+    `seal_ray/domains/arcworld/pretrain.py` takes a matrix at a time, which rounds otherwise: the base shipped here was
+    made by this one.
+    """
 
     def __init__(self, params: Sequence[torch.nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
