@@ -4,12 +4,11 @@ Static batches are done in two ways. In the usual one, of a fixed shape, every s
 of its batch is done. In the other, finished slots idle, and a pass has only the rows of those that go on: the bank
 without refilling.
 
-python -m benchmarks.continuous_batching --lengths rank_iter0.json
+    python -m benchmarks batching --lengths rank_iter0.json
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -98,7 +97,8 @@ def measured(bank: Bank, every: Sequence[Job], pairs: int) -> dict[str, list[Wen
 def table(found: dict[str, list[Went]], trials: int, slots: int) -> str:
     """Medians; `×` is how much longer than continuous batching, by the clock and by processor time."""
     useful = found[CONTINUOUS][0].steps
-    lines = [f"{'':44}{'trials/s':>9}{'×':>6}{'× (processor)':>15}{'passes':>8}{'slots in use':>14}"]
+    lines = [f"{trials} trials of one epoch in {slots} slots"]
+    lines += [f"{'':44}{'trials/s':>9}{'×':>6}{'× (processor)':>15}{'passes':>8}{'slots in use':>14}"]
 
     def middle(of: Callable[[Went], float], name: str) -> float:
         pairs = zip(found[name], found[CONTINUOUS], strict=True)
@@ -114,24 +114,8 @@ def table(found: dict[str, list[Went]], trials: int, slots: int) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.continuous_batching")
-    parser.add_argument("--shape", default="llama-30m")
-    parser.add_argument("--model", default="", help="a shipped base or a model's folder, in its place")
-    parser.add_argument("--lengths", default="", metavar="FILE", help="a recorded round")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--slots", type=int, default=16)
-    parser.add_argument("--trials", type=int, default=128)
-    parser.add_argument("--pairs", type=int, default=3)
-    given = parser.parse_args(argv)
-    model, tokenizer = build(given.shape, given.model, given.dtype, given.device, 2048)
-    bank = Bank(model, tokenizer, slots=given.slots)
-    every = jobs(workload(given.lengths), given.trials, bank.vocabulary, epochs=1)
-    found = measured(bank, every, given.pairs)
-    print(f"{given.trials} trials of one epoch in {given.slots} slots of {given.model or given.shape}")
-    print(table(found, given.trials, given.slots))
-
-
-if __name__ == "__main__":
-    main()
+def measure(shape: str, path: str, lengths: str, slots: int, trials: int, pairs: int) -> dict[str, list[Went]]:
+    """So many trials of one epoch each, in float32 on the GPU where there is one."""
+    model, tokenizer = build(shape, path, "float32", "cuda" if torch.cuda.is_available() else "cpu", 2048)
+    bank = Bank(model, tokenizer, slots=slots)
+    return measured(bank, jobs(workload(lengths), trials, bank.vocabulary, epochs=1), pairs)

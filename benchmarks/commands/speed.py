@@ -45,6 +45,40 @@ def trials(
     show(Settings(shape, model, lengths, device, dtype, slots, pairs), chart, as_json)
 
 
+@bench.command
+def batching(
+    *,
+    shape: str = "llama-30m",
+    model: str = "",
+    lengths: str = "",
+    slots: int = 16,
+    trials: int = 128,
+    pairs: int = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Trials a second in a bank whose slots are refilled, and in batches that end with their longest trial.
+
+    Parameters
+    ----------
+    shape
+        An architecture with random weights.
+    model
+        A model's folder or a shipped base, in its place.
+    lengths
+        A recorded round, of whose self-edits the trials have as many texts, and as long ones.
+    slots
+        Of the bank.
+    trials
+        How many there are, of one epoch each.
+    pairs
+        How often all are measured, in turn; medians are shown.
+    """
+    from benchmarks.continuous_batching import measure, table
+
+    found = measure(shape, model, lengths, slots, trials, pairs)
+    tell(found, table(found, trials, slots), as_json)
+
+
 @bench.command(name="round")
 def round_(
     config: str = "jobs/microworld.toml",
