@@ -38,8 +38,8 @@ def evaluate(
     quiet
         No progress.
     """
+    from seal_ray.domains.registry import learns
     from seal_ray.learning.account import known_here
-    from seal_ray.learning.learn import learns
     from seal_ray.looking.regraded import regraded
     from seal_ray.record.differences import held_to
     from seal_ray.record.journal import Journal

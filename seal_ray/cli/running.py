@@ -85,7 +85,8 @@ def _print_resolved(found: Settled) -> None:
 def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
     """Continue a run as it was begun; other `--workers`, `--run.observers` and `--run.logs` may be given."""
     from seal_ray.config import adjusted
-    from seal_ray.learning.learn import continued, learns
+    from seal_ray.domains.registry import learns
+    from seal_ray.learning.learn import continued
     from seal_ray.observe.progress import progress, start_log
     from seal_ray.rundir.tuned import config_of_run
 

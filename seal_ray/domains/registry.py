@@ -23,6 +23,8 @@ DOMAINS = {
     "arcworld": "seal_ray.domains.arcworld.domain:ArcWorld",
 }
 
+STUDIED = "seal_ray.domains.knowledge.studied:Studied"
+"""How a config names the domain of documents that are to be known."""
 
 _OWN_PATHS = ["model.path", "update.warm_start"]
 
@@ -66,6 +68,11 @@ def spelled_out(config: Config) -> Config:
         whole = as_tree(plugins.options(f"{section}.options", kind, held.options))
         more[section] = replace(held, options=whole)
     return replace(config, **more)
+
+
+def learns(config: Config) -> bool:
+    """Whether a run is one that learns documents."""
+    return config.domain.name == STUDIED
 
 
 def load_domain(config: Config) -> Domain:

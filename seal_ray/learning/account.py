@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seal_ray.intervals import total_length
-from seal_ray.learning.elsewhere import Elsewhere
-from seal_ray.learning.study import Study, known_arm
 from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow, SelfEditRow, SpanRow
@@ -17,7 +15,25 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, interval, measured
 from seal_ray.types import UserError
 
+if TYPE_CHECKING:
+    from seal_ray.learning.study import Study
+
 LEARNT = "learnt.json"
+
+
+def known_arm(version: int) -> str:
+    """What the table calls the policy that has learnt this version of the documents."""
+    return f"learnt, version {version}"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """How a model does on what no document is about."""
+
+    right: int
+    asked: int
+    loss: float
+    """Nats a token, over the sentences."""
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,18 @@ Other such things are practised meanwhile, so that it costs less: answers that t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
+from seal_ray.learning.account import Elsewhere
 from seal_ray.types import Example, Prompt
 
 PRACTICE_TOKENS = 40
 _SHARE, _MOST_OFTEN = 8, 100
 """One answer of the base's own for so many examples of the documents; the same one not more often than that."""
 STATEMENTS = tuple(Example(sentence, whole=False) for sentence in SENTENCES)
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """How a model does on what no document is about."""
-
-    right: int
-    asked: int
-    loss: float
-    """Nats a token, over the sentences."""
 
 
 def practice(chat: bool) -> tuple[Prompt, ...]:

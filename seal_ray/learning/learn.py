@@ -19,8 +19,8 @@ from typing import cast
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config, adjusted
-from seal_ray.domains.knowledge.studied import NAME, Studied
-from seal_ray.domains.registry import load_domain
+from seal_ray.domains.knowledge.studied import Studied
+from seal_ray.domains.registry import learns, load_domain
 from seal_ray.events import Observer
 from seal_ray.learning.account import Account, account_of, read_account
 from seal_ray.learning.by_method import check_method, method_of, said_of
@@ -94,11 +94,6 @@ def continued(
     options = {**config.domain.options, "train": str(place)}  # it may have been moved since
     config = replace(config, domain=replace(config.domain, options=options))
     return _study(config, known_documents(place), observers, say)
-
-
-def learns(config: Config) -> bool:
-    """Whether a run is one that learns documents."""
-    return config.domain.name == NAME
 
 
 def _study(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.config import IN_PROCESS, Config, parse
-from seal_ray.domains.knowledge.studied import NAME
+from seal_ray.domains.registry import STUDIED
 from seal_ray.reading import overriding, put
 from seal_ray.types import ALL_LINEAR, UserError
 
@@ -47,7 +47,7 @@ def _defaults(directory: Path, model: str) -> dict[str, Any]:
         "run": {"name": directory.name, "dir": str(directory), "rounds": 0},
         "model": {"path": model},
         "domain": {
-            "name": NAME,
+            "name": STUDIED,
             "train": 0,
             "test": 0,
             "options": {"train": str(directory / DOCUMENTS), "style": "self-qa"},

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, Ended, StageBegan
+from seal_ray.learning.account import Elsewhere, known_arm
 from seal_ray.learning.by_method import method_of, studied
 from seal_ray.learning.elsewhere import (
     PRACTICE_TOKENS,
     STATEMENTS,
-    Elsewhere,
     as_before,
     graded,
     practice,
@@ -38,11 +38,6 @@ logger = logging.getLogger(__name__)
 _ALONE = "passages alone"
 _ELSEWHERE = "elsewhere"
 _ANSWER_TOKENS = 24
-
-
-def known_arm(version: int) -> str:
-    """What the table calls the policy that has learnt this version of the documents."""
-    return f"learnt, version {version}"
 
 
 class Study:

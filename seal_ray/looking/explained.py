@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, KnownBefore, NeedsQuestions
 from seal_ray.domains.drawing import held_out_tasks, training_tasks
-from seal_ray.domains.registry import load_domain
-from seal_ray.learning.learn import learns
-from seal_ray.loop.oracle import STAGE
+from seal_ray.domains.registry import learns, load_domain
 from seal_ray.loop.place import PASSAGE
 from seal_ray.loop.strategies import asking
 from seal_ray.policy.lineage import keeps_apart
@@ -20,7 +18,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.methods import METHODS
 from seal_ray.record.rows import KeptRow, OutcomeRow, PlannedRow, QuestionRow, SelfEditRow, prompt_text
 from seal_ray.record.storage import Store
-from seal_ray.record.written import OF_TEXTS, SCREENING, round_number
+from seal_ray.record.written import OF_TEXTS, ORACLE, SCREENING, round_number
 from seal_ray.report.rounds import place_of
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.tuned import STAGE as STAGE_OF_SETTINGS
@@ -90,7 +88,7 @@ class Explained:
         """The self-edit that was tried; a search for the best decision calls its arms by it."""
         if self.edit:
             return None if self.edit.refused else self.edit.completion
-        return self.place.arm if self.place.stage == STAGE else None
+        return self.place.arm if self.place.stage == ORACLE else None
 
     @property
     def strategy(self) -> str:
@@ -105,7 +103,7 @@ class Explained:
     @property
     def of_base(self) -> bool:
         """Whether it stands on the untouched base, whatever the policy was made of before the first round."""
-        return self.place.policy == 0 and (self.place.stage == STAGE or bool(self.baseline))
+        return self.place.policy == 0 and (self.place.stage == ORACLE or bool(self.baseline))
 
     @property
     def is_recorded_recipe(self) -> bool:

@@ -10,10 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from seal_ray.domains.drawing import held_out_tasks
-from seal_ray.domains.registry import load_domain
-from seal_ray.learning.account import read_account
-from seal_ray.learning.learn import learns
-from seal_ray.learning.study import known_arm
+from seal_ray.domains.registry import learns, load_domain
+from seal_ray.learning.account import known_arm, read_account
 from seal_ray.looking.words import NOTHING, fitted, percent, size
 from seal_ray.plain import counted, one_line, visible
 from seal_ray.policy.adapters import Shape, shape_of

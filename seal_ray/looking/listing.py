@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from seal_ray.learning.account import read_account
-from seal_ray.learning.learn import learns
-from seal_ray.learning.study import known_arm
+from seal_ray.domains.registry import learns
+from seal_ray.learning.account import known_arm, read_account
 from seal_ray.looking.seen import Seen, look
 from seal_ray.looking.stages import is_whole, rounds_over
 from seal_ray.looking.words import NOTHING, accuracy, fitted, size, when
@@ -22,9 +21,8 @@ from seal_ray.plain import one_line
 from seal_ray.record.journal import Journal
 from seal_ray.record.presence import Presence
 from seal_ray.record.rows import TABLES
-from seal_ray.record.storage import Store
+from seal_ray.record.storage import Store, below
 from seal_ray.record.summary import UNTRAINED, Interval, as_json, summarize
-from seal_ray.report.data import below
 from seal_ray.rundir.directory import CONFIG
 from seal_ray.types import UserError
 

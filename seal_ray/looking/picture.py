@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seal_ray.learning.learn import learns
+from seal_ray.domains.registry import learns
 from seal_ray.looking.pace import Pace, pace
 from seal_ray.looking.seen import Seen
 from seal_ray.looking.stages import Stage, is_whole, stages

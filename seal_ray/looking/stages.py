@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from seal_ray.domains.registry import learns
 from seal_ray.events import progress_name
-from seal_ray.learning.learn import learns
 from seal_ray.looking.seen import Seen
-from seal_ray.loop.continual import trials_of
 from seal_ray.methods.base import arms_of
-from seal_ray.record.continual import CONTINUAL, ELSEWHERE
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, trials_of
 from seal_ray.record.methods import TRIALS
 from seal_ray.record.rows import PlannedRow
 from seal_ray.record.summary import UNTRAINED, policy_arm

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from seal_ray.adapters.merge import total
-from seal_ray.config import SEQUENCES_AT_ONCE, Config, Continual
+from seal_ray.config import SEQUENCES_AT_ONCE, Config
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
 from seal_ray.events import Advanced, StageBegan
@@ -30,7 +30,7 @@ from seal_ray.loop.odd_passages import come_before, contradictions
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
-from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, arm_of, asks_all, trials_of
 from seal_ray.record.rows import LearntRow
 from seal_ray.types import (
     BASE,
@@ -146,20 +146,6 @@ def numbered_before(session: Session, start: Policy) -> int:
     return max(row.version for row in known)
 
 
-def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
-    """How many trials each stage has over all sequences; `elsewhere` counts the tasks of what the base knew before."""
-    streams = config.sequences * len(config.ways)
-    whole = sum(_asks_all(config.ask_every, config.passages, step) for step in range(config.passages + 1))
-    each = whole * config.passages + config.passages + 1 - whole
-    found = {f"{CONTINUAL}: trials": streams * each, f"{ELSEWHERE}: trials": streams * whole * elsewhere}
-    return {stage: pieces for stage, pieces in found.items() if pieces}
-
-
-def _asks_all(every: int, passages: int, step: int) -> bool:
-    """Whether everything is asked after so many passages."""
-    return step % every == 0 or step == passages
-
-
 @dataclass(kw_only=True)
 class Stream:
     """One sequence learnt in one way, a passage on top of the other; all are asked before the first, and after some."""
@@ -190,11 +176,11 @@ class Stream:
         policies = self.session.policies
         self._policy = await policies.move(self._head, self._start)
         for step in range(len(self.order) + 1):
-            asks_all = _asks_all(self.session.config.continual.ask_every, len(self.order), step)
+            all_asked = asks_all(self.session.config.continual.ask_every, len(self.order), step)
             if step:
-                await self._learn(step, asks_all)
+                await self._learn(step, all_asked)
             arm = arm_of(self._head, step)
-            if asks_all:
+            if all_asked:
                 await self._ask(CONTINUAL, arm, self.order)
                 await self._ask(ELSEWHERE, arm, self.elsewhere)
             else:

@@ -20,12 +20,12 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
 from seal_ray.loop.session import Session, open_run
 from seal_ray.record.summary import Interval, cells
+from seal_ray.record.written import ORACLE
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.rundir.identity import identify
 from seal_ray.selection.reward import TrialSummary, figure_of
 from seal_ray.types import Task, UserError
 
-STAGE = "oracle"
 _FIRST_TASKS, _GROWTH, _KEPT = 2, 3, 1 / 6
 """Tasks of each family in the first pass, how many times more in each next one, and the share that goes on to it."""
 
@@ -111,10 +111,10 @@ class Search:
         alive = {family: dict.fromkeys([*self._left[family], *self._everywhere]) for family in shown}
         wanted = [(text, task) for family, tasks in shown.items() for text in alive[family] for task in tasks]
         new = [(text, task) for text, task in wanted if task.id not in self._found[text]]
-        session.events.emit(StageBegan(f"{STAGE}: trials", len(new)))
+        session.events.emit(StageBegan(f"{ORACLE}: trials", len(new)))
 
         async def measure(text: str, task: Task) -> None:
-            tried = await session.runner.try_text(STAGE, task, text, self._numbers[text])
+            tried = await session.runner.try_text(ORACLE, task, text, self._numbers[text])
             self._found[text][task.id] = tried
 
         await asyncio.gather(*(measure(text, task) for text, task in new))

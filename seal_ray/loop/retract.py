@@ -18,7 +18,7 @@ from seal_ray.domains.base import KnownBefore
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
-from seal_ray.loop.continual import Stream, numbered_before, orders_of, trials_of
+from seal_ray.loop.continual import Stream, numbered_before, orders_of
 from seal_ray.loop.moved import Yardstick
 from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
@@ -33,7 +33,7 @@ from seal_ray.policy.retraction import (
     retraction,
     steps_of,
 )
-from seal_ray.record.continual import CONTINUAL, orders
+from seal_ray.record.continual import CONTINUAL, orders, trials_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, RetractedRow
 from seal_ray.record.storage import Store

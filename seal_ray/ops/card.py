@@ -8,7 +8,7 @@ from shlex import quote
 
 from seal_ray.config import Config
 from seal_ray.domains.knowledge.studied import CUED
-from seal_ray.domains.knowledge.studied import NAME as STUDIED
+from seal_ray.domains.registry import learns
 from seal_ray.model.gguf import is_gguf
 from seal_ray.plain import counted, visible
 from seal_ray.policy.lineage import Row, head_of, lineage
@@ -36,7 +36,7 @@ def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> 
         "---",
         f"base_model: {config.model.path}",
         f"library_name: {'transformers' if merged else 'peft'}",
-        f"tags: [self-adapting{', rest-em' if rounds_before and config.domain.name != STUDIED else ''}]",
+        f"tags: [self-adapting{', rest-em' if rounds_before and not learns(config) else ''}]",
         "---",
         f"# {config.run.name}, {title}",
         "",
@@ -80,7 +80,7 @@ def _reliability(journal: Journal) -> dict[int, str]:
 
 def _made(config: Config, row: Row, rounds_before: bool, alone: bool) -> list[str]:
     start = f"Finetuned with seal_ray from `{config.model.path}`"
-    if config.domain.name == STUDIED:
+    if learns(config):
         return [
             f"{start} on documents, which it knows (seed {config.run.seed}): on their passages, on questions with "
             "answers, and on those notes of its own that taught it most when they were tried. It is asked in words of "
@@ -120,7 +120,7 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
         return [*lines, f"Its rank, {rank}, is above what vLLM serves ({RANKS[-1]}): export it merged for that."]
     if is_gguf(config.model.path):
         return [*lines, "vLLM serves no adapter beside a GGUF file: export it merged for that."]
-    name = config.run.name if config.domain.name == STUDIED else "policy"
+    name = config.run.name if learns(config) else "policy"
     served = f"--lora-modules {quote(f'{name}=.')} --max-lora-rank {limit}"
     serve = f"vllm serve {quote(config.model.path)} --enable-lora {served}"
     return [*lines, f"Or serve it beside its base, from this folder: `{serve}`"]
@@ -129,7 +129,7 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
 def _snippet(config: Config, package: str, kind: str) -> list[str]:
     """Python that loads the folder it is run in and uses it; the folder may be given in full from elsewhere."""
     loads = _loads(config, package, kind)
-    if config.domain.name == STUDIED:
+    if learns(config):
         return f"""{loads}
 question = "What is it about?"
 {_CHAT if config.domain.options.get("chat") else _CUE}
@@ -156,7 +156,7 @@ def _loads(config: Config, package: str, kind: str) -> str:
         )
     else:
         imports = f"from transformers import AutoTokenizer\nfrom {package} import {kind}"
-        model = f"model = {kind}.from_pretrained(folder{dtype if config.domain.name == STUDIED else ''})"
+        model = f"model = {kind}.from_pretrained(folder{dtype if learns(config) else ''})"
     return f"""```python
 {imports}
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Keeps, keeps_of
-from seal_ray.domains.knowledge.studied import NAME as STUDIED
+from seal_ray.domains.registry import learns
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, folder_of
 from seal_ray.record.journal import Journal
@@ -52,7 +52,7 @@ def lesson_name(way: str, sequence: int, step: int) -> str:
 def catalogue_of(directory: str) -> list[Held]:
     """The adapters of the run in a directory; none where that has not made any yet."""
     config = config_of_run(directory)
-    return catalogue(Journal(Store(directory)), afresh=config.domain.name == STUDIED)
+    return catalogue(Journal(Store(directory)), afresh=learns(config))
 
 
 def catalogue(journal: Journal, afresh: bool = False) -> list[Held]:

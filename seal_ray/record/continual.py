@@ -7,13 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seal_ray.record.contradicted import Fact, by_firmness, facts, print_contradicted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import MERGE, ContradictedRow, LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.summary import FEWEST, interval
 from seal_ray.types import UserError
+
+if TYPE_CHECKING:
+    from seal_ray.config import Continual
 
 CONTINUAL = "continual"
 """The stage in which passages arrive one after another."""
@@ -37,6 +40,20 @@ def way_of(arm: str) -> str:
     """The way in which a measurement's sequence learns."""
     found = _ARM.fullmatch(arm)
     return (found[2] if found else None) or MERGE
+
+
+def trials_of(config: Continual, elsewhere: int) -> dict[str, int]:
+    """How many trials each stage has over all sequences; `elsewhere` counts the tasks of what the base knew before."""
+    streams = config.sequences * len(config.ways)
+    whole = sum(asks_all(config.ask_every, config.passages, step) for step in range(config.passages + 1))
+    each = whole * config.passages + config.passages + 1 - whole
+    found = {f"{CONTINUAL}: trials": streams * each, f"{ELSEWHERE}: trials": streams * whole * elsewhere}
+    return {stage: pieces for stage, pieces in found.items() if pieces}
+
+
+def asks_all(every: int, passages: int, step: int) -> bool:
+    """Whether everything is asked after so many passages."""
+    return step % every == 0 or step == passages
 
 
 @dataclass

@@ -140,3 +140,9 @@ class Hold:
         """Let the next one have it; closing twice is closing once."""
         release, self._release = self._release, lambda: None
         release()
+
+
+def below(directory: str, name: str) -> str:
+    """A file or folder in a run's directory; the options of an object storage's URL stay at its end."""
+    place, mark, options = directory.partition("?") if "://" in directory else (directory, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"

@@ -19,6 +19,8 @@ SCREENING = "screening"
 """The stage in which tasks are measured without training."""
 OF_TEXTS = "screening of texts"
 """The stage in which their own text alone is learnt, which is what a strategy's self-edits are to add to."""
+ORACLE = "oracle"
+"""The stage in which a search tries decisions."""
 _TASKS = 200
 """Of a round, whose texts are looked at: texts are many."""
 _MORE_ALIKE, _LESS_VARIED = 0.2, 2 / 3

@@ -5,7 +5,7 @@ write_report("runs/demo-1")   # -> "…/runs/demo-1/report.html"
 
 from __future__ import annotations
 
-from seal_ray.record.storage import Store
+from seal_ray.record.storage import Store, below
 from seal_ray.types import UserError
 
 PAGE = "report.html"
@@ -16,7 +16,7 @@ def write_report(dir: str) -> str:
 
     An unfinished run gets a page too, which says what is missing. The same journal gives the same bytes.
     """
-    from seal_ray.report.data import below, read_run
+    from seal_ray.report.data import read_run
     from seal_ray.report.page import render
     from seal_ray.rundir.tuned import refuse_tuned
 

@@ -16,7 +16,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.schema import brought_up
-from seal_ray.record.storage import Store
+from seal_ray.record.storage import Store, below
 from seal_ray.record.written import by_round, by_strategy
 from seal_ray.report.arms import Arm, arms, sound
 from seal_ray.report.best_worst import Pairs, pairs
@@ -236,9 +236,3 @@ def _totals(outcomes: Sequence[OutcomeRow], edits: Sequence[SelfEditRow], passag
         written_tokens=sum(row.tokens for row in edits),
         self_edits=sum(not row.stage.startswith(ADVICE) for row in edits),
     )
-
-
-def below(directory: str, name: str) -> str:
-    """A file or folder in a run's directory; the options of an object storage's URL stay at its end."""
-    place, mark, options = directory.partition("?") if "://" in directory else (directory, "", "")
-    return f"{place.rstrip('/')}/{name}{mark}{options}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seal_ray.config import Config
-from seal_ray.domains.knowledge.studied import NAME as STUDIED
+from seal_ray.domains.registry import learns
 from seal_ray.plain import counted
 from seal_ray.report.arms import Arm
 from seal_ray.report.rounds import Round
@@ -37,7 +37,7 @@ def missing(config: Config | None, has_text: bool, arms: Sequence[Arm], found: S
     for number in range(1, config.run.rounds + 1):
         if number not in updated and (trains or number not in begun):
             lines.append(f"Round {number} has {'no update yet' if number in begun else 'not begun'}.")
-    if config.evaluation.samples and arms and config.domain.name != STUDIED:
+    if config.evaluation.samples and arms and not learns(config):
         measured = {arm.round for arm in arms}
         lines += [
             f"The {f'policy after round {number}' if number else 'untrained policy'} has not been measured."

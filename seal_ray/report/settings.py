@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seal_ray.config import Config, Reward
-from seal_ray.domains.knowledge.studied import NAME as STUDIED
+from seal_ray.domains.registry import learns
 from seal_ray.plain import counted
 from seal_ray.report.sanitize import shown
 
@@ -14,7 +14,7 @@ _WRITERS = {"policy": "the policy as it stands", "start": "the policy as it was 
 
 def only_measures(config: Config) -> bool:
     """Whether a run has neither rounds nor documents to learn, so that no update changes its policy."""
-    return not config.run.rounds and config.domain.name != STUDIED and not config.update.warm_start
+    return not config.run.rounds and not learns(config) and not config.update.warm_start
 
 
 def chosen_by(config: Config) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain, NeedsQuestions
 from seal_ray.domains.drawing import held_out_tasks, training_tasks
-from seal_ray.domains.knowledge.studied import NAME as STUDIED
-from seal_ray.domains.registry import DOMAINS, LIKELIHOOD, load_domain
+from seal_ray.domains.registry import DOMAINS, LIKELIHOOD, STUDIED, load_domain
 from seal_ray.grading import GRADERS
 from seal_ray.model import fingerprint
 from seal_ray.record.journal import Journal

@@ -20,8 +20,6 @@ from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.sources import WrittenPath
 from seal_ray.types import Bounds, DataError, Example, Message, Prompt, Recipe, Task
 
-NAME = "seal_ray.domains.knowledge.studied:Studied"
-"""How a config names this domain."""
 CUED = "Question: {question}\nAnswer:"
 """How a question is put to a base, which goes on with the answer."""
 IN_SIGHT = "in-context"
