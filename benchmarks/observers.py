@@ -27,6 +27,7 @@ from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Ended, Event, Events
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.observe import observers as by_name
 from seal_ray.observe.log import RunLog, logged
 from seal_ray.observe.outlet import Outlet
@@ -137,7 +138,7 @@ def measure(trials: int = 10_000) -> Found:
             journal.begin()
             events = Events(journal, [LogProgress(), *by_name.named(config, store, journal), Idle()])
             workers = AtOnce(events)
-            runner = TrialRunner(config, domain, workers, journal, events)  # type: ignore[arg-type]
+            runner = TrialRunner(Workshop(config, domain, workers, journal, events))  # type: ignore[arg-type]
             tasks, start = trials // (25 * _ROUNDS), time.process_time()
 
             async def rounds() -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import Completion, DataError, Grade, Outcome, Recipe, SampleRequest, Task, Trial
-from seal_ray.workers.cluster import RayCluster
 from tests.fuzz import LIMIT, fuzz
 from tests.hostile import LONG, PLACES, UNITS
 from tests.runs import small_run
@@ -106,7 +106,7 @@ def test_self_edits_are_read_beside_the_event_loop_and_an_answer_that_cannot_be_
         return await plain_grade(task, answers)
 
     domain.recipe, domain.grade = recipe, grade  # type: ignore[method-assign]
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Writes("a note"))), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, Writes("a note")), journal, Events(journal)))
     asyncio.run(runner.explore(1, [first, *others], with_rewards=True))
     assert read_in
     assert threading.get_ident() not in read_in

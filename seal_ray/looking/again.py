@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seal_ray import grading
 from seal_ray.config import Config
@@ -12,12 +12,11 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.events import Event, Events
 from seal_ray.looking.explained import Explained, trains_nothing
 from seal_ray.loop.memory import DIGITS, remembered
-from seal_ray.loop.place import Beside, Place
+from seal_ray.loop.place import Place
 from seal_ray.loop.retract import in_this_process
-from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.policy.lineage import Row, adapter_of, lineage
-from seal_ray.policy.store import Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.record.storage import Store
@@ -89,17 +88,15 @@ async def _done(directory: str, trial: Explained, task: Task, config: Config) ->
         InProcessCluster(config, lambda span: None) as cluster,
         grading.at_work(getattr(domain, "grader", None), cluster.ask),
     ):
+        shop = Workshop(config, domain, cluster, Journal(store), Events(), names)
         with tempfile.TemporaryDirectory() as empty:
-            runner = TrialRunner(config, domain, cluster, Journal(Store(empty)), Events(outcomes), names)
+            runner = TrialRunner(replace(shop, journal=Journal(Store(empty)), events=Events(outcomes)))
         runner.policy = policy = names.base if trial.of_base else _policy(store, names, trial.place.policy)
         adapters = {}
         if policy.adapter.key:
             adapters[policy.adapter] = adapter_of(store, _row(store, policy.version))
         await cluster.hold(adapters, domain.prompt(task))
-        journal, events, probe = Journal(store), Events(), domain.prompt(task)
-        policies = Policies(config, store, journal, events, cluster, probe, names)
-        session = Session(config, domain, store, journal, events, names, Beside(), cluster, runner, policies)
-        runner.memory = await remembered(session, policy)
+        runner.memory = await remembered(shop, policy)
         await _tried(runner, trial, task)
     return outcomes.found[-1]
 

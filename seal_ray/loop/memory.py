@@ -18,7 +18,7 @@ from seal_ray.types import Example, Outcome, Policy, Prompt, Trial, UserError, d
 
 if TYPE_CHECKING:
     from seal_ray.config import Config
-    from seal_ray.loop.session import Session
+    from seal_ray.loop.workshop import Workshop
 
 PROBES = 24
 """How many texts a trial is held to."""
@@ -53,38 +53,38 @@ def check_memory(config: Config, domain: Domain) -> None:
         )
 
 
-async def remembered(session: Session, policy: Policy) -> Memory:
+async def remembered(shop: Workshop, policy: Policy) -> Memory:
     """The memory for trials under this policy; the policy is asked once, and its answers are on record."""
-    if not session.config.selection.reward.memory:
+    if not shop.config.selection.reward.memory:
         return Memory()
-    found = await probes(session, session.names.base)
+    found = await probes(shop, shop.names.base)
     if not found:
         raise UserError("selection.reward.memory: the base has no answer to what it is asked of before; set it to 0")
-    start = policy if session.config.trial.start == "policy" else session.names.base
+    start = policy if shop.config.trial.start == "policy" else shop.names.base
     trial = Trial.reading(_BEFORE, start.adapter, found)
-    return Memory(trial.statements, fmean((await asked_once(session, start, trial)).log_likelihoods))
+    return Memory(trial.statements, fmean((await asked_once(shop, start, trial)).log_likelihoods))
 
 
-async def probes(session: Session, policy: Policy) -> tuple[Example, ...]:
+async def probes(shop: Workshop, policy: Policy) -> tuple[Example, ...]:
     """What a policy answers to some questions of what it is to go on knowing; nothing where the domain has none."""
-    seed = session.config.run.seed
-    drawn = sorted(_practice(session.domain), key=lambda prompt: derive_seed("memory", seed, prompt))
-    return await _said(session, policy, drawn[:PROBES])
+    seed = shop.config.run.seed
+    drawn = sorted(_practice(shop.domain), key=lambda prompt: derive_seed("memory", seed, prompt))
+    return await _said(shop, policy, drawn[:PROBES])
 
 
-async def answers_of_before(session: Session, policy: Policy) -> tuple[Example, ...]:
+async def answers_of_before(shop: Workshop, policy: Policy) -> tuple[Example, ...]:
     """What a policy answers to all questions of what it is to go on knowing."""
-    return await _said(session, policy, _practice(session.domain))
+    return await _said(shop, policy, _practice(shop.domain))
 
 
 def _practice(domain: Domain) -> Sequence[Prompt]:
     return domain.practice() if isinstance(domain, KnownBefore) else ()
 
 
-async def _said(session: Session, policy: Policy, prompts: Sequence[Prompt]) -> tuple[Example, ...]:
+async def _said(shop: Workshop, policy: Policy, prompts: Sequence[Prompt]) -> tuple[Example, ...]:
     if not prompts:
         return ()
-    longest = session.config.trial.answer_tokens
-    trial = Trial(_BEFORE, policy.adapter, None, 0, tuple(prompts), longest, session.domain.stop)
-    answers = (await asked_once(session, policy, trial)).answers
+    longest = shop.config.trial.answer_tokens
+    trial = Trial(_BEFORE, policy.adapter, None, 0, tuple(prompts), longest, shop.domain.stop)
+    answers = (await asked_once(shop, policy, trial)).answers
     return tuple(Example(a, p, whole=False) for p, a in zip(prompts, answers, strict=True) if a.strip())

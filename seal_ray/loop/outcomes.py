@@ -12,21 +12,17 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
-from seal_ray.config import Config
-from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.events import Advanced, Events, progress_name
+from seal_ray.events import Advanced, progress_name
 from seal_ray.loop.gathering import Once
 from seal_ray.loop.memory import Memory
-from seal_ray.loop.place import Beside, Place
+from seal_ray.loop.place import Place
+from seal_ray.loop.workshop import Workshop
 from seal_ray.observe.log import at
 from seal_ray.plain import one_line
-from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
-from seal_ray.rundir.keys import Names
 from seal_ray.selection.reward import ChosenBy, TrialSummary
 from seal_ray.types import DataError, Failure, Outcome, Policy, Task, Trial, UserError, content_key
-from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -43,23 +39,14 @@ class Under:
 class Outcomes:
     """Has trials done, and keeps what is on record of them."""
 
-    def __init__(
-        self,
-        config: Config,
-        domain: Domain,
-        cluster: Cluster,
-        journal: Journal,
-        events: Events,
-        names: Names,
-        beside: Beside,
-    ) -> None:
-        self.chosen_by = ChosenBy.of(config.selection.reward)
-        self.by_likelihood = config.grading.name == LIKELIHOOD
+    def __init__(self, shop: Workshop) -> None:
+        self.chosen_by = ChosenBy.of(shop.config.selection.reward)
+        self.by_likelihood = shop.config.grading.name == LIKELIHOOD
         """The reward without questions: how likely the held-out statements have become."""
-        self._domain, self._cluster, self._events = domain, cluster, events
-        self._names, self._beside = names, beside
-        self._known = {row.key: self.chosen_by.summary(row.outcome) for row in journal.read(OutcomeRow)}
-        self._planned = {row.key for row in journal.read(PlannedRow)}
+        self._domain, self._cluster, self._events = shop.domain, shop.cluster, shop.events
+        self._names, self._beside = shop.names, shop.beside
+        self._known = {row.key: self.chosen_by.summary(row.outcome) for row in shop.journal.read(OutcomeRow)}
+        self._planned = {row.key for row in shop.journal.read(PlannedRow)}
         self._warned: set[str] = set()
         self._once = Once()
 

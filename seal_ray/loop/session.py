@@ -19,6 +19,7 @@ from seal_ray.domains.base import Domain
 from seal_ray.events import Events, Observer
 from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.observe.log import logged
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
@@ -33,7 +34,7 @@ from seal_ray.rundir.identity import Identity
 from seal_ray.rundir.keys import Names
 from seal_ray.stopping import Watch
 from seal_ray.types import Prompt
-from seal_ray.workers.base import Cluster, open_cluster
+from seal_ray.workers.base import open_cluster
 from seal_ray.workers.rebalance import Span
 
 
@@ -68,20 +69,20 @@ class OpenRun:
             grading.at_work(getattr(self.domain, "grader", None), cluster.ask),
         ):
             watch.lost = cluster.gone
-            config, journal, events = self.config, self.journal, self.events
-            runner = TrialRunner(config, self.domain, cluster, journal, events, self.names, self.beside)
-            policies = Policies(config, self.store, journal, events, cluster, probe, self.names)
-            await body(Session(**vars(self), cluster=cluster, runner=runner, policies=policies))
+            config, journal, events, names = self.config, self.journal, self.events, self.names
+            shop = Workshop(config, self.domain, cluster, journal, events, names, self.beside)
+            policies = Policies(config, self.store, journal, events, cluster, probe, names)
+            await body(Session(**vars(shop), store=self.store, runner=TrialRunner(shop), policies=policies))
 
     def _note(self, span: Span) -> None:
         self.events.emit(SpanRow.of(span.what, span.worker, span.start, span.end))
 
 
-@dataclass(frozen=True)
-class Session(OpenRun):
+@dataclass(frozen=True, kw_only=True)
+class Session(Workshop):
     """An open run with its workers up."""
 
-    cluster: Cluster
+    store: Store
     runner: TrialRunner
     policies: Policies
 

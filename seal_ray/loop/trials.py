@@ -12,20 +12,18 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
-from seal_ray.config import Config
 from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
-from seal_ray.events import Advanced, Events, StageBegan
+from seal_ray.events import Advanced, StageBegan
 from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.outcomes import Outcomes, Under
-from seal_ray.loop.place import PASSAGE, Beside, Place
+from seal_ray.loop.place import PASSAGE, Place
 from seal_ray.loop.strategies import Tried, alone, strategies_of
+from seal_ray.loop.workshop import Workshop
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
-from seal_ray.record.journal import Journal
 from seal_ray.record.written import OF_TEXTS, SCREENING
-from seal_ray.rundir.keys import Names
 from seal_ray.selection.racing import scheduler_of
 from seal_ray.selection.reward import TrialSummary
 from seal_ray.selection.rules import Candidate, Experience, judged
@@ -41,7 +39,6 @@ from seal_ray.types import (
     UserError,
     derive_seed,
 )
-from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -54,25 +51,14 @@ class TrialRunner:
     Whatever is trained is held to `self.memory` beside its own questions.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        domain: Domain,
-        cluster: Cluster,
-        journal: Journal,
-        events: Events,
-        names: Names | None = None,
-        beside: Beside | None = None,
-    ) -> None:
-        names, beside = names or Names(), beside or Beside()
-        self.policy, self.memory, self._base = names.base, Memory(), names.base
+    def __init__(self, shop: Workshop) -> None:
+        self.policy, self.memory, self._base = shop.names.base, Memory(), shop.names.base
         self.made_by = 0
         """So many rounds made the policy that the run stands on: no later one says how held-out texts are written of,
         whatever is learnt on top of it."""
-        self._config, self._domain = config, domain
-        self._events, self._strategies = events, strategies_of(config, domain, journal, events)
-        self._writer = Writer(config.sampling, cluster, journal, events, names, beside)
-        self._outcomes = Outcomes(config, domain, cluster, journal, events, names, beside)
+        self._config, self._domain, self._events = shop.config, shop.domain, shop.events
+        self._strategies = strategies_of(shop.config, shop.domain, shop.journal, shop.events)
+        self._writer, self._outcomes = Writer(shop), Outcomes(shop)
         self.warn, self._chosen_by = self._outcomes.warn, self._outcomes.chosen_by
         self._experience = Experience(self._chosen_by.prior)
 

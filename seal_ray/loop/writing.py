@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from seal_ray.config import Sampling
 from seal_ray.domains.base import Domain
-from seal_ray.events import Events
 from seal_ray.loop.gathering import Once
-from seal_ray.loop.place import Beside, filled
-from seal_ray.record.journal import Journal
+from seal_ray.loop.place import filled
+from seal_ray.loop.workshop import Workshop
 from seal_ray.record.rows import SelfEditRow
-from seal_ray.rundir.keys import Names
 from seal_ray.types import Policy, SampleRequest, SelfEdit, Task
-from seal_ray.workers.base import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +18,11 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Asks policies for self-edits, and keeps what is on record of them."""
 
-    def __init__(
-        self, settings: Sampling, cluster: Cluster, journal: Journal, events: Events, names: Names, beside: Beside
-    ) -> None:
-        self._settings, self._cluster, self._events = settings, cluster, events
-        self._names, self._beside = names, beside
+    def __init__(self, shop: Workshop) -> None:
+        self._settings, self._cluster, self._events = shop.config.sampling, shop.cluster, shop.events
+        self._names, self._beside = shop.names, shop.beside
         self._once = Once()
-        self._written = {row.key: row.written for row in journal.read(SelfEditRow)}
+        self._written = {row.key: row.written for row in shop.journal.read(SelfEditRow)}
 
     async def write(
         self,

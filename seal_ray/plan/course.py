@@ -13,11 +13,11 @@ from seal_ray.config import Config
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.intervals import total_length
-from seal_ray.loop.place import Beside
 from seal_ray.loop.preflight import Ready, first_tasks
 from seal_ray.loop.run import rounds
 from seal_ray.loop.session import Session
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.plan.cluster import Devices, Losses, SimulatedCluster, Work
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.sizes import Sizes
@@ -164,9 +164,9 @@ class Simulation:
 
     def _session(self, cluster: SimulatedCluster, record: Journal, events: Events, folder: str) -> Session:
         config, domain, store, names = self.config, self.standin.domain, Store(folder), _ShortNames()
-        runner = TrialRunner(config, domain, cluster, record, events, names)
+        shop = Workshop(config, domain, cluster, record, events, names)
         policies = Policies(config, store, record, events, cluster, "", names)
-        return Session(config, domain, store, record, events, names, Beside(), cluster, runner, policies)
+        return Session(**vars(shop), store=store, runner=TrialRunner(shop), policies=policies)
 
 
 class Remembered(Journal):

@@ -25,6 +25,7 @@ from seal_ray.domains.base import Baseline
 from seal_ray.endpoints.patience import Patience
 from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.types import BASE, Completion, Example, Grade, Outcome, Prompt, Recipe, SampleRequest, Task, Trial
@@ -115,7 +116,7 @@ async def explore(
 ) -> list[dict[str, float]]:
     """Rounds of trials; after each, the trials so far and what the driver has used."""
     journal, process, used = Journal(Store(str(folder))), psutil.Process(), []
-    runner = TrialRunner(config, Synthetic(), cluster, journal, Events(journal))  # type: ignore[arg-type]
+    runner = TrialRunner(Workshop(config, Synthetic(), cluster, journal, Events(journal)))  # type: ignore[arg-type]
     for round_ in range(1, rounds + 1):
         start, cpu = time.perf_counter(), time.process_time()
         await runner.explore(round_, Synthetic().tasks("train", tasks, round_), with_rewards=True)

@@ -20,11 +20,11 @@ from seal_ray.events import Events
 from seal_ray.looking.again import again
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
-from seal_ray.loop.place import Beside
 from seal_ray.loop.playbook import Playbook
 from seal_ray.loop.preflight import check
 from seal_ray.loop.run import run
 from seal_ray.loop.strategies import Tried
+from seal_ray.loop.workshop import Workshop
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.progress import Silent
 from seal_ray.plan.cluster import Devices
@@ -294,7 +294,7 @@ def test_a_round_for_which_the_policy_wrote_no_hint_is_warned_of(
     (task,) = domain.tasks("train", 1, 1)
     poor, good = (Candidate(SelfEdit(task.id, i, 0, "", str(i), i), (float(i),)) for i in range(2))
     playbook.learn([Tried(task, [poor, good], 0.0)])
-    writer = Writer(config.sampling, Mute(config, print), journal, events, Names(), Beside())
+    writer = Writer(Workshop(config, domain, Mute(config, print), journal, events))
     asyncio.run(playbook.begin(2, Policy("first"), writer))
     assert "round 2 has no hints: none of 1 replies is one" in caplog.text
     assert "too short or too long" in caplog.text

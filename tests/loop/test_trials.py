@@ -15,6 +15,7 @@ from seal_ray.config import load
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Events
 from seal_ray.loop.trials import TrialRunner
+from seal_ray.loop.workshop import Workshop
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow
 from seal_ray.record.storage import Store
@@ -47,7 +48,7 @@ def test_a_prompt_that_kills_every_sampler_costs_its_own_self_edits_and_the_roun
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     doomed, *others = domain.tasks("train", 3, seed=1)
     cluster = cast(Any, OneFatalPrompt(domain.prompt(doomed)))
-    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(RayCluster, cluster), journal, Events(journal)))
 
     found = asyncio.run(runner.explore(1, [doomed, *others], with_rewards=True))
 
@@ -77,7 +78,7 @@ def test_a_task_that_is_solved_without_training_is_left_out_and_asked_once(tmp_p
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     first, known, last = domain.tasks("train", 3, seed=1)
     cluster = KnowsOne(known)
-    runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(RayCluster, cluster), journal, Events(journal)))
 
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
     assert asyncio.run(runner.unsolved([first, known, last])) == [first, last]
@@ -107,7 +108,7 @@ def test_a_candidate_knows_which_questions_it_taught_so_that_a_set_can_be_kept_t
     config = small_run(tmp_path, "--sampling.per_task", "6")
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     tasks = domain.tasks("train", 2, seed=1)
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Halves(tasks))), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, Halves(tasks)), journal, Events(journal)))
     found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
     for task in tasks:
         kept = cover(found[task.id], 0)
@@ -126,7 +127,7 @@ class Cuts:
 def test_what_a_worker_has_to_say_of_a_task_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = small_run(tmp_path, "--evaluation.seeds", "3")
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, Cuts())), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, Cuts()), journal, Events(journal)))
     tasks = domain.tasks("test", 2, seed=1)
     asyncio.run(runner.measure_baseline("passage only", tasks))
     assert len(list(journal.rows("outcomes"))) == 6
@@ -144,7 +145,7 @@ def by_likelihood(folder: Path, *more: str) -> tuple[TrialRunner, Journal]:
     config = load(JOBS / "knowledge_small.toml", ["--run.dir", str(folder), "--grading.name", "likelihood", *more])
     cluster = cast(RayCluster, cast(Any, Scores()))
     journal = Journal(Store(str(folder)))
-    return TrialRunner(config, load_domain(config), cluster, journal, Events(journal)), journal
+    return TrialRunner(Workshop(config, load_domain(config), cluster, journal, Events(journal))), journal
 
 
 def test_by_likelihood_only_what_statements_can_tell_is_measured(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     config = small_run(tmp_path, "--sampling.per_task", "6")
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     tasks = domain.tasks("train", 3, seed=1)
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, FailsOnSome(tasks))), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, FailsOnSome(tasks)), journal, Events(journal)))
     believed: list[Rewards] = []
 
     def estimate(rewards: Rewards, start: Prior | None = None) -> Prior:
@@ -221,7 +222,7 @@ def test_self_edits_that_earn_what_their_task_scores_untrained_have_taught_nothi
     config = small_run(tmp_path, "--selection.race", race)
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     tasks = domain.tasks("train", 2, seed=1)
-    runner = TrialRunner(config, domain, cast(RayCluster, cast(Any, KnowsHalf(tasks))), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, KnowsHalf(tasks)), journal, Events(journal)))
 
     found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
 
@@ -254,7 +255,7 @@ def test_a_trial_begins_when_its_self_edit_is_written_whatever_becomes_of_the_ot
     config = small_run(tmp_path, "--selection.race", race)
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
     cluster = cast(RayCluster, WritesOnWhenOneIsTried())
-    runner = TrialRunner(config, domain, cluster, journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cluster, journal, Events(journal)))
     tasks = domain.tasks("train", 1, seed=1)
 
     found = asyncio.run(asyncio.wait_for(runner.explore(1, tasks, with_rewards=True), 60))
@@ -283,7 +284,7 @@ def test_a_trial_that_nobody_waits_for_any_more_is_not_complained_of_when_the_ru
         config = small_run(tmp_path)
         domain, cluster = load_domain(config), ClosesUnderWay()
         journal = Journal(Store(str(tmp_path)))
-        runner = TrialRunner(config, domain, cast(RayCluster, cluster), journal, Events(journal))
+        runner = TrialRunner(Workshop(config, domain, cast(RayCluster, cluster), journal, Events(journal)))
         exploring = asyncio.create_task(runner.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))
         await cluster.begun.wait()
         exploring.cancel()
@@ -318,6 +319,6 @@ class FullDisk:
 def test_an_error_of_a_trial_is_the_one_that_ends_the_round_though_others_wait_for_self_edits(tmp_path: Path) -> None:
     config = small_run(tmp_path)
     domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
-    runner = TrialRunner(config, domain, cast(Any, FullDisk()), journal, Events(journal))
+    runner = TrialRunner(Workshop(config, domain, cast(Any, FullDisk()), journal, Events(journal)))
     with pytest.raises(UserError, match="the disk is full"):
         asyncio.run(runner.explore(1, domain.tasks("train", 1, seed=1), with_rewards=True))
