@@ -110,7 +110,7 @@ def _merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
 
 def _read(path: Path, by: str) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as some editors save it
         if len(text) > _LONGEST:
             raise UserError(f"{path}: {len(text)} characters are no config of a run; give the TOML file of one")
         return tomllib.loads(text)

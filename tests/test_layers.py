@@ -22,6 +22,12 @@ WRITTEN_OUT = json.loads((ROOT / "tests/data/jobs_written_out.json").read_text()
 MINIMAL = '[model]\npath = "microworld"\n[domain]\nname = "microworld"\n'
 
 
+def test_a_config_as_windows_saves_it_is_read_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert load(path).model.path == "microworld"
+
+
 def written(folder: Path, **texts: str) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in texts.items():

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from seal_ray.plain import broken, visible
+from seal_ray.plain import broken, first_line, visible
+from seal_ray.types import UserError
 
 if TYPE_CHECKING:
     from seal_ray.record.differences import Over
@@ -92,12 +93,17 @@ def facts(found: dict[str, float], as_json: bool) -> None:
 
 @contextmanager
 def read_or_not() -> Iterator[None]:
-    """A context for printing, in which it is no error that a reader such as `head` stops reading."""
+    """A context for printing, in which it is no error that a reader such as `head` stops reading.
+
+    A full disk is one, of whoever sent the output there.
+    """
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        if not isinstance(error, BrokenPipeError):
+            raise UserError(f"standard output cannot be written: {first_line(error)}") from None
 
 
 def lines(found: Iterable[str]) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from seal_ray.record.summary import Interval
 
 
+_NAMED = 3
+"""So many differences are named; `seal-ray compare` names all."""
+
+
 def evaluate(
     dir: str,
     *others: str,
@@ -28,7 +32,7 @@ def evaluate(
     Parameters
     ----------
     others
-        Runs of other seeds; the tasks of all are taken together.
+        Runs of other seeds; the tasks of all are taken together, each task once.
     over
         A baseline or round, such as "passage only": also show by how much the others are above it, task by task.
     grader
@@ -67,6 +71,7 @@ def evaluate(
     if oracle:
         summary |= _ceiling(dir, quiet)
     show(summary, as_json, *every, over=held_to(over, found) if over else None)
+    _say_what_is_mixed(dir, others)
     for each in every:
         if not has_rows(Store(each)):
             say(f"{each}: nothing is on record yet; `seal-ray resume {each}` goes on with it")
@@ -92,6 +97,22 @@ def _refuse_twice(seeds: Sequence[int]) -> None:
             f"more than one of these runs has seed {min(twice)}, and runs of one seed are measured on the same tasks, "
             "which would count twice; give runs of different seeds, or one run at a time"
         )
+
+
+def _say_what_is_mixed(dir: str, others: Sequence[str]) -> None:
+    """Figures over runs of one config say what it does; over runs of several, nobody knows what."""
+    from seal_ray.rundir.directory import begun
+
+    first = begun(dir)
+    for each in others:
+        other = begun(each)
+        if not first or not other or first.whole != other.whole:  # 0.1.0 did not write contents down
+            continue
+        differs = [line for line in first.unlike(other.identity) if not line.startswith(("run.seed:", "run.name:"))]
+        if differs:
+            more = f" and {len(differs) - _NAMED} more" if len(differs) > _NAMED else ""
+            named = "; ".join(differs[:_NAMED])
+            say(f"{each}: not {dir} with another seed, so these figures mix what differs: {named}{more}")
 
 
 def report(dir: str) -> None:

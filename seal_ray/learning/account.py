@@ -12,7 +12,7 @@ from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import Interval, interval, measured
+from seal_ray.record.summary import FEWEST, Interval, interval, measured
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
@@ -162,4 +162,5 @@ def _share(arms: Mapping[str, Mapping[str, Any]], arm: str) -> str:
     found = _of(arms, arm)
     if not found.n:
         return "–"
-    return f"{found.accuracy:.0%} ({found.low:.0%} – {found.high:.0%})" if found.n > 1 else f"{found.accuracy:.0%}"
+    between = f"{found.low:.0%} – {found.high:.0%}" if found.n >= FEWEST else "too few to tell"
+    return f"{found.accuracy:.0%} ({between})"

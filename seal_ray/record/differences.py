@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from seal_ray.record.summary import FEWEST, Measured, figure, interval
+from seal_ray.record.summary import FEWEST, Measured, by_task, figure, interval
 from seal_ray.types import UserError
 
 
@@ -26,18 +26,18 @@ class Difference:
 def difference(*pairs: tuple[Measured, Measured]) -> Difference:
     """The first of each pair over the second, over the tasks that both have; with a 95 % interval, resampling tasks.
 
-    Each pair has tasks of its own, as runs of several seeds have.
+    A task of several pairs, as runs of several seeds may have in common, counts once.
     """
     ones, others = zip(*pairs, strict=True)
     if figure(ones).void or figure(others).void:
         return Difference(None, None, None, 0, "all trials of one of the two failed")
-    differences = [
-        reward - before[task]
+    differences = by_task(
+        (task, reward - before[task])
         for one, other in pairs
         for before in [other.of_task]
         for task, reward in one.of_task.items()
         if task in before
-    ]
+    )
     if not differences:
         return Difference(None, None, None, 0, "no task in common")
     found = interval(differences)

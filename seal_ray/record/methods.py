@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, SkillRow, StudyRow
-from seal_ray.record.summary import FEWEST, interval
+from seal_ray.record.summary import FEWEST, by_task, interval
 from seal_ray.record.variety import variety
 
 METHODS = "methods"
@@ -126,9 +126,9 @@ def by_method(journals: Sequence[Journal], flops: Sequence[int | None] = ()) -> 
             pooled[arm] |= {(run, task): replace(each, flops=each_token) for task, each in tasks.items()}
     arms = sorted(pooled, key=lambda arm: (arm.together, arm.budget, arm.trained, arm.texts, arm.method))
     rows = [_row(arm, pooled[arm], pooled.get(Arm(AGAINST, together=arm.together), {})) for arm in arms]
-    for row in rows:
-        if row["method"] == PAST:
-            row["skill"] = _of_skill(journals, flops, row["tasks"])
+    for arm, row in zip(arms, rows, strict=True):
+        if arm.method == PAST:
+            row["skill"] = _of_skill(journals, flops, len(pooled[arm]))
     return rows
 
 
@@ -152,7 +152,7 @@ def _of_skill(journals: Sequence[Journal], flops: Sequence[int | None], tasks: i
 def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
     accuracies = {task: each.accuracy for task, each in tasks.items()}
     trials = [(trial, each) for each in tasks.values() for trial in each.trials]
-    measured = interval(list(accuracies.values()))
+    measured = interval(by_task((task, accuracy) for (_, task), accuracy in accuracies.items()))
     row: dict[str, Any] = {
         "method": arm.method,
         "texts": fmean(each.written for each in tasks.values()) if arm.held else arm.texts,
@@ -160,7 +160,7 @@ def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
         **({"trained budget": arm.trained} if arm.trained else {}),
         **({"together": True} if arm.together else {}),
         "accuracy": measured.accuracy,
-        "tasks": len(tasks),
+        "tasks": measured.n,
         "failed": fmean(float(bool(trial.failure)) for trial, _ in trials),
         "written": fmean(sum(text.tokens for text in each.texts) for each in tasks.values()),
         "trained": fmean(trial.tokens / each.shared for trial, each in trials),
@@ -171,9 +171,9 @@ def _row(arm: Arm, tasks: Tasks, plain: Tasks) -> dict[str, Any]:
         row["flops"] = fmean(operations)
     if found := [each.found for each in tasks.values() if each.found is not None]:
         row["own passage found"] = fmean(found)
-    if len(tasks) >= FEWEST:
+    if measured.n >= FEWEST:
         row["interval"] = (measured.low, measured.high)
-    both = [accuracies[task] - plain[task].accuracy for task in tasks if task in plain]
+    both = by_task((task[1], accuracies[task] - plain[task].accuracy) for task in tasks if task in plain)
     if len(both) >= FEWEST and arm.method != AGAINST:
         beside = interval(both)
         row["over passage"] = (beside.accuracy, beside.low, beside.high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -98,19 +98,23 @@ class Measured:
 
 
 def summarize(*journals: Journal) -> dict[str, Interval]:
-    """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together."""
+    """Per arm of the evaluation, in the order they were begun; the tasks of several runs are taken together.
+
+    Runs of several seeds have tasks of their own where the domain makes them, and some or all in common where it draws
+    them from files. A task that several runs have measured counts once: its measurements go together.
+    """
     return together([measured(journal) for journal in journals], [synthetic(journal) for journal in journals])
 
 
 def together(runs: Sequence[Mapping[str, Measured]], written: Sequence[set[str]]) -> dict[str, Interval]:
     """The arms of several runs, of each of which it is known which tasks have questions that a model wrote."""
     arms: dict[str, list[Measured]] = defaultdict(list)
-    with_written: dict[str, int] = defaultdict(int)
+    with_written: dict[str, set[str]] = defaultdict(set)
     for run, by_a_model in zip(runs, written, strict=True):
         for arm, found in run.items():
             arms[arm].append(found)
-            with_written[arm] += len(by_a_model & found.rewards.keys())
-    return {arm: figure(found, with_written[arm]) for arm, found in arms.items()}
+            with_written[arm] |= by_a_model & found.rewards.keys()
+    return {arm: figure(found, len(with_written[arm])) for arm, found in arms.items()}
 
 
 def synthetic(journal: Journal) -> set[str]:
@@ -138,7 +142,7 @@ def measured(journal: Journal, regraded: Mapping[str, float] | None = None) -> d
 
 def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
     """One arm of one or several runs as a figure."""
-    rewards = [reward for part in parts for reward in part.of_task.values()]
+    rewards = by_task((task, each) for part in parts for task, trials in part.rewards.items() for each in trials)
     reasons = sum((part.reasons for part in parts), Counter[str]())
     failed = reasons.total() / sum(len(found) for part in parts for found in part.rewards.values())
     found = interval(rewards) if failed < 1 else Interval(math.nan, math.nan, math.nan, len(rewards))
@@ -151,6 +155,14 @@ def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:
     return replace(
         found, synthetic=with_written, failed=failed, reason=reason, empty=empty, cut=cut, forgotten=forgotten
     )
+
+
+def by_task(values: Iterable[tuple[str, float]]) -> list[float]:
+    """The mean of each task's values, of whatever runs they are."""
+    of_task: dict[str, list[float]] = defaultdict(list)
+    for task, value in values:
+        of_task[task].append(value)
+    return [float(np.mean(found)) for found in of_task.values()]
 
 
 def refuse_void(summary: dict[str, Interval]) -> None:

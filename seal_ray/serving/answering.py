@@ -10,7 +10,7 @@ It answers through a bank, as trials do, so what was measured of an adapter hold
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,7 +64,9 @@ class Shown:
 
     def prompt(self, turns: Chat) -> Prompt:
         """Turns for a model that chats; another is shown what was said last, and where to answer."""
-        return turns if self.chats else as_asked(turns[-1].content, chat=False)
+        if not self.chats:
+            return as_asked(kept(turns[-1].content), chat=False)
+        return tuple(replace(turn, content=kept(turn.content)) for turn in turns)
 
     def rendered(self, turns: Chat) -> tuple[tuple[int, ...], int]:
         """Its tokens and the room that is left for a reply; `DataError` where there is none."""

@@ -51,7 +51,7 @@ class InTurn:
 
 def length_of_reply(longest: int | None, room: int) -> int:
     """Tokens that a reply may have, where the context has this much room after the messages."""
-    if longest and longest > room:
+    if longest and longest > room >= 1:  # without any room it is the messages that are too long
         raise DataError(f"max_tokens is {longest}, and the model's context has room for {room} after the messages")
     return longest or min(DEFAULT_TOKENS, room)
 

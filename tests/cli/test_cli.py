@@ -210,6 +210,16 @@ def test_a_locale_that_lacks_a_character_shows_a_question_mark(tmp_path: Path) -
     assert " ? " in shown.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_goes_to_a_full_disk_is_told_in_a_line(tmp_path: Path) -> None:
+    shutil.copy(OLD_RUN / "config.json", tmp_path)
+    command = [sys.executable, "-m", "seal_ray", "ls", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        shown = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "seal-ray: standard output cannot be written: No space left on device\n"
+    assert (shown.returncode, shown.stderr) == (2, said)
+
+
 def test_with_debug_the_traceback_is_shown() -> None:
     shown = seal_ray("run", "nowhere.toml", "--debug")
     assert "Traceback" in shown.stderr

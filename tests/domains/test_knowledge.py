@@ -73,6 +73,11 @@ def test_asking_for_more_passages_than_there_are_says_how_many_there_are(tmp_pat
         knowledge(tmp_path, entries=3, test_fraction=0.0).tasks("train", 5, 0)
 
 
+def test_a_share_that_holds_nothing_out_is_told_with_what_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds 0 test passages; each is held out with a chance of 0\.01"):
+        knowledge(tmp_path, entries=3, test_fraction=0.01).tasks("test", None, 0)
+
+
 def test_entries_that_are_the_very_same_get_ids_of_their_own(tmp_path: Path) -> None:
     source = save(tmp_path / "twins.jsonl", rows(1) * 3)
     domain = Knowledge(Knowledge.Options(train=source, test_fraction=0.0), grader=Exact())

@@ -57,6 +57,14 @@ def write(path: Path, rows: Any) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_file_as_windows_saves_it_is_read_like_any_other(tmp_path: Path, name: str) -> None:
+    path = Path(write(tmp_path / name, FLAT))
+    plain = list(passages(str(path)))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(passages(str(path))) == plain
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.parquet", "a.arrow"])
 def test_whole_passages_are_read_alike_from_every_form(tmp_path: Path, name: str) -> None:
     found = list(passages(write(tmp_path / name, FLAT)))

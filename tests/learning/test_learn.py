@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import interval
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
 from tests.learning.parts import NOTES, QUESTIONS, settings, written
@@ -69,6 +71,12 @@ def test_an_adapter_is_made_and_what_it_knows_is_said_in_five_lines(quiet: tuple
     lines = account.lines()
     assert [line.partition(":")[0] for line in lines] == ["knew before", "knows now", "reads", "elsewhere", "cost"]
     assert f"of {account.questions} synthetic questions" in lines[0]
+    assert all("% (too few to tell)" in line for line in lines[:3]), "of three passages there is no interval"
+
+
+def test_an_interval_is_said_from_six_passages_on(quiet: tuple[Path, Account]) -> None:
+    arms = {arm: asdict(interval([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])) for arm in quiet[1].arms}
+    assert "knew before: 50% (23% – 77%) of " in replace(quiet[1], arms=arms).lines()[0]
 
 
 def test_what_was_learnt_is_listed_among_the_adapters_and_no_part_of_it_is_taken_out(

@@ -116,10 +116,11 @@ def test_a_source_that_is_another_since_is_one_line(tmp_path: Path, capsys: pyte
 
 
 def test_tasks_of_several_runs_are_held_each_to_itself() -> None:
-    def run(**arms: list[float]) -> dict[str, Measured]:
-        return {arm: Measured({f"t{i}": [value] for i, value in enumerate(values)}) for arm, values in arms.items()}
+    def run(seed: int, **arms: list[float]) -> dict[str, Measured]:
+        return {arm: Measured({f"{seed}-{i}": [each] for i, each in enumerate(all)}) for arm, all in arms.items()}
 
-    runs = [run(base=[0.0, 0.5, 1.0], better=[0.5, 1.0, 1.0]), run(base=[0.0] * 4, better=[0.25] * 4), run(base=[0.7])]
+    few = run(1, base=[0.0, 0.5, 1.0], better=[0.5, 1.0, 1.0])
+    runs = [few, run(2, base=[0.0] * 4, better=[0.25] * 4), run(3, base=[0.7])]
     found = held_to("base", runs).others["better"]
     assert isinstance(found, Difference)
     assert (found.mean, found.tasks) == (pytest.approx(2 / 7), 7)

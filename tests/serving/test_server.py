@@ -134,6 +134,7 @@ def test_a_reply_ends_before_the_first_stop_text_and_where_none_is_named_at_a_le
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
         ({"messages": [*BODY["messages"], {"role": "system", "content": "x"}]}, "a system turn comes first"),
         ({"messages": [{"role": "user", "content": "x" * 4000}]}, "the model's context"),
+        ({"messages": [{"role": "user", "content": "x" * 4000}], "max_tokens": 3}, "the conversation has "),
         ({"max_tokens": 2048}, "room for 1997 after"),
         ({"max_tokens": 0}, "max_tokens: "),
         ({"max_tokens": "12"}, "max_tokens: "),
@@ -152,6 +153,22 @@ def test_a_request_that_cannot_be_served_is_told_why(answerer: Answerer, changed
             assert reply.status_code == 400
             assert said in reply.json()["error"]["message"]
             assert reply.json()["error"]["type"] == "invalid_request_error"
+
+    run(check())
+
+
+def test_half_a_character_is_taken_for_one_that_is_not_known(answerer: Answerer) -> None:
+    def body(text: str) -> bytes:
+        return (
+            b'{"model": "notes", "max_tokens": 12, "messages": [{"role": "user", "content": "Who is %s?"}]}'
+            % text.encode()
+        )
+
+    async def check() -> None:
+        async with serve(answerer) as client:
+            half, unknown = [await client.post("chat/completions", content=body(s)) for s in ("\\ud800", "\\ufffd")]
+            assert (half.status_code, half.json()["choices"]) == (200, unknown.json()["choices"])
+        assert answerer.ask("Who is \udce9?", 12) == unknown.json()["choices"][0]["message"]["content"]
 
     run(check())
 

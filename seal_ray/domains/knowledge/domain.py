@@ -135,9 +135,17 @@ class Knowledge:
             chosen = sorted(chosen, key=lot) if count is None else heapq.nsmallest(count, chosen, key=lot)
         tasks = list(_unique(self.task(passage) for passage in chosen))
         if not tasks or (count is not None and len(tasks) < count):
-            asked = f"{count} were asked for; ask for fewer or give a larger source" if tasks else "check the source"
+            asked = (
+                f"{count} were asked for; ask for fewer or give a larger source" if tasks else self._none_fell_there()
+            )
             raise UserError(f"{self._source(split)}: holds {len(tasks)} {split} passages; {asked}")
         return tasks
+
+    def _none_fell_there(self) -> str:
+        if self.options.test:
+            return "check the source"
+        share = f"each is held out with a chance of {self.options.test_fraction:g} (domain.options.test_fraction)"
+        return f"{share}: change that or domain.options.split_seed, or name a source as domain.options.test"
 
     def passages(self, split: Split) -> Iterator[Passage]:
         """The passages of a split, one at a time."""

@@ -66,7 +66,7 @@ def _file(path: Path) -> Iterator[Passage]:
 
 
 def _json_lines(path: Path) -> Rows:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
