@@ -20,7 +20,7 @@ from seal_ray.policy.lineage import Row, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.record.storage import Store
-from seal_ray.rundir.directory import recorded
+from seal_ray.rundir.directory import recorded, refuse_another_base
 from seal_ray.rundir.keys import Names
 from seal_ray.types import AdapterRef, Policy, Task, UserError
 from seal_ray.workers.in_process import InProcessCluster
@@ -73,6 +73,7 @@ def again(directory: str, trial: Explained) -> Again:
     """Do a trial again, and put it beside what is on record."""
     if trial.hindrance or not trial.outcome or not trial.task:
         raise UserError(f"trial {trial.key} cannot be done again alone: {trial.hindrance}")
+    refuse_another_base(directory)
     now = asyncio.run(_done(directory, trial, trial.task, in_this_process(trial.config)))
     if now.key != trial.key and not trial.outcome.failure:
         raise UserError(f"trial {trial.key}: what is here makes another trial ({now.key}), so nothing is compared")

@@ -25,7 +25,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import MERGE, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import policy_arm, summarize
-from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.directory import recorded_config, refuse_another_base
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ def export_merged(directory: str, out: str, which: str = "") -> int:
 
     config = recorded_config(directory)
     row = chosen_policy(directory, which)
+    refuse_another_base(directory)
     spec = replace(ModelSpec.of(config.model), quantization="none")
     merged = load_model(spec)
     merge(merged, adapter_of(Store(directory), row))

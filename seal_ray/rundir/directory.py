@@ -14,6 +14,7 @@ from typing import Any
 
 from seal_ray.config import Config, Evaluation, difference, parse
 from seal_ray.domains.registry import spelled_out
+from seal_ray.model import locate as models
 from seal_ray.reading import as_tree
 from seal_ray.record.manifest import FOLDER
 from seal_ray.record.schema import SCHEMA, brought_up, checked
@@ -85,6 +86,19 @@ def recorded_config(directory: str) -> Config:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
     model = replace(found.config.model, revision=found.commit or found.config.model.revision)
     return replace(found.config, run=replace(found.config.run, dir=directory), model=model)
+
+
+def refuse_another_base(directory: str) -> None:
+    """Say that the base behind the recorded path is not the one that the run's adapters and answers are of."""
+    found = recorded(Store(directory))
+    if found is None or not found.whole:
+        return
+    then = {name: what for name, what in found.identity.contents.items() if name.startswith("model.path")}
+    now = models.contents(found.config.model.path, found.commit or found.config.model.revision)
+    if lines := differences(replace(found.identity, contents=then), replace(found.identity, contents=now)):
+        raise UserError(
+            f"{directory}: what is here was learnt on another base ({'; '.join(lines)}); put back what was there"
+        )
 
 
 def begun(directory: str) -> Recorded | None:

@@ -24,7 +24,7 @@ from seal_ray.plain import first_line, kept
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.rundir.directory import recorded_config
+from seal_ray.rundir.directory import recorded_config, refuse_another_base
 from seal_ray.rundir.tuned import config_of_run
 from seal_ray.types import BASE, Chat, DataError, Message, Prompt, UserError
 from seal_ray.workers.engines.text import render_prompt
@@ -49,6 +49,7 @@ class Known:
     @classmethod
     def of(cls, directory: str) -> Self:
         adapter, config = _adapter_in(directory), recorded_config(directory)
+        refuse_another_base(directory)
         spec = ModelSpec.of(config.model)
         tokenizer = load_tokenizer(spec)
         chats = bool(tokenizer.chat_template) and config.domain.options.get("chat") is not False

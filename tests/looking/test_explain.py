@@ -98,6 +98,15 @@ def test_a_trial_done_again_alone_comes_out_the_same_and_leaves_the_run_as_it_is
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_trial_is_not_done_again_on_a_base_that_is_another_by_now(small: Path, tmp_path: Path) -> None:
+    config = shutil.copytree(small, tmp_path / "run") / "config.json"
+    tree = json.loads(config.read_text())
+    tree["identity"]["contents"]["model.path: model.safetensors"] = "what it was then"
+    config.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"another base \(model.path: model.safetensors: the content has changed"):
+        again(str(config.parent), explained(config.parent, SORTS["a baseline that trains"]))
+
+
 def test_a_seed_of_a_self_edit_is_done_again_as_that_seed(tmp_path: Path) -> None:
     few = ("--run.rounds", "0", "--evaluation.seeds", "2", "--domain.test", "1", "--evaluation.baselines", "[]")
     run(small_run(tmp_path / "run", *few))

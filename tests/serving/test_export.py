@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,21 @@ def test_nothing_that_is_there_is_written_over_unasked(
     with pytest.raises(SystemExit, match="0"):
         main(["export", str(directory), "--adapter", str(tmp_path), "--force"])
     assert note.read_text() != "mine"
+
+
+def test_a_base_that_is_another_by_now_answers_nothing_and_is_merged_with_nothing(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(directory, tmp_path / "notes")
+    base = shutil.copytree(directory.parent / "tiny", tmp_path / "tiny")
+    config = copied / "config.json"
+    config.write_text(config.read_text().replace(str(directory.parent / "tiny"), str(base)))
+    commands = (["ask", str(copied), "What?"], ["export", str(copied), "--merged", str(tmp_path / "merged")])
+    assert Answerer.of(str(copied)).ask("What is it about?")
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    for command in commands:
+        with pytest.raises(SystemExit, match="2"):
+            main(command)
+        assert "another base (model.path: model.safetensors: the content has changed" in capsys.readouterr().err
+    assert not (tmp_path / "merged").exists()
