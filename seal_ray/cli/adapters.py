@@ -8,7 +8,7 @@ from cyclopts import App
 
 from seal_ray.cli.models import refuse_taken
 from seal_ray.cli.options import AsJson
-from seal_ray.cli.output import lines, say, width
+from seal_ray.cli.output import lines, say, width, writing
 from seal_ray.plain import counted
 
 adapters = App(
@@ -74,7 +74,8 @@ def merge(dir: str, *names: str, into: str, force: bool = False) -> None:
     from seal_ray.policy.catalogue import catalogue_of
 
     refuse_taken(into, force)
-    rank = merge_adapters(dir, catalogue_of(dir), names, into)
+    with writing(into):
+        rank = merge_adapters(dir, catalogue_of(dir), names, into)
     say(f"{counted(len(names), 'adapter')}, of rank {rank} together: {into}")
 
 
@@ -96,7 +97,8 @@ def export(dir: str, name: str, *, into: str, force: bool = False) -> None:
 
     refuse_taken(into, force)
     held = find(dir, catalogue_of(dir), name)
-    export_held(dir, held, into)
+    with writing(into):
+        export_held(dir, held, into)
     say(f"{held.name}: {into}")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
-from seal_ray.cli.output import say
+from seal_ray.cli.output import say, writing
 from seal_ray.plain import visible
 
 
@@ -27,7 +27,8 @@ def init(job: str = "documents", dir: str = ".") -> None:
 
     from seal_ray.cli import shipped
 
-    config, *others = shipped.copy(job, Path(dir))
+    with writing(dir):
+        config, *others = shipped.copy(job, Path(dir))
     beside = f" (beside it: {', '.join(other.name for other in others)})" if others else ""
     say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says what is missing")
 

@@ -43,7 +43,7 @@ def learn(
     Parameters
     ----------
     model
-        A Hugging Face model: hub name or folder; empty: HuggingFaceTB/SmolLM2-135M-Instruct.
+        A Hugging Face model: hub name, folder or GGUF file; empty: HuggingFaceTB/SmolLM2-135M-Instruct.
     into
         The directory for what is learnt; empty: learnt/NAME, after the first document.
     method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seal_ray.cli.output import say
+from seal_ray.cli.output import say, writing
 from seal_ray.types import UserError
 
 
@@ -74,13 +74,17 @@ def export(
     if (adapter or merged) and not policy:
         policy = _known(dir)
     if self_edits:
-        say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
+        with writing(self_edits):
+            say(f"{exports.export_self_edits(dir, self_edits)} self-edits: {self_edits}")
     if adapter:
-        say(f"policy {_called(exports.export_adapter(dir, adapter, policy), policy)}: {adapter}")
+        with writing(adapter):
+            say(f"policy {_called(exports.export_adapter(dir, adapter, policy), policy)}: {adapter}")
     if merged:
-        say(f"policy {_called(exports.export_merged(dir, merged, policy), policy)}: {merged}")
+        with writing(merged):
+            say(f"policy {_called(exports.export_merged(dir, merged, policy), policy)}: {merged}")
     if submission:
-        say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
+        with writing(submission):
+            say(f"{exports.export_submission(dir, submission)} tasks: {submission}")
 
 
 def refuse_taken(where: str, force: bool, a_file: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
-from seal_ray.cli.output import lines, say, width
+from seal_ray.cli.output import lines, say, width, writing
 from seal_ray.plain import WIDTH
 from seal_ray.types import UserError
 
@@ -63,7 +63,8 @@ def tune(
     found = search(tree, progress(quiet), trials=trials, axes=axes, on=on, into=into, force=force)
     lines([json.dumps(found.as_json())] if as_json else [*found.lines(width() or WIDTH), "", found.overlay.rstrip()])
     if write:
-        _write(Path(write), found.overlay)
+        with writing(f"--write {write}"):
+            Path(write).write_text(found.overlay, encoding="utf-8")
         overlays = [word for each in (*overlay, write) for word in ("--overlay", each)]
         say(f"{write}: {shlex.join(['seal-ray', 'run', config, *overlays, *_beside(found.overlay, overrides)])}")
 
@@ -79,10 +80,3 @@ def _beside(found: str, overrides: Sequence[str]) -> Iterator[str]:
         given = [flag] if "=" in flag else [flag, next(words)]
         if ".".join(keys) not in tuned:
             yield from given
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--write {path}: cannot be written: {error.strerror}") from None

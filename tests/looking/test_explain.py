@@ -97,7 +97,6 @@ def test_a_trial_done_again_alone_comes_out_the_same_and_leaves_the_run_as_it_is
     assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_trial_is_not_done_again_on_a_base_that_is_another_by_now(small: Path, tmp_path: Path) -> None:
     config = shutil.copytree(small, tmp_path / "run") / "config.json"
     tree = json.loads(config.read_text())
@@ -107,6 +106,7 @@ def test_a_trial_is_not_done_again_on_a_base_that_is_another_by_now(small: Path,
         again(str(config.parent), explained(config.parent, SORTS["a baseline that trains"]))
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_seed_of_a_self_edit_is_done_again_as_that_seed(tmp_path: Path) -> None:
     few = ("--run.rounds", "0", "--evaluation.seeds", "2", "--domain.test", "1", "--evaluation.baselines", "[]")
     run(small_run(tmp_path / "run", *few))

@@ -9,6 +9,7 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.serving.answering import Answerer
+from tests.disks import mounted
 from tests.warm import printed
 
 
@@ -49,6 +50,19 @@ def test_nothing_that_is_there_is_written_over_unasked(
     with pytest.raises(SystemExit, match="0"):
         main(["export", str(directory), "--adapter", str(tmp_path), "--force"])
     assert note.read_text() != "mine"
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_a_disk_that_is_too_small_is_told_in_a_line(
+    form: str, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mounted(tmp_path / "disk", "16k") as disk:
+        out = str(disk.folder / "out")
+        with pytest.raises(SystemExit, match="2"):
+            main(["export", str(directory), f"--{form}", out])
+        said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"seal-ray: {out}: cannot be written: ")
+    assert "No space left on device" in said
 
 
 def test_a_base_that_is_another_by_now_answers_nothing_and_is_merged_with_nothing(
