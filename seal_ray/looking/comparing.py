@@ -207,8 +207,8 @@ def _figures(runs: _Group, pairs: _Pairs, of: Callable[[_Read], Mapping[str, Mea
     measured, paired = dict[str, Interval](), dict[str, Difference]()
     for name in dict.fromkeys(chain.from_iterable(map(of, runs))):
         have = [run for run in runs if name in of(run)]
-        written = sum(len(run.written & of(run)[name].rewards.keys()) for run in have)
-        measured[name] = figure([of(run)[name] for run in have], written)
+        written = set[str]().union(*(run.written & of(run)[name].rewards.keys() for run in have))
+        measured[name] = figure([of(run)[name] for run in have], len(written))
         if both := [(of(one)[name], of(other)[name]) for one, other in pairs if name in of(one) and name in of(other)]:
             paired[name] = difference(*both)
     return Figures(measured, paired)

@@ -86,7 +86,7 @@ def test_the_share_of_failed_trials_stands_beside_the_figure_they_lower(
     assert found["untrained self-edits"]["reason"] == "the note says nothing"
 
     both = summarize(*(Journal(Store(folder)) for _ in range(2)))["untrained self-edits"]
-    assert (both.failed, both.n) == (0.5, 4)
+    assert (both.failed, both.n) == (0.5, 2)
     _, out, _ = command(capsys, "eval", folder)
     assert "untrained self-edits: 50.0% of its trials failed and count as 0, most of them: the note says nothing" in out
     _, out, _ = command(capsys, "report", folder)
