@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -46,6 +47,7 @@ app.command(import_, name="import")
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: one line and exit code 2 for what the user can set right, a traceback for bugs or with --debug."""
+    _open_what_is_closed()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without a dash, or without a model's letters, ends nothing
     given = list(sys.argv[1:] if argv is None else argv)
@@ -55,6 +57,18 @@ def main(argv: list[str] | None = None) -> None:
             _help_with_settings()
         else:
             app(arguments)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that a shell closed (`>&-`) lead nowhere, so that nothing else is opened in their place.
+
+    Python has none of them then, and whatever a library writes to number 1 would go into the first file of a run.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _help_with_settings() -> None:

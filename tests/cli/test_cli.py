@@ -220,6 +220,15 @@ def test_output_that_goes_to_a_full_disk_is_told_in_a_line(tmp_path: Path) -> No
     assert (shown.returncode, shown.stderr) == (2, said)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_a_shell_closed_are_not_missed(tmp_path: Path, closed: str) -> None:
+    shutil.copy(OLD_RUN / "config.json", tmp_path)
+    command = f'exec "{sys.executable}" -m seal_ray ls "{tmp_path}" {closed}'
+    shown = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert bool(shown.stdout) == (closed == "2>&-")
+
+
 def test_with_debug_the_traceback_is_shown() -> None:
     shown = seal_ray("run", "nowhere.toml", "--debug")
     assert "Traceback" in shown.stderr
