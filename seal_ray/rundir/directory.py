@@ -26,7 +26,10 @@ from seal_ray.types import UserError
 CONFIG = "config.json"
 TUNED = "tuned.json"
 """Stands where the settings of trials are tuned, and holds what that came to; such a directory is no run."""
-_ADVICE = "choose another directory, give the config it was started with, or move it aside with --force"
+_ADVICE = (
+    "choose another directory, put back what it was started with, or move it aside (`run`, `learn` and `tune` do with "
+    "--force)"
+)
 
 
 @dataclass(frozen=True)

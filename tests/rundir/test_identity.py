@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from seal_ray import config as configs
+from seal_ray.cli.app import _CONTINUED, app
 from seal_ray.config import Config
 from seal_ray.domains.registry import load_domain
 from seal_ray.loop.run import run
@@ -178,6 +180,19 @@ def test_a_config_that_cannot_be_read_is_named_and_can_be_set_aside(world: Path,
     with pytest.raises(UserError, match="whose run this is is not known"):
         begin(config)
     begin(config, force=True)
+
+
+def test_what_is_advised_for_another_run_is_what_its_commands_have(world: Path) -> None:
+    """`resume` and `demo` have no `--force`, and may be what is told."""
+    begin(knowledge(world))
+    with pytest.raises(UserError, match="put back what it was started with") as refused:
+        begin(knowledge(world, "--run.seed", "2"))
+    forced, _, _ = str(refused.value).partition(" do with --force")
+    has = {
+        name: {each for given in app[name].assemble_argument_collection() for each in given.names}
+        for name in _CONTINUED
+    }
+    assert re.findall(r"`(\w+)`", forced) == [name for name, options in has.items() if "--force" in options]
 
 
 def test_a_segment_of_another_run_is_no_part_of_this_one(world: Path) -> None:
