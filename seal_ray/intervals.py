@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 Interval = tuple[float, float]
+
+
+def clock() -> float:
+    """Seconds, counted also while the machine sleeps; nobody sets this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+_EPOCH = time.time() - clock()
+
+
+def now() -> float:
+    """Seconds since the epoch, as this process began with them: a clock that is set since stretches no interval."""
+    return _EPOCH + clock()
 
 
 def merge(intervals: Iterable[Interval], gap: float = 0.0) -> list[Interval]:

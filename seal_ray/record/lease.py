@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from seal_ray.intervals import clock
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,6 @@ def current(files: Files) -> dict[str, Any] | None:
     last = _last(files)
     found = json.loads(last[1]) if last else {"released": True}
     return None if found.get("released") else found
-
-
-def clock() -> float:
-    """Seconds, counted also while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Lease:

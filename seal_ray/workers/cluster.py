@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from ray.exceptions import RayError
 from seal_ray import plugins
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
+from seal_ray.intervals import now
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import (
     BASE,
@@ -194,14 +194,14 @@ class RayCluster(Cluster):
 
         What comes of it is sampled from and tried next, so the workers for that are started meanwhile.
         """
-        start = time.time()
+        start = now()
         with _needed("the update"), self.samplers.expecting(), self.trainers.expecting():
             parts = await self._parts(finetune)
             shared = await update_together(self.trainers, parts, finetune, on_steps) if parts > 1 else None
             if shared is None:
                 trained = self._timed("update", self.trainers, "update", finetune)
                 return await watched(trained, self._steps_done, on_steps)
-        self._on_span(Span("update", shared.worker, start, time.time()))
+        self._on_span(Span("update", shared.worker, start, now()))
         return shared
 
     async def _steps_done(self) -> int:
@@ -247,7 +247,7 @@ class RayCluster(Cluster):
     async def _timed(self, what: str, pool: Pool, method: str, *args: Any) -> Any:
         result, start = await pool.timed(method, *args)
         first = result[0] if isinstance(result, tuple) and result else result
-        span = Span(what, getattr(first, "worker", ""), start, time.time())
+        span = Span(what, getattr(first, "worker", ""), start, now())
         self._spans.append(span)
         self._metrics.took(what, span.end - start)
         self._on_span(span)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
+from seal_ray.intervals import now
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import (
     AdapterRef,
@@ -112,11 +112,11 @@ class InProcessCluster(Cluster):
         return Allocation(1, 1)
 
     async def _timed(self, what: str, work: Awaitable[T]) -> T:
-        start = time.time()
+        start = now()
         try:
             result: Any = await work
         except WorkerLost as error:
             raise UserError(f"{error}; lower workers.slots or workers.max_tokens_per_microbatch") from error
         first = result[0] if isinstance(result, tuple) else result
-        self._on_span(Span(what, first.worker, start, time.time()))
+        self._on_span(Span(what, first.worker, start, now()))
         return result  # type: ignore[no-any-return]

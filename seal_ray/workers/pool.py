@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from seal_ray.intervals import now
 from seal_ray.workers.errors import Poisoned, WorkerLost
 from seal_ray.workers.failures import Fate, brief, fate, survivable, unwrap
 from seal_ray.workers.members import Member, Members, PoolStats, draining_nodes
@@ -184,7 +185,7 @@ class Pool:
             weight = self.depth if alone else call.weight
             call.since = math.inf
             worker = await self._places.take(weight, call.length)
-            start, call.since = time.time(), time.monotonic()
+            start, call.since = now(), time.monotonic()
             try:
                 result = await worker.answer(call.method, getattr(worker.handle, call.method).remote(*call.args))
             except Exception as error:

@@ -101,7 +101,7 @@ class Trainer(Beating):
             reason = f"all weights are trained to the texts' tokens, and not {unable}"
             return Outcome(trial.key, failure=Failure("data", reason), worker=self._name)
         async with self._alone:
-            start = time.time()
+            start = time.monotonic()
             texts = [self._text(example) for example in trial.recipe.examples]
             self.feel(model := await asyncio.to_thread(load_model, self._spec))
             if trial.base.key:
@@ -118,7 +118,7 @@ class Trainer(Beating):
             result = (await asyncio.to_thread(lambda: list(bank.run([job]))))[0]
         return replace(
             self._outcome(trial, result),
-            seconds=time.time() - start,
+            seconds=time.monotonic() - start,
             first_loss=losses[0],
             last_loss=losses[-1],
             steps=len(losses),
