@@ -59,6 +59,9 @@ def load_model(spec: ModelSpec) -> Any:
         config = AutoConfig.from_pretrained(place, revision=spec.revision)
     if reason := why_no_base(config.to_dict()):
         raise UserError(f"model.path {spec.path!r}: {reason}")
+    text = config.get_text_config()
+    if getattr(text, "pad_token_id", None) and text.pad_token_id >= text.vocab_size:
+        text.pad_token_id = None  # nothing is padded here, and a token without a row cannot be
     with _said("model", spec), _no_bar():
         model = AutoModelForCausalLM.from_pretrained(
             place, config=config, revision=spec.revision, dtype=getattr(torch, spec.dtype), use_safetensors=True
@@ -101,3 +104,7 @@ def _said(what: str, spec: ModelSpec) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise UserError(f"model.path {spec.path!r}: no {what} could be loaded: {first_line(error)}") from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise UserError(f"model.path {spec.path!r}: its weights are of other sizes than its config.json says") from None
