@@ -109,8 +109,17 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, Passage]]:
 
 def _read(path: Path) -> Iterator[Passage]:
     try:
+        before = _state(path)
         yield from document_passages(path, _CHARACTERS)
+        if _state(path) != before:
+            raise UserError(f"{path}: was written to while it was read; learn it again once that is done")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it, say with iconv") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Another once the file is written to, or another is put in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
