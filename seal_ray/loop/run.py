@@ -70,7 +70,8 @@ async def rounds(session: Session, ready: Ready) -> None:
         await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
         with at(round=round_):
-            drawn = await asked(ready.first if round_ == 1 else training_tasks(config, domain, round_))
+            again = round_ == 1 or not config.domain.fresh  # not read anew: a source may be written to meanwhile
+            drawn = await asked(ready.first if again else training_tasks(config, domain, round_))
             tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
             _, candidates = await asyncio.gather(
                 evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
