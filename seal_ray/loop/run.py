@@ -27,6 +27,7 @@ from seal_ray.record.rows import KeptRow
 from seal_ray.record.summary import Interval, policy_arm, summarize
 from seal_ray.rundir.frozen import Frozen
 from seal_ray.rundir.growing import Passages
+from seal_ray.rundir.identity import must_be_unchanged
 from seal_ray.selection.rules import Candidate, Rule, why_none
 from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
 from seal_ray.update.base import Found, learns_from_kept
@@ -58,7 +59,7 @@ def frozen(ready: Ready) -> Frozen:
 
 async def rounds(session: Session, ready: Ready) -> None:
     """Every round of the run, and what is measured before, between and after them."""
-    config, domain, runner, policies = session.config, session.domain, session.runner, session.policies
+    config, runner, policies = session.config, session.runner, session.policies
 
     async def asked(tasks: Sequence[Task]) -> Sequence[Task]:
         return await with_questions(session, tasks)
@@ -70,8 +71,7 @@ async def rounds(session: Session, ready: Ready) -> None:
         await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
         with at(round=round_):
-            again = round_ == 1 or not config.domain.fresh  # not read anew: a source may be written to meanwhile
-            drawn = await asked(ready.first if again else training_tasks(config, domain, round_))
+            drawn = await asked(_drawn(ready, round_))
             tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
             _, candidates = await asyncio.gather(
                 evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
@@ -90,6 +90,15 @@ async def rounds(session: Session, ready: Ready) -> None:
     await measure_methods(session, held_out, training)
     await measure_continual(session, held_out)
     session.events.emit(Ended())
+
+
+def _drawn(ready: Ready, round_: int) -> Sequence[Task]:
+    """A round's tasks, from the source as it was when the run began, whoever has written to it since."""
+    if round_ == 1 or not ready.config.domain.fresh:
+        return ready.first
+    drawn = training_tasks(ready.config, ready.domain, round_)
+    must_be_unchanged(ready.identity, ready.domain)
+    return drawn
 
 
 async def stand_on(session: Session, policy: Policy, made_by: int = 0) -> None:

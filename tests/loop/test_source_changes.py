@@ -7,11 +7,14 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from seal_ray.config import load
 from seal_ray.events import Event
 from seal_ray.loop.run import run
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
+from seal_ray.types import UserError
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -31,14 +34,27 @@ class Editing:
         pass
 
 
-def test_a_later_round_draws_the_passages_that_the_run_began_with(tmp_path: Path) -> None:
-    source = Path(shutil.copy(JOBS / "passages.jsonl", tmp_path))
-    given = ["--run.dir", str(tmp_path / "run"), "--run.rounds", "2", "--domain.options.train", str(source)]
-    given += ["--model.path", "microworld", "--trial.lora.targets", '["q_proj"]', "--update.lora.targets", '["q_proj"]']
-    given += ["--workers.address", "in-process", "--evaluation.baselines", "[]", "--evaluation.samples", "0"]
-    run(load(JOBS / "knowledge_small.toml", [*given, "--sampling.max_tokens", "8"]), Editing(source))
+def edited_run(folder: Path, *given: str) -> dict[str, set[str]]:
+    """Two rounds over a source that is written to meanwhile; the tasks of each stage."""
+    source = Path(shutil.copy(JOBS / "passages.jsonl", folder))
+    options = ["--run.dir", str(folder / "run"), "--run.rounds", "2", "--domain.options.train", str(source)]
+    options += ["--model.path", "microworld", "--trial.lora.targets", '["q_proj"]']
+    options += ["--update.lora.targets", '["q_proj"]', "--workers.address", "in-process"]
+    options += ["--evaluation.baselines", "[]", "--evaluation.samples", "0", "--sampling.max_tokens", "8"]
+    run(load(JOBS / "knowledge_small.toml", [*options, *given]), Editing(source))
     assert "Later." in source.read_text()
     tasks = defaultdict(set)
-    for row in Journal(Store(str(tmp_path / "run"))).rows("self_edits"):
+    for row in Journal(Store(str(folder / "run"))).rows("self_edits"):
         tasks[row["stage"]].add(row["task_id"])
+    return tasks
+
+
+def test_a_later_round_draws_the_passages_that_the_run_began_with(tmp_path: Path) -> None:
+    tasks = edited_run(tmp_path)
     assert tasks["round 1"] == tasks["round 2"] != set()
+
+
+def test_a_round_that_would_draw_fresh_ones_from_another_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"domain\.options\.train: what it names has changed since the run began"):
+        edited_run(tmp_path, "--domain.fresh", "true")
+    assert {row["stage"] for row in Journal(Store(str(tmp_path / "run"))).rows("self_edits")} == {"round 1"}
