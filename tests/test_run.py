@@ -46,11 +46,9 @@ def test_a_run_leaves_baselines_and_every_round_measured(quiet_run: Path) -> Non
     assert summary["base"].accuracy < summary["untrained self-edits"].accuracy
 
 
-def test_runs_of_several_seeds_are_measured_together(quiet_run: Path) -> None:
+def test_what_several_runs_have_measured_of_a_task_counts_once(quiet_run: Path) -> None:
     one = summarize(Journal(Store(str(quiet_run))))
-    two = summarize(*(Journal(Store(str(quiet_run))) for _ in range(2)))
-    assert [(two[arm].accuracy, two[arm].n) for arm in one] == [(each.accuracy, 2 * each.n) for each in one.values()]
-    assert all(two[arm].high - two[arm].low < one[arm].high - one[arm].low for arm in one if one[arm].accuracy)
+    assert summarize(*(Journal(Store(str(quiet_run))) for _ in range(2))) == one
 
 
 def test_two_trainers_come_to_the_same_answers_as_one(quiet_run: Path, tmp_path: Path) -> None:

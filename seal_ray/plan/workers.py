@@ -164,7 +164,8 @@ class Bank(Worker):
         if self.asked:
             self.left -= seconds
         elif self.running:
-            self.steps += seconds / self._step
+            # Where a journal's noise has left nothing for a step, it takes no time: the next trial ends at once.
+            self.steps = self.steps + seconds / step if (step := self._step) else self.running[0][0]
 
     def fire(self) -> None:
         if self.asked:

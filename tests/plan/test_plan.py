@@ -82,8 +82,8 @@ def test_1024_gpus_whose_nodes_are_lost_lose_no_trial_and_repeat_what_was_held(t
     assert found.cost(found.course) == pytest.approx(2.0 * 1024 * found.seconds / 3600)
 
 
-def test_a_simulated_bank_refills_a_slot_that_is_free_and_asks_when_all_wait() -> None:
-    rates = Rates(1.0, 0, 0, 0.5, 0, 0, 0, 0, 0, start=0)
+def ended_in_a_bank(rates: Rates) -> list[tuple[int, float]]:
+    """Steps and end of three trials in a bank of two slots."""
     done = []
 
     async def three_trials() -> None:
@@ -97,8 +97,19 @@ def test_a_simulated_bank_refills_a_slot_that_is_free_and_asks_when_all_wait() -
         await asyncio.gather(*map(one, (3, 5, 2)))
 
     run_virtually(three_trials())
+    return sorted(done)
+
+
+def test_a_simulated_bank_refills_a_slot_that_is_free_and_asks_when_all_wait() -> None:
+    done = ended_in_a_bank(Rates(1.0, 0, 0, 0.5, 0, 0, 0, 0, 0, start=0))
     # 3 steps; the third takes its slot, and both others are asked (4 passes of half a second) when the second is done.
-    assert sorted(done) in ([(2, 9.0), (3, 7.0), (5, 7.0)], [(2, 7.0), (3, 7.0), (5, 9.0)])
+    assert done in ([(2, 9.0), (3, 7.0), (5, 7.0)], [(2, 7.0), (3, 7.0), (5, 9.0)])
+
+
+def test_a_simulated_bank_whose_steps_take_no_time_comes_to_its_end_too() -> None:
+    done = ended_in_a_bank(Rates(0, 0, 0, 0.5, 0, 0, 0, 0, 0, start=0))
+    assert [steps for steps, _ in done] == [2, 3, 5]
+    assert {round(end, 6) for _, end in done} == {2.0, 4.0}, "only the questions take any"
 
 
 TARGETS = [
