@@ -42,8 +42,11 @@ class Identity:
 
 def identify(config: Config, domain: Domain) -> Identity:
     """Reads every byte that decides a run's results, large files once: see `fingerprint`."""
+    grader = getattr(domain, "grader", None)
     contents = models.contents(config.model.path, config.model.revision)
-    contents |= _sources("domain.options", domain) | _sources("grading.options", getattr(domain, "grader", None))
+    for section, thing in (("domain.options", domain), ("grading.options", grader)):
+        for name, path in source_paths(getattr(thing, "options", None)).items():
+            contents[f"{section}.{name}"] = _content(f"{section}.{name}", path)
     if path := config.update.warm_start:
         contents["update.warm_start"] = _content("update.warm_start", path)
     engine = EngineSpec.of(config)
@@ -53,10 +56,12 @@ def identify(config: Config, domain: Domain) -> Identity:
 
 def must_be_unchanged(identity: Identity, domain: Domain) -> None:
     """Refuse to go on from tasks that were read from another source than the run began with."""
-    for setting, content in _sources("domain.options", domain).items():
-        if content != identity.contents[setting]:
+    for name, path in source_paths(getattr(domain, "options", None)).items():
+        setting = f"domain.options.{name}"
+        before = identity.contents.get(setting)  # a run that is only simulated reads nothing
+        if before and _content(setting, path) != before:
             raise UserError(
-                f"{setting}: what it names has changed since the run began, which would go on with other tasks; "
+                f"{setting}: {path} has changed since the run began, which would go on with other tasks; "
                 "put back what was there and give the same command again"
             )
 
@@ -80,12 +85,6 @@ def differences(old: Identity, new: Identity) -> list[str]:
             what = "has changed" if before and after else ("is new" if after else "is gone")
             lines.append(f"{name}: the content {what} ({before or '-'} -> {after or '-'})")
     return [*lines, *difference(dict(old.decided), dict(new.decided))]
-
-
-def _sources(section: str, thing: object) -> dict[str, str]:
-    """What the paths among something's options hold, by setting."""
-    paths = source_paths(getattr(thing, "options", None))
-    return {f"{section}.{name}": _content(f"{section}.{name}", path) for name, path in paths.items()}
 
 
 def _content(setting: str, path: str) -> str:
