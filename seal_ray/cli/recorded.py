@@ -101,15 +101,14 @@ def _refuse_twice(seeds: Sequence[int]) -> None:
 
 def _say_what_is_mixed(dir: str, others: Sequence[str]) -> None:
     """Figures over runs of one config say what it does; over runs of several, nobody knows what."""
-    from seal_ray.rundir.directory import begun
+    from seal_ray.rundir.directory import begun, but_the_seed
 
     first = begun(dir)
     for each in others:
         other = begun(each)
         if not first or not other or first.whole != other.whole:  # 0.1.0 did not write contents down
             continue
-        differs = [line for line in first.unlike(other.identity) if not line.startswith(("run.seed:", "run.name:"))]
-        if differs:
+        if differs := but_the_seed(first.unlike(other.identity)):
             more = f" and {len(differs) - _NAMED} more" if len(differs) > _NAMED else ""
             named = "; ".join(differs[:_NAMED])
             say(f"{each}: not {dir} with another seed, so these figures mix what differs: {named}{more}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from statistics import fmean
 
 from seal_ray.intervals import total_length
 from seal_ray.looking.beside import by_method, in_turn
@@ -17,8 +16,8 @@ from seal_ray.record.differences import Difference, difference
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic
-from seal_ray.report.rounds import Round, rounds
-from seal_ray.rundir.directory import CONFIG, Recorded, recorded
+from seal_ray.report.rounds import Round, mean_of, rounds
+from seal_ray.rundir.directory import CONFIG, Recorded, but_the_seed, recorded
 from seal_ray.rundir.tuned import refuse_tuned
 from seal_ray.types import UserError
 
@@ -59,7 +58,7 @@ class Rewards:
         }
         every = [candidate for run in runs for candidate in run.candidates]
         kept = [candidate.reward for candidate in every if candidate.kept]
-        return cls(number, **sums, mean=_mean(candidate.reward for candidate in every), kept_mean=_mean(kept))
+        return cls(number, **sums, mean=mean_of(candidate.reward for candidate in every), kept_mean=mean_of(kept))
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def compare(directories: Sequence[str], seeds: bool = False) -> list[Compared]:
         raise UserError("one run has nothing to be compared with; give two directories or more")
     groups = list[list[_Read]]()
     for each in map(_read, directories):
-        like = next((group for group in groups if seeds and _but_for_the_seed(each, group[0])), None)
+        like = next((group for group in groups if seeds and not but_the_seed(_differs(each, group[0]))), None)
         if like is None:
             groups.append([each])
         elif twice := next((run for run in like if run.seed == each.seed), None):
@@ -147,14 +146,6 @@ def compare(directories: Sequence[str], seeds: bool = False) -> list[Compared]:
     if len(groups) < 2:
         raise UserError("--seeds: all of these are one config; `seal-ray eval` shows what they come to together")
     return [_compared(group, groups[0], seeds) for group in groups]
-
-
-def _but_for_the_seed(one: _Read, other: _Read) -> bool:
-    return not _but_seeds(_differs(one, other))
-
-
-def _but_seeds(differs: Iterable[str]) -> list[str]:
-    return [line for line in differs if not line.startswith("run.seed:")]
 
 
 def _read(directory: str) -> _Read:
@@ -169,13 +160,9 @@ def _read(directory: str) -> _Read:
 
 
 def _compared(runs: _Group, first: _Group, seeds: bool) -> Compared:
-    if seeds:
-        pairs = [(one, other) for one in runs for other in first if one.seed == other.seed]
-    else:
-        pairs = list(zip(runs, first, strict=True))
+    pairs = [(one, other) for one in runs for other in first if one.seed == other.seed or not seeds]
     one, other = pairs[0] if pairs else (runs[0], first[0])
-    differs = _differs(one, other)
-    differs = _but_seeds(differs) if seeds else differs
+    differs = but_the_seed(_differs(one, other)) if seeds else _differs(one, other)
     written = ["model."] if any(run.written for run in runs) else []
     pairs = [] if runs is first else pairs
     arms = _figures(runs, pairs, lambda run: run.arms)
@@ -220,11 +207,6 @@ def _last(pairs: _Pairs) -> dict[str, Difference]:
     if all(one.last == other.last for one, other in both):
         return {}
     return {LAST: difference(*((one.arms[one.last], other.arms[other.last]) for one, other in both))}
-
-
-def _mean(rewards: Iterable[float]) -> float | None:
-    found = list(rewards)
-    return fmean(found) if found else None
 
 
 def _differs(one: _Read, first: _Read) -> list[str]:

@@ -112,7 +112,7 @@ def _round(
         if outcome.failure is not None:
             failed.add(place_of(row))
     candidates = [
-        Candidate(at, tuple(found), at in chosen, at in failed, _mean(costs[at]))
+        Candidate(at, tuple(found), at in chosen, at in failed, mean_of(costs[at]))
         for at, found in sorted(rewards.items())
     ]
     tasks, sound = by_task(candidates), by_task(c for c in candidates if not c.failed)
@@ -125,16 +125,16 @@ def _round(
         failed=sum(outcome.failure is not None for _, outcome in ended),
         candidates=tuple(candidates),
         kept=sum(stage == f"round {number}" for stage, _, _ in chosen),
-        mean=_mean(c.reward for c in candidates),
-        kept_mean=_mean(c.reward for c in candidates if c.kept),
-        gain=_mean(gains),
+        mean=mean_of(c.reward for c in candidates),
+        kept_mean=mean_of(c.reward for c in candidates if c.kept),
+        gain=mean_of(gains),
         between=_deviation([[c.reward for c in found] for found in sound.values()]),
         within=_deviation([c.rewards for found in sound.values() for c in found]),
         reliability=reliability([[c.rewards for c in found] for found in sound.values()]),
         policy=policy,
-        forgotten=_mean(c.forgotten for c in candidates if c.forgotten is not None),
-        kept_forgotten=_mean(c.forgotten for c in candidates if c.kept and c.forgotten is not None),
-        kept_by=_mean(by for at, by in chosen.items() if by is not None and at[0] == f"round {number}"),
+        forgotten=mean_of(c.forgotten for c in candidates if c.forgotten is not None),
+        kept_forgotten=mean_of(c.forgotten for c in candidates if c.kept and c.forgotten is not None),
+        kept_by=mean_of(by for at, by in chosen.items() if by is not None and at[0] == f"round {number}"),
     )
 
 
@@ -145,7 +145,8 @@ def by_task(candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
     return tasks
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def mean_of(values: Iterable[float]) -> float | None:
+    """None where there is none."""
     found = list(values)
     return fmean(found) if found else None
 

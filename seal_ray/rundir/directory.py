@@ -7,7 +7,7 @@ journal names the run it is of. A directory that holds rows and does not say who
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,6 +55,11 @@ class Recorded:
         """What makes that another run."""
         mine = identity if self.whole else Identity(identity.settings, {}, {})
         return differences(self.identity, mine)
+
+
+def but_the_seed(differs: Iterable[str]) -> list[str]:
+    """Of what makes one run another, all but the seed, and what each is called."""
+    return [line for line in differs if not line.startswith(("run.seed:", "run.name:"))]
 
 
 def recorded(store: Store) -> Recorded | None:

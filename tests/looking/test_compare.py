@@ -206,7 +206,7 @@ def test_seeds_of_a_config_are_one_and_each_is_held_to_that_of_its_seed(
     monkeypatch.chdir(tmp_path)
     for seed in (1, 2):
         finished(f"best-{seed}", seed=seed)
-        control(f"random-{seed}", seed=seed)
+        control(f"random-{seed}", seed=seed, name=f"control-{seed}")  # what a run is called makes it no other
     arm = "after round 2"
     best, random = compare(["best-1", "best-2", "random-2", "random-1"], seeds=True)
     assert (best.places, best.name) == (("best-1", "best-2"), "invented, seeds 1, 2")

@@ -29,12 +29,13 @@ class FakeRun:
     per_task: int = 5
     seeds: int = 3
     rule: str = "best"
+    name: str = "invented"
     clock: float = 1_700_000_000.0
 
     def __post_init__(self) -> None:
         self.journal, self.rng = Journal(Store(self.url)), random.Random(self.seed)
         tree: dict[str, Any] = {
-            "run": {"name": "invented", "seed": self.seed, "rounds": self.rounds},
+            "run": {"name": self.name, "seed": self.seed, "rounds": self.rounds},
             "model": {"path": "microworld"},
             "domain": {"name": "microworld", "train": self.train, "test": self.test},
             "sampling": {"per_task": self.per_task},
@@ -130,9 +131,9 @@ def finished(url: str, **more: Any) -> FakeRun:
     return run
 
 
-def control(url: str, seed: int = 2) -> FakeRun:
+def control(url: str, seed: int = 2, name: str = "invented") -> FakeRun:
     """A run that keeps random self-edits and learns little."""
-    run = FakeRun(url, rule="random", seed=seed)
+    run = FakeRun(url, rule="random", seed=seed, name=name)
     run.write_config()
     run.evaluate("untrained self-edits", 0.58)
     for number in (1, 2):
