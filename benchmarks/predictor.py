@@ -37,6 +37,7 @@ FIRST = 6
 _RIDGE = 10.0
 """What the squares of the weights count, beside one error of each self-edit."""
 _NORMAL = NormalDist()
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Replayed:
     missed: float
     """Share of the tasks whose best self-edit was not tried, nor one as good."""
     tasks: int
+    kept_between: tuple[float, float] = (math.nan, math.nan)
+    missed_between: tuple[float, float] = (math.nan, math.nan)
+    """The 95 % intervals of both, resampling tasks."""
 
 
 def tasks_of(directory: str) -> list[list[Tried]]:
@@ -221,7 +225,7 @@ def _in_turn(worth: float, with_features: bool) -> Decide:
 def _whole(
     way: str, runs: Sequence[Run], rounds_before: bool, with_loss: bool, decide: Decide, orders: int
 ) -> Replayed:
-    spent, steps, kept, best, missed = 0.0, 0.0, 0.0, 0.0, list[bool]()
+    spent, steps, figures = 0.0, 0.0, list[tuple[float, float, float]]()
     for tasks in runs:
         strategies = sorted({each.edit.strategy for task in tasks for each in task} - {""})
         seen = [(features(t, strategies, with_loss), np.array([each.reward for each in t])) for t in tasks]
@@ -230,14 +234,24 @@ def _whole(
             if known < FIRST:
                 continue
             foresight, top = Foresight.of(seen[:known]), max(each.reward for each in task)
+            rewards = list[float]()
             for _ in range(orders):
                 chosen = decide(foresight, seen[n][0], task)
-                reward = max(task[m].reward for m in chosen)
+                rewards.append(max(task[m].reward for m in chosen))
                 spent += sum(task[m].steps for m in chosen) + with_loss * (len(task) - len(chosen))  # a step each
                 steps += sum(each.steps for each in task)
-                kept, best = kept + reward, best + top
-                missed.append(reward < top - 1e-9)
-    return Replayed(way, spent / steps, kept / best, fmean(missed), len(missed) // orders)
+            figures.append((fmean(rewards), top, fmean(reward < top - 1e-9 for reward in rewards)))
+    kept_T, best_T, missed_T = np.array(figures).T
+    again = np.random.default_rng(len(figures)).integers(len(figures), size=(_RESAMPLES, len(figures)))
+    kept = _between(kept_T[again].mean(1) / best_T[again].mean(1))
+    missed = _between(missed_T[again].mean(1))
+    share = kept_T.sum() / best_T.sum()
+    return Replayed(way, spent / steps, float(share), float(missed_T.mean()), len(figures), kept, missed)
+
+
+def _between(figures: Array) -> tuple[float, float]:
+    low, high = np.quantile(figures, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _round(task: Sequence[Tried]) -> int:
@@ -259,6 +273,12 @@ def measure(directories: Sequence[str], rounds_before: bool = False) -> list[Rep
 
 def table(found: Sequence[Replayed]) -> str:
     """A line for each way."""
-    lines = [f"{'tried':44} {'steps':>6} {'reward kept':>12} {'winners missed':>15}"]
-    lines += [f"{r.way:44} {r.spent:6.1%} {r.kept:12.1%} {r.missed:15.1%}" for r in found]
-    return "\n".join([*lines, f"over {found[0].tasks} tasks"])
+
+    def of(share: float, between: tuple[float, float]) -> str:
+        return f"{share:.1%} ({between[0]:.1%}–{between[1]:.1%})".replace("%–", "–").replace("%)", ")")
+
+    lines = [f"{'tried':45} {'steps':>6}  {'reward kept':20}  winners missed"]
+    lines += [
+        f"{r.way:45} {r.spent:6.1%}  {of(r.kept, r.kept_between):20}  {of(r.missed, r.missed_between)}" for r in found
+    ]
+    return "\n".join([*lines, f"over {found[0].tasks} tasks, with 95 % intervals that resample them"])

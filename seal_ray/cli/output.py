@@ -14,7 +14,7 @@ from seal_ray.plain import broken, first_line, visible
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
-    from seal_ray.record.differences import Over
+    from seal_ray.looking.over import Over
 
 
 def report_page(dir: str) -> str:
@@ -43,8 +43,6 @@ def page_when_stopped(dir: str) -> Iterator[None]:
 def show(summary: dict[str, Any], as_json: bool, *dirs: str, over: Over | None = None) -> None:
     """The arms of one run or several, and where methods or passages in turn were measured, how that went."""
     from seal_ray.looking import taken_out
-    from seal_ray.looking.comparison import in_points
-    from seal_ray.looking.words import columns
     from seal_ray.model.flops import of_trained_token
     from seal_ray.policy.retraction import of_each_sequence
     from seal_ray.record.continual import by_way, orders, print_continual
@@ -68,14 +66,13 @@ def show(summary: dict[str, Any], as_json: bool, *dirs: str, over: Over | None =
         if as_json:
             also = {"continual": passages, "methods": methods, "self-edits": rounds, "strategies": strategies}
             also |= {"retracted": [taken_out.as_json(each) for each in out], "playbook": hints}
-            also |= {"over": {over.arm: {name: vars(each) for name, each in over.others.items()}}} if over else {}
+            also |= {"over": over.as_json()} if over else {}
             print(json.dumps(tree(summary) | {name: found for name, found in also.items() if found}))
             return
         if summary or not (passages or methods):
             print_table(summary)
         if over:
-            rows = [(name, in_points(each)) for name, each in over.others.items()]
-            print("\n".join([f"over {visible(over.arm)}, in points, by task:", *columns(rows)]))
+            print("\n".join(over.lines()))
         print_written(rounds, strategies)
         print_hints(hints)
         if methods:

@@ -34,7 +34,8 @@ def evaluate(
     others
         Runs of other seeds; the tasks of all are taken together, each task once.
     over
-        A baseline or round, such as "passage only": also show by how much the others are above it, task by task.
+        A baseline or round, such as "passage only", or a way to learn in turn: also show by how much the others are
+        above it, task by task.
     grader
         Grade the answers on record by another: exact, f1, offline, or your own as package.module:Thing.
     oracle
@@ -44,8 +45,8 @@ def evaluate(
     """
     from seal_ray.domains.registry import learns
     from seal_ray.learning.account import known_here
+    from seal_ray.looking.over import over as over_all
     from seal_ray.looking.regraded import regraded
-    from seal_ray.record.differences import held_to
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import measured, refuse_void, synthetic, together
@@ -70,7 +71,7 @@ def evaluate(
     summary = together(found, [synthetic(journal) for journal in journals])
     if oracle:
         summary |= _ceiling(dir, quiet)
-    show(summary, as_json, *every, over=held_to(over, found) if over else None)
+    show(summary, as_json, *every, over=over_all(over, found, journals) if over else None)
     _say_what_is_mixed(dir, others)
     for each in every:
         if not has_rows(Store(each)):

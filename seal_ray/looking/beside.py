@@ -1,9 +1,11 @@
-"""What methods taught, and what was kept of passages in turn, by task, so that each can be held to itself elsewhere."""
+"""What methods taught, and was learnt and kept of passages in turn, by task, so that each can be held to itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from seal_ray.policy.lineage import sequence_head
-from seal_ray.record.continual import CONTINUAL, arm_of, orders
+from seal_ray.record.continual import CONTINUAL, Asked, Order, arm_of, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import learnt
 from seal_ray.record.rows import PlannedRow
@@ -23,16 +25,30 @@ def by_method(journal: Journal) -> dict[str, Measured]:
     return found
 
 
-def in_turn(journal: Journal) -> dict[str, Measured]:
-    """By way, what was kept of each passage at the end of every order that was asked to its end."""
+Asking = Callable[[Order, int], Asked]
+"""Which of the measurements of a passage in an order is meant."""
+
+
+def at_the_end(order: Order, place: int) -> Asked:
+    """A passage once the whole order was learnt."""
+    return order.asked[order.steps[-1]][place]
+
+
+IN_TURN: Mapping[str, Asking] = {"just learnt": Order.just, "at the end": at_the_end}
+"""When a passage of an order is asked, as `seal-ray eval` names it."""
+
+
+def in_turn(journal: Journal, asking: Asking = at_the_end) -> dict[str, Measured]:
+    """By way, what each passage came to in every order that was asked to its end."""
     whole = orders(journal)
     passages = {(row.arm, row.index): row.task_id for row in journal.read(PlannedRow) if row.stage == CONTINUAL}
     found: dict[str, Measured] = {}
     for order in sorted(whole, key=lambda order: (order.way, order.number)):
-        end = order.steps[-1]
-        arm, kept = arm_of(sequence_head(order.number, order.way), end), found.setdefault(order.way, Measured())
-        for place, asked in sorted(order.asked[end].items()):
-            kept.rewards[passages[arm, place]].append(asked.accuracy)
+        arm = arm_of(sequence_head(order.number, order.way), order.steps[-1])
+        of_way = found.setdefault(order.way, Measured())
+        for place in range(order.passages):
+            asked = asking(order, place)
+            of_way.rewards[passages[arm, place]].append(asked.accuracy)
             if asked.failed == asked.trials:
-                kept.reasons["all of its trials failed"] += 1
+                of_way.reasons["all of its trials failed"] += 1
     return found

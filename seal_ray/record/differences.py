@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seal_ray.record.summary import FEWEST, Measured, by_task, figure, interval
-from seal_ray.types import UserError
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,8 @@ def difference(*pairs: tuple[Measured, Measured]) -> Difference:
     return Difference(found.accuracy, found.low, found.high, found.n)
 
 
-@dataclass(frozen=True)
-class Over:
-    """One arm, and what every other came to over it."""
-
-    arm: str
-    others: Mapping[str, Difference]
-
-
-def held_to(arm: str, runs: Sequence[Mapping[str, Measured]]) -> Over:
-    """The arm of that name, with the tasks of several runs taken together."""
-    names = dict.fromkeys(name for run in runs for name in run)
-    if arm not in names:
-        raise UserError(f"--over {arm!r}: no such baseline or round was measured; there are: {', '.join(names)}")
-    both = {name: [(run[name], run[arm]) for run in runs if name in run and arm in run] for name in names}
-    return Over(arm, {name: difference(*pairs) for name, pairs in both.items() if pairs and name != arm})
+def held_to(name: str, runs: Sequence[Mapping[str, Measured]]) -> dict[str, Difference]:
+    """By how much every other did better than the one of that name, with the tasks of several runs taken together."""
+    names = dict.fromkeys(other for run in runs for other in run)
+    both = {other: [(run[other], run[name]) for run in runs if other in run and name in run] for other in names}
+    return {other: difference(*pairs) for other, pairs in both.items() if pairs and other != name}

@@ -76,6 +76,22 @@ def test_a_way_of_ones_own_lets_half_in(config: Config) -> None:
     np.testing.assert_allclose(added(found), added(adapter(0)) + added(adapter(1)) / 2, atol=1e-12)
 
 
+def test_a_lesson_may_begin_with_the_earlier_one_that_it_is_most_like(config: Config) -> None:
+    def taught(number: int, said: str) -> Lesson:
+        return replace(lesson(number), recipe=Recipe((Example(said),)), adapter=adapter(number).ref)
+
+    bees = taught(1, "Bees make honey."), taught(2, "Ships carry salt."), taught(3, "Honey of bees is sweet.")
+    now = replace(stand(None, *bees, start=adapter(0)), new=(Example("Sweet is what bees make."),))
+    free = replace(config, update=replace(config.update, max_rank=0))
+    alone, similar = (find_way(f"examples.own_start:{name}", free) for name in ("Alone", "Similar"))
+    np.testing.assert_allclose(added(alone.base(now)), added(adapter(0)))
+    below = similar.base(now)
+    on_it = sum(added(adapter(number)) for number in (0, 1, 3))
+    np.testing.assert_allclose(added(below), on_it, atol=1e-12)
+    head = asyncio.run(similar.enter(replace(now, below=below), adapter(4), never))
+    np.testing.assert_allclose(added(head), on_it + added(adapter(4)), atol=1e-12)
+
+
 def test_a_sparse_change_reaches_the_outputs_that_move_most_and_no_others() -> None:
     learned = adapter(0)
     whole, kept = added(learned), added(sparse(learned, 0.2))
