@@ -14,29 +14,22 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
-from seal_ray.record.variety import near_duplicates, words
+from seal_ray.record.variety import near_duplicates
 from seal_ray.record.written import round_number
+from seal_ray.selection.foresight import FIRST, Array, Foresight, features
 from seal_ray.types import UserError
-
-Array = NDArray[np.float64]
 
 SHARES = (0.25, 0.5, 0.75)
 """Of a task's training steps, the most that may be spent; the first self-edit is tried whatever it takes."""
 WORTHS = (0.1, 0.05, 0.02, 0.01, 0.005)
 """Where trials are done one after another: a task is over when its next trial promises to add less than this."""
-FIRST = 6
-"""Tasks of which everything is tried before anything is foreseen."""
-_RIDGE = 10.0
-"""What the squares of the weights count, beside one error of each self-edit."""
-_NORMAL = NormalDist()
 _RESAMPLES = 2000
 
 
@@ -88,72 +81,6 @@ def _tried(edit: SelfEditRow, rows: Sequence[OutcomeRow]) -> Tried:
     losses = [row.first_loss for row in rows if row.first_loss is not None]
     reward, steps = fmean(row.reward or 0.0 for row in rows), sum(row.steps for row in rows)
     return Tried(edit, reward, steps, fmean(losses) if losses else math.nan)
-
-
-def features(task: Sequence[Tried], strategies: Sequence[str], with_loss: bool) -> Array:
-    """A row for each self-edit of a task, about the mean of the task's: only what tells them apart decides."""
-    again, rows = near_duplicates([each.edit.completion for each in task]), []
-    for each, repeats in zip(task, again, strict=True):
-        text, said, given = each.edit.completion, words(each.edit.completion), set(words(each.edit.prompt))
-        own, lines = set(said), [line for line in text.splitlines() if line.strip()]
-        row = [
-            math.log1p(each.edit.tokens),
-            math.log1p(len(lines)),
-            len(set(lines)) / max(1, len(lines)),
-            len(own) / max(1, len(said)),
-            len(own & given) / max(1, len(own)),
-            len(own & given) / max(1, len(given)),
-            float("?" in text),
-            text.count("?") / max(1, len(lines)),
-            float(each.edit.finished),
-            float(repeats),
-            *(float(each.edit.strategy == name) for name in strategies),
-            *([each.first_loss] if with_loss else []),
-        ]
-        rows.append(row)
-    found = np.nan_to_num(np.array(rows, dtype=float))
-    return found - found.mean(0)
-
-
-@dataclass(frozen=True)
-class Foresight:
-    """What is believed of a task's rewards, from those before it."""
-
-    weights_F: Array
-    mean: float
-    level: float
-    """Standard deviation of a task's level around the mean."""
-    error: float
-    """Standard deviation of a reward around what is foreseen of it."""
-
-    @classmethod
-    def of(cls, before: Sequence[tuple[Array, Array]]) -> Foresight:
-        """Ridge regression of rewards about their task's mean, of features in units of their spread."""
-        x_NF = np.concatenate([x for x, _ in before])
-        y_N = np.concatenate([y - y.mean() for _, y in before])
-        scale_F = x_NF.std(0) + 1e-9
-        x_NF = x_NF / scale_F
-        weights_F = np.linalg.solve(x_NF.T @ x_NF + _RIDGE * np.eye(x_NF.shape[1]), x_NF.T @ y_N)
-        error = float(np.sqrt(np.mean((y_N - x_NF @ weights_F) ** 2)))
-        means = [float(y.mean()) for _, y in before]
-        return cls(weights_F / scale_F, fmean(means), float(np.std(means)) + 1e-3, error + 1e-3)
-
-    def promise(self, about: Array, tried: dict[int, float]) -> Array:
-        """By how much each untried self-edit is expected to exceed the best so far, no reward being more than 1."""
-        ahead = about @ self.weights_F
-        noise2, level2 = self.error**2, self.level**2
-        left = [reward - ahead[n] for n, reward in tried.items()]
-        sure = 1 / (1 / level2 + len(left) / noise2)
-        centre = sure * (self.mean / level2 + sum(left) / noise2)
-        sd, best = (sure + noise2) ** 0.5, max(tried.values(), default=0.0)
-        gain = [_over(centre + a, sd, best) - _over(centre + a, sd, 1.0) for a in ahead]
-        return np.array([-1.0 if n in tried else each for n, each in enumerate(gain)])
-
-
-def _over(mean: float, sd: float, bar: float) -> float:
-    """The expectation of how far a normal variable exceeds a bar."""
-    z = (mean - bar) / sd
-    return sd * (_NORMAL.pdf(z) + z * _NORMAL.cdf(z))
 
 
 Order = Callable[[Foresight, Array], Sequence[int]]
@@ -211,11 +138,7 @@ def _in_turn(worth: float, with_features: bool) -> Decide:
     def decide(foresight: Foresight, about: Array, task: Sequence[Tried]) -> list[int]:
         tried: dict[int, float] = {}
         seen = about if with_features else np.zeros_like(about)
-        while len(tried) < len(task):
-            promise = foresight.promise(seen, tried)
-            pick = int(np.argmax(promise))
-            if tried and promise[pick] < worth:
-                break
+        while (pick := foresight.next(seen, tried, worth)) is not None:
             tried[pick] = task[pick].reward
         return list(tried)
 
@@ -228,7 +151,7 @@ def _whole(
     spent, steps, figures = 0.0, 0.0, list[tuple[float, float, float]]()
     for tasks in runs:
         strategies = sorted({each.edit.strategy for task in tasks for each in task} - {""})
-        seen = [(features(t, strategies, with_loss), np.array([each.reward for each in t])) for t in tasks]
+        seen = [(_features(t, strategies, with_loss), np.array([each.reward for each in t])) for t in tasks]
         for n, task in enumerate(tasks):
             known = sum(_round(each) < _round(task) for each in tasks) if rounds_before else n
             if known < FIRST:
@@ -247,6 +170,11 @@ def _whole(
     missed = _between(missed_T[again].mean(1))
     share = kept_T.sum() / best_T.sum()
     return Replayed(way, spent / steps, float(share), float(missed_T.mean()), len(figures), kept, missed)
+
+
+def _features(task: Sequence[Tried], strategies: Sequence[str], with_loss: bool) -> Array:
+    losses = [each.first_loss for each in task] if with_loss else []
+    return features([each.edit for each in task], strategies, losses)
 
 
 def _between(figures: Array) -> tuple[float, float]:

@@ -182,7 +182,14 @@ class Selection(Section):
     strategy), `random` (the control), `usable` (any, untried), or your own as `package.module:function`."""
     race: Annotated[int, Bounds(ge=0, le=_REPEATS * _REPEATS)] = 0
     """Trials per task, handed out where they can change the choice; 0 gives every self-edit all seeds."""
+    foresee: Annotated[float, Bounds(ge=0, le=1)] = 0.0
+    """From the second round on, a task's self-edits are tried one after another, the most promising first by what is
+    known from the rounds before, as long as the next one promises to add so much to the best; 0 tries all."""
     reward: Reward = Reward()
+
+    def __post_init__(self) -> None:
+        if self.race and self.foresee:
+            raise ValueError("race and foresee both say which self-edits are tried; leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,9 +146,10 @@ def _round(seen: Seen, number: int) -> Iterator[Expected]:
     yield f"{stage}: self-edits", "sample", *((written, False) if over else drawn.times(per_task))
     if _tries(seen):
         race = config.selection.race
+        spared = bool(race) or (number > 1 and config.selection.foresee > 0)
         total, at_most = drawn.times(race or per_task * config.trial.seeds)
         planned = sum(row.stage == stage for row in seen.planned)
-        yield f"{stage}: trials", "trial", *((planned, False) if over else (total, at_most or bool(race)))
+        yield f"{stage}: trials", "trial", *((planned, False) if over else (total, at_most or spared))
     if updates(config):
         yield f"{stage}: update", "update", 1, False
 

@@ -24,9 +24,9 @@ from seal_ray.loop.workshop import Workshop
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
 from seal_ray.record.written import OF_TEXTS, SCREENING
-from seal_ray.selection.racing import scheduler_of
+from seal_ray.selection.experience import Experience
 from seal_ray.selection.reward import TrialSummary
-from seal_ray.selection.rules import Candidate, Experience, judged
+from seal_ray.selection.rules import Candidate, judged
 from seal_ray.selection.scheduling import Proposal, Scheduler
 from seal_ray.types import (
     DataError,
@@ -60,7 +60,7 @@ class TrialRunner:
         self._strategies = strategies_of(shop.config, shop.domain, shop.journal, shop.events)
         self._writer, self._outcomes = Writer(shop), Outcomes(shop)
         self.warn, self._chosen_by = self._outcomes.warn, self._outcomes.chosen_by
-        self._experience = Experience(self._chosen_by.prior)
+        self._experience = Experience(self._chosen_by.prior, self._chosen_by.most)
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; they share what is on record and under way."""
@@ -78,8 +78,8 @@ class TrialRunner:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
         prior, held = self._experience.priors()  # fixed for the round: see racing
-        race, seeds = self._config.selection.race, self._config.trial.seeds
-        schedulers = [scheduler_of(per_task, seeds, race, prior) for _ in tasks]
+        seeds = self._config.trial.seeds
+        schedulers = self._experience.schedulers(self._config.selection, len(tasks), per_task, seeds)
         await self._strategies.begin(round_, self.policy, self._writer)
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:
@@ -116,6 +116,8 @@ class TrialRunner:
             scheduler.tell(proposal, None if known.problem else self._chosen_by.sum(edit, known))
 
         async def all_proposed() -> None:
+            if scheduler.reads:
+                scheduler.read(await all_of(map(asyncio.shield, writing)))
             while batch := scheduler.ask():
                 await all_of(map(one, batch))
 

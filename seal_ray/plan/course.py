@@ -83,8 +83,11 @@ class Simulation:
 
     def __init__(self, config: Config, seen: Seen | None = None) -> None:
         self._seen = seen
-        # A server that writes questions is not asked for a plan; the base stands in for it.
-        self.config = replace(config, questions=replace(config.questions, endpoint=""))
+        self._foresees = config.selection.foresee > 0
+        # A server that writes questions is not asked for a plan; the base stands in for it. What made-up self-edits
+        # earn cannot be foreseen.
+        selection, questions = replace(config.selection, foresee=0.0), replace(config.questions, endpoint="")
+        self.config = replace(config, questions=questions, selection=selection)
         self.sizes = Sizes(config)
         self.standin = StandIn(config, self.sizes, seen)
 
@@ -97,6 +100,8 @@ class Simulation:
                 notes.append("rewards are as noisy as in published rounds, which decides how long races last")
             else:
                 notes.append(f"{self.standin.taught:.0%} of the self-edits teach something")
+            if self._foresees:
+                notes.append("every self-edit is tried; selection.foresee leaves some out from the second round on")
         if config.grading.name in ("judge", "local judge"):
             notes.append("answers are judged in no time")
         return [note for note in notes if note]

@@ -51,6 +51,7 @@ def _tasks(config: Config) -> Iterator[tuple[str, str]]:
             yield "Self-edits", f"{samples} a held-out task {at}, {counted(config.evaluation.seeds, 'seed')} each"
         return
     race = f"{selection.race} raced trials a task" if selection.race else f"{counted(config.trial.seeds, 'seed')} each"
+    race += f", while one promises {selection.foresee:g} more" if selection.foresee else ""
     yield "Tasks", f"{name}: {domain.train or 'all'} to learn from a round, {held_out}"
     yield "Self-edits", f"{warmth.per_task} a task {at}, {race}"
 

@@ -12,12 +12,14 @@ kept, the next seed goes where it can change the choice. `race_trials` measures 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from seal_ray.selection.reliability import Array, Belief, Prior, first_best, overshoot
-from seal_ray.selection.scheduling import FixedSeeds, Proposal, Scheduler
+from seal_ray.selection.scheduling import Proposal
+from seal_ray.types import SelfEdit
 
 OPTIMISM = 2.0
 """Standard deviations by which a candidate's open seeds are hoped to lift it; all from 1 to 3 do equally well."""
@@ -37,6 +39,7 @@ class Race:
     """The race of one task's candidates, a `Scheduler`."""
 
     even = False
+    reads = False
 
     def __init__(self, candidates: int, config: RaceConfig | None = None, prior: Prior | None = None) -> None:
         self.config, self.prior = config or RaceConfig(), prior or Prior()
@@ -49,6 +52,9 @@ class Race:
         self._waiting = [Proposal(c, 0) for c in range(min(candidates, self.budget))]
         self.trials = 0
         """Results recorded so far."""
+
+    def read(self, edits: Sequence[SelfEdit]) -> None:
+        """There is no need to."""
 
     def ask(self) -> list[Proposal]:
         """The trials that still want a result before the next decision; [] ends the race."""
@@ -102,11 +108,6 @@ class Race:
             return []
         pick = _choice(belief, gap_C, room_C)
         return [Proposal(pick, int(n_C[pick]))]
-
-
-def scheduler_of(candidates: int, seeds: int, race: int, prior: Prior) -> Scheduler:
-    """A race of so many trials; without any, all seeds of every candidate."""
-    return Race(candidates, RaceConfig(race), prior) if race else FixedSeeds(candidates, seeds)
 
 
 def _promise(belief: Belief, leader: int, gap_C: Array, room_C: Array, left: int) -> float:

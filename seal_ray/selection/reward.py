@@ -76,9 +76,14 @@ class ChosenBy:
         A race that took a task's sums to lie where rewards do would have whatever it tried least drawn there.
         """
         usual, scale = Prior(), abs(self.weights.gain)
-        if replace(self.weights, memory=0.0) == Reward():
+        if self.most == 1.0:
             return usual
         return replace(usual, level=_ANYWHERE, spread=usual.spread * (scale or 1), noise=usual.noise * (scale or 1))
+
+    @property
+    def most(self) -> float:
+        """What no sum exceeds: 1 where it is a reward, less what a trial costs of what was known."""
+        return 1.0 if replace(self.weights, memory=0.0) == Reward() else math.inf
 
     def summary(self, outcome: Outcome) -> TrialSummary:
         """What is to be kept in memory of an outcome."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random as _random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -101,33 +101,6 @@ def judged(
 def _certain(rewards: Sequence[Sequence[float]]) -> bool:
     """Whether a task is solved or is not, and no seed disagrees with another: there is no noise to allow for."""
     return all(set(own) <= {0.0, 1.0} and len(set(own)) <= 1 for own in rewards)
-
-
-class Experience:
-    """What the rounds so far say of rewards: how far a task's lie apart, and how noisy a seed is.
-
-    `start` is what is believed before the first of what candidates are chosen by.
-    """
-
-    def __init__(self, start: Prior | None = None) -> None:
-        self._start = start or Prior()
-        self._chosen_by: list[Sequence[Sequence[float]]] = []
-        self._held: list[Sequence[Sequence[float]]] = []
-
-    def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
-        """Add a round's candidates; failed ones tell nothing of how self-edits or seeds differ, and are left out."""
-        for candidates in tasks:
-            sound = [candidate for candidate in candidates if not candidate.problem]
-            self._chosen_by.append([candidate.rewards for candidate in sound])
-            self._held.append([candidate.held for candidate in sound])
-
-    def priors(self) -> tuple[Prior, Prior]:
-        """Two priors: of the rewards that candidates are chosen by, and of those compared with no training."""
-        if not self._held:
-            return self._start, Prior()
-        chosen_by = Prior.estimate(self._chosen_by, self._start)
-        alike = self._held == self._chosen_by and self._start == Prior()
-        return chosen_by, chosen_by if alike else Prior.estimate(self._held)
 
 
 @dataclass(frozen=True)

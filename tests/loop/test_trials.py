@@ -20,7 +20,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow
 from seal_ray.record.storage import Store
 from seal_ray.selection.reliability import Prior, Rewards
-from seal_ray.selection.rules import cover
+from seal_ray.selection.rules import Candidate, best, cover
 from seal_ray.types import Completion, Failure, Outcome, SampleRequest, Task, Trial, UserError
 from seal_ray.workers.cluster import RayCluster
 from tests.runs import CONFIG, small_run
@@ -196,7 +196,7 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
         believed.append(list(rewards))
         return Prior()
 
-    monkeypatch.setattr("seal_ray.selection.rules.Prior.estimate", estimate)
+    monkeypatch.setattr("seal_ray.selection.experience.Prior.estimate", estimate)
 
     found = asyncio.run(runner.explore(1, tasks, with_rewards=True))
     asyncio.run(runner.explore(2, tasks, with_rewards=True))
@@ -207,6 +207,53 @@ def test_failed_self_edits_are_not_kept_and_say_nothing_about_the_rewards_of_the
     (rewards,) = believed
     assert {reward for task in rewards for candidate in task for reward in candidate} == {0.5}
     assert sum(map(len, rewards)) == sum(candidate.taught for candidate in every)
+
+
+class LearnsFromLongNotes(FailsOnSome):
+    """Workers that write notes of one to four lines, and having learnt one answer as many quarters of questions."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(tasks)
+        self.trained = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        lines = 1 + request.seed % 4
+        text = "\n".join(f"note {request.seed} {line}" for line in range(lines))
+        return Completion(text, 5 * lines, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        gold = self._gold[trial.task_id]
+        self.trained += trial.recipe is not None
+        lines = sum(text.completion.startswith("note") for text in trial.recipe.examples) if trial.recipe else 0
+        right = len(gold) * lines // 4
+        return Outcome(trial.key, answers=(*gold[:right], *[""] * (len(gold) - right)))
+
+
+def test_what_is_foreseen_to_earn_less_is_not_tried_from_the_second_round_on_and_a_run_that_continues_says_the_same(
+    tmp_path: Path,
+) -> None:
+    config = small_run(tmp_path, "--sampling.per_task", "4", "--selection.foresee", "0.01")
+    domain, journal = load_domain(config), Journal(Store(str(tmp_path)))
+    tasks = domain.tasks("train", 16, seed=1)
+
+    def explored(workers: LearnsFromLongNotes) -> list[dict[str, list[Candidate]]]:
+        runner = TrialRunner(Workshop(config, domain, cast(Any, workers), journal, Events(journal)))
+        rounds = (tasks[:8], tasks[8:])
+        return [asyncio.run(runner.explore(n, some, with_rewards=True)) for n, some in enumerate(rounds, 1)]
+
+    workers = LearnsFromLongNotes(tasks)
+    first, second = found = explored(workers)
+    assert all(candidate.rewards for own in first.values() for candidate in own)
+    spared = [candidate for own in second.values() for candidate in own if not candidate.rewards]
+    assert len(spared) >= 8
+    assert workers.trained == 64 - len(spared)
+    for own in second.values():
+        longest = max(len(candidate.edit.completion.splitlines()) for candidate in own)
+        (kept,) = best(own, 0)
+        assert len(kept.edit.completion.splitlines()) == longest, "what teaches most was tried"
+    again = LearnsFromLongNotes(tasks)
+    assert explored(again) == found
+    assert again.trained == 0, "all of it was on record"
 
 
 class KnowsHalf(FailsOnSome):

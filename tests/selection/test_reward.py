@@ -22,9 +22,10 @@ from seal_ray.record.schema import brought_up
 from seal_ray.record.storage import Store
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
+from seal_ray.selection.experience import Experience
 from seal_ray.selection.reliability import Prior
 from seal_ray.selection.reward import ChosenBy, formed
-from seal_ray.selection.rules import Candidate, Experience, best, judged, positive
+from seal_ray.selection.rules import Candidate, best, judged, positive
 from seal_ray.types import Failure, Outcome, SelfEdit, UserError
 from tests.runs import CONFIG, small_run
 

@@ -1,0 +1,77 @@
+"""What the rounds so far say of rewards, and what it makes of the next one's trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
+from statistics import fmean
+
+import numpy as np
+
+from seal_ray.config import Selection
+from seal_ray.selection.foresight import FIRST, Array, Foresight, InTurn, Sight, features
+from seal_ray.selection.racing import Race, RaceConfig
+from seal_ray.selection.reliability import Prior
+from seal_ray.selection.rules import Candidate
+from seal_ray.selection.scheduling import FixedSeeds, Scheduler
+from seal_ray.types import SelfEdit
+
+
+class Experience:
+    """How far a task's rewards lie apart, how noisy a seed is, and what self-edits that earn much are like.
+
+    `start` is what is believed before the first round of what candidates are chosen by, `most` what no reward exceeds.
+    """
+
+    def __init__(self, start: Prior | None = None, most: float = math.inf) -> None:
+        self._start, self._most = start or Prior(), most
+        self._chosen_by: list[Sequence[Sequence[float]]] = []
+        self._held: list[Sequence[Sequence[float]]] = []
+        self._tasks: list[Sequence[Candidate]] = []
+
+    def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
+        """Add a round's candidates; failed ones tell nothing of how noisy seeds are, and are left out of that."""
+        for candidates in tasks:
+            sound = [candidate for candidate in candidates if not candidate.problem]
+            self._chosen_by.append([candidate.rewards for candidate in sound])
+            self._held.append([candidate.held for candidate in sound])
+            self._tasks.append(candidates)
+
+    def priors(self) -> tuple[Prior, Prior]:
+        """Two priors: of the rewards that candidates are chosen by, and of those compared with no training."""
+        if not self._held:
+            return self._start, Prior()
+        chosen_by = Prior.estimate(self._chosen_by, self._start)
+        alike = self._held == self._chosen_by and self._start == Prior()
+        return chosen_by, chosen_by if alike else Prior.estimate(self._held)
+
+    def schedulers(self, selection: Selection, tasks: int, candidates: int, seeds: int) -> list[Scheduler]:
+        """One for each task of the next round, in which none learns from another."""
+        if selection.race:
+            prior, _ = self.priors()
+            return [Race(candidates, RaceConfig(selection.race), prior) for _ in range(tasks)]
+        if selection.foresee and (sight := self._sight()):
+            return [InTurn(candidates, seeds, selection.foresee, sight) for _ in range(tasks)]
+        return [FixedSeeds(candidates, seeds) for _ in range(tasks)]
+
+    def _sight(self) -> Sight | None:
+        """What foresees rewards from all tasks so far; None where they are too few."""
+        known = [task for task in self._tasks if any(candidate.rewards for candidate in task)]
+        if len(known) < FIRST:
+            return None
+        strategies = sorted({candidate.edit.strategy for task in known for candidate in task} - {""})
+        foresight = Foresight.of([_earned(task, strategies) for task in known], self._most)
+        return partial(_seen, foresight, strategies)
+
+
+def _seen(foresight: Foresight, strategies: Sequence[str], edits: Sequence[SelfEdit]) -> tuple[Foresight, Array]:
+    return foresight, features(edits, strategies)
+
+
+def _earned(task: Sequence[Candidate], strategies: Sequence[str]) -> tuple[Array, Array]:
+    """Of the self-edits of a task that were tried, what they say and what they earned; one that failed nothing."""
+    about = features([candidate.edit for candidate in task], strategies)
+    tried = [place for place, candidate in enumerate(task) if candidate.rewards]
+    earned = [0.0 if task[place].problem else fmean(task[place].rewards) for place in tried]
+    return about[tried], np.array(earned)
