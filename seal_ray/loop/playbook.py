@@ -51,6 +51,11 @@ def check_playbook(config: Config, domain: Domain, tries: bool) -> None:
             f"update.rule {config.update.rule!r} tries none; take a selection.rule that does, such as 'best', or leave "
             "the playbook 0"
         )
+    if config.selection.foresee:
+        raise UserError(
+            "sampling.playbook compares self-edits with a hint and without, and selection.foresee tries the promising "
+            "ones of each alone; leave one of them 0"
+        )
     for number, hint in enumerate(sampling.hints):
         if hint != one_line(hint, LONGEST) or len(hint) > LONGEST:
             raise UserError(

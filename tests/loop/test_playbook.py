@@ -340,6 +340,10 @@ REFUSED = {
         ["--sampling.playbook", "1", "--sampling.hints", "copy", "--selection.rule", "usable"],
         "selection.rule 'usable' with update.rule 'sft' tries none",
     ),
+    "only the promising are tried": (
+        ["--sampling.playbook", "1", "--sampling.hints", "copy", "--selection.foresee", "0.01"],
+        "selection.foresee tries the promising ones of each alone",
+    ),
     "more hints than room": (["--sampling.hints", '["copy", "facts"]'], "playbook = 0 has no room for 2 hints"),
     "one more than room": (["--sampling.hints", "copy"], "playbook = 0 has no room for 1 hint;"),
     "strategies too": (["--sampling.playbook", "1", "--sampling.strategies", "copy"], "leave one of them out"),
