@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seal_ray.domains.knowledge.documents import KINDS, document_passages
 from seal_ray.domains.knowledge.passages import Passage
+from seal_ray.folders import files_in
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def _passages(files: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Pa
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Passage]]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in KINDS and path.is_file())
+    paths = sorted(path for path in files_in(folder) if path.suffix.lower() in KINDS)
     found = False
     for path in paths:
         empty = True

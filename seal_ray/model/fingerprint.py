@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from seal_ray.folders import files_in
 from seal_ray.model import cache
 from seal_ray.types import UserError, content_key
 
@@ -49,11 +50,10 @@ def of_files(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def of_path(path: Path) -> str:
-    """The hash of a file, or of all files in a folder by their names; hidden ones are nobody's content."""
+    """The hash of a file, or of what is a source's in a folder, by the files' names."""
     if not path.is_dir():
         return of_file(path)
-    inside = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
-    names = sorted(str(name) for name in inside if not any(part.startswith(".") for part in name.parts))
+    names = sorted(str(file.relative_to(path)) for file in files_in(path))
     return content_key("folder", of_files({name: path / name for name in names}))
 
 

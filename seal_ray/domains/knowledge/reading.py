@@ -15,6 +15,7 @@ from typing import Any
 
 from seal_ray.domains.knowledge.documents import KINDS, document_passages
 from seal_ray.domains.knowledge.passages import Passage, from_rows
+from seal_ray.folders import files_in
 from seal_ray.model.hub import DATASET, dataset_parts
 from seal_ray.plain import decoded, first_decoded, first_line
 from seal_ray.types import UserError
@@ -42,7 +43,7 @@ def passages(source: str) -> Iterator[Passage]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    known = {path for path in folder.rglob("*") if path.suffix.lower() in (*_READERS, *KINDS) and path.is_file()}
+    known = {path for path in files_in(folder) if path.suffix.lower() in (*_READERS, *KINDS)}
     # A dataset saved to disk describes itself in JSON files beside its tables.
     tables = {path for path in known if path.suffix.lower() in (".arrow", ".parquet")}
     yield from tables or known
