@@ -85,6 +85,8 @@ def is_whole(seen: Seen) -> bool | None:
         return False
     if not _turns_are_over(seen) or ((methods := found.get(TRIALS)) and methods.left):
         return False
+    if methods and methods.total is None:
+        return None
     if last not in found:  # nothing is measured last
         return bool(seen.planned) or not config.evaluation.baselines
     stage = found[last]
@@ -133,8 +135,9 @@ def _expected(seen: Seen) -> Iterator[Expected]:
             yield f"evaluation: {policy_arm(version)}", "trial", *held.times(each)
         if version < rounds:
             yield from _round(seen, version + 1)
-    if arms := arms_of(evaluation):
-        yield TRIALS, "trial", *held.times(len(arms) * evaluation.seeds)
+    if evaluation.methods:
+        arms = _arms(seen)
+        yield TRIALS, "trial", *(Count(None) if arms is None else held).times((arms or 0) * evaluation.seeds)
     for stage, pieces in trials_of(config.continual, 0).items():
         yield stage, "trial", pieces, False
 
@@ -184,6 +187,14 @@ def _tries(seen: Seen) -> bool:
         return tries_self_edits(seen.config)
     except UserError:
         return True
+
+
+def _arms(seen: Seen) -> int | None:
+    """How often each task is measured by a method; None where one of one's own is not importable here."""
+    try:
+        return len(arms_of(seen.config.evaluation))
+    except UserError:
+        return None
 
 
 def _drawn(seen: Seen, number: int) -> Count:

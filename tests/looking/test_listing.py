@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_run_is_listed_with_what_it_is_and_how_far_it_is(tmp_path: Path) -> No
     assert whole.last
     assert whole.last > whole.started
     assert (half.state, half.rounds_done, half.now) == ("stopped", 1, None), "an arm counts once all of it has ended"
+
+
+def test_a_method_of_one_s_own_need_not_be_importable_where_its_run_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The module lies beside the config, and these commands are given the run's directory alone."""
+    run = finished(str(tmp_path / "whole"))
+    evaluation = replace(run.config.evaluation, methods=("passage", "nowhere:Method"))
+    run.config = replace(run.config, evaluation=evaluation)
+    run.write_config()
+    whole = listed(tmp_path)["whole"]
+    assert whole.now
+    assert (whole.rounds_done, whole.problem) == (2, "whether all was measured is not on record")
+    with pytest.raises(SystemExit, match="0"):
+        main(["watch", str(tmp_path / "whole"), "--once"])
+    said = capsys.readouterr().out
+    assert "evaluation: after round 2" in said
+    assert "0 so far" in said[said.index("methods: trials") :]
 
 
 def test_a_run_whose_lock_is_held_is_running(tmp_path: Path) -> None:
