@@ -182,6 +182,8 @@ class Wrong:
             return f"{path!r} is missing"
         if not self.unknown:
             where, got = f"{path!r}: " if path else "", "" if self.apart else f" (got {one_line(repr(self.given))})"
+            if path and not isinstance(self.given, dict) and (within := _known(kind, self.keys)):
+                return f"{where}a section, whose settings are {', '.join(f'{path}.{name}' for name in within)}{got}"
             return f"{where}{self.said[:1].lower()}{self.said[1:]}{got}"
         known = sorted([*_known(kind, self.keys[:-1]), *also])
         near = difflib.get_close_matches(str(self.keys[-1]), known, n=1)

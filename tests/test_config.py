@@ -39,6 +39,8 @@ def test_overrides_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Pa
         (["--trial.lora.zzzz", "1"], r"known here: alpha, rank, targets"),
         (["--run.seed", "many"], r"'run.seed': input should be a valid integer.*got 'many'"),
         (["--run.seed.deep", "1"], r"'seed' is a value, not a section"),
+        (["--model", "x.gguf"], r"'model': a section, whose settings are model.path, .*\(got 'x.gguf'\)"),
+        (["--trial.optim", "3"], r"'trial.optim': a section, whose settings are trial.optim.lr, .*got 3"),
         (["--run.seed"], r"--run.seed needs a value"),
         (["seed"], r"unexpected argument 'seed'"),
     ],
