@@ -185,5 +185,7 @@ def why_none(candidates: Sequence[Candidate]) -> str:
     failed = f"; {problems.total()} failed, most of them: {problem}" if problem else ""
     return (
         f"no self-edit taught anything: none of {len(candidates)} is surely ({SURE:.0%}) better than what its task "
-        f"scores without training{failed}; nothing to learn from"
+        f"scores without training{failed}; nothing to learn from. More self-edits of a task (sampling.per_task), more "
+        "seeds of each (trial.seeds) and more tasks (domain.train) make it likelier that one is; `seal-ray explain "
+        "DIR` has what was tried"
     )
