@@ -115,7 +115,7 @@ def _called(version: int, asked: str) -> str:
 def _known(dir: str) -> str:
     """The policy that knows the documents as they were learnt last, which need not be the newest; empty for a run."""
     from seal_ray.domains.registry import learns
-    from seal_ray.learning.account import known_here
+    from seal_ray.record.account import known_here
     from seal_ray.rundir.directory import recorded_config
 
     return str(known_here(dir).version) if learns(recorded_config(dir)) else ""

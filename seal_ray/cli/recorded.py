@@ -44,9 +44,9 @@ def evaluate(
         No progress.
     """
     from seal_ray.domains.registry import learns
-    from seal_ray.learning.account import known_here
     from seal_ray.looking.over import over as over_all
     from seal_ray.looking.regraded import regraded
+    from seal_ray.record.account import known_here
     from seal_ray.record.journal import Journal
     from seal_ray.record.storage import Store
     from seal_ray.record.summary import measured, refuse_void, synthetic, together

@@ -11,7 +11,7 @@ from statistics import fmean
 from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.studied import as_asked
 from seal_ray.grading.text import words
-from seal_ray.learning.account import Elsewhere
+from seal_ray.record.account import Elsewhere
 from seal_ray.types import Example, Prompt
 
 PRACTICE_TOKENS = 40

@@ -22,7 +22,7 @@ from seal_ray.config import Config, adjusted
 from seal_ray.domains.knowledge.studied import Studied
 from seal_ray.domains.registry import learns, load_domain
 from seal_ray.events import Observer
-from seal_ray.learning.account import Account, account_of, read_account
+from seal_ray.learning.account import account_of
 from seal_ray.learning.by_method import check_method, method_of, said_of
 from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
@@ -32,6 +32,7 @@ from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
+from seal_ray.record.account import Account, read_account
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, recorded_config
 from seal_ray.rundir.identity import Identity, identify
@@ -125,8 +126,8 @@ def _study(
         opened.drive(study.body, probe=domain.prompt(first))
         opened.journal.flush()
         account = account_of(study, opened.journal, documents.key, documents.words, identity.name, by)
+        account.save(store)  # before the folder, whose card says it
         export_adapter(config.dir, str(Path(config.dir) / ADAPTER), str(account.version))
-        account.save(store)
     return account
 
 

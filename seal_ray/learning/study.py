@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, Ended, StageBegan
-from seal_ray.learning.account import Elsewhere, known_arm
 from seal_ray.learning.by_method import method_of, studied
 from seal_ray.learning.elsewhere import (
     PRACTICE_TOKENS,
@@ -29,6 +28,7 @@ from seal_ray.loop.place import Place
 from seal_ray.loop.run import put_kept_on_record
 from seal_ray.loop.session import Session
 from seal_ray.plain import counted
+from seal_ray.record.account import Elsewhere, known_arm
 from seal_ray.record.rows import OutcomeRow, PolicyRow
 from seal_ray.selection.rules import Candidate
 from seal_ray.types import Example, FinetuneSpec, Policy, Prompt, Recipe, Trial, derive_seed

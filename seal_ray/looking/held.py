@@ -11,13 +11,13 @@ from typing import Any
 
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import learns, load_domain
-from seal_ray.learning.account import known_arm, read_account
 from seal_ray.looking.words import NOTHING, fitted, percent, size
 from seal_ray.plain import counted, one_line, visible
 from seal_ray.policy.adapters import Shape, shape_of
 from seal_ray.policy.catalogue import Held, catalogue_of
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.retraction import RETRACTION, Answers, answers
+from seal_ray.record.account import known_arm, read_account
 from seal_ray.record.continual import CONTINUAL, arm_of
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, PolicyRow, RetractedRow, SelfEditRow

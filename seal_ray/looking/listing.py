@@ -13,11 +13,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from seal_ray.domains.registry import learns
-from seal_ray.learning.account import known_arm, read_account
 from seal_ray.looking.seen import Seen, look
 from seal_ray.looking.stages import is_whole, rounds_over
 from seal_ray.looking.words import NOTHING, accuracy, fitted, size, when
 from seal_ray.plain import one_line
+from seal_ray.record.account import known_arm, read_account
 from seal_ray.record.journal import Journal
 from seal_ray.record.presence import Presence
 from seal_ray.record.rows import TABLES

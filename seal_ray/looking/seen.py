@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from seal_ray.config import Config, parse
-from seal_ray.learning.account import read_account
 from seal_ray.policy.retraction import RETRACTION, RETRACTION_ELSEWHERE
+from seal_ray.record.account import read_account
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import of_trials
 from seal_ray.record.rows import (

@@ -12,6 +12,7 @@ from seal_ray.domains.registry import learns
 from seal_ray.model.gguf import is_gguf
 from seal_ray.plain import counted, visible
 from seal_ray.policy.lineage import Row, head_of, lineage
+from seal_ray.record.account import read_account
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import KeptRow, LearntRow, OutcomeRow, PlannedRow, PolicyRow, RetractedRow
 from seal_ray.record.storage import Store
@@ -52,13 +53,28 @@ def model_card(directory: str, row: Row, merged: bool, lesson_rank: int = 0) -> 
         kept = f"{each.kept} | {trusted.get(each.version, 'one seed cannot tell')}"
         losses = f"{each.first_loss:.3f} | {each.last_loss:.3f}"
         lines.append(f"| {each.version or WARM_START} | {kept} | {each.steps} | {losses} | {each.rank} |")
-    if measured := summarize(journal):
+    lines += _account(directory, row) if learns(config) else _measured(journal)
+    return "\n".join(lines) + "\n"
+
+
+def _measured(journal: Journal) -> list[str]:
+    """A table of all arms that a run has measured."""
+    measured, lines = summarize(journal), list[str]()
+    if measured:
         lines += ["", "| held-out accuracy | mean | 95 % interval | tasks | failed trials |", "|---|---|---|---|---|"]
     for arm, m in measured.items():
         lines.append(f"| {escape(visible(arm))} | {' | '.join(cells(m))} |")
     for line in doubts(measured):
         lines += ["", escape(visible(line))]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _account(directory: str, row: Row) -> list[str]:
+    """What `learn` said of this version: its record has passages that are gone, and versions before."""
+    account = read_account(Store(directory))
+    if account is None or not isinstance(row, PolicyRow) or row.version != account.version:
+        return []
+    return ["", "```", *account.lines(), "```"]
 
 
 def _when(row: Row) -> str:

@@ -18,6 +18,9 @@ from seal_ray.types import UserError, derive_seed
 UNTRAINED = "untrained self-edits"
 """The arm of the policy before its first round: of the base, or of what a warm start has made of it."""
 
+LEARNT = "learnt, version "
+"""How an arm is called, before the version's number, that has learnt documents; the base stands before it."""
+
 FEWEST = 6
 """With fewer tasks or orders there is no interval of differences or means over them: that all lie to one side happens
 by chance more often than once in 20."""
@@ -125,7 +128,7 @@ def synthetic(journal: Journal) -> set[str]:
 def measured(journal: Journal, regraded: Mapping[str, float] | None = None) -> dict[str, Measured]:
     """The trials of each arm of the evaluation that have ended; `regraded` has other rewards of theirs, by trial."""
     rewards = regraded or {}
-    planned = [row for row in journal.read(PlannedRow) if row.stage == "evaluation"]
+    planned = _of_the_last_version([row for row in journal.read(PlannedRow) if row.stage == "evaluation"])
     wanted = {row.trial for row in planned}
     ended = {row.key: row for row in journal.read(OutcomeRow) if row.key in wanted}
     found: dict[str, Measured] = defaultdict(Measured)
@@ -138,6 +141,16 @@ def measured(journal: Journal, regraded: Mapping[str, float] | None = None) -> d
             if outcome.failure:
                 arm.reasons[str(outcome.reason).removeprefix(f"{row.task_id}: ")] += 1
     return dict(found)
+
+
+def _of_the_last_version(planned: list[PlannedRow]) -> list[PlannedRow]:
+    """Where documents were learnt again, without the versions before, and without passages that are no longer there."""
+    versions = [row.arm for row in planned if row.arm.startswith(LEARNT)]
+    if not versions:
+        return planned
+    last = max(versions, key=lambda arm: int(arm.removeprefix(LEARNT)))
+    asked = {row.task_id for row in planned if row.arm == last}
+    return [row for row in planned if row.task_id in asked and (row.arm == last or row.arm not in versions)]
 
 
 def figure(parts: Sequence[Measured], with_written: int = 0) -> Interval:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from seal_ray.config import Config
 from seal_ray.plain import counted
-from seal_ray.record.summary import FEWEST, Interval, interval
+from seal_ray.record.summary import FEWEST, LEARNT, Interval, interval
 from seal_ray.report.arms import Arm
 from seal_ray.report.methods import Measured
 from seal_ray.report.turns import Turn, passages
@@ -19,8 +19,6 @@ _BESIDE = 2
 """How many other measurements the sentence names."""
 _BARE = {"base": "the base", "in-context": "the passage in its prompt", "passage only": "the passage alone"}
 """What a person calls the baselines."""
-LEARNT = "learnt, version "
-"""How the measurement begins of a policy that has learnt documents; the base stands before it."""
 
 
 @dataclass(frozen=True)

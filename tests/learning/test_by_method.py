@@ -14,11 +14,11 @@ import pytest
 from seal_ray.adapters.lora import Adapter
 from seal_ray.cli.app import main
 from seal_ray.domains.knowledge.studied import Studied, StudiedTask
-from seal_ray.learning.account import Account, known_here
 from seal_ray.learning.learn import continued, learnt
 from seal_ray.learning.settings import config_for
 from seal_ray.methods.base import Desk, Study, find_method
 from seal_ray.observe.progress import Silent
+from seal_ray.record.account import Account, known_here
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PolicyRow, SelfEditRow
 from seal_ray.record.storage import Store

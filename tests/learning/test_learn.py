@@ -15,13 +15,13 @@ import pytest
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.cli.app import main
-from seal_ray.learning.account import Account
 from seal_ray.learning.learn import continued, learn, learnt
 from seal_ray.learning.settings import config_for
 from seal_ray.looking.held import Shelf
 from seal_ray.loop.retract import retract
 from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
+from seal_ray.record.account import Account
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import interval

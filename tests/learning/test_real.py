@@ -11,7 +11,7 @@ import pytest
 
 from seal_ray.cli.app import main
 from seal_ray.endpoints.openai_client import ChatClient
-from seal_ray.learning.account import known_here
+from seal_ray.record.account import known_here
 from seal_ray.serving.answering import Answerer
 from seal_ray.serving.engines import opened
 from seal_ray.serving.server import Server

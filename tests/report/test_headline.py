@@ -117,6 +117,20 @@ def test_documents_that_were_learnt_are_held_to_the_base(tmp_path: Path) -> None
     assert found.text.endswith(" for the passage in its prompt.")
 
 
+def test_documents_that_were_learnt_again_are_held_to_the_base_on_what_is_left_of_them(tmp_path: Path) -> None:
+    """The passages that are gone, and what the version before was asked, say nothing of these documents."""
+    run = FakeRun(str(tmp_path), rounds=0)
+    run.write_config()
+    for policy, (arm, level) in enumerate([("base", 0.1), ("learnt, version 1", 0.9)]):
+        run.evaluate(arm, level, policy)
+    run.test = 8
+    run.evaluate("learnt, version 2", 0.6, 2)
+    found = read(run)
+    assert [(arm.name, arm.measured.n) for arm in found.arms] == [("base", 8), ("learnt, version 2", 8)]
+    assert "8 held-out tasks" in found.headline.text
+    assert "version 1" not in found.headline.text
+
+
 def test_passages_in_turn_are_what_a_run_says_first_that_measures_nothing_else(tmp_path: Path) -> None:
     url = in_turn_only(tmp_path)
     found, (best, worst) = read_run(url), read_run(url).turns

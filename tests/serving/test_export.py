@@ -37,6 +37,17 @@ def test_the_card_has_the_line_that_serves_the_adapter_with_vllm(directory: Path
     assert line in (tmp_path / "README.md").read_text()
 
 
+def test_the_card_says_what_learn_said(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not what its record has of passages that are gone, and of versions before."""
+    for command in (["export", str(directory), "--adapter", str(tmp_path)], ["eval", str(directory)]):
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="0"):
+            main(command)
+    said = capsys.readouterr().out
+    assert said.startswith("knew before: ")
+    assert said in (tmp_path / "README.md").read_text()
+
+
 def test_nothing_that_is_there_is_written_over_unasked(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
