@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -22,7 +22,9 @@ def files_in(folder: Path) -> Iterator[Path]:
         yield from (file for file in files if file.is_file())
 
 
-def _is_written(folders: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether a folder of this content is a run's directory, or holds weights."""
-    is_run = "config.json" in names and "journal" in folders
-    return is_run or any(name.endswith(".safetensors") for name in names)
+def _is_written(folders: Iterable[str], names: Sequence[str]) -> bool:
+    """Whether a folder of this content is a run's directory, a model or an adapter. Weights alone make it none."""
+    if "config.json" in names and "journal" in folders:
+        return True
+    described = "config.json" in names or "adapter_config.json" in names
+    return described and any(name.endswith(".safetensors") for name in names)

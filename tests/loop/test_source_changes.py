@@ -82,8 +82,10 @@ def test_a_run_that_lies_among_its_documents_is_none_of_them(tmp_path: Path) -> 
     run(config, Silent())
 
 
-def test_what_is_hidden_or_goes_with_weights_is_no_document(tmp_path: Path) -> None:
-    for name in ("harbour.md", ".drafts/harbour.md", "exported/README.md", "exported/model.safetensors"):
+def test_what_is_hidden_or_goes_with_a_model_is_no_document(tmp_path: Path) -> None:
+    adapter = ("exported/README.md", "exported/adapter_config.json", "exported/model.safetensors")
+    for name in ("harbour.md", ".drafts/harbour.md", "mine/ships.md", "mine/beside.safetensors", *adapter):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"This is {name}.")
-    assert [passage.context for passage in passages(str(tmp_path))] == ["This is harbour.md."]
+    found = {passage.context for passage in passages(str(tmp_path))}
+    assert found == {"This is harbour.md.", "This is mine/ships.md."}
