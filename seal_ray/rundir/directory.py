@@ -27,8 +27,8 @@ CONFIG = "config.json"
 TUNED = "tuned.json"
 """Stands where the settings of trials are tuned, and holds what that came to; such a directory is no run."""
 _ADVICE = (
-    "choose another directory, put back what it was started with, or move it aside (`run`, `learn` and `tune` do with "
-    "--force)"
+    "choose another directory (--run.name or --run.dir; --into), put back what it was started with, or move it aside "
+    "(`run`, `learn` and `tune` do with --force)"
 )
 
 
