@@ -51,7 +51,7 @@ def export_self_edits(directory: str, out: str) -> int:
 def export_adapter(directory: str, out: str, which: str = "") -> int:
     """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
     row = chosen_policy(directory, which)
-    write_adapter(recorded_config(directory), adapter_of(Store(directory), row), out)
+    write_adapter(directory, adapter_of(Store(directory), row), out)
     _finish(model_card(directory, row, merged=False), out)
     return row.version
 
@@ -59,19 +59,29 @@ def export_adapter(directory: str, out: str, which: str = "") -> int:
 def export_held(directory: str, held: Held, out: str) -> None:
     """Write any adapter of a run as such a folder."""
     adapter = held.load(Store(directory))
-    write_adapter(recorded_config(directory), adapter, out)
+    write_adapter(directory, adapter, out)
     _finish(model_card(directory, held.row, merged=False, lesson_rank=adapter.rank if held.alone else 0), out)
 
 
-def write_adapter(config: Config, adapter: Adapter, out: str) -> None:
-    """Write a PEFT folder that names its base, with the tokenizer where that is at hand."""
+def write_adapter(directory: str, adapter: Adapter, out: str) -> None:
+    """Write a PEFT folder that names the run's base, with the tokenizer where that is at hand."""
+    config = recorded_config(directory)
+    tokenizer = _tokenizer(config)
+    if tokenizer:
+        refuse_another_base(directory)
+    adapter.save(out, named_base(config))
+    if tokenizer:
+        tokenizer.save_pretrained(out)
+
+
+def _tokenizer(config: Config) -> Any:
     from seal_ray.model.loading import load_tokenizer
 
-    adapter.save(out, named_base(config))
     try:
-        load_tokenizer(ModelSpec.of(config.model)).save_pretrained(out)
+        return load_tokenizer(ModelSpec.of(config.model))
     except UserError as error:
         logger.warning("the folder is without a tokenizer, whose base is not at hand: %s", error)
+        return None
 
 
 def export_merged(directory: str, out: str, which: str = "") -> int:

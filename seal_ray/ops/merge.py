@@ -31,7 +31,7 @@ def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], o
     whole, _ = total(parts.values())
     if whole is None:
         raise UserError("nothing to merge: name adapters, as `seal-ray adapters list` does")
-    write_adapter(config, whole, out)
+    write_adapter(directory, whole, out)
     return whole.rank
 
 

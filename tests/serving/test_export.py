@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seal_ray.cli.app import main
+from seal_ray.policy.catalogue import catalogue_of
 from seal_ray.serving.answering import Answerer
 from tests.disks import mounted
 from tests.warm import printed
@@ -76,14 +77,18 @@ def test_a_disk_that_is_too_small_is_told_in_a_line(
     assert "No space left on device" in said
 
 
-def test_a_base_that_is_another_by_now_answers_nothing_and_is_merged_with_nothing(
+def test_a_base_that_is_another_by_now_answers_nothing_and_nothing_of_it_is_exported(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copied = shutil.copytree(directory, tmp_path / "notes")
     base = shutil.copytree(directory.parent / "tiny", tmp_path / "tiny")
     config = copied / "config.json"
     config.write_text(config.read_text().replace(str(directory.parent / "tiny"), str(base)))
-    commands = (["ask", str(copied), "What?"], ["export", str(copied), "--merged", str(tmp_path / "merged")])
+    out = tmp_path / "out"
+    exports = (["export", str(copied), f"--{form}", str(out)] for form in ("merged", "adapter"))
+    (held,) = catalogue_of(str(copied))
+    alone, summed = (["adapters", how, str(copied), held.name, "--into", str(out)] for how in ("export", "merge"))
+    commands = (["ask", str(copied), "What?"], *exports, alone, summed)
     assert Answerer.of(str(copied)).ask("What is it about?")
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -91,4 +96,4 @@ def test_a_base_that_is_another_by_now_answers_nothing_and_is_merged_with_nothin
         with pytest.raises(SystemExit, match="2"):
             main(command)
         assert "another base (model.path: model.safetensors: the content has changed" in capsys.readouterr().err
-    assert not (tmp_path / "merged").exists()
+        assert not out.exists()
