@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from seal_ray.adapters.lora import Adapter
@@ -22,6 +24,7 @@ from seal_ray.policy.foreign import named_base
 from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
+from seal_ray.record.local import LocalFiles
 from seal_ray.record.rows import MERGE, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import policy_arm, summarize
@@ -51,19 +54,34 @@ def export_self_edits(directory: str, out: str) -> int:
 def export_adapter(directory: str, out: str, which: str = "") -> int:
     """Write a policy as a PEFT folder with tokenizer and model card; returns its version."""
     row = chosen_policy(directory, which)
-    write_adapter(directory, adapter_of(Store(directory), row), out)
-    _finish(model_card(directory, row, merged=False), out)
+    with whole(out) as folder:
+        write_adapter(directory, adapter_of(Store(directory), row), folder)
+        _finish(model_card(directory, row, merged=False), folder)
     return row.version
 
 
 def export_held(directory: str, held: Held, out: str) -> None:
     """Write any adapter of a run as such a folder."""
     adapter = held.load(Store(directory))
-    write_adapter(directory, adapter, out)
-    _finish(model_card(directory, held.row, merged=False, lesson_rank=adapter.rank if held.alone else 0), out)
+    with whole(out) as folder:
+        write_adapter(directory, adapter, folder)
+        _finish(model_card(directory, held.row, merged=False, lesson_rank=adapter.rank if held.alone else 0), folder)
 
 
-def write_adapter(directory: str, adapter: Adapter, out: str) -> None:
+@contextmanager
+def whole(out: str) -> Iterator[Path]:
+    """A folder to fill, whose files come to lie in `out` once all are written; if that fails, none does."""
+    target = Path(out).absolute()
+    there = next(folder for folder in (target, *target.parents) if folder.is_dir())  # on the disk that is asked for
+    with TemporaryDirectory(prefix=f"{target.name}.part-", dir=there) as part:
+        yield Path(part)
+        for file in [file for file in Path(part).rglob("*") if file.is_file()]:
+            place = target / file.relative_to(part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
+
+
+def write_adapter(directory: str, adapter: Adapter, out: Path) -> None:
     """Write a PEFT folder that names the run's base, with the tokenizer where that is at hand."""
     config = recorded_config(directory)
     tokenizer = _tokenizer(config)
@@ -98,22 +116,27 @@ def export_merged(directory: str, out: str, which: str = "") -> int:
     spec = replace(ModelSpec.of(config.model), quantization="none")
     merged = load_model(spec)
     merge(merged, adapter_of(Store(directory), row))
-    merged.save_pretrained(out)
-    load_tokenizer(spec).save_pretrained(out)
-    _finish(model_card(directory, row, merged=True), out)
+    with whole(out) as folder:
+        merged.save_pretrained(folder)
+        load_tokenizer(spec).save_pretrained(folder)
+        _finish(model_card(directory, row, merged=True), folder)
     return row.version
 
 
 def _write(out: str, text: str) -> None:
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Path(out).write_text(text, encoding="utf-8")
+    place = Path(out)
+    if place.exists() and not place.is_file():  # a pipe, or /dev/stdout
+        place.write_text(text, encoding="utf-8")
+    else:
+        place = place.resolve()
+        LocalFiles(place.parent).write(place.name, text.encode())
 
 
-def _finish(text: str, out: str) -> None:
+def _finish(text: str, out: Path) -> None:
     """Add the model card, and let whoever may read it read the weights, which safetensors keeps to their writer."""
-    card = Path(out) / "README.md"
+    card = out / "README.md"
     card.write_text(text, encoding="utf-8")
-    for weights in Path(out).glob("*.safetensors"):
+    for weights in out.glob("*.safetensors"):
         shutil.copymode(card, weights)
 
 

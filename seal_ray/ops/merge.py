@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seal_ray.adapters.lora import CONFIG_FILE, Adapter
 from seal_ray.adapters.merge import total
-from seal_ray.ops.export import write_adapter
+from seal_ray.ops.export import whole, write_adapter
 from seal_ray.policy.catalogue import Held, contents, find
 from seal_ray.policy.foreign import adapter_from
 from seal_ray.record.storage import Store
@@ -28,11 +28,12 @@ def merge_adapters(directory: str, held: Sequence[Held], names: Sequence[str], o
     _once(held, list(mine.values()))
     parts = {name: mine[name].load(store) if name in mine else adapter_from(folders[name], config) for name in names}
     _must_fit(parts)
-    whole, _ = total(parts.values())
-    if whole is None:
+    summed, _ = total(parts.values())
+    if summed is None:
         raise UserError("nothing to merge: name adapters, as `seal-ray adapters list` does")
-    write_adapter(directory, whole, out)
-    return whole.rank
+    with whole(out) as folder:
+        write_adapter(directory, summed, folder)
+    return summed.rank
 
 
 def _once(held: Sequence[Held], mine: Sequence[Held]) -> None:

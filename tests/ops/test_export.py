@@ -24,6 +24,7 @@ from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, summarize
 from seal_ray.types import UserError
+from tests.disks import mounted
 from tests.runs import results, small_run
 from tests.shared import SHARED, needs_shared
 
@@ -146,6 +147,15 @@ def test_the_self_edits_of_the_last_round_are_rows_of_prompt_and_completion(fini
     written = {row["completion"]: row["finished"] for row in journal.rows("self_edits")}
     assert {row["completion"]: row.pop("finished", True) for row in rows}.items() <= written.items()
     assert all(row.keys() == {"prompt", "completion"} for row in rows)
+
+
+def test_self_edits_that_find_no_room_leave_what_was_there_as_it_was(finished: Path, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "8k") as disk:
+        out = disk.folder / "rows.jsonl"
+        out.write_text("mine" * 2000)
+        with pytest.raises(OSError, match="No space left"):
+            export.export_self_edits(str(finished), str(out))
+        assert [(file.name, file.read_text()) for file in disk.folder.iterdir()] == [("rows.jsonl", "mine" * 2000)]
 
 
 @needs_shared

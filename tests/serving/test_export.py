@@ -65,16 +65,27 @@ def test_nothing_that_is_there_is_written_over_unasked(
 
 
 @pytest.mark.parametrize("form", ["adapter", "merged"])
-def test_a_disk_that_is_too_small_is_told_in_a_line(
+def test_a_disk_that_is_too_small_is_told_in_a_line_and_nothing_half_is_left_on_it(
     form: str, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with mounted(tmp_path / "disk", "16k") as disk:
         out = str(disk.folder / "out")
         with pytest.raises(SystemExit, match="2"):
             main(["export", str(directory), f"--{form}", out])
+        assert not any(disk.folder.iterdir())
         said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"seal-ray: {out}: cannot be written: ")
     assert "No space left on device" in said
+
+
+def test_what_is_written_over_stays_whole_where_nothing_can_be_written(directory: Path, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "16k") as disk:
+        out = disk.folder / "out"
+        out.mkdir()
+        (out / "adapter_config.json").write_text("mine")
+        with pytest.raises(SystemExit, match="2"):
+            main(["export", str(directory), "--adapter", str(out), "--force"])
+        assert [(file.name, file.read_text()) for file in out.iterdir()] == [("adapter_config.json", "mine")]
 
 
 def test_a_base_that_is_another_by_now_answers_nothing_and_nothing_of_it_is_exported(
