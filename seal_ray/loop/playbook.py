@@ -186,8 +186,8 @@ class Playbook:
             key = content_key("hint", round_, hint.text)
             if key not in self._told:
                 self._told.add(key)
-                since, dropped = hint.since, bool(hint.dropped)
-                self._events.emit(HintRow(key, hint.text, round_, since, hint.tried, hint.gains, dropped))
+                known = hint.since, hint.tried, hint.gains, bool(hint.dropped), tuple(hint.of_tasks)
+                self._events.emit(HintRow(key, hint.text, round_, *known))
 
 
 def _pair(tried: Tried) -> Pair | None:

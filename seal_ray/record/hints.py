@@ -9,7 +9,7 @@ from typing import Any
 from seal_ray.plain import visible
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import HintRow
-from seal_ray.record.summary import FEWEST, interval
+from seal_ray.record.summary import FEWEST, by_task, interval
 
 ADVICE = "advice for round "
 """How the stages begin in which hints are asked for; what is written there is no self-edit."""
@@ -21,7 +21,10 @@ def has_hints(journal: Journal) -> bool:
 
 
 def by_hint(journals: Sequence[Journal]) -> list[dict[str, Any]]:
-    """Each hint of these runs and what it gained, the most first; those that were never tried are last."""
+    """Each hint of these runs and what it gained, the most first; those that were never tried are last.
+
+    A task that several runs tried it on counts once, where they have written down which they were.
+    """
     found: dict[str, list[HintRow]] = {}
     for journal in journals:
         last: dict[str, HintRow] = {}
@@ -34,7 +37,8 @@ def by_hint(journals: Sequence[Journal]) -> list[dict[str, Any]]:
 
 
 def _row(text: str, rows: Sequence[HintRow]) -> dict[str, Any]:
-    gains = [gain for row in rows for gain in row.gains]
+    tasks = [row.tasks or [f"{run} {n}" for n in range(len(row.gains))] for run, row in enumerate(rows)]
+    gains = by_task(pair for names, row in zip(tasks, rows, strict=True) for pair in zip(names, row.gains, strict=True))
     known: dict[str, Any] = {"gain": fmean(gains)} if gains else {}
     if len(gains) >= FEWEST:
         between = interval(gains)

@@ -111,6 +111,8 @@ class HintRow(Row):
     gains: tuple[float, ...] = ()
     """Of each task that it was tried on: what they earned on average over the task's self-edits without a hint."""
     dropped: bool = False
+    tasks: tuple[str, ...] = ()
+    """Those tasks; older runs did not write them down."""
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,17 @@ class Hint:
     """The round after which it was; 0 for one in force."""
 
     @property
-    def gains(self) -> tuple[float, ...]:
+    def of_tasks(self) -> dict[str, float]:
         """The mean gain of each task that it was tried on."""
         of_task: dict[str, list[float]] = {}
         for task, gain in self.gained:
             of_task.setdefault(task, []).append(gain)
-        return tuple(map(fmean, of_task.values()))
+        return {task: fmean(gains) for task, gains in of_task.items()}
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """Those means."""
+        return tuple(self.of_tasks.values())
 
     def after(self, round_: int, gained: Sequence[tuple[str, float]]) -> Hint:
         """The hint after one more round: dropped where it is seen to cost, or had its chance and did not pay."""

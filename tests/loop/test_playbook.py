@@ -118,7 +118,7 @@ def test_what_is_known_of_a_hint_is_what_is_on_record_of_its_trials(done: Path) 
             gain = scored[row.stage, row.task_id, row.index] - fmean(without[row.stage, row.task_id])
             gains[row.task_id].append(gain)
     (last,) = (row for row in rows(done, HintRow) if (row.text, row.round) == (COPY, 2))
-    assert sorted(last.gains) == pytest.approx(sorted(map(fmean, gains.values())))
+    assert dict(zip(last.tasks, last.gains, strict=True)) == pytest.approx({k: fmean(v) for k, v in gains.items()})
     assert last.tried == sum(map(len, gains.values())) == 24
 
 
@@ -256,6 +256,15 @@ def test_a_hint_that_several_runs_had_is_one_with_all_their_tasks(tmp_path: Path
     assert (state(asked), state(sung)) == ("dropped in 1 of 2 runs", "in force")
     assert "gain" not in sung
     assert state(by_hint([two])[0] | {"dropped": [2]}) == "dropped after round 2"
+
+
+def test_a_task_that_several_runs_tried_a_hint_on_counts_once(tmp_path: Path) -> None:
+    gains, tasks = (0.0, 0.1, 0.2, 0.3), ("a", "b", "c", "d")
+    runs = [noted(tmp_path / f"{n}", HintRow("a", "Ask.", 1, 1, 4, gains, tasks=tasks)) for n in range(2)]
+    (found,) = by_hint([*runs, noted(tmp_path / "3", HintRow("a", "Ask.", 1, 1, 1, (1.4,), tasks=("e",)))])
+    assert (found["tasks"], found["runs"]) == (5, 3)
+    assert found["gain"] == pytest.approx(0.4)
+    assert "low" not in found, "5 tasks are too few for an interval, however often they were measured"
 
 
 def test_hints_are_printed_whole_and_in_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
