@@ -54,6 +54,19 @@ def test_a_longer_list_of_tasks_starts_with_the_shorter_one(tmp_path: Path) -> N
     assert list(domain.tasks("train", 7, 4)) != every[:7]
 
 
+def test_an_entry_that_stands_twice_in_a_source_is_two_tasks_as_ever_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (twice, *others), otherwise = rows(6), {"questions": [{"question": "Is it old?", "answer": "no"}]}
+    source = save(tmp_path / "twice.jsonl", [twice, *others, twice, others[0] | otherwise])
+    domain = Knowledge(Knowledge.Options(train=source, test_fraction=0.0), grader=Exact())
+    once, again = sorted(task.id for task in domain.tasks("train", None, 1) if task.context == twice["context"])
+    assert again == f"{once}-2", "runs on record call them so"
+    domain.tasks("train", None, 2)
+    assert f"{source}: 1 of the 8 train passages repeat an entry" in caplog.text
+    assert caplog.text.count("repeat an entry") == 1, "that of which other things are asked is no repetition"
+
+
 def test_tasks_may_come_in_the_order_of_the_source(tmp_path: Path) -> None:
     domain = knowledge(tmp_path, shuffle=False, test_fraction=0.0)
     assert [task.context for task in domain.tasks("train", 3, 9)] == [row["context"] for row in rows(3)]

@@ -7,9 +7,11 @@ out of sight.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -42,6 +44,8 @@ from seal_ray.types import (
     derive_seed,
     last_turn,
 )
+
+logger = logging.getLogger(__name__)
 
 SYNTHETIC = "synthetic questions"
 """Family of tasks whose questions a model wrote; shown in every table."""
@@ -133,12 +137,18 @@ class Knowledge:
             chosen = islice(chosen, count)
         else:
             chosen = sorted(chosen, key=lot) if count is None else heapq.nsmallest(count, chosen, key=lot)
-        tasks = list(_unique(self.task(passage) for passage in chosen))
+        drawn = [self.task(passage) for passage in chosen]
+        tasks = list(_unique(drawn))
         if not tasks or (count is not None and len(tasks) < count):
             asked = (
                 f"{count} were asked for; ask for fewer or give a larger source" if tasks else self._none_fell_there()
             )
             raise UserError(f"{self._source(split)}: holds {len(tasks)} {split} passages; {asked}")
+        if again := [task.id for task, found in zip(drawn, tasks, strict=True) if task.id != found.id]:
+            _warn_once(
+                f"{self._source(split)}: {len(again)} of the {len(tasks)} {split} passages repeat an entry, text and "
+                f"questions alike ({again[0]!r}), and count as tasks of their own; to count it once, leave one there"
+            )
         return tasks
 
     def _none_fell_there(self) -> str:
@@ -333,6 +343,12 @@ def _unique(tasks: Iterable[KnowledgeTask]) -> Iterator[KnowledgeTask]:
     for task in tasks:
         seen[task.id] = seen.get(task.id, 0) + 1
         yield replace(task, id=f"{task.id}-{seen[task.id]}") if seen[task.id] > 1 else task
+
+
+@cache
+def _warn_once(line: str) -> None:
+    """Tasks are drawn many times over."""
+    logger.warning(line)
 
 
 def _recorded_edits(path: str) -> Mapping[str, str]:
