@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from seal_ray.cli.options import AsJson, Overlays, Overrides
 from seal_ray.cli.output import say, writing
 from seal_ray.plain import visible
+from seal_ray.types import UserError
 
 
 def init(job: str = "documents", dir: str = ".") -> None:
@@ -49,6 +50,8 @@ def plan(
 ) -> None:
     """Predict what a run takes: time by stage, GPU memory, cost, and what holds it up.
 
+    Where neither hardware nor an earlier run is named, it is planned for this machine, as with --calibrate.
+
     Parameters
     ----------
     config
@@ -76,6 +79,10 @@ def plan(
 
     tree = settle(configs.load(config, overrides, overlay), ask_hub=False).config
     hardware = Hardware(gpus, gpu, gpus_per_node, price_per_hour, hours_between_losses, replaced_after)
+    if not (gpus or gpu or from_ or calibrate):
+        _must_be_here(tree)
+        say("for this machine, on which things are timed first (--calibrate); --gpu and --from take figures instead")
+        calibrate = True
     found = predict(tree, hardware, _basis(tree, from_, calibrate))
     if as_json:
         print(json.dumps(show.as_json(found)))
@@ -105,6 +112,18 @@ def doctor(config: str = "", *overrides: Overrides, overlay: Overlays = (), as_j
         print(json.dumps([asdict(check) for check in checks]))
     if not all(check.fine for check in checks):
         sys.exit(2)
+
+
+def _must_be_here(config: Any) -> None:
+    """Nobody who asks what a run takes wants its model fetched for that."""
+    from seal_ray.model.architecture import model_folder
+
+    folder = model_folder(config.model.path)
+    if folder is None or not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model.path {config.model.path!r} is not on this machine, so nothing is timed here unasked; give --gpu "
+            "NAME and --gpus N, --from DIR (the journal of an earlier run), or --calibrate, which fetches it"
+        )
 
 
 def _basis(config: Any, earlier: str, calibrate: bool) -> Any:

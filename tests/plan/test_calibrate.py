@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
+from seal_ray.cli.app import main
 from seal_ray.config import Config, load
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.plan import probe
 from seal_ray.plan.ladder import Climbed, Ladder
 from seal_ray.plan.measure import rates_of
+from seal_ray.plan.predict import Basis
 from seal_ray.plan.rates import Rates
 from seal_ray.types import Completion, Outcome, SampleRequest, Trial, UserError
 from tests.plan.slow_workers import SlowSampler, SlowTrainer
@@ -150,3 +154,24 @@ def test_workers_that_find_no_room_beside_each_other_are_refused_at_once_in_one_
     cores = ray.cluster_resources()["CPU"]
     with pytest.raises(UserError, match=r"no room for a trainer \(.* CPUs?\) and a sampler"):
         probe.calibrate(load(CONFIG, ["--workers.cpus", str(cores * 0.6)]))
+
+
+def test_where_no_hardware_is_named_this_machine_is_timed_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = Basis(replace(RATES, start=4.0), None, "measured here with one trainer", "float32")
+    monkeypatch.setattr(probe, "calibrate", lambda *_: measured)
+    with pytest.raises(SystemExit, match="0"):
+        main(["plan", str(CONFIG), "--domain.train", "4", "--domain.test", "4", "--json"])
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert said.err.startswith("for this machine, on which things are timed first (--calibrate)")
+    assert (found["start_seconds"], found["gpus"]) == (4.0, 0)
+    assert "measured here with one trainer" in found["assumptions"]
+
+
+def test_a_model_that_is_not_here_is_not_fetched_unasked_to_be_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", str(CONFIG), "--model.path", "nobody/nothing"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model.path 'nobody/nothing' is not on this machine, so nothing is timed here unasked; give --gpu" in line
