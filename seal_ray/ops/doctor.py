@@ -273,6 +273,7 @@ def _storage(config: Config) -> Check:
 def _model(config: Config) -> Check:
     from seal_ray.model.architecture import check_kind, check_targets, model_folder
     from seal_ray.model.quantization import check_quantization
+    from seal_ray.model.tokens import without_a_row
     from seal_ray.plan.show import readable_bytes
 
     check_kind(config.model.path)
@@ -286,7 +287,8 @@ def _model(config: Config) -> Check:
     if not weights:
         return Check("model", False, f"{folder} has no *.safetensors", "download a revision with safetensors weights")
     size = sum(file.stat().st_size for file in weights)
-    return Check("model", True, f"{folder}, {readable_bytes(size)} of safetensors")
+    trouble, serious = without_a_row(config.model.path)
+    return Check("model", not serious, f"{folder}, {readable_bytes(size)} of safetensors", trouble)
 
 
 def _tasks(config: Config) -> Check:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from seal_ray.config import Config
-from seal_ray.model.architecture import model_folder
 from seal_ray.model.hub import NotOnThisMachine
 from seal_ray.model.template import Files
+from seal_ray.model.tokens import tokenizer_of
 from seal_ray.plain import counted
 from seal_ray.types import Example, Prompt, UserError, plain_text
 
@@ -67,14 +67,7 @@ def _positions(config: Config) -> int:
 
 def _counter(config: Config) -> Callable[[str], int] | None:
     """Counts the tokens of a text; None where the tokenizer is no file that says everything."""
-    from tokenizers import Tokenizer
-
-    folder = model_folder(config.model.path)
-    if folder is None or not (folder / "tokenizer.json").is_file():
-        return None
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception:  # the library raises nothing narrower; the worker that loads it says what is wrong
+    if (tokenizer := tokenizer_of(config.model.path)) is None:
         return None
     tokenizer.no_truncation()
     return lambda text: len(tokenizer.encode(text).ids)

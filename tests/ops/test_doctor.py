@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import psutil
 import pytest
 
 from seal_ray.config import load
+from seal_ray.model.locate import resolve
 from seal_ray.model.precision import of_this_process
 from seal_ray.ops import doctor
 from seal_ray.ops.doctor import Check, examine
@@ -156,6 +159,24 @@ def test_a_model_whose_memory_is_not_planned_is_no_trouble(tmp_path: Path) -> No
     found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.path", str(tmp_path / "hybrid"))
     assert found["memory"].fine
     assert "of a model with layers that carry a state are not worked out" in found["memory"].found
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_tokens_that_the_embedding_has_no_row_for_are_told_and_are_a_trouble_unless_they_were_added(
+    tmp_path: Path, added: bool
+) -> None:
+    model = shutil.copytree(resolve("microworld"), tmp_path / "model")
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    rows = json.loads((model / "config.json").read_text())["vocab_size"]
+    if added:
+        kind = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        tokenizer["added_tokens"].append({"id": rows, "content": "zyx", "special": True, **kind})
+    else:
+        tokenizer["model"]["vocab"] |= {"zyx": rows}
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    found = examined(tmp_path / "run", "--workers.address", "in-process", "--model.path", str(model))["model"]
+    assert found.fine == added
+    assert f"1 token for which its embedding of {rows} rows has none, such as 'zyx'" in found.line
 
 
 def test_a_model_that_the_bank_does_not_fit_is_named_before_it_is_loaded(tmp_path: Path) -> None:
