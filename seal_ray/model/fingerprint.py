@@ -27,6 +27,7 @@ _SHORT = 24
 
 def of_file(path: Path) -> str:
     """The hash of a file's content."""
+    begun = time.monotonic()
     try:
         state = path.stat()
         remembered = _cache() / content_key(
@@ -38,7 +39,9 @@ def of_file(path: Path) -> str:
             found = hashlib.file_digest(file, "sha256").hexdigest()[:_SHORT]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if state.st_size >= _LARGE and time.time() - max(state.st_mtime, state.st_ctime) > _SETTLED:
+    # Where this machine's clock is behind the file system's, the time that reading took says it.
+    lay_still = max(time.time() - max(state.st_mtime, state.st_ctime), time.monotonic() - begun)
+    if state.st_size >= _LARGE and lay_still > _SETTLED:
         _remember(remembered, found)
     return found
 
