@@ -59,8 +59,11 @@ def measure(directory: str, config: Config) -> Measured:
     spans = list(journal.rows("spans"))
     outcomes = [row for row in journal.read(OutcomeRow) if row.worker]
     edits = [row for row in journal.rows("self_edits") if row["worker"]]
-    if not any(row.steps for row in outcomes) or not spans:
+    if not any(row.steps for row in outcomes):
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
+    if not spans:
+        why = "what it did was done by 0.1.0, which did not write down when workers were busy"
+        raise UserError(f"{directory}: {why}; nothing to measure; give a run of this version")
     if not edits and any(span["what"] == "sample" for span in spans):
         raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
     if any(journal.read(SkillRow)):
