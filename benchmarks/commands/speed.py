@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.commands.bench import bench, tell
-from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides, Quiet
 
 
 @bench.command
@@ -85,7 +85,7 @@ def round_(
     *overrides: Overrides,
     overlay: Overlays = (),
     picture: str = "",
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Time a whole round: sampling, trials and the update, what overlapped and who waited.
@@ -96,8 +96,6 @@ def round_(
         A TOML file; one round of it is done in a directory that is thrown away.
     picture
         A file for the timeline (HTML).
-    quiet
-        No progress.
     """
     from benchmarks.round import bench_round, draw, table
     from seal_ray.observe.progress import progress, start_log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from benchmarks.commands.bench import bench, tell
-from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides, Quiet
 from seal_ray.types import UserError
 
 
@@ -19,7 +19,7 @@ def per_task(
     axes: str = "",
     on: Literal["auto", "passage", "self-edits"] = "auto",
     into: str = "runs/per-task",
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Whether trial settings that are chosen for each task by itself can beat the same ones for all.
@@ -38,8 +38,6 @@ def per_task(
         What trials train on, as with `seal-ray tune`.
     into
         The directory of the trials; given again, it goes on with those that are not done.
-    quiet
-        No progress.
     """
     from benchmarks.per_task import measure, table
     from seal_ray import config as configs
@@ -75,7 +73,7 @@ def updates(
     *overrides: Overrides,
     seeds: tuple[int, ...] = (1, 2, 3),
     into: str = "runs/updates",
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Hold the rules of the update to one another on the micro-world: the same trials, one round, several seeds.
@@ -86,8 +84,6 @@ def updates(
         Tasks, self-edits and trials follow from each.
     into
         The folder for the runs; given again, it goes on with those that are not done.
-    quiet
-        No progress.
     """
     from benchmarks import updates as by_rule
     from seal_ray.observe.progress import progress, start_log
@@ -126,7 +122,7 @@ def learn(
     model: str = "",
     document: tuple[str, ...] = (),
     into: str = "runs/learning",
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Have a model learn documents of invented facts, and ask it ten of each in other words.
@@ -139,8 +135,6 @@ def learn(
         Names of those in benchmarks/documents; without any, all.
     into
         The folder for what is learnt; given again, it goes on.
-    quiet
-        No progress.
     """
     from benchmarks import learning
     from seal_ray.observe.progress import progress, start_log

@@ -7,7 +7,7 @@ import json
 from cyclopts import App
 
 from seal_ray.cli.models import refuse_taken
-from seal_ray.cli.options import AsJson
+from seal_ray.cli.options import AsJson, Quiet
 from seal_ray.cli.output import lines, say, width, writing
 from seal_ray.plain import counted
 
@@ -103,7 +103,7 @@ def export(dir: str, name: str, *, into: str, force: bool = False) -> None:
 
 
 @adapters.command
-def retract(dir: str, name: str, *, quiet: bool = False, as_json: AsJson = False) -> None:
+def retract(dir: str, name: str, *, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Take what one passage taught out of its sequence again, and ask of all passages what that changed.
 
     The run's record stays; what is left is a policy of its own, which `export --policy` takes. Stopped, it goes on.
@@ -112,8 +112,6 @@ def retract(dir: str, name: str, *, quiet: bool = False, as_json: AsJson = False
     ----------
     name
         A lesson, as `list` says it.
-    quiet
-        No progress.
     """
     from seal_ray.looking import taken_out
     from seal_ray.loop.retract import retract as take_out

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from seal_ray.cli.options import AsJson
+from seal_ray.cli.options import AsJson, Quiet
 from seal_ray.cli.output import say
 from seal_ray.plain import visible
 from seal_ray.types import DataError, UserError
@@ -35,7 +35,7 @@ def learn(
     method: str = "",
     texts: int = 0,
     force: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn documents: one adapter that knows them. Again, it learns what changed; stopped, it goes on.
@@ -53,8 +53,6 @@ def learn(
         How many texts the method has written of each passage; 0: as before, or 5.
     force
         If something was learnt there with other settings or on another model, move that aside (it is never deleted).
-    quiet
-        No progress.
     """
     from seal_ray.learning.learn import learnt
     from seal_ray.observe.progress import progress, start_log

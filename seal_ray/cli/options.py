@@ -12,3 +12,4 @@ Overlays = Annotated[
     Parameter(name="--overlay", negative="", help="A TOML file whose settings replace the config's; may be repeated."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, Parameter(help="No progress.")]

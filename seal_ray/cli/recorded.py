@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seal_ray.cli.learning import tell
-from seal_ray.cli.options import AsJson
+from seal_ray.cli.options import AsJson, Quiet
 from seal_ray.cli.output import report_page, say, show
 from seal_ray.types import UserError
 
@@ -24,7 +24,7 @@ def evaluate(
     over: str = "",
     grader: str = "",
     oracle: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a run's held-out accuracy per baseline and round, with 95 % intervals.
@@ -40,8 +40,6 @@ def evaluate(
         Grade the answers on record by another: exact, f1, offline, or your own as package.module:Thing.
     oracle
         Where self-edits are decisions: also try all of them on the held-out tasks, and show the best. This takes long.
-    quiet
-        No progress.
     """
     from seal_ray.domains.registry import learns
     from seal_ray.looking.over import over as over_all

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.cli.learning import tell
-from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides, Quiet
 from seal_ray.cli.output import page_when_stopped, report_page, say, show
 from seal_ray.types import UserError
 
@@ -36,7 +36,7 @@ def run(
     beside: str = "",
     dry_run: bool = False,
     force: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Do a run, or continue the one in its directory.
@@ -52,8 +52,6 @@ def run(
         Print what the config resolves to, look at all that it names but what is on the hub, and start nothing.
     force
         If the directory holds a run with another config, move that aside (it is never deleted).
-    quiet
-        No progress.
     """
     from seal_ray import config as configs
 
@@ -82,7 +80,7 @@ def _print_resolved(found: Settled) -> None:
         say(line)
 
 
-def resume(dir: str, *overrides: Overrides, quiet: bool = False, as_json: AsJson = False) -> None:
+def resume(dir: str, *overrides: Overrides, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Continue a run as it was begun; other `--workers`, `--run.observers` and `--run.logs` may be given."""
     from seal_ray.config import adjusted
     from seal_ray.domains.registry import learns
@@ -102,7 +100,7 @@ def demo(
     *overrides: Overrides,
     seed: int = 1,
     dir: str = "",
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a small model learn to write better notes to itself, in minutes, on this machine.
@@ -135,7 +133,7 @@ def methods(
     budgets: str = "",
     trained_budgets: str = "",
     joint: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn the same texts by several methods, and print them side by side; what is on record is not done again.
@@ -155,8 +153,6 @@ def methods(
         Tokens that each may train on of a passage, over all epochs, with commas between: as many texts as fit.
     joint
         Measure each also with one adapter for all passages at once.
-    quiet
-        No progress.
     """
     from seal_ray.config import load
     from seal_ray.reading import overriding
@@ -173,7 +169,7 @@ def methods(
     run_and_show(found, quiet, as_json)
 
 
-def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = False, as_json: AsJson = False) -> None:
+def again(manifest: str, *overrides: Overrides, into: str = "", quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Do a run once more as its manifest says, and say whether the same came of it.
 
     Parameters
@@ -182,8 +178,6 @@ def again(manifest: str, *overrides: Overrides, into: str = "", quiet: bool = Fa
         The manifest.json of a run's directory, or that directory; other `--workers` and `--run.observers` may be given.
     into
         The directory; empty: that of the run, with -again.
-    quiet
-        No progress.
     """
     from seal_ray.loop.again import run_again
     from seal_ray.observe.progress import progress, start_log

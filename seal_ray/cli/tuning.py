@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from seal_ray.cli.options import AsJson, Overlays, Overrides
+from seal_ray.cli.options import AsJson, Overlays, Overrides, Quiet
 from seal_ray.cli.output import lines, say, width, writing
 from seal_ray.plain import WIDTH
 from seal_ray.types import UserError
@@ -25,7 +25,7 @@ def tune(
     write: str = "",
     into: str = "",
     force: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Find trial settings that fit the model and the domain, on training tasks alone. Stopped, it goes on.
@@ -48,8 +48,6 @@ def tune(
         The directory of the trials; empty: that of the run, with `-tune` after it.
     force
         If the directory holds trials of another config, move that aside (it is never deleted).
-    quiet
-        No progress.
     """
     from seal_ray.config import load
     from seal_ray.observe.progress import progress, start_log

@@ -248,3 +248,10 @@ def test_a_race_is_replayed_or_simulated_and_never_both(capsys: pytest.CaptureFi
             main(arguments)
         assert stopped.value.code == 2
         assert "give either --records FILE or --simulate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["resume", "demo", "methods", "again", "tune", "learn", "eval"])
+def test_every_command_that_can_be_quiet_says_what_that_is(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert "No progress." in capsys.readouterr().out
