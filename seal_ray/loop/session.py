@@ -20,7 +20,7 @@ from seal_ray.events import Events, Observer
 from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.loop.workshop import Workshop
-from seal_ray.observe.log import logged
+from seal_ray.observe.log import RunLog, logged
 from seal_ray.observe.observers import named
 from seal_ray.policy.store import Policies
 from seal_ray.record import environment
@@ -49,6 +49,7 @@ class OpenRun:
     events: Events
     names: Names
     beside: Beside
+    log: RunLog
 
     def drive(self, body: Callable[[Session], Awaitable[None]], probe: Prompt) -> None:
         """Start the workers and do this; a signal, or the loss of the cluster, ends it in good order.
@@ -60,7 +61,11 @@ class OpenRun:
             self.journal.flush()
             note(self.store, watch.why)
 
-        with Watch(save, self.events.close) as watch:
+        def hush() -> None:
+            self.log.alone = True  # "stopped" is the last that a person reads
+            self.events.close()
+
+        with Watch(save, hush) as watch:
             asyncio.run(watch.over(self._with_workers(body, probe, watch)))
 
     async def _with_workers(self, body: Callable[[Session], Awaitable[None]], probe: Prompt, watch: Watch) -> None:
@@ -114,7 +119,7 @@ def open_run(
                 names = Names.of(identity, claim.since)
                 with noted(store):
                     try:
-                        yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names))
+                        yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names), log)
                     finally:
                         journal.flush()
         finally:

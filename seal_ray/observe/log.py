@@ -66,6 +66,8 @@ class RunLog(logging.Handler):
         self._early: list[bytes] = []
         self._lines: Lines | None = None
         self._failed = False
+        self.alone = False
+        """Whether a person is shown nothing more: what is still logged is for the file."""
 
     def begin(self, store: Store) -> None:
         """Write into this directory from now on, what was logged before first."""
@@ -155,6 +157,8 @@ class _Shown(logging.Filter):
         self._log, self._least, self._person = log, least, to_a_person
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if self._person and self._log.alone:
+            return False
         ours = record.name == OURS or record.name.startswith(f"{OURS}.")
         if ours and record.levelno < self._least:
             return False

@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from seal_ray.config import Config, load
+from seal_ray.domains.registry import load_domain
 from seal_ray.loop.run import run
+from seal_ray.loop.session import Session, open_run
 from seal_ray.observe.log import at, logged
 from seal_ray.observe.progress import start_log
 from seal_ray.record.storage import Store
+from seal_ray.rundir.identity import identify
+from seal_ray.stopping import PROMISE, Stopped
 from seal_ray.types import UserError
 from tests.disks import mounted
 from tests.runs import CONFIG, small_run
@@ -179,3 +185,22 @@ def test_a_run_goes_on_without_a_log(tmp_path: Path) -> None:
     only = ("--evaluation.baselines", '["base"]', "--evaluation.samples", "0")
     found = run(small_run(tmp_path / "run", "--workers.address", "in-process", "--run.rounds", "0", *only))
     assert found.keys() == {"base"}
+
+
+def test_that_it_was_stopped_is_the_last_that_a_person_reads(
+    tmp_path: Path, terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stopped(_: Session) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:  # which is not before that is said
+            ours.warning("4 of 4 passages got no good question")
+
+    found = small_run(tmp_path, "--workers.address", "in-process")
+    domain = load_domain(found)
+    with pytest.raises(Stopped), open_run(found, domain, identify(found, domain)) as opened:
+        opened.drive(stopped, probe="")
+    assert capsys.readouterr().err == f"seal-ray: SIGINT: {PROMISE}\n"
+    assert "no good question" not in terminal.getvalue()
+    assert "4 of 4 passages got no good question" in text(tmp_path)
