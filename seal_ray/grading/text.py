@@ -7,11 +7,15 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)?")
+_MARKS = "".join([mark for mark in map(chr, range(0x300, 0x12000)) if unicodedata.category(mark)[0] == "M"])
+_LETTERS = rf"(?:[^\W\d_]+[{_MARKS}]*)+"
+_WORD = re.compile(rf"\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS}|(?:\+\+|#)(?!\w))?")
 UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    f"[{_MARKS}]*)"
 )
-"""A Thai, Lao, Burmese, Khmer, Japanese or Chinese character: written without spaces, each counts as a word."""
+"""A Thai, Lao, Burmese, Khmer, Japanese or Chinese character and the marks on it: written without spaces, each counts
+as a word."""
 _SUFFIX = re.compile(r"(?<=\d)(?:st|nd|rd|th|s)\b")
 _LONGEST = 20_000
 """Characters. No gold answer comes near."""
@@ -44,9 +48,11 @@ NUMBERS = (
 
 @lru_cache(maxsize=256)
 def folded(text: str) -> str:
-    """Lower case, without accents, with plain quotes."""
+    """Lower case, without accents, with plain quotes and digits."""
     plain = unicodedata.normalize("NFKD", text.replace("’", "'").replace("‘", "'"))
-    return plain.lower() if plain.isascii() else "".join([c for c in plain if not unicodedata.combining(c)]).lower()
+    if plain.isascii():
+        return plain.lower()
+    return "".join([str(unicodedata.decimal(c, c)) for c in plain if not _is_accent(c)]).casefold()
 
 
 def words(text: str) -> list[str]:
@@ -65,8 +71,12 @@ def spaced(text: str) -> str:
 
 
 def normalized(text: str) -> str:
-    """Words without articles, one space between: what exact match compares, of texts that run wild their beginning."""
-    return " ".join(word for word in words(text[:_LONGEST]) if word not in _ARTICLES)
+    """Words without articles, one space between: what exact match compares, of texts that run wild their beginning.
+
+    A text of nothing but articles (vitamin A) keeps them, and one without any word its signs.
+    """
+    said = words(text[:_LONGEST])
+    return " ".join([word for word in said if word not in _ARTICLES] or said or folded(text[:_LONGEST]).split())
 
 
 def f1(gold: str, answer: str) -> float:
@@ -100,9 +110,18 @@ _ENDINGS = (
 )  # fmt: skip
 
 
+def _is_accent(mark: str) -> bool:
+    """Whether it is left out as readily as set: accents, and the points of Hebrew and Arabic.
+
+    Marks of other classes are the vowels of Hindi and Thai, or make another syllable in Japanese.
+    """
+    place = unicodedata.combining(mark)
+    return place > 200 or 10 <= place <= 36
+
+
 def _plain(word: str) -> str:
     if word[0].isdigit():
         whole = word.replace(",", "")
-        return whole.rstrip("0").rstrip(".") if "." in whole else whole
+        return whole.rstrip("0").rstrip(".") if whole.count(".") == 1 else whole  # of several, none is a decimal point
     word = word.removesuffix("'s")
     return NUMBERS.get(word, word)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.questions import parse_questions
-from seal_ray.grading.base import F1, Item
+from seal_ray.grading.base import F1, Exact, Item
 from seal_ray.grading.offline import Offline
 
 GREEK = "Το πλοίο διασχίζει τη λίμνη δύο φορές την ημέρα. Καπετάνισσα είναι η Μάρα Τόλεν."
@@ -32,6 +33,39 @@ def test_the_offline_verdict_tells_right_from_wrong(script: str) -> None:
     assert right > 0.9
     assert wrong < 0.1
     assert asyncio.run(F1().grade([Item(question, gold, answers[0])])) > [0.4]
+
+
+ONE_MARK_APART = {
+    "Japanese": ("パリ", "バリ"),  # Paris and Bali
+    "Hindi": ("राम", "रोम"),  # Ram and Rome
+    "Thai": ("กิน", "กัน"),  # to eat, and one another
+    "Tamil": ("கல்", "கால்"),  # a stone and a leg
+}
+
+
+@pytest.mark.parametrize("script", ONE_MARK_APART)
+def test_a_mark_that_makes_another_word_makes_another_answer(script: str) -> None:
+    gold, other = ONE_MARK_APART[script]
+    for grader in (Exact(), F1(), Offline()):
+        said = [Item("?", gold, answer) for answer in (gold, normalize("NFD", gold), other)]
+        right, decomposed, wrong = asyncio.run(grader.grade(said))
+        assert right == decomposed > 0.9
+        assert wrong <= 0.5
+    assert asyncio.run(Exact().grade([Item("?", gold, other)])) == [0]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("Café Müller", normalize("NFD", "cafe muller")),
+        ("שָׁלוֹם", "שלום"),
+        ("مُحَمَّد", "محمد"),
+        ("١٩٤٥", "1945"),
+        ("Straße", "STRASSE"),
+    ],
+)
+def test_marks_and_forms_that_are_left_out_as_readily_as_set_make_no_other_answer(gold: str, answer: str) -> None:
+    assert asyncio.run(Exact().grade([Item("?", gold, answer)])) == [1]
 
 
 @pytest.mark.parametrize(("name", "text"), [("πλοίο", GREEK), ("渡轮", CHINESE)])
