@@ -6,11 +6,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
-from seal_ray.grading.text import LITTLE_WORDS, words
+from seal_ray.grading.text import LITTLE_WORDS, UNSPACED, words
 
 _LETTERS = re.compile(r"\b[A-Z]{2,}\b")
 _WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")
@@ -51,11 +52,11 @@ def closest(questions: Sequence[str], passages: Sequence[str], most: int) -> lis
 
     Where nothing says which passage a question is about, those are found that share most with it nevertheless.
     """
-    held = [set(words(passage)) for passage in passages]
+    held = [_terms(passage) for passage in passages]
     rarity = _rarity(held)
 
     def found(question: str) -> list[int]:
-        asked = set(words(question))
+        asked = _terms(question)
         shared = [sum(rarity[word] for word in sorted(asked & each)) for each in held]
         return sorted(range(len(held)), key=lambda place: -shared[place])[:most]
 
@@ -82,7 +83,16 @@ def _nearest(question: str, held: Sequence[set[str]], rarity: Mapping[str, float
 def _telling(text: str) -> set[str]:
     """Its words, but for those that tell nothing: of few passages one alone may have them, and be about no question."""
     letters = {found.lower() for found in _LETTERS.findall(text)}  # the US, the WHO and IT are no little words
-    return set(words(text)) - (LITTLE_WORDS - letters)
+    return _terms(text) - (LITTLE_WORDS - letters)
+
+
+def _terms(text: str) -> set[str]:
+    """Its words; of a script that sets no spaces between them, each two characters that stand side by side."""
+    return set(chain.from_iterable(_pairs(word) for word in words(text)))
+
+
+def _pairs(word: str) -> list[str]:
+    return ["".join(pair) for pair in pairwise(UNSPACED.findall(word))] or [word]
 
 
 def _names(question: str) -> set[str]:

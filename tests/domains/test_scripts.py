@@ -8,6 +8,7 @@ from unicodedata import normalize
 
 import pytest
 
+from seal_ray.continual.library import closest, nearest
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.grading.base import F1, Exact, Item
@@ -66,6 +67,29 @@ def test_a_mark_that_makes_another_word_makes_another_answer(script: str) -> Non
 )
 def test_marks_and_forms_that_are_left_out_as_readily_as_set_make_no_other_answer(gold: str, answer: str) -> None:
     assert asyncio.run(Exact().grade([Item("?", gold, answer)])) == [1]
+
+
+SHELVES = {
+    "Chinese": (
+        ["渡轮\n渡轮每天两次横渡湖面。船长是马拉托伦，船是绿色的。", "博物馆\n博物馆建于1642年，用来守护盐路。"],
+        ["渡轮的船长是谁？", "谁建造了博物馆？", "法国的首都是哪里？"],
+    ),
+    "Japanese": (
+        ["渡し船\n渡し船は一日に二度湖を渡る。船長はマラ・トレンです。", "博物館\n博物館は1642年に建てられた。"],
+        ["渡し船の船長は誰ですか。", "博物館はいつ建てられましたか。", "フランスの首都はどこ？"],
+    ),
+    "Thai": (
+        ["เรือเฟอร์รี่\nเรือเฟอร์รี่ข้ามทะเลสาบวันละสองครั้ง กัปตันคือมารา โทเลน", "พิพิธภัณฑ์\nพิพิธภัณฑ์สร้างในปี 1642"],
+        ["ใครเป็นกัปตันเรือเฟอร์รี่", "พิพิธภัณฑ์สร้างในปีใด", "เมืองหลวงของฝรั่งเศสคืออะไร"],
+    ),
+}
+
+
+@pytest.mark.parametrize("script", SHELVES)
+def test_a_question_finds_its_passage_where_no_spaces_stand_between_words(script: str) -> None:
+    passages, questions = SHELVES[script]
+    assert nearest(questions, passages) == [0, 1, None]
+    assert closest(questions[:2], passages, 1) == [[0], [1]]
 
 
 @pytest.mark.parametrize(("name", "text"), [("πλοίο", GREEK), ("渡轮", CHINESE)])
