@@ -69,3 +69,4 @@ def test_code_stays_line_by_line() -> None:
 
 def test_sentences_end_in_other_scripts_too() -> None:
     assert sentences("One. Two!\n- three\n一二。三四。") == ["One.", "Two!", "three", "一二。", "三四。"]
+    assert sentences("राम घर गया। वह खुश है। كيف؟ هكذا.") == ["राम घर गया।", "वह खुश है।", "كيف؟", "هكذا."]

@@ -21,7 +21,7 @@ def cues(title: str, sentence: str, count: int) -> Iterator[str]:
     """`count` prompts that a sentence under this title answers; always the same ones for the same sentence."""
     chance = random.Random(derive_seed("cues", title, sentence))
     under = ("", f"{title.partition(' / ')[0]}: ", f"{title.replace(' / ', ', ')}: ")
-    words = spaced(sentence).rstrip(".!?。！？ ").split() or [sentence]
+    words = spaced(sentence).rstrip(".!?।॥؟。！？ ").split() or [sentence]
     for _ in range(count):
         kept = [word for word in words if chance.random() < _KEPT] or [_one_of(words, chance)]
         yield f"{_one_of(under, chance)}{_one_of(_ASKED, chance)}{' '.join(kept)}?"

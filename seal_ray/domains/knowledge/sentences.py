@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-ENDS = re.compile(r"(?<=[.!?…。！？])\s+|(?<=[。！？])")
+ENDS = re.compile(r"(?<=[.!?…।॥؟。！？])\s+|(?<=[。！？])")
 """Where one sentence ends and the next begins."""
 FENCE = re.compile(r"\s*(```|~~~)")
 """A line at which code begins or ends."""
