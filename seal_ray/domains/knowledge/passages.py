@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from seal_ray.plain import kept
@@ -116,9 +117,10 @@ def _answer_text(where: str, answer: Any) -> str:
     text = answer.get("text", "") if isinstance(answer, Mapping) else answer
     if isinstance(text, str):
         return text
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and isfinite(text):
         return str(text)
-    raise UserError(f"{where}: an answer is {type(text).__name__}, expected text or a list of texts")
+    found = text if isinstance(text, float) else type(text).__name__  # NaN is how tables write that there is none
+    raise UserError(f"{where}: an answer is {found}, expected text or a list of texts")
 
 
 def _title(row: Mapping[str, Any]) -> str:

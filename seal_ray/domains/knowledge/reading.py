@@ -82,9 +82,11 @@ def _json(path: Path) -> Rows:
     with path.open(encoding="utf-8") as file:
         text = file.read(_CHUNK)
         at = _list_start(path, text)
+        before = text[:at].lstrip("\ufeff")
         while True:
             at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
             if text.startswith("]", at):
+                _refuse_more(path, before + text[at:] + file.read())
                 return
             try:
                 entry, at = first_decoded(text, at)
@@ -107,6 +109,17 @@ def _list_start(path: Path, text: str) -> int:
     if body.startswith("[") or (body.startswith("{") and "".join(before).endswith('"data":')):
         return at + 1
     raise UserError(f'{path}: expected a list of passages, or SQuAD\'s object with a list under "data"')
+
+
+def _refuse_more(path: Path, around: str) -> None:
+    """Refuse a file of which the list of entries, left out here, is not the end, such as two that were joined."""
+    try:
+        decoded(around)
+    except ValueError:
+        raise UserError(
+            f"{path}: does not end as JSON does after its list of entries: something was joined to it, or it was cut "
+            "off; give one whole list, or a file .jsonl with an entry a line"
+        ) from None
 
 
 def _parquet(path: Path) -> Rows:
