@@ -46,12 +46,9 @@ def retract(directory: str, lesson: Held, *observers: Observer) -> Retraction:
     """Take a lesson out of its sequence, beside those that are out already; what was done before is only told."""
     config, journal = recorded_config(directory), Journal(Store(directory))
     row = _lesson_of(lesson)
-    changes = _changes(journal, row)
-    _refuse(directory, config, journal, row, changes.keys())
-    known = retracted(journal, row.way, row.sequence)
-    if not any(row.step in each.out for each in known):
-        out = tuple(sorted({row.step, *(known[-1].out if known else ())}))
-        _Retracting(config, row, changes, out).do(observers)
+    _refuse(directory, config, journal, row)
+    if _left(journal, row):
+        _Retracting(directory, config, row).do(observers)
         journal = Journal(Store(directory))
     first = next(each for each in retracted(journal, row.way, row.sequence) if row.step in each.out)
     return retraction(journal, first)
@@ -75,7 +72,15 @@ def _lesson_of(held: Held) -> LearntRow:
     raise UserError(f"{held.name}: is what several passages came to; name a lesson of one, WAY/SEQUENCE/lesson-NUMBER")
 
 
-def _refuse(directory: str, config: Config, journal: Journal, row: LearntRow, let_in: Set[int]) -> None:
+def _left(journal: Journal, lesson: LearntRow) -> tuple[int, ...]:
+    """The passages that are out once this one is too; none where it is out already."""
+    known = retracted(journal, lesson.way, lesson.sequence)
+    if any(lesson.step in each.out for each in known):
+        return ()
+    return tuple(sorted({lesson.step, *(known[-1].out if known else ())}))
+
+
+def _refuse(directory: str, config: Config, journal: Journal, row: LearntRow) -> None:
     """Say why a lesson cannot be taken out, where it cannot."""
     head, keeps = sequence_head(row.sequence, row.way), keeps_of(row.way)
     if keeps == "mixed":
@@ -87,7 +92,7 @@ def _refuse(directory: str, config: Config, journal: Journal, row: LearntRow, le
         raise UserError(f"{head}: is not at its end; `seal-ray resume {directory}` first")
     if config.trial.eval_engine != "bank":
         raise UserError(f"{head}: was asked by {config.trial.eval_engine} (trial.eval_engine), and not by a bank")
-    if keeps != "apart" and row.step not in let_in:
+    if keeps != "apart" and row.step not in _changes(journal, row):
         raise UserError(f"{head}: nothing of passage {row.step} was let in, so nothing of it can be taken out")
 
 
@@ -122,17 +127,24 @@ class _Rest(Stream):
 class _Retracting:
     """One sequence without some lessons: made, asked, put on record."""
 
-    def __init__(self, config: Config, lesson: LearntRow, changes: Changes, out: tuple[int, ...]) -> None:
-        self._way, self._sequence, self._changes, self._out = lesson.way, lesson.sequence, changes, out
-        self._head = sequence_head(lesson.sequence, lesson.way, out)
+    def __init__(self, directory: str, config: Config, lesson: LearntRow) -> None:
+        self._directory, self._lesson = directory, lesson
+        self._way, self._sequence = lesson.way, lesson.sequence
         self._domain = load_domain(config)
         self._identity, self._config = identify(config, self._domain), in_this_process(config)
         self._tasks = held_out_tasks(config, self._domain)
 
     def do(self, observers: Sequence[Observer]) -> None:
-        """All of it; what of it is on record is not done again."""
+        """All of it; what of it is on record is not done again.
+
+        What is out is asked once the directory is held: another command may have taken out a lesson until then.
+        """
         with open_run(self._config, self._domain, self._identity, observers) as opened:
-            opened.drive(self._body, self._domain.prompt(self._tasks[0]))
+            _refuse(self._directory, self._config, opened.journal, self._lesson)
+            if out := _left(opened.journal, self._lesson):
+                self._out, self._head = out, sequence_head(self._sequence, self._way, out)
+                self._changes = _changes(opened.journal, self._lesson)
+                opened.drive(self._body, self._domain.prompt(self._tasks[0]))
 
     async def _body(self, session: Session) -> None:
         stream = await self._at_the_end(session)

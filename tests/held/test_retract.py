@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from seal_ray.looking.explained import OF_A_LESSON, explain
 from seal_ray.looking.held import Shelf
 from seal_ray.looking.seen import look
 from seal_ray.looking.stages import is_whole
+from seal_ray.loop import retract as retracting
 from seal_ray.loop.retract import retract
 from seal_ray.ops.export import export_adapter
 from seal_ray.policy import adapters
@@ -117,6 +119,21 @@ def test_the_record_of_the_order_stays_and_a_lesson_is_taken_out_once(mine: Path
     assert [each.out for each in both.passages] == [False, False, True, False, True, False, False, False]
     assert [row.out for row in rows(mine)] == [(3,), (3, 5)]
     assert len({row.version for row in (*rows(mine), *Journal(Store(str(mine))).read(LearntRow))}) == 8 * 2 + 1 + 2
+
+
+def test_a_lesson_that_another_command_takes_out_meanwhile_stays_out(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = retracting.held_out_tasks
+
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(retracting, "held_out_tasks", drawn)
+        taken_out(mine, "library/0/lesson-5")  # begun and ended before this one holds the directory
+        return drawn(*given)
+
+    monkeypatch.setattr(retracting, "held_out_tasks", late)
+    found = taken_out(mine, "library/0/lesson-3")
+    assert [each.number for each in found.passages if each.out] == [3, 5]
 
 
 def test_whoever_is_killed_has_the_policy_with_the_lesson_and_goes_on_where_it_was(
