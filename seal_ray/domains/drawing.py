@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seal_ray.domains.base import Domain
-from seal_ray.types import Task, derive_seed
+from seal_ray.types import Task, UserError, derive_seed
 
 if TYPE_CHECKING:
     from seal_ray.config import Config
@@ -14,10 +15,18 @@ if TYPE_CHECKING:
 
 def held_out_tasks(config: Config, domain: Domain) -> Sequence[Task]:
     """The tasks that a run is measured on and never learns from."""
-    return domain.tasks("test", config.domain.test or None, config.run.seed)
+    return _told_apart(domain, domain.tasks("test", config.domain.test or None, config.run.seed))
 
 
 def training_tasks(config: Config, domain: Domain, round_: int) -> Sequence[Task]:
     """A round's training tasks; the same ones each round, unless the config wants fresh ones."""
     fresh = round_ if config.domain.fresh else 1
-    return domain.tasks("train", config.domain.train or None, derive_seed(config.run.seed, "round", fresh))
+    seed = derive_seed(config.run.seed, "round", fresh)
+    return _told_apart(domain, domain.tasks("train", config.domain.train or None, seed))
+
+
+def _told_apart(domain: Domain, tasks: Sequence[Task]) -> Sequence[Task]:
+    """The tasks, unless two have one id, by which all that is on record of them would be taken for one's."""
+    if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
+        raise UserError(f"domain {domain.name!r}: two of its tasks have the id {twice[0]!r}; give each one of its own")
+    return tasks

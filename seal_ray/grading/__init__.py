@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from seal_ray import plugins
-from seal_ray.grading.base import Grader, Item
+from seal_ray.grading.base import Grader, Item, judged
 from seal_ray.types import Ask, UserError
 
 logger = logging.getLogger(__name__)
@@ -50,4 +50,4 @@ async def at_work(grader: Any, ask: Ask) -> AsyncIterator[None]:
             logger.info("the judge: %s", ", ".join(f"{name} {value:g}" for name, value in grader.cost().items()))
 
 
-__all__ = ["GRADERS", "Grader", "Item", "at_work", "load"]
+__all__ = ["GRADERS", "Grader", "Item", "at_work", "judged", "load"]

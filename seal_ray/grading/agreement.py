@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from seal_ray import grading
-from seal_ray.grading.base import Grader, Item
+from seal_ray.grading.base import Grader, Item, judged
 from seal_ray.published.read import Record, read_record
 from seal_ray.types import UserError
 
@@ -49,7 +49,7 @@ def grade_records(path: str | Path, grader: str | Grader = "offline", passages: 
         raise UserError(f"{path}: holds no verdicts to agree with; give a ranked or evaluated round")
     judge = grading.load(grader) if isinstance(grader, str) else grader
     distinct = list(dict.fromkeys(row.item for row in rows))
-    given = dict(zip(distinct, asyncio.run(judge.grade(distinct)), strict=True))
+    given = dict(zip(distinct, asyncio.run(judged(judge, distinct)), strict=True))
     return agreement(rows, [given[row.item] for row in rows])
 
 

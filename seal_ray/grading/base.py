@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from seal_ray.grading.text import f1, normalized
+from seal_ray.plain import counted
+from seal_ray.types import UserError, is_share
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,18 @@ class Grader(Protocol):
     async def grade(self, items: Sequence[Item]) -> list[float]:
         """One verdict per item: 1 right, 0 wrong, or the probability of being right."""
         ...
+
+
+async def judged(grader: Grader, items: Sequence[Item]) -> tuple[float, ...]:
+    """What a grader says of each item; `UserError` where that is no verdict on each, as of one of a user's own."""
+    given = tuple(await grader.grade(items))
+    who = f"grading.name: the grader {type(grader).__name__}"
+    if len(given) != len(items):
+        found = f"{counted(len(given), 'verdict')} on {counted(len(items), 'answer')}"
+        raise UserError(f"{who} gave {found}; it has to give one on each")
+    if wrong := [value for value in given if not is_share(value)]:
+        raise UserError(f"{who} gave {wrong[0]!r} as a verdict; one is a number from 0, wrong, to 1, right")
+    return given
 
 
 class Exact:

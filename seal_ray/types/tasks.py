@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from numbers import Real
+from typing import Any, Self
 
 from seal_ray.types.content import content_key
+from seal_ray.types.errors import UserError
 from seal_ray.types.prompts import Prompt
 
 
@@ -69,3 +71,14 @@ class Grade:
 
     verdicts: tuple[float, ...]
     reward: float
+
+    def __post_init__(self) -> None:
+        if wrong := [value for value in (*self.verdicts, self.reward) if not is_share(value)]:
+            raise UserError(
+                f"a grade holds {wrong[0]!r}: verdicts and rewards are numbers from 0 to 1; mend what grades"
+            )
+
+
+def is_share(value: Any) -> bool:
+    """Whether it is a number from 0 to 1, which NaN is not."""
+    return isinstance(value, Real) and 0 <= float(value) <= 1

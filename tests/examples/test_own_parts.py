@@ -14,7 +14,7 @@ from seal_ray.domains.registry import load_domain
 from seal_ray.loop.preflight import look
 from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import find_rule
-from seal_ray.types import Outcome, SelfEdit
+from seal_ray.types import Outcome, SelfEdit, UserError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = """[model]
@@ -55,6 +55,14 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "run.toml").write_text(CONFIG)
     return tmp_path / "run.toml"
+
+
+@pytest.mark.parametrize("names", ['["Ash", "Birch", "Ash", "Cedar"]', '["Ash", "Birch", "Cedar", "Birch"]'])
+def test_two_tasks_of_one_id_are_refused_before_anything_is_done(config: Path, tmp_path: Path, names: str) -> None:
+    own = load(config, ["--domain.options.names", names, "--run.rounds", "1", "--run.dir", str(tmp_path / "run")])
+    with pytest.raises(UserError, match=r"two of its tasks have the id '(Ash|Birch)'; give each one of its own"):
+        run(own)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_goes_through_ones_own_domain(config: Path, tmp_path: Path) -> None:

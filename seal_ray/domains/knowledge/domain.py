@@ -24,7 +24,7 @@ from seal_ray.domains.knowledge.questions import parse_questions, question_promp
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import METHOD_STYLES, STRATEGIES, STYLES, Style, from_template, templates
 from seal_ray.domains.knowledge.texts import pieces_of
-from seal_ray.grading import Grader, Item
+from seal_ray.grading import Grader, Item, judged
 from seal_ray.model.template import ByTemplate
 from seal_ray.published import read_record
 from seal_ray.sources import PassagePath, SourcePath
@@ -282,8 +282,8 @@ class Knowledge:
     async def grade(self, task: Task, answers: Sequence[str]) -> Grade:
         asked = zip(_known(task).asked, task.questions, answers, strict=True)
         items = [Item(text, question.answer, answer, task.title) for text, question, answer in asked]
-        verdicts = tuple(await self.grader.grade(items))
-        return Grade(verdicts, sum(verdicts) / len(verdicts))
+        given = await judged(self.grader, items)
+        return Grade(given, sum(given) / len(given))
 
     def _recipe(self, texts: Sequence[str]) -> Recipe:
         return self.train_on([Example(text) for text in texts])
