@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from seal_ray.types import Chat, DataError, Example, Message, Prompt
 
 _MARK = "(reply)"
+_LETTERS = "\ufdd0"
+"""Stands in what a message spells like a control token; Unicode keeps it for use inside programs, so no text has it."""
 
 TODAY = date(2024, 7, 26)
 """The date for a chat template that writes one. Some write it into every prompt (Llama-3.2's does), and a run
@@ -71,12 +75,37 @@ def _render_reply(tokenizer: Any, chat: Chat, example: Example) -> tuple[list[in
 def _chat_text(tokenizer: Any, messages: Chat, add_generation_prompt: bool = False) -> str:
     if not tokenizer.chat_template:
         raise DataError("the prompt is a chat, and this model's tokenizer has no chat template")
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [{"role": message.role, "content": _spelled(tokenizer, message.content)} for message in messages]
     text: str = tokenizer.apply_chat_template(
         turns, tokenize=False, add_generation_prompt=add_generation_prompt, strftime_now=TODAY.strftime
     )
     return text
 
 
+def _spelled(tokenizer: Any, content: str) -> str:
+    """A message in which control tokens are letters: spelled in a document or an answer, they would end its turn."""
+    content = content.replace(_LETTERS, "")
+    for token in _controls(tokenizer):
+        content = content.replace(token, f"{token[0]}{_LETTERS}{token[1:]}")
+    return content
+
+
 def _chat_ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+    if _LETTERS not in text:
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+    ids: list[int] = []
+    # The template's own control tokens come at every second place.
+    controls = "|".join(map(re.escape, _controls(tokenizer)))
+    for place, part in enumerate(re.split(f"({controls})(?!{_LETTERS})", text)):
+        if place % 2:
+            ids.append(tokenizer.convert_tokens_to_ids(part))
+        elif said := part.replace(_LETTERS, ""):
+            ids += tokenizer(said, add_special_tokens=False, split_special_tokens=True).input_ids
+    return ids
+
+
+@lru_cache(maxsize=8)
+def _controls(tokenizer: Any) -> tuple[str, ...]:
+    """The texts of a tokenizer's control tokens, the longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    return tuple(sorted({token.content for token in added if token.special and token.content}, key=len, reverse=True))
