@@ -14,6 +14,7 @@ UNSEEN = re.compile(
 )
 """Control characters but newline and tab; marks that reverse or hide the text around them; line separators; and halves
 of characters, which no file can hold."""
+_THOUGHT = re.compile(r".*</think(?:ing)?>", re.I | re.S)
 SHOWN = 300
 WIDTH = 80
 """Where lines end that no terminal is known to show."""
@@ -44,6 +45,15 @@ def broken(text: str, head: str = "", width: int = WIDTH) -> list[str]:
     """A remark after its heading, on as many lines as it takes; nothing in it that a terminal would obey."""
     remark = visible(" ".join(text.split()))
     return wrap(remark, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+
+
+def spoken(reply: str) -> str | None:
+    """What a model that thinks aloud says after that, or None where its thought has not come to an end.
+
+    Its prompt may have opened the thought, not the reply.
+    """
+    said = _THOUGHT.sub("", reply)
+    return None if said.lstrip().lower().startswith("<think") else said
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean
 from seal_ray import grading
 from seal_ray.grading.base import Grader, Item, judged
 from seal_ray.published.read import Record, read_record
-from seal_ray.types import UserError
+from seal_ray.types import DataError, UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ def grade_records(path: str | Path, grader: str | Grader = "offline", passages: 
         raise UserError(f"{path}: holds no verdicts to agree with; give a ranked or evaluated round")
     judge = grading.load(grader) if isinstance(grader, str) else grader
     distinct = list(dict.fromkeys(row.item for row in rows))
-    given = dict(zip(distinct, asyncio.run(judged(judge, distinct)), strict=True))
+    try:
+        given = dict(zip(distinct, asyncio.run(judged(judge, distinct)), strict=True))
+    except DataError as error:
+        raise UserError(f"{path}: not graded: {error}") from None
     return agreement(rows, [given[row.item] for row in rows])
 
 

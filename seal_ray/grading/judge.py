@@ -11,7 +11,7 @@ from seal_ray.endpoints import patience
 from seal_ray.endpoints.openai_client import ChatClient
 from seal_ray.grading.base import Item
 from seal_ray.grading.cache import VerdictCache
-from seal_ray.grading.judging import MAX_REPLY_TOKENS, judge_text, verdict
+from seal_ray.grading.judging import MAX_REPLY_TOKENS, heard, judge_text
 from seal_ray.model.template import ByTemplate
 from seal_ray.sources import Practical, WrittenPath
 from seal_ray.types import Ask, Bounds, Message, Prompt, UserError, content_key
@@ -100,7 +100,7 @@ class Judge:
     async def _ask(self, key: str, text: str) -> bool:
         turns = [Message("user", text)]
         reply = await self._patience.until_answered(lambda: self._client.chat(turns, **self._options.params))
-        said = verdict(reply.text)
+        said = heard(reply.text, reply.finish_reason == "length")
         self._cache.put(key, said)
         return said
 
@@ -128,7 +128,7 @@ class LocalJudge:
         prompts = [self._prompt(item) for item in items if item.answer.strip()]
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         for prompt, reply in zip(new, await self._ask(new, MAX_REPLY_TOKENS) if new else (), strict=True):
-            self._known[prompt] = float(verdict(reply if self._chat else reply.strip().partition("\n")[0]))
+            self._known[prompt] = float(heard(reply if self._chat else reply.strip().partition("\n")[0]))
         return [self._known[self._prompt(item)] if item.answer.strip() else 0.0 for item in items]
 
     def _prompt(self, item: Item) -> Prompt:

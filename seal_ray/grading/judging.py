@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from seal_ray.grading.base import Item
-from seal_ray.types import content_key
+from seal_ray.plain import one_line, spoken
+from seal_ray.types import DataError, content_key
 
 MAX_REPLY_TOKENS = 16
 _WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
@@ -24,6 +25,18 @@ _REQUEST = "Is the answer right? Reply with one word, yes or no."
 def verdict(reply: str) -> bool:
     """Whether a judge's reply says yes. Anything ambiguous is a no."""
     return {word.lower() for word in _WORD.findall(reply)} == {"yes"}
+
+
+def heard(reply: str, cut_off: bool = False) -> bool:
+    """The verdict of a judge, which may think aloud before it. `DataError` where its reply ends before it has come."""
+    said = spoken(reply)
+    if said is None or (cut_off and not _WORD.search(said)):
+        shown = one_line(reply, 60) or "nothing"
+        raise DataError(
+            f"the judge's reply ends before it says yes or no ({shown}); let it answer without thinking aloud "
+            "first, or at more length (max_tokens in grading.options.params)"
+        )
+    return verdict(said)
 
 
 def judge_text(item: Item) -> str:

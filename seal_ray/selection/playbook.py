@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from seal_ray.plain import one_line
+from seal_ray.plain import one_line, spoken
 from seal_ray.record.summary import FEWEST, interval
 from seal_ray.record.variety import words
 from seal_ray.types import DataError
@@ -30,7 +30,6 @@ _LABEL = re.compile(r"^(?:\d+[.)]\s*)?(?:[\w', ]{0,30}\b(?:advice|answer|hint|ru
 _POINTS = re.compile(r"\b(?:the (?:first|second|former|latter|other)|(?:notes?|set|version|text) [ab12])\b", re.I)
 """What only someone understands who sees what the model was shown."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
-_THOUGHT = re.compile(r".*</think(?:ing)?>", re.I | re.S)
 _WORD_OF_TEXT = re.compile(r"(?:^|(?P<begins>[.!?:;\"“*#>\n-]\s*)|[^\w])(?P<word>\w+)")
 
 
@@ -90,7 +89,9 @@ def alike(hint: str, other: str) -> bool:
 
 def advice(reply: str, texts: Sequence[str], known: Iterable[str]) -> str:
     """The hint in a model's reply, which was shown these texts of a task; `DataError` says why there is none."""
-    hint = _cleaned(_without_thought(reply))
+    if (after := spoken(reply)) is None:
+        raise DataError("the reply is a thought that has not come to its end")
+    hint = _cleaned(after)
     said = words(hint)
     if not _FEWEST_WORDS <= len(said) <= _MOST_WORDS or len(hint) > LONGEST:
         raise DataError("the reply is no line of advice: it is too short or too long")
@@ -103,14 +104,6 @@ def advice(reply: str, texts: Sequence[str], known: Iterable[str]) -> str:
     if any(alike(hint, other) for other in known):
         raise DataError("the reply says what another hint does")
     return hint
-
-
-def _without_thought(reply: str) -> str:
-    """What a model that thinks aloud says after that; its prompt may have opened the thought, not the reply."""
-    said = _THOUGHT.sub("", reply)
-    if said.lstrip().lower().startswith("<think"):
-        raise DataError("the reply is a thought that has not come to its end")
-    return said
 
 
 def _cleaned(reply: str) -> str:

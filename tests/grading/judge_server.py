@@ -1,7 +1,7 @@
 """A judge endpoint on 127.0.0.1 that misbehaves on purpose: late, refusing, broken, talking nonsense.
 
 What happens to an answer is spelled out in it, as in `late 429 500: this is right`: each word before the colon
-is what one try comes to, then the answer is judged: right when it ends with `right`, and neither way with `unsure`.
+is what one try comes to, then the answer is judged by its last word, as `SAID` has it, and wrong otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from typing import Any
 
 SLOW = 0.05
 """Seconds a slow reply takes. A late one comes only when the server is shut down."""
+
+SAID = {
+    "right": ("Yes.", "stop"),
+    "unsure": ("It may be, yes or no.", "stop"),
+    "pondered": ("<think>\nNo other name is like it, or no.\n</think>\n\nYes.", "stop"),
+    "pondering": ("<think>\nOkay, yes would mean that", "length"),
+    "talkative": ("The reference names a person, and", "length"),
+}
+"""What the judge replies, and why its reply ends."""
 
 
 class JudgeServer(ThreadingHTTPServer):
@@ -91,8 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, "<html>not JSON</html>")
         if what == "hollow":
             return self._send(200, json.dumps({"choices": []}))
-        said = "It may be, yes or no." if text.endswith("unsure") else "Yes." if text.endswith("right") else "no"
-        reply = {"choices": [{"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
+        said, end = next((reply for word, reply in SAID.items() if text.endswith(word)), ("no", "stop"))
+        reply = {"choices": [{"message": {"role": "assistant", "content": said}, "finish_reason": end}]}
         return self._send(200, json.dumps({**reply, "usage": {"prompt_tokens": 100, "completion_tokens": 2}}))
 
     def _send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:

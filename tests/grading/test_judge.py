@@ -115,6 +115,24 @@ def test_an_answer_that_the_endpoint_will_not_judge_fails_alone(server: JudgeSer
     assert len(cache.read_text().splitlines()) == 2
 
 
+def test_a_judge_may_think_aloud_before_its_verdict(server: JudgeServer) -> None:
+    assert graded(judge(server), items("a: pondered", "b: wrong")) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("answer", ["a: pondering", "a: talkative"])
+def test_a_reply_that_ends_before_its_verdict_is_none(server: JudgeServer, tmp_path: Path, answer: str) -> None:
+    cache = tmp_path / "cache.jsonl"
+    with pytest.raises(DataError, match=r"ends before it says yes or no .*max_tokens in grading\.options\.params"):
+        graded(judge(server, cache=str(cache)), items(answer, "b: right"))
+    assert len(cache.read_text().splitlines()) == 1, "it is not kept as a no"
+
+
+def test_a_local_judge_that_only_thinks_in_its_few_tokens_has_no_verdict() -> None:
+    local = LocalJudge(ask=sampler([], "<think>\nOkay, yes or no?"))
+    with pytest.raises(DataError, match="ends before it says yes or no"):
+        asyncio.run(local.grade(items("a")))
+
+
 def test_an_answer_cannot_speak_for_the_judge() -> None:
     headings = judge_text(items("Ann")[0])
     for answer in (
