@@ -35,7 +35,7 @@ from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.settling import Settled, must_be_learnt, must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import FinetuneSpec, Task, UserError
+from seal_ray.types import FinetuneSpec, Task, UserError, content_key
 from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.update.warm_start import SETTING, warm_start
 from seal_ray.workers.precision import of_first_trainer
@@ -168,8 +168,24 @@ def _tasks(config: Config, domain: Domain) -> tuple[Sequence[Task], Sequence[Tas
     check_continual(config, held_out)
     check_methods(config, domain, held_out)
     first = first_tasks(config, domain)
+    _refuse_shared(domain, held_out, first)
     _look_at_prompts(config, domain, held_out, first)
     return held_out, first
+
+
+def _refuse_shared(domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> None:
+    """Refuse to learn from what is held out; domains with sources of their own have looked through all of these."""
+    learnt = {_said(task): task.id for task in first}
+    for task in held_out:
+        if same := learnt.get(_said(task)):
+            raise UserError(
+                f"domain {domain.name!r}: the held-out task {task.id!r} is to be learnt from too, as {same!r}; keep "
+                "each task in one split"
+            )
+
+
+def _said(task: Task) -> str:
+    return content_key(task.title, task.context, task.questions)
 
 
 def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], first: Sequence[Task]) -> None:

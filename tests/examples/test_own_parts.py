@@ -65,6 +65,14 @@ def test_two_tasks_of_one_id_are_refused_before_anything_is_done(config: Path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_a_task_of_both_splits_is_refused_before_anything_is_done(config: Path, tmp_path: Path) -> None:
+    names = ["--domain.options.names", '["Ash", "Birch", "Cedar", "Ash"]', "--run.dir", str(tmp_path / "run")]
+    with pytest.raises(UserError, match="the held-out task 'Ash' is to be learnt from too, as 'Ash'"):
+        run(load(config, [*names, "--run.rounds", "1"]))
+    assert not (tmp_path / "run").exists()
+    assert look(load(config, names)), "nothing is learnt without a round"
+
+
 def test_a_run_goes_through_ones_own_domain(config: Path, tmp_path: Path) -> None:
     tree = load(config, ["--run.dir", str(tmp_path / "run")])
     look(tree)
