@@ -64,9 +64,10 @@ def join(address: str = "", forward_logs: bool = False) -> bool:
             return address == "local"
         except Exception as error:  # Ray raises its very base class when it was not up in time
             ray.shutdown()
-            if "AF_UNIX path length" in str(error):
+            if "AF_UNIX path length" in str(error) or isinstance(error, UnicodeEncodeError):
+                why = "too long" if "AF_UNIX" in str(error) else "not of plain letters"
                 raise UserError(
-                    "Ray's sockets lie below the folder for temporary files, whose path is too long for that here: set "
+                    f"Ray's sockets lie below the folder for temporary files, whose path is {why} for that here: set "
                     f"RAY_TMPDIR to a short one on this machine, such as /tmp ({_line(error)})"
                 ) from None
             if isinstance(error, ValueError) or not tries_left:

@@ -38,11 +38,11 @@ def test_a_run_that_names_no_cluster_starts_its_own_and_joins_none_that_was_left
     assert done.stdout == "1 node\n", done.stderr
 
 
-def test_a_temporary_folder_whose_path_is_too_long_for_ray_is_said_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_ray: None
+@pytest.mark.parametrize(("name", "why"), [("long" * 30, "too long"), ("ü", "not of plain letters")])
+def test_a_temporary_folder_in_which_ray_can_have_no_sockets_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, no_ray: None, name: str, why: str
 ) -> None:
-    long = tmp_path / ("long" * 30)
-    long.mkdir()
-    monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with pytest.raises(UserError, match="set RAY_TMPDIR to a short one on this machine, such as /tmp"):
-        connect(load(CONFIG))
+    with tempfile.TemporaryDirectory(prefix=name, dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        with pytest.raises(UserError, match=f"{why} .*set RAY_TMPDIR to a short one on this machine, such as /tmp"):
+            connect(load(CONFIG))
