@@ -177,9 +177,10 @@ def test_questions_and_answers_of_self_qa_stay_together(tmp_path: Path) -> None:
     assert texts[:2] == ["Stars\nQuestion 1: Who?\nAnswer: A", "Stars\nQuestion 2: When?\nAnswer: B"]
 
 
-def test_a_users_template_takes_the_place_of_the_prompt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # the second as Windows saves it
+def test_a_users_template_takes_the_place_of_the_prompt(tmp_path: Path, encoding: str) -> None:
     template = tmp_path / "mine.txt"
-    template.write_text('Facts of {title} as {{"json"}}:\n{context}\n')
+    template.write_text('Facts of {title} as {{"json"}}:\n{context}\n', encoding=encoding)
     domain = knowledge(tmp_path, template=str(template))
     task = domain.tasks("train", 1, 0)[0]
     assert domain.prompt(task) == f'Facts of Stars as {{"json"}}:\n{task.context}\n'

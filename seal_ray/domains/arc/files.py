@@ -118,7 +118,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return decoded(path.read_text(encoding="utf-8"))
+        return decoded(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:

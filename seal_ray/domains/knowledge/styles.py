@@ -178,7 +178,7 @@ def templates(folder: str, style: Style) -> dict[str, Style]:
 def from_template(path: str, style: Style) -> Style:
     """A style whose prompt is the user's own file; how completions are cut stays that of the named style."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such template") from None
     except (OSError, UnicodeDecodeError) as error:

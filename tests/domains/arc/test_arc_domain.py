@@ -188,7 +188,7 @@ def test_a_folder_with_one_file_a_task_reads_like_a_challenges_file(tmp_path: Pa
     folder = tmp_path / "tasks"
     folder.mkdir()
     write(folder / "b.json", {**BODY, "test": [{"input": [[7, 8, 9]], "output": [[9, 8, 7]]}]})
-    write(folder / "a.json", BODY)
+    (folder / "a.json").write_text(json.dumps(BODY), encoding="utf-8-sig")  # as Windows saves it
     first, second = load_tasks(folder)
     assert (first.id, first.solutions) == ("a", ())
     assert (second.id, second.solutions) == ("b", (((9, 8, 7),),))
