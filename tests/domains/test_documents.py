@@ -65,6 +65,21 @@ def word(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("headings", [("C", "C++"), ("C++", "C#"), ("राम", "रोम"), ("กิน", "กัน")])
+def test_headings_that_differ_in_a_sign_alone_are_both_said(tmp_path: Path, headings: tuple[str, str]) -> None:
+    path = tmp_path / "a.md"
+    path.write_text("# {}\n\n## {}\nA text.\n".format(*headings))
+    assert found(path) == [(" / ".join(headings), "A text.")]
+
+
+def test_a_heading_with_blanks_within_is_read_at_once(tmp_path: Path) -> None:
+    """In more than their square, five thousand took minutes."""
+    path = tmp_path / "a.md"
+    path.write_text(f"# The{' ' * 20_000}mill ##\n\nIt grinds rye.\n")
+    ((title, text),) = found(path)
+    assert (title.split(), text) == (["The", "mill"], "It grinds rye.")
+
+
 def test_a_passage_stands_under_its_headings_and_the_title_of_the_front_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text(

@@ -7,6 +7,7 @@ are turned into Markdown first. Those that are neither text nor Markdown need `p
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from itertools import chain, islice
@@ -23,7 +24,7 @@ PASSAGE_CHARACTERS = 2000
 _FRONT_LINES = 200
 """Front matter is no longer than this."""
 _EXTRA = 'pip install "seal-ray[documents]"'
-_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*")
+_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*+(?:(?<=\s)#+\s*+)?")
 _TITLE = re.compile(r"title\s*:\s*(?P<title>.+)", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the"}
 
@@ -73,7 +74,9 @@ class _Headings:
 
 
 def _plain(title: str) -> str:
-    return " ".join(word for word in re.findall(r"\w+", title.lower()) if word not in _ARTICLES)
+    """Its words, of letters and digits with the marks on them that tell words apart in Hindi, and in C++ and C#."""
+    spaced = "".join(sign if unicodedata.category(sign)[0] in "LMN" or sign in "_+#" else " " for sign in title.lower())
+    return " ".join(word for word in spaced.split() if word not in _ARTICLES)
 
 
 def _front_matter(lines: Lines) -> tuple[str, Lines]:
