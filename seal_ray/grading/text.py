@@ -8,7 +8,7 @@ from collections import Counter
 from functools import lru_cache
 
 _MARKS = "".join([mark for mark in map(chr, range(0x300, 0x12000)) if unicodedata.category(mark)[0] == "M"])
-_LETTERS = rf"(?:[^\W\d_]+[{_MARKS}]*)+"
+_LETTERS = rf"(?:[^\W\d_]++[{_MARKS}]*+)++"  # possessive: no word is tried again in parts
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS}|(?:\+\+|#)(?!\w))?")
 UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
