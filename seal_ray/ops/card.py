@@ -11,6 +11,7 @@ from seal_ray.domains.knowledge.studied import CUED
 from seal_ray.domains.registry import learns
 from seal_ray.model.gguf import is_gguf
 from seal_ray.plain import counted, visible
+from seal_ray.policy.foreign import named_base
 from seal_ray.policy.lineage import Row, head_of, lineage
 from seal_ray.record.account import read_account
 from seal_ray.record.journal import Journal
@@ -138,7 +139,7 @@ def _use_adapter(config: Config, rank: int) -> list[str]:
         return [*lines, "vLLM serves no adapter beside a GGUF file: export it merged for that."]
     name = config.run.name if learns(config) else "policy"
     served = f"--lora-modules {quote(f'{name}=.')} --max-lora-rank {limit}"
-    serve = f"vllm serve {quote(config.model.path)} --enable-lora {served}"
+    serve = f"vllm serve {quote(named_base(config))} --enable-lora {served}"
     return [*lines, f"Or serve it beside its base, from this folder: `{serve}`"]
 
 

@@ -54,6 +54,8 @@ def test_its_adapter_is_exported_as_it_was_trained(old: Path) -> None:
     out = old.with_name("out")
     assert seal_ray("export", str(old), "--adapter", str(out)) == "0"
     assert Adapter.load(out).ref == Adapter.load(OLD / "policies/0001").ref
+    served = (out / "README.md").read_text().partition("`vllm serve ")[2].split()[0]
+    assert (Path(served) / "config.json").is_file(), "vLLM knows no base by the name that it ships with"
 
 
 @pytest.mark.slow
