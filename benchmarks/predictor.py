@@ -23,7 +23,8 @@ from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.record.variety import near_duplicates
 from seal_ray.record.written import round_number
-from seal_ray.selection.foresight import FIRST, Array, Foresight, features
+from seal_ray.selection.foresight import FIRST, Foresight, features
+from seal_ray.selection.reliability import Array
 from seal_ray.types import UserError
 
 SHARES = (0.25, 0.5, 0.75)

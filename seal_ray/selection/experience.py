@@ -10,9 +10,9 @@ from statistics import fmean
 import numpy as np
 
 from seal_ray.config import Selection
-from seal_ray.selection.foresight import FIRST, Array, Foresight, InTurn, Sight, features
+from seal_ray.selection.foresight import FIRST, Foresight, InTurn, Sight, features
 from seal_ray.selection.racing import Race, RaceConfig
-from seal_ray.selection.reliability import Prior
+from seal_ray.selection.reliability import Array, Prior
 from seal_ray.selection.rules import Candidate
 from seal_ray.selection.scheduling import FixedSeeds, Scheduler
 from seal_ray.types import SelfEdit

@@ -13,14 +13,11 @@ from statistics import NormalDist, fmean
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seal_ray.record.variety import near_duplicates, words
+from seal_ray.selection.reliability import Array
 from seal_ray.selection.scheduling import Proposal
-from seal_ray.types import Prompt, SelfEdit
-from seal_ray.types.prompts import last_turn
-
-Array = NDArray[np.float64]
+from seal_ray.types import Prompt, SelfEdit, last_turn
 
 FIRST = 6
 """Tasks of which everything is tried before anything is foreseen."""
