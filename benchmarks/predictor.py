@@ -21,6 +21,7 @@ import numpy as np
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
 from seal_ray.record.storage import Store
+from seal_ray.record.summary import between, resampled
 from seal_ray.record.variety import near_duplicates
 from seal_ray.record.written import round_number
 from seal_ray.selection.foresight import FIRST, Foresight, features
@@ -31,7 +32,6 @@ SHARES = (0.25, 0.5, 0.75)
 """Of a task's training steps, the most that may be spent; the first self-edit is tried whatever it takes."""
 WORTHS = (0.1, 0.05, 0.02, 0.01, 0.005)
 """Where trials are done one after another: a task is over when its next trial promises to add less than this."""
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ def _whole(
                 steps += sum(each.steps for each in task)
             figures.append((fmean(rewards), top, fmean(reward < top - 1e-9 for reward in rewards)))
     kept_T, best_T, missed_T = np.array(figures).T
-    again = np.random.default_rng(len(figures)).integers(len(figures), size=(_RESAMPLES, len(figures)))
-    kept = _between(kept_T[again].mean(1) / best_T[again].mean(1))
-    missed = _between(missed_T[again].mean(1))
+    again = resampled(len(figures))
+    kept = between(kept_T[again].mean(1) / best_T[again].mean(1))
+    missed = between(missed_T[again].mean(1))
     share = kept_T.sum() / best_T.sum()
     return Replayed(way, spent / steps, float(share), float(missed_T.mean()), len(figures), kept, missed)
 
@@ -176,11 +176,6 @@ def _whole(
 def _features(task: Sequence[Tried], strategies: Sequence[str], with_loss: bool) -> Array:
     losses = [each.first_loss for each in task] if with_loss else []
     return features([each.edit for each in task], strategies, losses)
-
-
-def _between(figures: Array) -> tuple[float, float]:
-    low, high = np.quantile(figures, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _round(task: Sequence[Tried]) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from seal_ray.policy.lineage import sequence_head
-from seal_ray.record.continual import CONTINUAL, Asked, Order, arm_of, orders
+from seal_ray.record.continual import CONTINUAL, arm_of, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import learnt
 from seal_ray.record.rows import PlannedRow
@@ -25,30 +23,22 @@ def by_method(journal: Journal) -> dict[str, Measured]:
     return found
 
 
-Asking = Callable[[Order, int], Asked]
-"""Which of the measurements of a passage in an order is meant."""
-
-
-def at_the_end(order: Order, place: int) -> Asked:
-    """A passage once the whole order was learnt."""
-    return order.asked[order.steps[-1]][place]
-
-
-IN_TURN: Mapping[str, Asking] = {"just learnt": Order.just, "at the end": at_the_end}
+JUST_LEARNT, AT_THE_END = "just learnt", "at the end"
 """When a passage of an order is asked, as `seal-ray eval` names it."""
 
 
-def in_turn(journal: Journal, asking: Asking = at_the_end) -> dict[str, Measured]:
-    """By way, what each passage came to in every order that was asked to its end."""
+def in_turn(journal: Journal) -> dict[str, dict[str, Measured]]:
+    """By when they were asked, and by way, what passages came to in every order that was asked to its end."""
     whole = orders(journal)
     passages = {(row.arm, row.index): row.task_id for row in journal.read(PlannedRow) if row.stage == CONTINUAL}
-    found: dict[str, Measured] = {}
+    found: dict[str, dict[str, Measured]] = {JUST_LEARNT: {}, AT_THE_END: {}}
     for order in sorted(whole, key=lambda order: (order.way, order.number)):
-        arm = arm_of(sequence_head(order.number, order.way), order.steps[-1])
-        of_way = found.setdefault(order.way, Measured())
+        end = order.steps[-1]
+        arm = arm_of(sequence_head(order.number, order.way), end)
         for place in range(order.passages):
-            asked = asking(order, place)
-            of_way.rewards[passages[arm, place]].append(asked.accuracy)
-            if asked.failed == asked.trials:
-                of_way.reasons["all of its trials failed"] += 1
+            for when, asked in ((JUST_LEARNT, order.just(place)), (AT_THE_END, order.asked[end][place])):
+                of_way = found[when].setdefault(order.way, Measured())
+                of_way.rewards[passages[arm, place]].append(asked.accuracy)
+                if asked.failed == asked.trials:
+                    of_way.reasons["all of its trials failed"] += 1
     return found

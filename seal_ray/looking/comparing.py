@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 
 from seal_ray.intervals import total_length
-from seal_ray.looking.beside import by_method, in_turn
+from seal_ray.looking.beside import AT_THE_END, by_method, in_turn
 from seal_ray.looking.seen import Seen, look
 from seal_ray.record.answers import last_arm
 from seal_ray.record.differences import Difference, difference
@@ -155,7 +155,7 @@ def _read(directory: str) -> _Read:
         raise UserError(f"{directory}: no run is here ({CONFIG} is missing)")
     refuse_tuned(directory, found.config)
     journal = Journal(store)
-    arms = measured(journal), by_method(journal), in_turn(journal)
+    arms = measured(journal), by_method(journal), in_turn(journal)[AT_THE_END]
     return _Read(directory, found, look(store), *arms, synthetic(journal))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seal_ray.looking.beside import IN_TURN, in_turn
+from seal_ray.looking.beside import in_turn
 from seal_ray.looking.comparison import in_points
 from seal_ray.looking.words import columns
 from seal_ray.plain import visible
@@ -42,8 +42,9 @@ def over(name: str, arms: Sequence[Mapping[str, Measured]], journals: Sequence[J
     """The arms of several runs held to that of this name, or the ways in which their passages in turn entered."""
     if any(name in run for run in arms):
         return Over(name, {"": held_to(name, arms)})
-    turns = {when: [in_turn(journal, asking) for journal in journals] for when, asking in IN_TURN.items()}
-    if any(name in run for runs in turns.values() for run in runs):
-        return Over(name, {when: held_to(name, runs) for when, runs in turns.items()})
-    there = dict.fromkeys(each for run in [*arms, *turns["at the end"]] for each in run)
-    raise UserError(f"--over {name!r}: no such baseline, round or way was measured; there are: {', '.join(there)}")
+    turns = [in_turn(journal) for journal in journals]
+    ways = dict.fromkeys(way for run in turns for asked in run.values() for way in asked)
+    if name in ways:
+        return Over(name, {when: held_to(name, [run[when] for run in turns]) for when in turns[0]})
+    there = ", ".join(dict.fromkeys([*(arm for run in arms for arm in run), *ways]))
+    raise UserError(f"--over {name!r}: no such baseline, round or way was measured; there are: {there}")

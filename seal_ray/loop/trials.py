@@ -60,7 +60,7 @@ class TrialRunner:
         self._strategies = strategies_of(shop.config, shop.domain, shop.journal, shop.events)
         self._writer, self._outcomes = Writer(shop), Outcomes(shop)
         self.warn, self._chosen_by = self._outcomes.warn, self._outcomes.chosen_by
-        self._experience = Experience(self._chosen_by.prior, self._chosen_by.most)
+        self._experience = Experience(shop.config.selection, self._chosen_by.prior, self._chosen_by.most)
 
     def under(self, policy: Policy) -> TrialRunner:
         """This runner at work under another policy; they share what is on record and under way."""
@@ -78,8 +78,7 @@ class TrialRunner:
         """Sample self-edits for every task and try each; candidates by task id, in the order of sampling."""
         per_task, stage = self._config.sampling.per_task, f"round {round_}"
         prior, held = self._experience.priors()  # fixed for the round: see racing
-        seeds = self._config.trial.seeds
-        schedulers = self._experience.schedulers(self._config.selection, len(tasks), per_task, seeds)
+        schedulers = self._experience.schedulers(prior, len(tasks), per_task, self._config.trial.seeds)
         await self._strategies.begin(round_, self.policy, self._writer)
         self._events.emit(StageBegan(f"{stage}: self-edits", len(tasks) * per_task))
         if with_rewards:

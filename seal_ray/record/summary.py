@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seal_ray.plain import broken, one_line, visible
 from seal_ray.record.journal import Journal
@@ -188,10 +189,19 @@ def refuse_void(summary: dict[str, Interval]) -> None:
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % interval, resampling tasks, since the questions of one task go together."""
     data = np.asarray(sorted(values))
-    rng = np.random.default_rng(derive_seed("bootstrap", len(data)))
-    means = rng.choice(data, (_RESAMPLES, len(data))).mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(data.mean()), float(low), float(high), len(data))
+    return Interval(float(data.mean()), *between(data[resampled(len(data))].mean(axis=1)), len(data))
+
+
+def resampled(count: int) -> NDArray[np.int64]:
+    """The places of so many tasks, drawn with replacement again and again: a row each time, and the same each time."""
+    rng = np.random.default_rng(derive_seed("bootstrap", count))
+    return rng.integers(count, size=(_RESAMPLES, count))
+
+
+def between(figures: NDArray[np.float64]) -> tuple[float, float]:
+    """The bounds of 95 % of the figures of resampled tasks."""
+    low, high = np.quantile(figures, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def as_json(summary: dict[str, Interval]) -> dict[str, Any]:

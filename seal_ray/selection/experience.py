@@ -24,11 +24,12 @@ class Experience:
     `start` is what is believed before the first round of what candidates are chosen by, `most` what no reward exceeds.
     """
 
-    def __init__(self, start: Prior | None = None, most: float = math.inf) -> None:
-        self._start, self._most = start or Prior(), most
+    def __init__(self, selection: Selection, start: Prior | None = None, most: float = math.inf) -> None:
+        self._selection, self._start, self._most = selection, start or Prior(), most
         self._chosen_by: list[Sequence[Sequence[float]]] = []
         self._held: list[Sequence[Sequence[float]]] = []
-        self._tasks: list[Sequence[Candidate]] = []
+        self._read: list[Sequence[Candidate]] = []
+        """By task, with all that they say: kept for who foresees alone, for a long run has many."""
 
     def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
         """Add a round's candidates; failed ones tell nothing of how noisy seeds are, and are left out of that."""
@@ -36,7 +37,8 @@ class Experience:
             sound = [candidate for candidate in candidates if not candidate.problem]
             self._chosen_by.append([candidate.rewards for candidate in sound])
             self._held.append([candidate.held for candidate in sound])
-            self._tasks.append(candidates)
+            if self._selection.foresee:
+                self._read.append(candidates)
 
     def priors(self) -> tuple[Prior, Prior]:
         """Two priors: of the rewards that candidates are chosen by, and of those compared with no training."""
@@ -46,18 +48,18 @@ class Experience:
         alike = self._held == self._chosen_by and self._start == Prior()
         return chosen_by, chosen_by if alike else Prior.estimate(self._held)
 
-    def schedulers(self, selection: Selection, tasks: int, candidates: int, seeds: int) -> list[Scheduler]:
-        """One for each task of the next round, in which none learns from another."""
-        if selection.race:
-            prior, _ = self.priors()
-            return [Race(candidates, RaceConfig(selection.race), prior) for _ in range(tasks)]
-        if selection.foresee and (sight := self._sight()):
-            return [InTurn(candidates, seeds, selection.foresee, sight) for _ in range(tasks)]
+    def schedulers(self, prior: Prior, tasks: int, candidates: int, seeds: int) -> list[Scheduler]:
+        """One for each task of the next round, in which none learns from another; `prior` is the first of `priors`."""
+        race, worth = self._selection.race, self._selection.foresee
+        if race:
+            return [Race(candidates, RaceConfig(race), prior) for _ in range(tasks)]
+        if sight := self._sight():
+            return [InTurn(candidates, seeds, worth, sight) for _ in range(tasks)]
         return [FixedSeeds(candidates, seeds) for _ in range(tasks)]
 
     def _sight(self) -> Sight | None:
-        """What foresees rewards from all tasks so far; None where they are too few."""
-        known = [task for task in self._tasks if any(candidate.rewards for candidate in task)]
+        """What foresees rewards from all tasks so far; None where nobody asks for it, or they are too few."""
+        known = [task for task in self._read if any(candidate.rewards for candidate in task)]
         if len(known) < FIRST:
             return None
         strategies = sorted({candidate.edit.strategy for task in known for candidate in task} - {""})

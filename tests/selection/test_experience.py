@@ -11,6 +11,7 @@ from seal_ray.config import Reward, Selection
 from seal_ray.selection.experience import Experience
 from seal_ray.selection.foresight import FIRST, Foresight, InTurn
 from seal_ray.selection.racing import Race
+from seal_ray.selection.reliability import Prior
 from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Candidate
 from seal_ray.selection.scheduling import FixedSeeds
@@ -35,15 +36,15 @@ def tried(task: int, failed: int = -1) -> list[Candidate]:
     return found
 
 
-def after(tasks: int) -> Experience:
-    found = Experience(most=1.0)
+def after(tasks: int, selection: Selection = FORESEEN) -> Experience:
+    found = Experience(selection, most=1.0)
     found.add(map(tried, range(tasks)))
     return found
 
 
 def order(experience: Experience, lines: list[int], rewards: list[float]) -> list[int]:
     """Which of a new task's self-edits, of so many lines each, are tried, in turn."""
-    (scheduler,) = experience.schedulers(FORESEEN, 1, len(lines), 1)
+    (scheduler,) = experience.schedulers(Prior(), 1, len(lines), 1)
     assert scheduler.reads
     scheduler.read([edit(99, index, each) for index, each in enumerate(lines)])
     found = []
@@ -60,22 +61,22 @@ def test_what_earned_most_before_is_tried_first_and_the_rest_not_at_all() -> Non
 
 
 def test_everything_is_tried_before_enough_is_known_and_where_nobody_asks_for_foresight() -> None:
-    for experience, selection in ((after(FIRST - 1), FORESEEN), (after(FIRST), Selection())):
-        (scheduler,) = experience.schedulers(selection, 1, 4, 2)
+    for experience in (after(FIRST - 1), after(FIRST, Selection())):
+        (scheduler,) = experience.schedulers(Prior(), 1, 4, 2)
         assert isinstance(scheduler, FixedSeeds)
-    (scheduler,) = after(FIRST).schedulers(FORESEEN, 1, 4, 2)
+    (scheduler,) = after(FIRST).schedulers(Prior(), 1, 4, 2)
     assert isinstance(scheduler, InTurn)
     assert scheduler.budget == 8
-    (scheduler,) = after(FIRST).schedulers(Selection(race=6), 1, 4, 2)
+    (scheduler,) = after(FIRST, Selection(race=6)).schedulers(Prior(), 1, 4, 2)
     assert isinstance(scheduler, Race)
 
 
 def test_what_was_never_tried_says_nothing_and_what_failed_earned_nothing() -> None:
     spared = [[replace(one, rewards=()) if n % 2 else one for n, one in enumerate(tried(task))] for task in range(12)]
-    half = Experience(most=1.0)
+    half = Experience(FORESEEN, most=1.0)
     half.add(spared)
     assert order(half, [1, 9, 5], [0.1, 0.75, 0.4]) == [1]
-    failing = Experience(most=1.0)
+    failing = Experience(FORESEEN, most=1.0)
     longest = [max(range(5), key=lambda n: tried(task)[n].edit.tokens) for task in range(12)]
     failing.add(tried(task, failed=longest[task]) for task in range(12))
     assert order(failing, [9, 7], [0.0, 0.5])[0] == 1, "the longest always failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.config import Reward, load, parse
+from seal_ray.config import Reward, Selection, load, parse
 from seal_ray.looking.explained import explain
 from seal_ray.looking.explanation import lines
 from seal_ray.looking.seen import read_config
@@ -89,7 +89,7 @@ def test_a_race_takes_no_sum_to_lie_where_rewards_do(length: float) -> None:
     def chosen(weights: Reward) -> list[Candidate]:
         by = ChosenBy.of(weights)
         found = [by.candidate(note, [by.summary(earned(each)) for each in rewards]) for note, rewards in tried]
-        prior, held = Experience(by.prior).priors()
+        prior, held = Experience(Selection(), by.prior).priors()
         return judged(found, 0.0, held, raced=True, chosen=prior)
 
     priced = chosen(Reward(length=length))
