@@ -174,9 +174,12 @@ class Bank:
         """Train every busy slot for one step, or answer with the adapters that wait; the results that are ready."""
         results, self.refused = self.refused, []
         next_ones = list(islice(self.queue, self.slots - len(self.training.running)))
-        if next_ones and (room := self.training.room(next_ones)):
+        room = self.training.room(next_ones) if next_ones else 0
+        if room:
             self.training.admit([self.queue.popleft() for _ in next_ones[:room]])
-        if len(self.waiting) >= self.slots or (self.waiting and not self.training.running):
+        # What waits for its answers takes memory too: where that is short, no more wait than train.
+        most = self.slots if room == len(next_ones) else len(self.training.running)
+        if self.waiting and (len(self.waiting) >= most or not self.training.running):
             batch, self.waiting = self.waiting[: self.slots], self.waiting[self.slots :]
             results += self._answer(batch)
         elif self.training.running:
@@ -279,7 +282,10 @@ class Bank:
         jobs = [trained.job for trained in batch]
         blocks, first = list[Block](), 0
         for buffer_layout, alike in groupby(batch, lambda trained: trained.prepared.buffer_layout):
-            flat_SP = torch.stack([trained.weight_P for trained in alike]).to(self.patched.dtype)
+            weights = [trained.weight_P for trained in alike]
+            flat_SP = weights[0].new_empty(len(weights), len(weights[0]), dtype=self.patched.dtype)
+            for into_P, weight_P in zip(flat_SP, weights, strict=True):
+                into_P.copy_(weight_P)
             blocks.append(Block(slice(first, first + len(flat_SP)), buffer_layout.views(flat_SP)))
             first += len(flat_SP)
         return Adapters(blocks, [job.lora.scale for job in jobs], [job.base for job in jobs])

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+
+from seal_ray.machine import free_memory
 
 FIRST, MOST = 2048, 16384
 """Tokens of the pass that is measured, and of any on a GPU: beyond that a pass gains nothing. On a CPU it gains nothing
@@ -61,4 +62,4 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return int(psutil.virtual_memory().available)
+    return free_memory()

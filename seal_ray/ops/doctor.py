@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from seal_ray.config import IN_PROCESS, Config
+from seal_ray.machine import free_memory
 from seal_ray.model.precision import AUTO
 from seal_ray.types import UserError
 
@@ -306,8 +307,6 @@ def _tasks(config: Config) -> Check:
 
 def _memory(config: Config, torch: dict[str, Any]) -> Check:
     """What a trainer needs for its slots, against the smallest GPU here, or this machine's memory for all workers."""
-    import psutil
-
     from seal_ray.model.architecture import NoShape, model_shape
     from seal_ray.plan.course import Simulation
     from seal_ray.plan.memory import beyond_one_gpu, plan_memory
@@ -336,7 +335,7 @@ def _memory(config: Config, torch: dict[str, Any]) -> Check:
             return Check("memory", False, wrong, advice)
         room = round(smallest * min(1.0, workers.gpus_per_trainer))
     else:
-        room = int(psutil.virtual_memory().available)  # with what only caches files, as the trainers count it
+        room = free_memory()
     if need(1) > room:
         found = f"a single slot needs {need(1) / 1e9:.1f} GB of {room / 1e9:.1f} GB"
         return Check(

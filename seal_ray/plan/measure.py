@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from seal_ray.config import Config
 from seal_ray.intervals import merge
+from seal_ray.machine import cores
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
@@ -68,8 +68,7 @@ def measure(directory: str, config: Config) -> Measured:
         raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
     if any(journal.read(SkillRow)):
         raise UserError(f"{directory}: samplers wrote a skill's answers among self-edits here; give a run without one")
-    cores = 0 if config.workers.gpus_per_trainer else os.cpu_count() or 1
-    time = Time(spans, cores)
+    time = Time(spans, 0 if config.workers.gpus_per_trainer else cores())
     trainer = tuple(trainer_stretches(spans, outcomes, time, config.workers.slots, config.trial.answer_tokens))
     places = None if config.sampling.engine == "vllm" else AT_ONCE
     sampler = tuple(sampler_stretches(spans, edits, time, places))

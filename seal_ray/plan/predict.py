@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from seal_ray.config import Config, difference
+from seal_ray.machine import cores
 from seal_ray.model.architecture import Shape, check_kind, model_shape
 from seal_ray.plan.cluster import Devices, Losses
 from seal_ray.plan.course import Course, Simulation
@@ -185,7 +185,7 @@ def _cluster(simulation: Simulation, hardware: Hardware, rates: Rates, engine: s
     """The config's own workers where they fill the GPUs; otherwise the division that the work needs."""
     workers, gpus = simulation.config.workers, hardware.gpus
     if not gpus:
-        return Devices(workers.trainers, workers.samplers, cores=os.cpu_count() or 1)
+        return Devices(workers.trainers, workers.samplers, cores=cores())
     node = min(hardware.gpus_per_node, gpus)
     if planned_gpus(simulation.config) == gpus and workers.gpus_per_trainer and workers.gpus_per_sampler:
         per = (max(1, int(1 / workers.gpus_per_trainer)), max(1, int(1 / workers.gpus_per_sampler)))

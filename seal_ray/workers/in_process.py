@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import torch
+
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
 from seal_ray.intervals import now
+from seal_ray.machine import cores
 from seal_ray.model.loading import ModelSpec
 from seal_ray.types import (
     AdapterRef,
@@ -47,6 +50,7 @@ class InProcessCluster(Cluster):
         workers = config.workers
         training = ModelSpec.of(config.model, workers.gpus_per_trainer)
         sampling = replace(training, gpus=workers.gpus_per_sampler)
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch does not look at a container's share
         self._trainer = Trainer(training, workers.slots, workers.max_tokens_per_microbatch)
         self._sampler = Sampler(sampling, EngineSpec.of(config))
         self._patience = Patience(config.sampling.patience, "sampling.patience")

@@ -71,11 +71,13 @@ def test_no_more_slots_are_used_than_there_is_memory_for_and_the_outcome_is_the_
     monkeypatch.setattr(memories, "free_bytes", lambda device: memory - held(bank))
     for job in jobs(7):
         bank.submit(job)
-    few, busy = {}, []
+    few, busy, waiting = {}, [], []
     while bank.busy:
         few |= {result.key: result for result in bank.step()}
         busy.append(len(bank.training.running))
+        waiting.append(len(bank.waiting))
     assert max(busy) == max(1, slots)
+    assert max(waiting) <= 2 * max(busy), "what waits for its answers takes memory too"
     for key, result in few.items():
         assert result.losses == pytest.approx(whole[key].losses, abs=1e-11)
     assert few.keys() == whole.keys()
