@@ -19,7 +19,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.written import round_number
 from seal_ray.selection.reward import ChosenBy, TrialSummary
 from seal_ray.selection.rules import Candidate
-from seal_ray.selection.strategies import Paid, drawn, in_turn
+from seal_ray.selection.strategies import Belief, Paid, in_turn
 from seal_ray.types import Policy, Task, UserError, derive_seed
 
 
@@ -69,8 +69,9 @@ class Strategies:
     def __init__(self, config: Config, domain: Domain) -> None:
         self.names, self._seed = config.sampling.strategies, config.run.seed
         self._domains = {name: asking(config, domain, name) for name in ("", *self.names)}
-        self._paid: list[list[Paid]] = []
-        """By round."""
+        self._paid: list[Paid] = []
+        self._believed: list[Belief | None] = [None]
+        """After so many rounds; None while nothing was paid."""
 
     def domain(self, strategy: str) -> Domain:
         """The domain that asks for self-edits of this strategy and reads them."""
@@ -82,25 +83,23 @@ class Strategies:
         if not self.names:
             return ""
         number = round_number(stage)
-        known = made_by if number is None else number - 1
-        paid = [each for found in self._paid[:known] for each in found]
-        if not paid:
+        belief = self._believed[made_by if number is None else number - 1]
+        if belief is None:
             return in_turn(self.names, derive_seed("strategies", self._seed, task.id), index)
-        return drawn(self.names, paid, derive_seed("strategy", self._seed, stage, policy.version, task.id, index))
+        return belief.drawn(derive_seed("strategy", self._seed, stage, policy.version, task.id, index))
 
     async def begin(self, round_: int, policy: Policy, writer: Writer) -> None:
         """Nothing is to be done before a round."""
 
     def learn(self, found: Sequence[Tried]) -> None:
         """Note what each tried self-edit of a round gained over its task's text alone."""
-        self._paid.append(
-            [
-                Paid(c.edit.strategy, fmean(c.held) - tried.alone, c.edit.tokens)
-                for tried in found
-                for c in tried.candidates
-                if c.rewards and c.edit.strategy
-            ]
-        )
+        self._paid += [
+            Paid(c.edit.strategy, fmean(c.held) - tried.alone, c.edit.tokens)
+            for tried in found
+            for c in tried.candidates
+            if c.rewards and c.edit.strategy
+        ]
+        self._believed.append(Belief.of(self.names, self._paid) if self._paid else None)
 
 
 def alone(text: TrialSummary | None, untrained: TrialSummary, by: ChosenBy) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
-from seal_ray.selection.strategies import Paid, drawn, in_turn
+from seal_ray.selection.strategies import Belief, Paid, in_turn
 
 NAMES = ["short", "long", "poor"]
 TRUTH = {"short": (0.3, 50), "long": (0.4, 200), "poor": (0.0, 50)}
@@ -22,7 +23,8 @@ def some(each: int, noise: float = 0.15, seed: int = 0) -> list[Paid]:
 
 
 def shares(paid: list[Paid]) -> Counter[str]:
-    return Counter(drawn(NAMES, paid, seed) for seed in range(300))
+    belief = Belief.of(NAMES, paid)
+    return Counter(map(belief.drawn, range(300)))
 
 
 def test_without_evidence_all_are_taken_in_turn_and_tasks_begin_with_different_ones() -> None:
@@ -56,4 +58,22 @@ def test_one_lucky_word_does_not_make_a_strategy() -> None:
 
 @pytest.mark.parametrize("paid", [[Paid("short", 0.0, 0)], [Paid("short", -0.2, 30), Paid("long", -0.2, 30)]])
 def test_nothing_gained_and_nothing_written_still_choose_one(paid: list[Paid]) -> None:
-    assert drawn(NAMES, paid, 1) in NAMES
+    assert Belief.of(NAMES, paid).drawn(1) in NAMES
+
+
+def test_twice_as_much_evidence_is_looked_at_twice_as_often() -> None:
+    """Thousands of self-edits are paid in a run, and whoever chooses is the driver."""
+    looks = 0
+
+    class Looked(Paid):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looks
+            looks += name == "tokens"
+            return super().__getattribute__(name)
+
+    def looks_at(paid: list[Paid]) -> int:
+        before = looks
+        Belief.of(NAMES, [Looked(each.strategy, each.gain, each.tokens) for each in paid])
+        return looks - before
+
+    assert looks_at(some(40)) == 2 * looks_at(some(20))
