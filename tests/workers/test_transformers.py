@@ -95,6 +95,7 @@ def test_a_prompt_longer_than_the_context_is_a_data_failure(engines: Engines) ->
         ('{"m": 3}', None),
         ('{"n": 3', None),
         ("three", None),
+        ('{"n": ' + "[" * 100_000, None),
     ],
 )
 def test_a_text_fits_a_schema_when_its_first_object_does(text: str, found: str | None) -> None:

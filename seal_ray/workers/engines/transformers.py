@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.plain import first_decoded
 from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, derive_seed
 from seal_ray.workers.engines.text import render_prompt
 from seal_ray.workers.one_thread import OneThread
@@ -140,7 +140,7 @@ def fitting(text: str, schema: dict[str, Any]) -> str | None:
     import jsonschema
 
     try:
-        found, end = json.JSONDecoder().raw_decode(text, start := text.index("{"))
+        found, end = first_decoded(text, start := text.index("{"))
         jsonschema.validate(found, schema)
     except (ValueError, jsonschema.ValidationError):
         return None
