@@ -196,7 +196,7 @@ class _ShortNames(Names):
 
     def trial(self, trial: Trial, policy: Policy, tasks: object) -> str:
         recipe = trial.recipe.key if trial.recipe else ""
-        return f"{trial.task_id} {policy.name} {recipe} {trial.seed} {hash(trial.questions)}"
+        return f"{trial.task_id} {policy.name} {recipe} {trial.seed} {hash((trial.questions, trial.statements))}"
 
     def planned(self, **where: object) -> str:  # type: ignore[override]
         return " ".join(map(str, where.values()))

@@ -137,3 +137,13 @@ def test_every_job_that_ships_is_planned_as_it_is(job: str, sources: dict[str, l
     assert any(name.startswith("continual") for name in names) == in_turn
     assert sum("update on" in name for name in names) == config.run.rounds
     assert ("questions for passages without" in names) == (job == "documents.toml")
+
+
+def test_each_reading_of_what_the_base_knows_is_a_trial_of_its_own() -> None:
+    few = [*OF_JOB["streams.toml"], "--domain.test", "2", "--continual.ways", '["none"]']
+
+    def trials(contradicts: str) -> int:
+        config = load(JOBS / "streams.toml", [*few, "--domain.options.contradicts", contradicts])
+        return Simulation(config).work().trials
+
+    assert trials("true") - trials("false") == 2, "one for each passage that says something else"
