@@ -145,11 +145,14 @@ class Order:
 
 def orders(journal: Journal) -> list[Order]:
     """Every order that was asked to its end; where a run went on with more passages, to the later end."""
+    planned = [row for row in journal.read(PlannedRow) if row.stage in (CONTINUAL, ELSEWHERE)]
+    if not planned:
+        return []  # answers of a run without sequences are many, and none of them is read
     ended = {row.key: row for row in journal.read(OutcomeRow)}
     asked: dict[tuple[str, int], dict[str, Any]] = {}
-    for place in journal.read(PlannedRow):
+    for place in planned:
         found = _ARM.fullmatch(place.arm)
-        if place.stage not in (CONTINUAL, ELSEWHERE) or not found or place.trial not in ended:
+        if not found or place.trial not in ended:
             continue
         key, step = (found[2] or MERGE, int(found[1])), int(found[3])
         held = asked.setdefault(key, {CONTINUAL: defaultdict(dict), ELSEWHERE: defaultdict(dict)})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, KL, arm_of, by_way, orders, print_continual
-from seal_ray.record.journal import Journal
+from seal_ray.record.journal import Journal, R
 from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
@@ -75,6 +76,18 @@ def test_orders_of_unlike_lengths_are_not_taken_together(tmp_path: Path) -> None
 
 def test_an_order_that_is_not_at_its_end_is_not_told(tmp_path: Path) -> None:
     assert orders(written(tmp_path, {0: MATRIX[0], 1: MATRIX[1]})) == []
+
+
+def test_of_a_run_without_sequences_no_answers_are_read(tmp_path: Path) -> None:
+    class Unread(Journal):
+        def read(self, kind: type[R]) -> Iterator[R]:
+            assert kind is not OutcomeRow
+            return super().read(kind)
+
+    journal = Unread(Store(str(tmp_path)))
+    journal.on(PlannedRow.at("evaluation", "base", "task 0", 0, 0, "trial"))
+    journal.on(OutcomeRow("trial", reward=1.0, answers=("a long one",)))
+    assert orders(journal) == []
 
 
 def test_what_several_lessons_answered_of_one_passage_counts_question_by_question(tmp_path: Path) -> None:
