@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from seal_ray.domains.base import Contradicts, Domain
-from seal_ray.loop.asked import asked_once
+from seal_ray.loop.asked import asked_each
 from seal_ray.record.rows import ContradictedRow, prompt_text
 from seal_ray.types import Example, Policy, Prompt, Task, Trial, content_key
 
@@ -20,27 +20,32 @@ _FIRMNESS = "how firmly what passages contradict is known"
 
 
 async def note_contradicted(session: Session, orders: Sequence[Sequence[Task]], start: Policy) -> None:
-    """Put on record what each order says otherwise than was said before, and how firmly this policy holds that."""
+    """Put on record what each order says otherwise than was said before, and how firmly this policy holds that.
+
+    A passage is asked by itself, so that its trial depends on no other passage.
+    """
     known = {row.key for row in session.journal.read(ContradictedRow)}
-    for sequence, order in enumerate(orders):
-        for place, rows in groupby(contradicted(session.domain, order, sequence), key=lambda row: row.place):
-            await _note(session, [*rows], order[place], start, known)
+    passages = [
+        (order[place], list(rows))
+        for sequence, order in enumerate(orders)
+        for place, rows in groupby(contradicted(session.domain, order, sequence), key=lambda row: row.place)
+    ]
+    new = [(task, rows) for task, rows in passages if not all(row.key in known for row in rows)]
+    asked = [(task, held) for task, rows in new if (held := [row for row in rows if row.earlier < 0])]
+    found = await asked_each(session, start, [_reading(start, *each) for each in asked])
+    likely = {
+        row.key: value
+        for (_, held), outcome in zip(asked, found, strict=True)
+        for row, value in zip(held, outcome.log_likelihoods, strict=True)
+    }
+    for row in (row for _, rows in new for row in rows if row.key not in known):
+        session.events.emit(replace(row, firmness=math.exp(likely[row.key])) if row.key in likely else row)
 
 
-async def _note(session: Session, rows: Sequence[ContradictedRow], task: Task, start: Policy, known: Set[str]) -> None:
-    """Record the rows of one passage. It is asked by itself, so that its trial depends on no other passage."""
-    if all(row.key in known for row in rows):
-        return
-    held = [row for row in rows if row.earlier < 0]
-    likely: dict[str, float] = {}
-    if held:
-        said = (Example(row.answer, task.questions[row.question].prompt, whole=False) for row in held)
-        trial = Trial.reading(_FIRMNESS, start.adapter, said)
-        found = (await asked_once(session, start, trial)).log_likelihoods
-        likely = {row.key: value for row, value in zip(held, found, strict=True)}
-    for row in rows:
-        if row.key not in known:
-            session.events.emit(replace(row, firmness=math.exp(likely[row.key])) if row.key in likely else row)
+def _reading(start: Policy, task: Task, held: Sequence[ContradictedRow]) -> Trial:
+    """How likely this policy holds what was said before of a passage's questions."""
+    said = (Example(row.answer, task.questions[row.question].prompt, whole=False) for row in held)
+    return Trial.reading(_FIRMNESS, start.adapter, said)
 
 
 def contradicted(domain: Domain, order: Sequence[Task], sequence: int = 0) -> Iterator[ContradictedRow]:
