@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from seal_ray.bank.bucket import Bucket
+from seal_ray.bank.bucket import Bucket, causal
 from seal_ray.bank.cpu_attention import LineAttention, TiledAttention
 from seal_ray.bank.device import sent_array
 from seal_ray.bank.gather import ToLines, ToTokens
@@ -70,10 +70,10 @@ class AttentionParams:
 
     def __call__(self, q_RHTD: Tensor, k_RKCD: Tensor, v_RKCD: Tensor, mask: Tensor | None) -> Tensor:
         """Masked attention, or causal over equal lengths when there is no mask."""
-        causal, grouped = mask is None, q_RHTD.shape[1] != k_RKCD.shape[1]
+        grouped = q_RHTD.shape[1] != k_RKCD.shape[1]
         if self.plain:
             return F.scaled_dot_product_attention(
-                q_RHTD, k_RKCD, v_RKCD, attn_mask=mask, is_causal=causal, scale=self.scale, enable_gqa=grouped
+                q_RHTD, k_RKCD, v_RKCD, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=grouped
             )
         if grouped:
             repeats = q_RHTD.shape[1] // k_RKCD.shape[1]
@@ -82,10 +82,7 @@ class AttentionParams:
         scores = q_RHTD @ k_RKCD.transpose(2, 3) * scale
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
-        length = q_RHTD.shape[2]
-        allowed = (
-            mask if mask is not None else torch.ones(length, length, dtype=torch.bool, device=scores.device).tril_()
-        )
+        allowed = causal(q_RHTD.shape[2], None, scores.device) if mask is None else mask
         return self._softmax(scores.masked_fill(~allowed, float("-inf"))) @ v_RKCD
 
     def _softmax(self, scores_RHTC: Tensor) -> Tensor:

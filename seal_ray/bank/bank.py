@@ -22,13 +22,13 @@ from seal_ray.bank.generate import Answer, GenerateRequest, StopCriteria, score
 from seal_ray.bank.job import Job, JobResult, SampledText, SampleSpec, TokenText
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
 from seal_ray.bank.lora import BufferLayout, matching, to_adapter
-from seal_ray.bank.memory import most_tokens
+from seal_ray.bank.memory import is_out_of_memory, most_tokens
 from seal_ray.bank.objectives import Distilled
 from seal_ray.bank.prepare import Prepared, Text, prepare
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Objective
 from seal_ray.bank.sampling import Sampling
-from seal_ray.bank.slots import Slots, Trained, is_out_of_memory
+from seal_ray.bank.slots import Slots, Trained
 from seal_ray.bank.teacher import taught
 from seal_ray.bank.writing import CACHE_TOKENS, Writing
 from seal_ray.types import DataError, Failure, LoraSpec
@@ -99,12 +99,12 @@ class Bank:
 
     def load_missing(self, adapters: Mapping[str, Adapter]) -> None:
         """Load those of these that are not resident yet."""
-        for key in adapters.keys() - self.residents.keys():
+        for key in adapters.keys() - self.patched.residents.keys():
             self.load(key, adapters[key])
 
     def drop_unused(self, kept: Collection[str]) -> None:
         """Forget every adapter but these and those that a job starts from."""
-        for key in self.residents.keys() - {*kept, *self.in_use()}:
+        for key in self.patched.residents.keys() - {*kept, *self.in_use()}:
             self.patched.residents.drop(key)
 
     def in_use(self) -> frozenset[str]:

@@ -29,10 +29,10 @@ from seal_ray.bank.attention import (
 )
 from seal_ray.bank.layout import Layout, pack
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.memory import is_out_of_memory
 from seal_ray.bank.mixing import Mixer
 from seal_ray.bank.residents import BASE
 from seal_ray.bank.rows import Row
-from seal_ray.bank.slots import is_out_of_memory
 from seal_ray.bank.writing import step_layout
 from seal_ray.model.kinds import KNOWN
 from seal_ray.types import UserError

@@ -41,6 +41,10 @@ class SavedActivations(saved_tensors_hooks):
         return sum(self._found.values())
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def most_tokens(device: torch.device, longest: int) -> int:
     """Of one pass on a device, where texts have up to `longest` tokens."""
     return MOST if device.type == "cuda" else min(MOST, max(FIRST, longest))

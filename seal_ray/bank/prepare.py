@@ -211,8 +211,6 @@ def _check_settings(job: Job) -> None:
 def _check_lora(lora: LoraSpec) -> None:
     if lora.rank < 1:
         raise DataError(f"rank {lora.rank} is no rank; give at least 1")
-    if not lora.targets:
-        raise DataError("the adapter targets no module; name at least one")
     if not math.isfinite(lora.alpha):
         raise DataError(f"alpha {lora.alpha} is not finite")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import torch
 from torch import Tensor
@@ -30,6 +30,10 @@ class Residents:
     def __getitem__(self, key: str) -> Weights:
         self.check(key)
         return self._adapters.get(key, {})
+
+    def keys(self) -> Set[str]:
+        """Those of all but the base."""
+        return self._adapters.keys()
 
     @property
     def bytes(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from seal_ray.bank.device import sent
 from seal_ray.bank.job import Job
 from seal_ray.bank.layout import pack
 from seal_ray.bank.linear import Adapters, Block, PatchedModel
-from seal_ray.bank.memory import FIRST, SavedActivations, slots_that_fit, tokens_that_fit
+from seal_ray.bank.memory import FIRST, SavedActivations, is_out_of_memory, slots_that_fit, tokens_that_fit
 from seal_ray.bank.objectives import by_reference, loss_and_grad
 from seal_ray.bank.optim import StepScalars, adamw_step
 from seal_ray.bank.prefill import read
@@ -56,10 +56,6 @@ class OutOfMemory(Exception):
     def __init__(self, slot: int, tokens: int) -> None:
         super().__init__(f"out of memory on a single text of {tokens} tokens")
         self.slot = slot
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass

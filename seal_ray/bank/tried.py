@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from seal_ray.bank.bucket import causal
 from seal_ray.bank.varlen import Kernel, Rows, attention
 
 log = logging.getLogger(__name__)
@@ -105,9 +106,7 @@ def rows_attended(
 
 
 def _alone(given: Sequence[Tensor], window: int | None) -> Tensor:
-    tokens = len(given[0])
-    seen_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=given[0].device).tril_()
-    seen_TT = seen_TT if window is None else seen_TT.triu_(1 - window)
+    seen_TT = causal(len(given[0]), window, given[0].device)
     q, k, v = (x.transpose(0, 1)[None] for x in given)
     return F.scaled_dot_product_attention(q, k, v, seen_TT, enable_gqa=True)[0].transpose(0, 1)
 

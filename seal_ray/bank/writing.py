@@ -22,9 +22,9 @@ from seal_ray.bank.draw import inverse_cdf
 from seal_ray.bank.generate import NOTHING, Answer, GenerateRequest, StopCriteria
 from seal_ray.bank.layout import Groups, Layout
 from seal_ray.bank.linear import Adapters, PatchedModel
+from seal_ray.bank.memory import is_out_of_memory
 from seal_ray.bank.prefill import Prompt, prefill
 from seal_ray.bank.rows import Row
-from seal_ray.bank.slots import is_out_of_memory
 
 log = logging.getLogger(__name__)
 CACHE_TOKENS = 65536

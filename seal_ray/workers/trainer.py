@@ -91,7 +91,7 @@ class Trainer(Beating):
     async def _attempt_whole(self, trial: Trial) -> Outcome:
         """Run a trial that trains all weights of a copy of the base, one at a time."""
         from seal_ray.bank import Bank
-        from seal_ray.bank.slots import is_out_of_memory
+        from seal_ray.bank.memory import is_out_of_memory
         from seal_ray.workers.full_finetune import finetune_all_weights, merge, too_large
 
         assert trial.recipe
@@ -181,7 +181,7 @@ class Trainer(Beating):
         return Written(await self._generate(lora, "write", trained, passages), self._name)
 
     async def _generate(self, lora: LoraSpec, method: str, *args: Any) -> Any:
-        from seal_ray.bank.slots import is_out_of_memory
+        from seal_ray.bank.memory import is_out_of_memory
         from seal_ray.generator.training import Generator
 
         most = self._bank.training.max_tokens_per_microbatch
