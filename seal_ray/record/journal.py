@@ -22,7 +22,8 @@ from seal_ray.record import manifest as manifests
 from seal_ray.record.lease import Lost
 from seal_ray.record.manifest import FOLDER, Manifest, damage, segment_name
 from seal_ray.record.rows import TABLES, Row
-from seal_ray.record.segments import Damaged, Segment, arrow, check_owner, checksum, decode, encode, once
+from seal_ray.record.schema import check_stamp
+from seal_ray.record.segments import Damaged, Segment, arrow, checksum, decode, encode, metadata_of, once
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 
@@ -257,5 +258,5 @@ class Journal:
             raise FileNotFoundError(segment.name) from None
         except ValueError as error:
             raise damage(self._store, path, str(error)) from None
-        check_owner(data, self._run, f"{self._store.url}/{path}")
+        check_stamp(metadata_of(data), self._run, f"{self._store.url}/{path}")
         return table

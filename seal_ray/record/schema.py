@@ -58,11 +58,10 @@ def run_of(said: Mapping[bytes, bytes]) -> str | None:
     return said.get(_RUN_KEY.encode(), b"").decode() or None
 
 
-def check_stamp(said: Mapping[bytes, bytes] | None, run: str | None, where: str) -> None:
+def check_stamp(said: Mapping[bytes, bytes], run: str | None, where: str) -> None:
     """Refuse a segment of a newer version, and where a run is named, one of another run."""
-    said = said or {}
     checked(int(said.get(_SCHEMA_KEY.encode(), b"1")), where)
-    owner = said.get(_RUN_KEY.encode(), b"").decode()
+    owner = run_of(said)
     if run is not None and owner != run:
         raise UserError(f"{where}: holds rows of another run ({owner or 'unnamed'}); take it out of the folder")
 

@@ -80,11 +80,6 @@ def decode(data: bytes, columns: pa.Schema, known: Segment) -> pa.Table:
         raise ValueError(str(error).splitlines()[0][:200] if str(error) else "it cannot be read") from None
 
 
-def check_owner(data: bytes, run: str | None, where: str) -> None:
-    """Refuse a segment of a newer version or, where a run is named, of another run."""
-    schema.check_stamp(metadata_of(data), run, where)
-
-
 def place_of(data: bytes) -> str:
     """The place a file was written with."""
     return metadata_of(data).get(_PLACE.encode(), b"").decode()
