@@ -7,6 +7,7 @@ from enum import Enum
 from ray import exceptions as ray_errors
 from ray.exceptions import ActorDiedError, RayTaskError
 
+from seal_ray.plain import first_line
 from seal_ray.types import UserError
 from seal_ray.workers.errors import WorkerLost
 
@@ -101,7 +102,6 @@ def brief(error: BaseException) -> str:
     """The first line of an error; of one that a worker raised, without what Ray wraps around it."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause
-    line = str(error).strip().split("\n")[0][:200]
     if isinstance(error, ActorDiedError):
         return "its node has died" if fate(error) is Fate.MACHINE else "its process ended"
-    return line or type(error).__name__
+    return first_line(error)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import ray
 
 from seal_ray.config import Config
+from seal_ray.plain import first_line
 from seal_ray.stopping import SIGNALS
 from seal_ray.types import UserError
 
@@ -68,21 +69,17 @@ def join(address: str = "", forward_logs: bool = False) -> bool:
                 why = "too long" if "AF_UNIX" in str(error) else "not of plain letters"
                 raise UserError(
                     f"Ray's sockets lie below the folder for temporary files, whose path is {why} for that here: set "
-                    f"RAY_TMPDIR to a short one on this machine, such as /tmp ({_line(error)})"
+                    f"RAY_TMPDIR to a short one on this machine, such as /tmp ({first_line(error)})"
                 ) from None
             if isinstance(error, ValueError) or not tries_left:
                 raise _unreachable(address, error) from None
-            logger.warning("Ray did not start on this machine, which may be busy: trying again (%s)", _line(error))
+            logger.warning("Ray did not start on this machine, which may be busy: trying again (%s)", first_line(error))
     raise AssertionError  # every way through the loop has left it
 
 
 def _unreachable(address: str, error: Exception) -> UserError:
     where = "this machine" if address == "local" else address
-    return UserError(f"Ray cannot be reached at {where}: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return UserError(f"Ray cannot be reached at {where}: {first_line(error)}")
 
 
 @contextmanager
