@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.local import LocalFiles
-from seal_ray.record.rows import MERGE, PolicyRow
+from seal_ray.record.rows import MERGE, KeptRow, PolicyRow, SelfEditRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import policy_arm, summarize
 from seal_ray.rundir.directory import recorded_config, refuse_another_base
@@ -40,12 +40,11 @@ def export_self_edits(directory: str, out: str) -> int:
     One that was cut off by the token limit says `"finished": false`: it is not to be taught with an end.
     """
     journal = Journal(Store(directory))
-    kept = list(journal.rows("kept"))
+    kept = list(journal.read(KeptRow))
     if not kept:
         raise UserError(f"{directory}: no self-edits were kept here yet")
-    last = kept[-1]["stage"]
-    wanted = [row["self_edit"] for row in kept if row["stage"] == last]
-    rows = {row["key"]: row for row in journal.rows("self_edits")}
+    wanted = [row.self_edit for row in kept if row.stage == kept[-1].stage]
+    rows = {row.key: row for row in journal.read(SelfEditRow) if row.key in wanted}
     lines = [json.dumps(_self_edit(rows[key]), ensure_ascii=False) for key in wanted]
     _write(out, "\n".join(lines) + "\n")
     return len(lines)
@@ -193,9 +192,9 @@ def _best(directory: str, journal: Journal, rows: Sequence[Row]) -> Row:
     return max(held_out, key=lambda found: found[0])[1]
 
 
-def _self_edit(row: Mapping[str, Any]) -> dict[str, Any]:
-    cut = {} if row["finished"] else {"finished": False}
-    return {"prompt": _prompt(row["prompt"]), "completion": row["completion"], **cut}
+def _self_edit(row: SelfEditRow) -> dict[str, Any]:
+    cut = {} if row.finished else {"finished": False}
+    return {"prompt": _prompt(row.prompt), "completion": row.completion, **cut}
 
 
 def _prompt(text: str) -> str | list[dict[str, str]]:

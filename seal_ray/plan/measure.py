@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, SkillRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, SkillRow, SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.record.written import SCREENING
 from seal_ray.types import Outcome, UserError
@@ -56,15 +56,16 @@ class Measured:
 def measure(directory: str, config: Config) -> Measured:
     """What the run in a directory, of this config, says about how long things take."""
     journal = Journal(Store(directory))
-    spans = list(journal.rows("spans"))
-    outcomes = [row for row in journal.read(OutcomeRow) if row.worker]
-    edits = [row for row in journal.rows("self_edits") if row["worker"]]
+    spans = list(journal.read(SpanRow))
+    ended = list(journal.read(OutcomeRow))
+    outcomes = [row for row in ended if row.worker]
+    edits = [row for row in journal.read(SelfEditRow) if row.worker]
     if not any(row.steps for row in outcomes):
         raise UserError(f"{directory}: no trial that trained is in this journal; nothing to measure")
     if not spans:
         why = "what it did was done by 0.1.0, which did not write down when workers were busy"
         raise UserError(f"{directory}: {why}; nothing to measure; give a run of this version")
-    if not edits and any(span["what"] == "sample" for span in spans):
+    if not edits and any(span.what == "sample" for span in spans):
         raise UserError(f"{directory}: samplers wrote no self-edits here, only questions or answers; give another run")
     if any(journal.read(SkillRow)):
         raise UserError(f"{directory}: samplers wrote a skill's answers among self-edits here; give a run without one")
@@ -73,7 +74,7 @@ def measure(directory: str, config: Config) -> Measured:
     places = None if config.sampling.engine == "vllm" else AT_ONCE
     sampler = tuple(sampler_stretches(spans, edits, time, places))
     rates = rates_of(trainer, sampler, _start(directory, spans), _handover(spans))
-    return Measured(rates, _seen(journal, edits), trainer, sampler)
+    return Measured(rates, _seen(list(journal.read(PlannedRow)), ended, edits), trainer, sampler)
 
 
 def rates_of(trainer: Sequence[Observed], sampler: Sequence[Observed], start: float, policy: float) -> Rates:
@@ -127,10 +128,8 @@ def non_negative(matrix: np.ndarray, target: np.ndarray, rounds: int = 2000) -> 
 class Time:
     """Turns a stretch of wall time into seconds of work: workers that share cores slow each other down."""
 
-    def __init__(self, spans: Sequence[dict[str, Any]], cores: int) -> None:
-        self.busy = {
-            worker: merge((span["start"], span["end"]) for span in own) for worker, own in _by_worker(spans).items()
-        }
+    def __init__(self, spans: Sequence[SpanRow], cores: int) -> None:
+        self.busy = {worker: merge((span.start, span.end) for span in own) for worker, own in _by_worker(spans).items()}
         changes: Counter[float] = Counter()
         for periods in self.busy.values():
             for start, end in periods:
@@ -151,10 +150,10 @@ class Time:
 
 
 def trainer_stretches(
-    spans: Sequence[dict[str, Any]], outcomes: Sequence[OutcomeRow], time: Time, slots: int, answer: int
+    spans: Sequence[SpanRow], outcomes: Sequence[OutcomeRow], time: Time, slots: int, answer: int
 ) -> Iterator[Observed]:
     """Between one batch of results and the next, on each trainer."""
-    for worker, own in _by_worker(span for span in spans if span["what"] == "trial").items():
+    for worker, own in _by_worker(span for span in spans if span.what == "trial").items():
         rows = list(zip(own, (row for row in outcomes if row.worker == worker), strict=False))
         for number, (start, end, batch) in enumerate(_stretches(rows, time.busy[worker])):
             yield Observed(time.work(start, end), work_of(batch, slots, answer), not number)
@@ -170,15 +169,15 @@ def work_of(outcomes: Sequence[Outcome | OutcomeRow], slots: int, answer: int) -
 
 
 def sampler_stretches(
-    spans: Sequence[dict[str, Any]], edits: Sequence[dict[str, Any]], time: Time, places: int | None
+    spans: Sequence[SpanRow], edits: Sequence[SelfEditRow], time: Time, places: int | None
 ) -> Iterator[Observed]:
     """Between some results and the next, on each sampler, which writes so many texts at once, or all it is given."""
-    for worker, own in _by_worker(span for span in spans if span["what"] == "sample").items():
-        done = [row for row in edits if row["worker"] == worker]
+    for worker, own in _by_worker(span for span in spans if span.what == "sample").items():
+        done = [row for row in edits if row.worker == worker]
         rows = list(zip(own, done, strict=False))
         if not rows:  # it wrote questions alone
             continue
-        course = _Writing([(span["start"], span["end"], row["tokens"]) for span, row in rows], places)
+        course = _Writing([(span.start, span.end, row.tokens) for span, row in rows], places)
         for number, (start, end, _) in enumerate(_stretches(rows, time.busy[worker])):
             yield Observed(time.work(start, end), course.work(start, end), not number)
 
@@ -213,11 +212,11 @@ class _Writing:
 
 
 def _stretches(
-    rows: Sequence[tuple[dict[str, Any], _Result]], busy: Sequence[tuple[float, float]]
+    rows: Sequence[tuple[SpanRow, _Result]], busy: Sequence[tuple[float, float]]
 ) -> Iterator[tuple[float, float, list[_Result]]]:
     """Batches of results with the time from the batch before, or from when the worker got something to do."""
-    rows = sorted(rows, key=lambda row: row[0]["end"])
-    gaps = [b[0]["end"] - a[0]["end"] for a, b in pairwise(rows)]
+    rows = sorted(rows, key=lambda row: row[0].end)
+    gaps = [b[0].end - a[0].end for a, b in pairwise(rows)]
     apart = TOGETHER * median([gap for gap in gaps if gap > 0.05] or [1.0])
     cuts = [0, *(i for i, gap in enumerate(gaps, 1) if gap > apart), len(rows)]
     before = float("-inf")
@@ -225,51 +224,50 @@ def _stretches(
         batch = rows[first:last]
         if not batch:
             continue
-        end = batch[-1][0]["end"]
-        began = next(start for start, stop in busy if start <= end <= stop)
+        end = batch[-1][0].end
+        began, _ = busy[bisect_right(busy, end, key=lambda period: period[0]) - 1]
         start, before = max(before, began), end
         yield start, end, [found for _, found in batch]
 
 
-def _by_worker(spans: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _by_worker(spans: Iterable[SpanRow]) -> dict[str, list[SpanRow]]:
+    found: dict[str, list[SpanRow]] = defaultdict(list)
     for span in spans:
-        found[span["worker"]].append(span)
+        found[span.worker].append(span)
     return found
 
 
-def _start(directory: str, spans: Sequence[dict[str, Any]]) -> float:
+def _start(directory: str, spans: Sequence[SpanRow]) -> float:
     """From the claim of the directory to the first call that a worker was given, where files say when that was."""
     local = Store(directory).local
     claimed = (local / "config.json").stat().st_mtime if local else 0.0
-    seconds = min(span["start"] for span in spans) - claimed
+    seconds = min(span.start for span in spans) - claimed
     return seconds if 0 < seconds < 600 else START
 
 
-def _handover(spans: Sequence[dict[str, Any]]) -> float:
+def _handover(spans: Sequence[SpanRow]) -> float:
     """From the end of an update to the first call under the new policy."""
     gaps = []
-    for update in (span for span in spans if span["what"] == "update"):
-        later = [span["start"] for span in spans if span["start"] >= update["end"]]
+    for update in (span for span in spans if span.what == "update"):
+        later = [span.start for span in spans if span.start >= update.end]
         if later:
-            gaps.append(min(later) - update["end"])
+            gaps.append(min(later) - update.end)
     return min(gaps, default=1.0)
 
 
-def _seen(journal: Journal, edits: Sequence[dict[str, Any]]) -> Seen:
-    planned = list(journal.rows("planned"))
+def _seen(planned: Sequence[PlannedRow], ended: Sequence[OutcomeRow], edits: Sequence[SelfEditRow]) -> Seen:
     # The arms of self-edits: those of the rounds, of the untrained policy, and of the later ones.
-    tried = [row for row in planned if row["recipe"] and row["arm"].startswith(("self-edits", "untrained", "after"))]
-    twins = 1 - len({row["trial"] for row in tried}) / len(tried) if tried else 0.0
-    rewards = {row["key"]: row["reward"] or 0.0 for row in journal.rows("outcomes")}
-    alone = {row["task_id"]: rewards.get(row["trial"], 0.0) for row in planned if row["stage"] == SCREENING}
-    of_edit: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    tried = [row for row in planned if row.recipe and row.arm.startswith(("self-edits", "untrained", "after"))]
+    twins = 1 - len({row.trial for row in tried}) / len(tried) if tried else 0.0
+    rewards = {row.key: row.reward or 0.0 for row in ended}
+    alone = {row.task_id: rewards.get(row.trial, 0.0) for row in planned if row.stage == SCREENING}
+    of_edit: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
     for row in tried:
-        if row["arm"] == "self-edits" and row["task_id"] in alone and row["trial"] in rewards:
-            of_edit[row["stage"], row["task_id"], row["index"]].append(rewards[row["trial"]])
+        if row.arm == "self-edits" and row.task_id in alone and row.trial in rewards:
+            of_edit[row.stage, row.task_id, row.index].append(rewards[row.trial])
     taught = [fmean(own) > alone[task] for (_, task, _), own in of_edit.items()]
     return Seen(
-        tuple((row["completion"], row["tokens"]) for row in edits),
+        tuple((row.completion, row.tokens) for row in edits),
         twins,
         fmean(taught) if taught else None,
         fmean(reward == 1.0 for reward in alone.values()) if alone else 0.0,
