@@ -140,11 +140,38 @@ def test_who_asks_no_more_keeps_no_other_from_an_answer_and_the_engine_from_endi
     assert engines.runner.run(one_is_stopped()) == engines.sample([ask(BASE, 2)], engine)[0].text
 
 
+def longest(engines: Engines) -> SampleRequest:
+    """A request that takes many passes."""
+    some = [ask(BASE, seed, max_tokens=60) for seed in range(6)]
+    return max(some, key=lambda request: engines.sample([request], engines.three[0])[0].tokens)
+
+
+def test_an_engine_that_is_closed_leaves_what_nobody_waits_for(engines: Engines) -> None:
+    engine, passes = engines.three[0], 0
+    long = longest(engines)
+
+    def count(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+
+    async def left_while_it_is_written() -> None:
+        asked = asyncio.create_task(engine.sample(long))
+        while not passes:
+            await asyncio.sleep(0)
+        asked.cancel()
+        await engine.close()
+
+    whole = engines.sample([long], engine)
+    hook = engine._bank.patched.model.get_input_embeddings().register_forward_pre_hook(count)
+    engines.runner.run(left_while_it_is_written())
+    hook.remove()
+    assert passes < whole[0].tokens / 2
+    assert engines.sample([long], engine) == whole, "and goes on writing for whoever asks"
+
+
 def test_who_asks_later_joins_what_is_being_written_and_is_answered_first(engines: Engines) -> None:
     engine = engines.three[0]
-    long = max(
-        (ask(BASE, seed, max_tokens=60) for seed in range(6)), key=lambda r: engines.sample([r], engine)[0].tokens
-    )
+    long = longest(engines)
     short = ask(BASE, 7, max_tokens=2)
     alone = engines.sample([long], engine) + engines.sample([short], engine)
     assert alone[0].tokens > 20

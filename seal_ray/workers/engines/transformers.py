@@ -97,8 +97,10 @@ class TransformersEngine:
         return list(found[0])
 
     async def close(self) -> None:
+        """Leave what is being written: whoever asked for it is no more, and a run that fails is to say so at once."""
         if self._writing:
-            await self._writing
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _write(self) -> None:
         """Pass by pass while anything is asked. Who comes meanwhile joins, and what is held may change."""
