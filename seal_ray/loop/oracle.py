@@ -7,7 +7,6 @@ measured on, so these are ceilings and no baselines.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
+from seal_ray.loop.gathering import all_of
 from seal_ray.loop.session import Session, open_run
 from seal_ray.record.summary import Interval, cells
 from seal_ray.record.written import ORACLE
@@ -117,7 +117,7 @@ class Search:
             tried = await session.runner.try_text(ORACLE, task, text, self._numbers[text])
             self._found[text][task.id] = tried
 
-        await asyncio.gather(*(measure(text, task) for text, task in new))
+        await all_of(measure(text, task) for text, task in new)
 
 
 def best_of(found: Tried, decisions: Sequence[str], tasks: Sequence[Task]) -> list[str]:

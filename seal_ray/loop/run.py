@@ -9,13 +9,13 @@ again, and the result is that of an undisturbed run.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Sequence
 
 from seal_ray.config import Config
 from seal_ray.domains.drawing import training_tasks
 from seal_ray.events import Ended, Measured, Observer
 from seal_ray.loop.continual import measure_continual
+from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import remembered
 from seal_ray.loop.methods import measure_methods, need_skill
 from seal_ray.loop.preflight import Ready, drawn_for, prepare
@@ -67,15 +67,14 @@ async def rounds(session: Session, ready: Ready) -> None:
     await stand_on(session, await policies.begin())
     held_out = await asked(ready.held_out)
     if ready.warm_start:
-        await asyncio.gather(*_baselines(session, held_out))  # of the base as it was
+        await all_of(_baselines(session, held_out))  # of the base as it was
         await stand_on(session, await policies.warm(ready.warm_start))
     for round_ in range(1, config.run.rounds + 1):
         with at(round=round_):
             drawn = await asked(_drawn(ready, round_))
             tasks = await runner.unsolved(drawn) if config.domain.skip_solved else drawn
-            _, candidates = await asyncio.gather(
-                evaluate(session, held_out, round_ - 1), runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
-            )
+            explored = runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
+            _, candidates = await all_of([evaluate(session, held_out, round_ - 1), explored])
             from_kept = learns_from_kept(ready.update_rule)
             kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept)
             put_kept_on_record(session, kept, round_)
@@ -119,7 +118,7 @@ async def evaluate(session: Session, held_out: Sequence[Task], rounds_done: int)
     if config.evaluation.samples and (new if config.evaluation.every_round else rounds_done == config.run.rounds):
         measure = runner.measure_joint(arm, held_out, with_edits=True) if joint else runner.measure(arm, held_out)
         measures.append(measure)
-    await asyncio.gather(*measures)
+    await all_of(measures)
     if new or measures:
         session.events.emit(Measured(version))
 

@@ -12,6 +12,7 @@ from seal_ray.config import Questions
 from seal_ray.domains.base import NeedsQuestions
 from seal_ray.endpoints.patience import Patience
 from seal_ray.events import Advanced, StageBegan
+from seal_ray.loop.gathering import all_of
 from seal_ray.record.rows import QuestionRow, prompt_text
 from seal_ray.types import DataError, Prompt, SampleRequest, Task, UserError, content_key, derive_seed
 
@@ -45,7 +46,8 @@ async def with_questions(session: Session, tasks: Sequence[Task]) -> Sequence[Ta
         events.emit(Advanced(_STAGE))
         return text
 
-    texts = dict(zip(prompts, await asyncio.gather(*(write(*each) for each in prompts.items())), strict=True))
+    written = await all_of(write(*each) for each in prompts.items())
+    texts = dict(zip(prompts, written, strict=True))
     found = [domain.with_questions(task, texts[task.id]) if task.id in texts else task for task in tasks]
     kept = [task for task in found if task is not None]
     if not kept:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -15,7 +17,8 @@ from seal_ray.observe.progress import Silent
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import summarize
-from seal_ray.types import DataError, Recipe, Task, UserError
+from seal_ray.types import Completion, DataError, Outcome, Recipe, SampleRequest, Task, Trial, UserError
+from seal_ray.workers.in_process import InProcessCluster
 from tests.runs import CONFIG, SMALL, small_run
 
 TOO_LONG = ("--trial.answer_tokens", "5000")  # more than the model has positions: no trial can be asked
@@ -102,3 +105,40 @@ def test_a_run_that_stops_because_everything_failed_says_why_it_failed(
     with pytest.raises(UserError, match=r"round 1: all 12 self-edits failed, most of them: train-.*: the note says"):
         run(small_run(tmp_path / "run", *only_learn, "--selection.rule", rule), Silent())
     assert in_process["update"] == 0
+
+
+class OneJudgeAway(InProcessCluster):
+    """What is measured beside a round is written once the workers are to close."""
+
+    begun: ClassVar[list[str]] = []
+
+    async def __aenter__(self) -> Self:
+        self._closing = asyncio.Event()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
+        for _ in range(1000):  # whoever goes on does so now
+            await asyncio.sleep(0)
+
+    async def hold(self, *_: Any) -> None: ...
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        await self._closing.wait()
+        return Completion("Ada lives in Velm.", 5, finished=True)
+
+    async def run_trial(self, trial: Trial) -> Outcome:
+        self.begun.append(trial.task_id)
+        if trial.task_id.startswith("train"):
+            raise UserError("the judge is away")
+        return Outcome(trial.key, answers=("",) * len(trial.questions))
+
+
+def test_a_round_that_cannot_go_on_begins_no_trials_of_what_is_measured_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seal_ray.loop.session.open_cluster", OneJudgeAway)
+    with pytest.raises(UserError, match="the judge is away"):
+        run(small_run(tmp_path / "run", "--evaluation.baselines", "[]", "--domain.test", "2"), Silent())
+    assert OneJudgeAway.begun
+    assert all(task.startswith("train") for task in OneJudgeAway.begun)
