@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from seal_ray.cli.options import AsJson, Quiet
-from seal_ray.cli.output import say
+from seal_ray.cli.output import lines, say
 from seal_ray.plain import visible
 from seal_ray.types import DataError, UserError
 
@@ -86,7 +86,6 @@ def advise(
     model
         What is to learn them; as `learn` has it.
     """
-    from seal_ray.cli.output import lines
     from seal_ray.learning.advice import advise as advised
 
     found = advised(files, budget, of, model, measured)

@@ -156,7 +156,6 @@ def methods(
     """
     from seal_ray.config import load
     from seal_ray.reading import overriding
-    from seal_ray.types import UserError
 
     more = ["--evaluation.methods", json.dumps([_named(name.strip()) for name in only.split(",")])] if only else []
     for name, said in (("texts", texts), ("budgets", budgets), ("trained-budgets", trained_budgets)):
@@ -199,8 +198,6 @@ def again(manifest: str, *overrides: Overrides, into: str = "", quiet: Quiet = F
 
 def _numbers(option: str, said: str) -> str:
     """A list of a config."""
-    from seal_ray.types import UserError
-
     try:
         return json.dumps([int(number) for number in said.split(",")])
     except ValueError:

@@ -20,7 +20,7 @@ from seal_ray.plain import kept, one_line
 from seal_ray.types import AdapterRef, Completion, DataError, SampleRequest, Trial, UserError
 from seal_ray.workers.engines.base import Engine
 from seal_ray.workers.engines.canary import Probe, Reading, check
-from seal_ray.workers.engines.vllm import precision, rank_limit
+from seal_ray.workers.engines.vllm import VllmEngine, precision, rank_limit
 from seal_ray.workers.pulse import Beating, on_its_own_thread
 
 if TYPE_CHECKING:
@@ -121,8 +121,6 @@ class Sampler(Beating):
 
     async def answer(self, adapter: Adapter | None, trial: Trial) -> tuple[Completion, ...]:
         """Answers to a trained trial's questions, from this engine instead of the bank."""
-        from seal_ray.workers.engines.vllm import VllmEngine
-
         assert isinstance(self._engine, VllmEngine)
         try:
             answers = await self._engine.answers(adapter, trial.questions, trial.max_answer_tokens, trial.stop)
@@ -150,8 +148,6 @@ _TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.01, "float64": 0.01
 
 async def _build(model: ModelSpec, spec: EngineSpec, feel: Callable[[Any], None]) -> Engine:
     if spec.name == "vllm":
-        from seal_ray.workers.engines.vllm import VllmEngine
-
         path = await asyncio.to_thread(local_copy, model.path)
         return await VllmEngine.start(
             replace(model, path=path, dtype=spec.dtype(model.dtype)),
