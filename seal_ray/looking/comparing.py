@@ -15,7 +15,7 @@ from seal_ray.record.answers import last_arm
 from seal_ray.record.differences import Difference, difference
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic
+from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic, version_of
 from seal_ray.report.rounds import Round, mean_of, rounds
 from seal_ray.rundir.directory import CONFIG, Recorded, but_the_seed, recorded
 from seal_ray.rundir.tuned import refuse_tuned
@@ -104,7 +104,7 @@ class _Read:
     @property
     def last(self) -> str:
         """The arm of the last policy that was measured; empty where none was."""
-        arms = [arm for arm in self.arms if arm.startswith("after round ")]
+        arms = [arm for arm in self.arms if version_of(arm)]
         return last_arm(arms) if arms else ""
 
     @property

@@ -22,7 +22,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.presence import Presence
 from seal_ray.record.rows import TABLES
 from seal_ray.record.storage import Store, below
-from seal_ray.record.summary import UNTRAINED, Interval, as_json, summarize
+from seal_ray.record.summary import UNTRAINED, Interval, as_json, summarize, version_of
 from seal_ray.rundir.directory import CONFIG
 from seal_ray.types import UserError
 
@@ -164,7 +164,7 @@ def _of(name: str, count: int, seen: Seen, store: Store) -> Listed:
         account = read_account(store)
         start, now = whole.get("base"), whole.get(known_arm(account.version)) if account else None
     else:
-        after = [found for arm, found in whole.items() if arm.startswith("after round ")]
+        after = [found for arm, found in whole.items() if version_of(arm)]
         start, now = whole.get(UNTRAINED), (after[-1] if after else None)
     return Listed(
         name,

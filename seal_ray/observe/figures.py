@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 from seal_ray.intervals import Interval
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
 from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SkillRow, SpanRow
-from seal_ray.record.summary import UNTRAINED
+from seal_ray.record.summary import version_of
 
 _UNUSUAL = re.compile(r"[^\w .-]+")
 """What some trackers do not take in a name."""
-_TRAINED = re.compile(r"after round \d+")
 _OCTAVE = 16
 """A curve over trials has so many points between one number of trials and its double, and its last at the end."""
 
@@ -171,7 +170,7 @@ class Figures:
             planned = self._arms.pop((version, arm)).values()
             tasks = [ended for trials in planned if (ended := [self._ended[t] for t in trials if t in self._ended])]
             if any(not failed for trials in tasks for _, failed in trials):
-                name = "self-edits" if arm == UNTRAINED or _TRAINED.fullmatch(arm) else _plain(arm)
+                name = _plain(arm) if version_of(arm) is None else "self-edits"
                 accuracy = fmean(fmean(reward for reward, _ in trials) for trials in tasks)
                 found.append(Figure(f"held-out accuracy/{name}", version, accuracy))
         return found

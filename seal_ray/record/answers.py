@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow
+from seal_ray.record.summary import version_of
 
 Answers = dict[str, list[tuple[str, ...]]]
 """For each task, the answers of each of its trials, in the order of the domain's questions."""
@@ -26,9 +27,5 @@ def held_out_answers(journal: Journal, arm: str) -> Answers:
 
 def last_arm(arms: Sequence[str]) -> str:
     """The arm of the last policy that was measured, or of the last baseline where none was."""
-    return max(enumerate(arms), key=lambda item: (_order(item[1]), item[0]))[1]
-
-
-def _order(arm: str) -> int:
-    number = arm.removeprefix("after round ")
-    return int(number) if number.isdigit() else -1 if arm.startswith("untrained") else -2
+    order = [(-1 if (version := version_of(arm)) is None else version, place) for place, arm in enumerate(arms)]
+    return arms[max(order)[1]]

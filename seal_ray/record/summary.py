@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -36,6 +37,12 @@ _ADVICE = (
 def policy_arm(version: int) -> str:
     """The arm of the policy of this version."""
     return f"after round {version}" if version else UNTRAINED
+
+
+def version_of(arm: str) -> int | None:
+    """The version of the policy that an arm is of; None for a baseline."""
+    after = re.fullmatch(r"after round (\d+)", arm)
+    return int(after[1]) if after else 0 if arm == UNTRAINED else None
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import PlannedRow
-from seal_ray.record.summary import FEWEST, UNTRAINED, Interval, Measured, figure, interval, measured, synthetic
+from seal_ray.record.summary import (
+    FEWEST,
+    UNTRAINED,
+    Interval,
+    Measured,
+    figure,
+    interval,
+    measured,
+    synthetic,
+    version_of,
+)
 from seal_ray.report.sanitize import shown
 
 
@@ -64,7 +73,7 @@ def arms(
         gain = interval(gains) if gains and name != UNTRAINED and not mean.void else None
         trials = sum(len(rewards) for rewards in measure.rewards.values())
         questions = round(measure.answers * len(of_task) / max(1, trials))
-        found.append(Arm(shown(name, 60), _round(name), mean, gain, waiting[name], of_task, questions))
+        found.append(Arm(shown(name, 60), version_of(name), mean, gain, waiting[name], of_task, questions))
     return tuple(sorted(found, key=lambda arm: -1 if arm.round is None else arm.round))
 
 
@@ -78,8 +87,3 @@ def _untrained(measures: Mapping[str, Measured], beside: Sequence[Arm]) -> Mappi
     if mine and not figure([mine]).void:
         return mine.of_task
     return next((arm.of_task for arm in sound(beside) if arm.round == 0), {})
-
-
-def _round(name: str) -> int | None:
-    after = re.fullmatch(r"after round (\d+)", name)
-    return int(after[1]) if after else 0 if name == UNTRAINED else None
