@@ -15,7 +15,7 @@ from seal_ray.plain import WIDTH, broken, visible
 from seal_ray.record.differences import Difference
 from seal_ray.record.summary import FEWEST, Interval, doubts
 from seal_ray.record.summary import as_json as arms_as_json
-from seal_ray.report.words import duration
+from seal_ray.report.words import duration, points
 
 _BY_NAME = "is of another source, seed or domain than [1], or asks otherwise: tasks of one name may be others"
 
@@ -137,12 +137,8 @@ def in_points(found: Difference | None) -> str:
         return found.why
     tasks = f"{found.tasks} task{'s' if found.tasks > 1 else ''}"
     if found.low is None or found.high is None:
-        return f"{_points(found.mean)}, {tasks}, {found.why}"
-    return f"{_points(found.mean)} ({_points(found.low)} to {_points(found.high)}), {tasks}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+        return f"{points(found.mean)}, {tasks}, {found.why}"
+    return f"{points(found.mean)} ({points(found.low)} to {points(found.high)}), {tasks}"
 
 
 def _rewards(found: Sequence[Compared]) -> Iterable[tuple[str, ...]]:

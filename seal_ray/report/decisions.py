@@ -13,6 +13,7 @@ from seal_ray.domains.base import DiscreteActions, Domain, Grid, Picture, Render
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow
+from seal_ray.record.written import ORACLE
 from seal_ray.report.sanitize import shown
 from seal_ray.report.svg import Drawing
 from seal_ray.report.tasks import Tasks
@@ -20,7 +21,6 @@ from seal_ray.types import DataError, Task
 
 _VALUES, _BYTES = 3, 6_000_000
 _CELL, _GAP = 10, 26
-ORACLE = "oracle"
 
 
 @dataclass(frozen=True)
