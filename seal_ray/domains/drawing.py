@@ -25,6 +25,11 @@ def training_tasks(config: Config, domain: Domain, round_: int) -> Sequence[Task
     return _told_apart(domain, domain.tasks("train", config.domain.train or None, seed))
 
 
+def divided(learnt: Sequence[Task], held_out: Sequence[Task]) -> str:
+    """How the source splits, in words; which passages are held out may be left to chance."""
+    return f"{len(learnt)} to train on, {len(held_out)} held out"
+
+
 def _told_apart(domain: Domain, tasks: Sequence[Task]) -> Sequence[Task]:
     """The tasks, unless two have one id, by which all that is on record of them would be taken for one's."""
     if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:

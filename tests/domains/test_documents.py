@@ -34,24 +34,30 @@ def found(path: Path, size: int = 2000) -> list[tuple[str, str]]:
     return [(passage.title, passage.context) for passage in document_passages(path, size)]
 
 
-def pdf(path: Path, text: str) -> Path:
-    """The smallest PDF with one page; without a text it is a page of nothing."""
-    shown = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else ""
+def pdf(path: Path, *pages: str) -> Path:
+    """A small PDF of such pages, each of the lines of a text; without a text a page has nothing."""
+    first = [3 + 2 * number for number in range(len(pages))]
     bodies = [
         "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
-        "/Resources << /Font << /F1 5 0 R >> >> >>",
-        f"<< /Length {len(shown)} >>\nstream\n{shown}\nendstream",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        f"<< /Type /Pages /Kids [{' '.join(f'{number} 0 R' for number in first)}] /Count {len(pages)} >>",
     ]
+    for number, text in zip(first, pages, strict=True):
+        lines = " ".join(f"({line}) Tj T*" for line in text.splitlines())
+        shown = f"BT /F1 9 Tf 72 720 Td 14 TL {lines} ET" if text else ""
+        bodies += [
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {number + 1} 0 R "
+            f"/Resources << /Font << /F1 {3 + 2 * len(pages)} 0 R >> >> >>",
+            f"<< /Length {len(shown)} >>\nstream\n{shown}\nendstream",
+        ]
+    bodies.append("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
     out, at = "%PDF-1.4\n", []
     for number, body in enumerate(bodies, 1):
         at.append(len(out))
         out += f"{number} 0 obj\n{body}\nendobj\n"
     table = "".join(f"{offset:010} 00000 n \n" for offset in at)
-    out += f"xref\n0 6\n0000000000 65535 f \n{table}trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF\n"
-    path.write_bytes(out.encode("latin-1"))
+    size = len(bodies) + 1
+    out += f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n"
+    path.write_bytes(f"{out}startxref\n{len(out)}\n%%EOF\n".encode("latin-1"))
     return path
 
 
@@ -130,6 +136,44 @@ def test_a_broken_file_is_named_in_one_line(tmp_path: Path, name: str, data: byt
     with pytest.raises(UserError, match=said) as error:
         found(tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+def test_of_a_pdf_the_lines_are_joined_and_the_words_that_they_divide_are_whole(tmp_path: Path) -> None:
+    text = (
+        "Travel guide\n"
+        "The flat in the harbour of Lisbon is to be booked with Teodora\n"
+        "Brandt at least ten days ahead, by the form on the inter-\n"
+        "nal page. A state-of-the-\n"
+        "art lock has a code that is told on the way in there, both pre-\n"
+        "and post-season.\n"
+        "- Towels\n"
+        "- Keys"
+    )
+    ((_, context),) = found(pdf(tmp_path / "a.pdf", text))
+    assert context == (
+        "Travel guide\nThe flat in the harbour of Lisbon is to be booked with Teodora Brandt at least ten days ahead, by "
+        "the form on the internal page. A state-of-the-art lock has a code that is told on the way in there, both pre- "
+        "and post-season.\n\n- Towels\n- Keys"
+    )
+
+
+def test_the_header_and_the_footer_of_a_pdfs_pages_are_read_once(tmp_path: Path) -> None:
+    pages = [f"The Mill Company\n2026, page {n}\nThe fact is {n}.\n{n} of 3" for n in (1, 2, 3)]
+    ((_, context),) = found(pdf(tmp_path / "a.pdf", "The cover.", *pages))
+    assert context.split("\n\n") == [
+        "The cover.",
+        "The Mill Company\n2026, page 1",
+        "The fact is 1.",
+        "1 of 3",
+        "The fact is 2.",
+        "The fact is 3.",
+    ]
+
+
+def test_what_begins_a_page_much_as_another_did_is_no_header(tmp_path: Path) -> None:
+    pages = ["Chapter 1\nThe rye of 1880 was good.", "Chapter 4\nThe rye of 1890 was bad.", "Chapter 4b\nRye of 1900."]
+    said = " ".join(context for _, context in found(pdf(tmp_path / "a.pdf", *pages)))
+    assert all(line in said for page in pages for line in page.splitlines())
 
 
 def test_a_scanned_pdf_is_told_from_one_with_text(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage
-from seal_ray.domains.knowledge.sentences import ENDS, FENCE, reflowed
+from seal_ray.domains.knowledge.sentences import ENDS, FENCE, ITEM, NARROW, reflowed
 from seal_ray.plain import first_line, visible
 from seal_ray.types import UserError
 
@@ -27,6 +27,15 @@ _EXTRA = 'pip install "seal-ray[documents]"'
 _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*+(?:(?<=\s)#+\s*+)?")
 _TITLE = re.compile(r"title\s*:\s*(?P<title>.+)", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the"}
+_MOST_RUNNING = 3
+"""Lines of a header, and of a footer."""
+_FULL = 0.9
+"""Of the longest line: letters are of many widths."""
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_DIVIDED, _COMPOUND = re.compile(r"[^\W\d_]-$"), re.compile(r"\w-\w+-$")
+"""A line that ends within a word; and one where the hyphen belongs to it, as others of it do."""
+_GOES_ON = {"and", "or", "to", "und", "oder", "bis", "et", "ou"}
+"""Words before which a hyphen stands for what comes after: "pre- and post-war"."""
 
 Lines = Iterator[str]
 
@@ -157,10 +166,10 @@ def _pdf(path: Path) -> Lines:
     try:
         pages = pypdf.PdfReader(path).pages
         count, found = len(pages), False
-        for page in pages:
-            text = page.extract_text()
-            found = found or bool(text.strip())
-            yield from _unwrapped(text.splitlines())
+        texts = ([line.strip() for line in page.extract_text().splitlines() if line.strip()] for page in pages)
+        for lines in _without_running(texts):
+            found = found or any(lines)
+            yield from _unwrapped(lines)
             yield ""
     except (PyPdfError, RecursionError, KeyError, TypeError, AttributeError) as error:  # broken ones raise any of them
         raise UserError(f"{path}: cannot be read as PDF: {first_line(error)}") from None
@@ -169,14 +178,50 @@ def _pdf(path: Path) -> Lines:
         raise UserError(f"{path}: {what if count else 'the PDF has no pages'}")
 
 
-def _unwrapped(lines: Iterable[str]) -> Lines:
-    """A PDF has lines and no paragraphs: one ends where a sentence ends well before the others do."""
-    held = [line.strip() for line in lines]
-    usual = max(map(len, held), default=0)
-    for line in held:
-        yield line
-        if line.endswith((".", "!", "?", ":")) and len(line) < 0.8 * usual:
-            yield ""
+def _without_running(pages: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The lines of each page, its header and its footer only where they are new: the page after has them too.
+
+    There they are paragraphs of their own.
+    """
+    before: list[str] = []
+    for page, after in pairwise(chain(pages, [[]])):
+        old_top, top = _running(page, before, -1), _running(page, after, 1)
+        body = page[max(old_top, top) :]
+        old_end, end = _running(body[::-1], before[::-1], -1), _running(body[::-1], after[::-1], 1)
+        header = [] if old_top else [*page[:top], ""]
+        footer = [] if old_end else ["", *body[len(body) - end :]]
+        yield [*header, *body[: len(body) - max(old_end, end)], *footer]
+        before = page
+
+
+def _running(lines: Sequence[str], others: Sequence[str], step: int) -> int:
+    """How many lines a page begins with as another does, but for the number of the page; no sentence is one."""
+    for count, (line, other) in enumerate(zip(lines[:_MOST_RUNNING], others, strict=False)):
+        numbers, theirs = _NUMBER.findall(line), _NUMBER.findall(other)
+        same = _NUMBER.sub("#", line) == _NUMBER.sub("#", other) and not line.endswith((".", "!", "?"))
+        if not same or any(int(b) - int(a) not in (0, step) for a, b in zip(numbers, theirs, strict=True)):
+            return count
+    return min(len(lines), len(others), _MOST_RUNNING)
+
+
+def _unwrapped(lines: Sequence[str]) -> Lines:
+    """A PDF has lines and no paragraphs: one ends where a sentence ends well before the others do.
+
+    A line is joined to the one before where its first word had no room there, and so is a divided word.
+    """
+    usual = max(map(len, lines), default=0)
+    held = ""
+    for line, after in pairwise([*lines, ""]):
+        whole, next_word = f"{held}{line}", after.partition(" ")[0]
+        if _DIVIDED.search(line) and after[:1].islower() and next_word not in _GOES_ON:
+            held = whole if _COMPOUND.search(line) else whole[:-1]
+        elif after and usual > NARROW and len(line) + len(next_word) >= _FULL * usual and not ITEM.match(after):
+            held = f"{whole} "
+        else:
+            yield whole
+            held = ""
+            if line.endswith((".", "!", "?", ":")) and len(line) < 0.8 * usual:
+                yield ""
 
 
 def _html(path: Path) -> Lines:

@@ -14,11 +14,11 @@ ENDS = re.compile(r"(?<=[.!?…।॥؟。！？])\s+|(?<=[。！？])")
 """Where one sentence ends and the next begins."""
 FENCE = re.compile(r"\s*(```|~~~)")
 """A line at which code begins or ends."""
-_ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|>)\s+")
+ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|>)\s+")
 _ROW = re.compile(r"\s*\|.*\|\s*")
 _RULE = re.compile(r"[\s|:=+_*-]{3,}")
 _CELLS = re.compile(r"(?<!\\)\|")
-_NARROW = 40
+NARROW = 40
 """Characters; lines no longer than this are a list or a verse, not a page's."""
 
 
@@ -42,7 +42,7 @@ def _said(text: str) -> Iterator[str]:
             yield from _rows(block)
         else:
             first, *rest = _joined(block)
-            yield from (_ITEM.sub("", first), *rest)
+            yield from (ITEM.sub("", first), *rest)
 
 
 def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
@@ -52,7 +52,7 @@ def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
     for line in [*text.splitlines(), ""]:
         fence = bool(FENCE.match(line))
         row = bool(_ROW.fullmatch(line))
-        apart = fenced or fence or not line.strip() or (not row and (_ITEM.match(line) or _RULE.fullmatch(line)))
+        apart = fenced or fence or not line.strip() or (not row and (ITEM.match(line) or _RULE.fullmatch(line)))
         if held and (apart or row != bool(_ROW.fullmatch(held[0]))):
             yield held, False
             held = []
@@ -68,7 +68,7 @@ def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
 def _joined(lines: Sequence[str]) -> list[str]:
     """One line of those that were broken to the width of a page: each ends where the next word had no room."""
     width = max(map(len, lines))
-    if width <= _NARROW or _ROW.fullmatch(lines[0]):
+    if width <= NARROW or _ROW.fullmatch(lines[0]):
         return list(lines)
     broken = all(len(line.rstrip()) + 1 + len(after.split()[0]) > width for line, after in pairwise(lines))
     return [" ".join(map(str.strip, lines))] if broken else list(lines)
