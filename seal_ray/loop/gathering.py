@@ -1,9 +1,11 @@
-"""Many things at once, of which one may fail."""
+"""Many things at once, of which one may fail; and the loop that they are done in."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 
@@ -17,6 +19,16 @@ async def all_of(work: Iterable[Awaitable[Any]]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do this, and return when it is done: also where a loop is running already, as a notebook has one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="loop") as beside:
+        return beside.submit(copy_context().run, asyncio.run, work).result()
 
 
 class Once:

@@ -8,7 +8,6 @@ Everything that is done with a run (its rounds, the search for the best decision
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from seal_ray import grading
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.events import Events, Observer
+from seal_ray.loop.gathering import to_its_end
 from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.loop.workshop import Workshop
@@ -66,7 +66,7 @@ class OpenRun:
             self.events.close()
 
         with Watch(save, hush) as watch:
-            asyncio.run(watch.over(self._with_workers(body, probe, watch)))
+            to_its_end(watch.over(self._with_workers(body, probe, watch)))
 
     async def _with_workers(self, body: Callable[[Session], Awaitable[None]], probe: Prompt, watch: Watch) -> None:
         async with (
