@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from seal_ray.cli.learning import tell
 from seal_ray.cli.options import AsJson, Quiet
-from seal_ray.cli.output import report_page, say, show
+from seal_ray.cli.output import lines, report_page, say, show
+from seal_ray.plain import visible
 from seal_ray.types import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def evaluate(
     if not others and learns(configs[0]):
         if over or grader or oracle:
             raise UserError(f"{dir}: documents were learnt here; --over, --grader and --oracle are for runs")
-        tell(dir, known_here(dir), as_json)
+        tell(dir, known := known_here(dir), as_json)
+        if not as_json:
+            lines(map(visible, known.answers()))
         return
     if oracle and (others or grader):
         raise UserError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from seal_ray.intervals import total_length
-from seal_ray.record.account import Account
+from seal_ray.record.account import Account, known_arm
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import OutcomeRow, PolicyRow, SelfEditRow, SpanRow
+from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SpanRow
 from seal_ray.record.summary import interval, measured
 
 if TYPE_CHECKING:
+    from seal_ray.domains.knowledge.studied import StudiedTask
     from seal_ray.learning.study import Study
 
 
@@ -44,5 +46,25 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
         method=method,
         texts=study.texts,
         examples=study.examples,
+        asked=_asked(study, journal),
         steps=next(row.steps for row in journal.read(PolicyRow) if row.key == study.policy.name),
     )
+
+
+def _asked(study: Study, journal: Journal) -> list[dict[str, str]]:
+    """The questions that were reported, with what the base answered and what is answered now."""
+    before, after = (_answers(journal, arm) for arm in ("base", known_arm(study.policy.version)))
+    return [
+        {"passage": task.title, "question": question, "right": right, "before": earlier, "after": now}
+        for task in study.tasks
+        for (question, right), earlier, now in zip(task.held, before(task), after(task), strict=True)
+    ]
+
+
+def _answers(journal: Journal, arm: str) -> Callable[[StudiedTask], Sequence[str]]:
+    """What was answered last to each reported question of a passage; nothing where that failed."""
+    planned = {
+        row.task_id: row.trial for row in journal.read(PlannedRow) if (row.stage, row.arm) == ("evaluation", arm)
+    }
+    given = {row.key: row.answers for row in journal.read(OutcomeRow)}
+    return lambda task: given.get(planned.get(task.id, "")) or [""] * len(task.held)

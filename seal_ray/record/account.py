@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,6 +62,8 @@ class Account:
     examples: int = 0
     steps: int = 0
     """What the adapter was trained on, and in how many steps; older versions did not write them down."""
+    asked: Sequence[Mapping[str, str]] = ()
+    """The questions that were reported: the passage, what is right, and what was answered before and after."""
 
     def save(self, store: Store) -> None:
         store.write(FILE, json.dumps(asdict(self), indent=2).encode())
@@ -90,6 +92,14 @@ class Account:
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
             f"cost:        {self.minutes:.1f} minutes of work, {self._work}; {self._learnt}",
         ]
+
+    def answers(self) -> list[str]:
+        """Every question that was reported, with its answers: a figure over few is only as good as these."""
+        lines = []
+        for each in self.asked:
+            lines += ["", f"{each['passage']}: {each['question']}"]
+            lines += [f"  {name + ':':7} {' '.join(each[name].split())}" for name in ("right", "before", "after")]
+        return lines
 
     @property
     def _work(self) -> str:

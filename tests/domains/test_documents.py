@@ -151,9 +151,9 @@ def test_of_a_pdf_the_lines_are_joined_and_the_words_that_they_divide_are_whole(
     )
     ((_, context),) = found(pdf(tmp_path / "a.pdf", text))
     assert context == (
-        "Travel guide\nThe flat in the harbour of Lisbon is to be booked with Teodora Brandt at least ten days ahead, by "
-        "the form on the internal page. A state-of-the-art lock has a code that is told on the way in there, both pre- "
-        "and post-season.\n\n- Towels\n- Keys"
+        "Travel guide\nThe flat in the harbour of Lisbon is to be booked with Teodora Brandt at least ten days ahead, "
+        "by the form on the internal page. A state-of-the-art lock has a code that is told on the way in there, both "
+        "pre- and post-season.\n\n- Towels\n- Keys"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import runpy
 import shutil
@@ -23,6 +24,7 @@ from seal_ray.model.precision import of_this_process
 from seal_ray.observe.progress import Silent
 from seal_ray.record.account import Account
 from seal_ray.record.journal import Journal
+from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import interval
 from seal_ray.rundir.directory import recorded_config
@@ -72,6 +74,23 @@ def test_an_adapter_is_made_and_what_it_knows_is_said_in_five_lines(quiet: tuple
     assert [line.partition(":")[0] for line in lines] == ["knew before", "knows now", "reads", "elsewhere", "cost"]
     assert f"of {account.questions} synthetic questions" in lines[0]
     assert all("% (too few to tell)" in line for line in lines[:3]), "of three passages there is no interval"
+
+
+def test_every_question_that_is_reported_is_shown_with_what_is_right_and_what_was_answered(
+    quiet: tuple[Path, Account],
+) -> None:
+    directory, account = quiet
+    journal = Journal(Store(str(directory)))
+    given = {row.key: row.answers for row in journal.read(OutcomeRow)}
+    now = {row.task_id: given[row.trial] for row in journal.read(PlannedRow) if row.arm == "learnt, version 1"}
+    assert len(account.asked) == account.questions
+    assert Counter(each["after"] for each in account.asked) == Counter(
+        one for answers in now.values() for one in answers
+    )
+    pages = (directory / "documents.jsonl").read_text()
+    assert all(f'"title": "{each["passage"]}"' in pages for each in account.asked)
+    shown = "\n".join(account.answers())
+    assert all(f"{each['question']}\n  right:  {each['right']}\n  before:" in shown for each in account.asked)
 
 
 def test_an_interval_is_said_from_six_passages_on(quiet: tuple[Path, Account]) -> None:
@@ -183,9 +202,19 @@ def test_eval_shows_the_account_and_a_directory_can_be_moved(
     moved = shutil.copytree(quiet[0], tmp_path / "moved")
     with pytest.raises(SystemExit, match="0"):
         main(["eval", str(moved)])
-    assert capsys.readouterr().out.splitlines() == quiet[1].lines()
+    assert capsys.readouterr().out.splitlines() == [*quiet[1].lines(), *quiet[1].answers()]
     (moved / "learnt.json").unlink()
     assert continued(str(moved), Silent()).adapter == quiet[1].adapter
+
+
+def test_documents_are_learnt_where_a_loop_is_running_as_in_a_notebook(
+    model: str, server: ScriptedServer, quiet: tuple[Path, Account], tmp_path: Path
+) -> None:
+    async def cell() -> str:
+        learn(written(tmp_path), model, tmp_path / "out", Silent(), settings=settings(server.url))
+        return known(tmp_path / "out")
+
+    assert asyncio.run(cell()) == known(quiet[0])
 
 
 def test_what_was_learnt_can_be_asked_with_it_and_without(
