@@ -171,7 +171,7 @@ def _of(name: str, count: int, seen: Seen, store: Store) -> Listed:
         STOPPED,
         count,
         name=f"{config.run.name}, seed {config.run.seed}",
-        domain=config.domain.name.rpartition(":")[2],
+        domain="documents" if learns(config) else config.domain.name.rpartition(":")[2],
         model=config.model.path,
         rounds_done=len(rounds_over(seen)),
         rounds=config.run.rounds,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from seal_ray.domains.registry import learns
 from seal_ray.looking.seen import Seen
 from seal_ray.looking.stages import Stage
 from seal_ray.plain import counted
@@ -36,11 +37,14 @@ def pace(seen: Seen, stages: Sequence[Stage]) -> Pace:
     without = [counted(left[kind], name) for kind, name in _NAMES.items() if left[kind] and kind not in beside]
     without += [counted(left["update"], "update")] if left["update"] and each is None else []
     without += [stage.name for stage in stages if stage.total is None]
+    without += [_LATER] if learns(seen.config) else []
     seconds = max(beside.values(), default=0.0) + left["update"] * (each or 0.0)
     return Pace(seconds if seconds or not without else None, any(s.at_most and s.left for s in stages), tuple(without))
 
 
 _NAMES = {"sample": "self-edit", "trial": "trial"}
+_LATER = "what has not begun, and the training on all passages"
+"""Of documents: how much there will be to ask and to try, is known when it comes."""
 
 
 def rate(spans: Sequence[SpanRow], kind: str) -> float | None:

@@ -104,8 +104,9 @@ class Picture:
             command = going_on(self.place) if self.seen.tunes else f"seal-ray resume {self.place}"
             return f"waiting for: somebody to go on with it; `{command}` does"
         begun = [f"{stage.name} ({stage.left} to come)" for stage in self.stages if stage.begun and stage.left]
+        coming = "the training on all passages" if learns(self.seen.config) else "workers to begin"
         still = f"; nothing has come on record for {duration(self.still)}" if self.still >= 60 else ""
-        return f"waiting for: {'; '.join(begun) or 'workers to begin, or the next stage'}{still}"
+        return f"waiting for: {'; '.join(begun) or f'{coming}, or the next stage'}{still}"
 
     @property
     def left(self) -> str:

@@ -35,14 +35,18 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_what_was_learnt_is_listed_with_what_was_known_before_and_now(documents: str) -> None:
     (found,) = runs_below(str(Path(documents).parent))
-    assert (found.place, found.state, found.rounds) == ("page", "finished", 0)
+    assert (found.place, found.domain, found.state, found.rounds) == ("page", "documents", "finished", 0)
     assert found.start
     assert found.now
 
 
 def test_it_has_ended_once_nobody_learns_there(documents: str) -> None:
     hold = Store(documents).lock()
-    assert not Watch(documents).picture().is_over
+    under_way = Watch(documents).picture()
+    assert not under_way.is_over
+    assert under_way.left.startswith("left: not known yet; "), "what a learning has still to do is not on record"
+    assert "the training on all passages" in under_way.left
+    assert under_way.waiting.startswith("waiting for: the training on all passages, or the next stage")
     hold.close()
     picture = Watch(documents).picture()
     assert picture.is_over
