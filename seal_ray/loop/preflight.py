@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from seal_ray.config import Config, parse
 from seal_ray.domains.base import Domain, NeedsQuestions
-from seal_ray.domains.drawing import held_out_tasks, training_tasks
+from seal_ray.domains.drawing import divided, held_out_tasks, training_tasks
 from seal_ray.domains.registry import load_domain, path_settings
 from seal_ray.loop.continual import check_continual, orders_of
 from seal_ray.loop.memory import check_memory
@@ -140,17 +140,18 @@ def look(config: Config, shown: Callable[[Settled], object] = lambda found: None
     sources = _sources(config)
     check(config)
     config = found.config
-    drawn, before = None, directory.living(config.dir)
+    drawn, split, before = None, "", directory.living(config.dir)
     if not any(source.startswith(hub.DATASET) for source in sources):
-        tasks = _tasks(config, domain := load_domain(config))
+        held_out, first = _tasks(config, domain := load_domain(config))
+        split = f"tasks: {divided(first, held_out)}; "
         _warm_start(config, domain)
         # Only a run of passages in turn may go on with others, and to draw each round's takes long.
         if before and config.continual.sequences:
-            drawn = drawn_for(config, domain, *tasks)
+            drawn = drawn_for(config, domain, held_out, first)
     if not found.open:  # what is still to be settled cannot be compared
         directory.refuse_another(config, Passages(config, drawn))
     does = "go on" if before else "begin"
-    return f"of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
+    return f"{split}of what was looked at nothing is missing; a run would {does} in {config.dir}; nothing was started"
 
 
 def _sources(config: Config) -> list[str]:

@@ -294,7 +294,7 @@ def _model(config: Config) -> Check:
 
 def _tasks(config: Config) -> Check:
     from seal_ray.domains.base import NeedsQuestions
-    from seal_ray.domains.drawing import held_out_tasks, training_tasks
+    from seal_ray.domains.drawing import divided, held_out_tasks, training_tasks
     from seal_ray.domains.registry import load_domain
 
     domain = load_domain(config)
@@ -302,7 +302,7 @@ def _tasks(config: Config) -> Check:
     bare = sum(task.questions == () for task in (*train, *test)) if isinstance(domain, NeedsQuestions) else 0
     writer = config.questions.endpoint_model or config.questions.endpoint or "the base model"
     advice = f"{bare} have no questions: {writer} will write some" if bare else ""
-    return Check("tasks", True, f"{len(train)} to train on, {len(test)} held out", advice)
+    return Check("tasks", True, divided(train, test), advice)
 
 
 def _memory(config: Config, torch: dict[str, Any]) -> Check:

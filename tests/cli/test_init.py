@@ -38,6 +38,7 @@ def test_what_is_written_can_begin_at_once_and_takes_ones_own_data_in_one_edit(
     dry = ["run", "documents.toml", "--dry-run", "--model.path", "microworld"]
     with pytest.raises(SystemExit, match="0"):
         main(dry)
+    assert "tasks: 2 to train on, 4 held out; " in capsys.readouterr().err, "chance decides, so it is said"
     (tmp_path / "docs").mkdir()
     for name in ("a", "b", "c", "d"):
         (tmp_path / "docs" / f"{name}.md").write_text(f"# {name}\n\nA note about {name}.")
