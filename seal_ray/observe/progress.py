@@ -80,7 +80,12 @@ class Silent(Progress):
 class _Rate(ProgressColumn):
     def render(self, task: Bar) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+        return Text(pace(speed) if speed else "", style="dim")
+
+
+def pace(rate: float) -> str:
+    """So many a second, or where that rounds to little, a minute."""
+    return f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
 
 
 class TerminalProgress(Progress):
@@ -136,4 +141,4 @@ class LogProgress(Progress):
         count.told = now
         rate = count.done / max(now - count.start, 1e-9)
         left = (count.total - count.done) / rate
-        logger.info("%s: %d/%d, %.1f/s, %.0f s left", stage, count.done, count.total, rate, left)
+        logger.info("%s: %d/%d, %s, %.0f s left", stage, count.done, count.total, pace(rate), left)

@@ -16,7 +16,7 @@ from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
 from seal_ray.observe import observers
 from seal_ray.observe.figures import Figure
-from seal_ray.observe.progress import LogProgress
+from seal_ray.observe.progress import LogProgress, pace
 from seal_ray.observe.sinks.base import TrackedRun
 from seal_ray.observe.sinks.jsonl import JsonLines
 from seal_ray.record.journal import Journal
@@ -137,6 +137,11 @@ def test_lines_of_progress_take_it_that_a_stage_turns_out_to_have_more_pieces(ca
         for event in (StageBegan("asked", 2), Advanced("asked", -2), *[Advanced("asked")] * 4):
             lines.on(event)
     assert [line.split(",")[0] for line in caplog.messages] == ["asked: 2 to do", "asked: 1/2", "asked: 2/2"]
+
+
+@pytest.mark.parametrize(("rate", "said"), [(12.34, "12.3/s"), (0.1, "0.1/s"), (0.04, "2.4/min")])
+def test_a_slow_pace_is_told_by_the_minute_and_never_as_none(rate: float, said: str) -> None:
+    assert pace(rate) == said
 
 
 def test_observers_that_cannot_watch_are_refused_before_anything_starts(tmp_path: Path) -> None:
