@@ -1,7 +1,8 @@
 """A short measurement on this machine: real workers, a few self-edits and trials of the config itself.
 
 Workers of one thread are timed in seconds of their own processor time, so that whatever else this machine is doing
-meanwhile does not count. It ends within a minute: what would take longer is measured in part, and said to be.
+meanwhile does not count. Once Ray has started a process it takes a minute at most: what would take longer is measured
+in part, and said to be.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -54,16 +56,15 @@ def calibrate(config: Config, *observers: Observer) -> Basis:
             f"--calibrate: times workers on Ray, and workers.address is {IN_PROCESS!r}; add --workers.address '' to "
             "have them timed on a Ray that is started here, or give --from DIR (the journal of an earlier run)"
         )
-    bench = RayBench(time.monotonic() + SECONDS - _CLOSING, Events(observers=observers))
-    try:
+    with closing(Events(observers=observers)) as events:
         connect(config)
         if config.model.dtype == AUTO:
             config = config.in_precision(of_first_trainer(config).dtype)
         domain, tasks = _work(config)
-        bench.start(config)
-        return _measured(config, domain, tasks, bench)
-    finally:
-        bench.close()
+        # Ray has started a first process by now: what that takes on a crowded machine says nothing about the model.
+        with closing(RayBench(time.monotonic() + SECONDS - _CLOSING, events)) as bench:
+            bench.start(config)
+            return _measured(config, domain, tasks, bench)
 
 
 def _work(config: Config) -> tuple[Domain, Sequence[Task]]:
@@ -157,7 +158,6 @@ class RayBench:
         for worker in (*self.trainers, *([self._sampler] if self.trainers else [])):
             ray.kill(worker)
         self._events.emit(Advanced(_STAGE, round(SECONDS) - self._told))
-        self._events.close()
 
     def _timed(
         self, calls: Sequence[tuple[Any, Any, Sequence[Any]]], seconds: float

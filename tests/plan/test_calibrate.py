@@ -142,6 +142,27 @@ def test_a_model_that_does_not_even_load_in_time_is_refused_in_one_line(monkeypa
     assert "\n" not in str(refused.value)
 
 
+def test_what_ray_takes_to_start_is_none_of_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+
+    def slow(_: Config) -> SimpleNamespace:
+        clock[0] += 300.0
+        return SimpleNamespace(dtype="float32")
+
+    def bench(until: float, _: Events) -> SimpleNamespace:
+        def start(_: Config) -> None:
+            raise UserError(f"{until - clock[0]:.0f} s are left")
+
+        return SimpleNamespace(start=start, close=lambda: None)
+
+    monkeypatch.setattr(probe, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(probe, "connect", slow)
+    monkeypatch.setattr(probe, "of_first_trainer", slow)
+    monkeypatch.setattr(probe, "RayBench", bench)
+    with pytest.raises(UserError, match=f"^{probe.SECONDS - probe._CLOSING:.0f} s are left"):
+        probe.calibrate(load(CONFIG))
+
+
 def test_workers_in_the_drivers_own_process_are_not_timed_and_what_is_instead_is_said() -> None:
     said = r"add --workers.address '' to have them timed on a Ray that is started here, or give --from DIR"
     with pytest.raises(UserError, match=said) as refused:
