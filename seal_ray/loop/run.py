@@ -76,7 +76,7 @@ async def rounds(session: Session, ready: Ready) -> None:
             explored = runner.explore(round_, tasks, with_rewards=ready.needs_rewards)
             _, candidates = await all_of([evaluate(session, held_out, round_ - 1), explored])
             from_kept = learns_from_kept(ready.update_rule)
-            kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept)
+            kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept, directory=config.dir)
             put_kept_on_record(session, kept, round_)
             found = Found(candidates, kept, drawn)
             finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
@@ -135,12 +135,17 @@ def _baselines(session: Session, held_out: Sequence[Task]) -> list[Coroutine[Non
 
 
 def choose(
-    rule: Rule, candidates: dict[str, list[Candidate]], seed: int, round_: int, or_stop: bool = True
+    rule: Rule,
+    candidates: dict[str, list[Candidate]],
+    seed: int,
+    round_: int,
+    or_stop: bool = True,
+    directory: str = "DIR",
 ) -> list[Candidate]:
     """The self-edits of a round that the rule keeps. `UserError` where it keeps none, unless `or_stop` is false."""
     kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
     if not kept and or_stop:
-        reason = one_line(why_none([c for found in candidates.values() for c in found]), 600)
+        reason = one_line(why_none([c for found in candidates.values() for c in found], directory), 600)
         raise UserError(f"round {round_}: {reason}")
     return kept
 

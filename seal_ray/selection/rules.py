@@ -176,8 +176,8 @@ def find_rule(name: str) -> Rule:
     return Rule(found)
 
 
-def why_none(candidates: Sequence[Candidate]) -> str:
-    """What to say when a round has nothing to learn from."""
+def why_none(candidates: Sequence[Candidate], directory: str) -> str:
+    """What to say when a round has nothing to learn from; what was tried is on record in `directory`."""
     problems = Counter(c.problem for c in candidates if c.problem)
     ((problem, _),) = problems.most_common(1) or [("", 0)]
     if problems.total() == len(candidates):
@@ -186,6 +186,6 @@ def why_none(candidates: Sequence[Candidate]) -> str:
     return (
         f"no self-edit taught anything: none of {len(candidates)} is surely ({SURE:.0%}) better than what its task "
         f"scores without training{failed}; nothing to learn from. More self-edits of a task (sampling.per_task), more "
-        "seeds of each (trial.seeds) and more tasks (domain.train) make it likelier that one is; `seal-ray explain "
-        "DIR` has what was tried"
+        "seeds of each (trial.seeds) and more tasks (domain.train) make it likelier that one is; "
+        f"`seal-ray explain {directory}` has what was tried"
     )

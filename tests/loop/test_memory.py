@@ -104,7 +104,8 @@ def test_another_coefficient_takes_every_trial_of_the_first_round_from_a_run_bes
         "--evaluation.every_round",
         "false",
     )
-    with pytest.raises(UserError, match="no self-edit taught anything"):
+    said = f"no self-edit taught anything.*`seal-ray explain {tmp_path / 'run'}` has what was tried"
+    with pytest.raises(UserError, match=said):
         run(small_run(tmp_path / "run", *another), Silent(), beside=str(with_memory))
     assert in_process["trial"] == 2, "what is known before is said and read once more, and nothing else is"
 
