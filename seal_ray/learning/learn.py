@@ -32,6 +32,7 @@ from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
+from seal_ray.plain import counted
 from seal_ray.record.account import Account, read_account
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, recorded_config
@@ -139,7 +140,8 @@ def _plan(config: Config, documents: Documents) -> str:
     model = config.model.path
     hub = " (from the hub; what is not on this machine is downloaded)" if on_hub(model) else ""
     by = f", by {method}" if (method := said_of(config)) else ""
-    return f"learning {documents.passages} passages of {documents.words} words{new}, with {model}{hub}{by}"
+    size = f"{counted(documents.passages, 'passage')} of {counted(documents.words, 'word')}"
+    return f"learning {size}{new}, with {model}{hub}{by}"
 
 
 def _is_known(store: Store, known: Account, documents: Documents, identity: Identity) -> bool:

@@ -83,6 +83,7 @@ class Account:
         base = self.figure("base")
         asked = counted(self.questions, "synthetic question")
         over = f"{asked} on {base.n if base else 0} of {self.passages} passages"
+        so_far = f" for all {self.version} versions" if self.version > 1 else ""
         lost = Elsewhere(**self.before), Elsewhere(**self.after)
         return [
             f"knew before: {_share(base)} of {over}, out of sight",
@@ -90,7 +91,7 @@ class Account:
             f"reads:       {_share(self.figure('in-context'))} (the base, with the passage in its prompt)",
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
-            f"cost:        {self.minutes:.1f} minutes of work, {self._work}; {self._learnt}",
+            f"cost:        {self.minutes:.1f} minutes of work{so_far}, {self._work}; {self._learnt}",
         ]
 
     def answers(self) -> list[str]:

@@ -54,7 +54,12 @@ class Recorded:
     def unlike(self, identity: Identity) -> list[str]:
         """What makes that another run."""
         mine = identity if self.whole else Identity(identity.settings, {}, {})
-        return differences(self.identity, mine)
+        lines = differences(self.identity, mine)
+        files = [line for line in lines if line.startswith("model.path")]
+        if len(files) > 1 and any("the content has changed" not in line for line in files):
+            rest = [line for line in lines if line not in files]  # which files those are says nothing to anyone
+            return [f"model.path: another model than {self.config.model.path}", *rest]
+        return lines
 
 
 def but_the_seed(differs: Iterable[str]) -> list[str]:

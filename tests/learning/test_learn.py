@@ -188,6 +188,7 @@ def test_a_changed_document_relearns_what_changed(
     assert len(server.seen) - asked <= 3, "one passage of three is new: it alone is asked about"
     assert 0 < in_process["trial"] < done["trial"]
     assert (second.version, second.passages) == (2, 3)
+    assert " minutes of work for all 2 versions, " in second.lines()[-1], "it is the directory's, not the last hour's"
     assert known(directory) == second.adapter != first.adapter
     written(tmp_path)
     in_process.clear()
@@ -262,6 +263,15 @@ def test_a_setting_of_the_update_is_none_of_a_trials_nor_of_the_next_learning() 
 def test_settings_that_the_command_has_options_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--run.dir: give --into, --model, --method, --texts and"):
         learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), settings=["--run.dir", "x"])
+
+
+def test_another_model_is_refused_by_name_and_not_file_by_file(
+    quiet: tuple[Path, Account], server: ScriptedServer, model: str, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(quiet[0], tmp_path / "out"))
+    with pytest.raises(UserError, match=f"another config .*model.path: another model than {model}") as refused:
+        learnt([written(tmp_path)], "microworld", directory, Silent(), settings=settings(server.url))
+    assert "safetensors" not in str(refused.value)
 
 
 @pytest.mark.slow
