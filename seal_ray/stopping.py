@@ -81,6 +81,20 @@ def stoppable(then: str = PROMISE) -> Iterator[None]:
         yield
 
 
+async def until_told() -> NoReturn:
+    """Wait for a signal to end, and raise `Stopped` here; otherwise it is raised in whatever task is at work then."""
+    import asyncio
+
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[int]()
+
+    def hear(number: int, _: FrameType | None) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, number)
+
+    with _handling(hear):
+        number = await told.get()
+    raise by_signal(number, "stopped")
+
+
 class Watch:
     """While this context lasts, a signal to end, or a reason that `lost` gives, ends what is done in good order.
 

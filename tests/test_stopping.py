@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from seal_ray import stopping
-from seal_ray.stopping import PROMISE, SIGNALS, Stopped, Watch, stoppable
+from seal_ray.stopping import PROMISE, SIGNALS, Stopped, Watch, stoppable, until_told
 from tests.cluster.autoscaling import ROOT
 
 
@@ -152,16 +152,21 @@ print("here")
     assert (done.stdout, done.returncode) == ("here\n", 0)
 
 
-def test_who_leaves_because_it_was_told_to_is_not_held_up_by_being_told_again() -> None:
+@pytest.fixture
+def heeding() -> Iterator[None]:
+    """Who leaves ignores signals; the tests that come after must not, nor what they start."""
     before = [signal.getsignal(each) for each in SIGNALS]
-    try:
-        with pytest.raises(Stopped, match="SIGINT"), stoppable():
-            signal.raise_signal(signal.SIGINT)
-        for number in SIGNALS:
-            signal.raise_signal(number)
-    finally:
-        for number, handler in zip(SIGNALS, before, strict=True):
-            signal.signal(number, handler)
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeding")
+def test_who_leaves_because_it_was_told_to_is_not_held_up_by_being_told_again() -> None:
+    with pytest.raises(Stopped, match="SIGINT"), stoppable():
+        signal.raise_signal(signal.SIGINT)
+    for number in SIGNALS:
+        signal.raise_signal(number)
 
 
 def test_who_is_told_again_while_leaving_says_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,3 +184,23 @@ def test_who_is_told_again_while_leaving_says_nothing_more(capsys: pytest.Captur
     assert last.value is second
     second.say()
     assert capsys.readouterr().err == f"seal-ray: SIGINT: {PROMISE}\n"
+
+
+@pytest.mark.usefixtures("heeding")
+def test_what_a_server_does_when_the_signal_comes_is_not_torn_apart_by_it() -> None:
+    done: list[str] = []
+
+    async def request() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("answered")
+
+    async def serving() -> None:
+        answering = asyncio.create_task(request())
+        try:
+            await until_told()
+        finally:
+            await answering
+
+    with pytest.raises(Stopped, match="SIGTERM: stopped"), stoppable():
+        asyncio.run(serving())
+    assert done == ["answered"]

@@ -25,6 +25,7 @@ from seal_ray.report.data import read_run
 from seal_ray.report.page import policy, render
 from seal_ray.rundir.tuned import refuse_tuned
 from seal_ray.serving.hosts import is_this_machine
+from seal_ray.stopping import until_told
 from seal_ray.types import UserError
 
 HOST = "127.0.0.1"
@@ -163,7 +164,7 @@ def serve(directory: str, port: int, say: Callable[[str], None]) -> None:
         live = Live(directory, 10.0 if "://" in directory else EVERY)
         async with live.at(port) as url:
             say(f"{directory} at {url}; Ctrl-C ends it")
-            await asyncio.Event().wait()
+            await until_told()
 
     try:
         asyncio.run(forever())

@@ -26,6 +26,7 @@ from seal_ray.serving import wire
 from seal_ray.serving.engines import Served, opened
 from seal_ray.serving.hosts import is_loopback, is_this_machine
 from seal_ray.serving.wire import Asked, Refused
+from seal_ray.stopping import until_told
 from seal_ray.types import DataError, UserError
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def serve(directory: str, host: str, port: int, say: Callable[[str], None], engi
             say(f"serving {name!r}, with what was learnt, and {WITHOUT!r} at {url}; Ctrl-C ends it")
             if made:
                 say(f"API key: {token} (or set {TOKEN} to one of your own)")
-            await asyncio.Event().wait()
+            await until_told()
 
     try:
         asyncio.run(forever())
