@@ -10,6 +10,7 @@ It answers through a bank, as trials do, so what was measured of an adapter hold
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -87,6 +88,10 @@ class Shown:
             raise DataError(f"the model's chat template refuses the conversation: {first_line(error)}") from None
 
 
+class Left(Exception):
+    """Nobody waits for the reply any more."""
+
+
 class Answerer:
     """A model that can be asked, with what it learnt and without."""
 
@@ -126,8 +131,12 @@ class Answerer:
         top_p: float = 1.0,
         seed: int = 0,
         stop: tuple[str, ...] = (),
+        left: Callable[[], bool] = lambda: False,
     ) -> Reply:
-        """The reply to a conversation; the likeliest at temperature 0. `DataError` where it has no room for one."""
+        """The reply to a conversation; the likeliest at temperature 0. `DataError` where it has no room for one.
+
+        It is asked before each token whether whoever wants the reply has `left`.
+        """
         from seal_ray.bank import SampleSpec
 
         with self._one_at_a_time:
@@ -135,7 +144,13 @@ class Answerer:
             base = self._adapter.ref if learnt else BASE
             ends = (*stop, *self._shown.stop)
             spec = SampleSpec(prompt, seed, temperature, top_p, min(max_tokens, room), ends, base.key)
-            (found,) = self._bank.sample([spec])
+            sampling, over = self._bank.sampling(1), list[Any]()
+            sampling.add("", spec)
+            while not over:
+                if left():
+                    raise Left
+                over = sampling.step()
+        ((_, found),) = over
         ended = "stop" if found.finished else "length"
         return Reply(kept(found.text).strip(), ended, len(prompt), len(found.ids))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -30,7 +32,7 @@ class Served(Protocol):
 
 
 class InTurn:
-    """Answers one conversation after another; nothing is computed for a client that leaves before its turn."""
+    """Answers one conversation after another; nothing more is computed for a client that leaves."""
 
     most = 32
 
@@ -39,11 +41,17 @@ class InTurn:
         self._thread = OneThread("model")
 
     async def reply(self, turns: Chat, longest: int | None, *, learnt: bool, **sampling: Any) -> Reply:
+        left = threading.Event()
+
         def answer() -> Reply:
             tokens = length_of_reply(longest, self._answerer.room(turns))
-            return self._answerer.answer(turns, tokens, learnt=learnt, **sampling)
+            return self._answerer.answer(turns, tokens, learnt=learnt, left=left.is_set, **sampling)
 
-        return await self._thread.run(answer)
+        try:
+            return await self._thread.run(answer)
+        except asyncio.CancelledError:
+            left.set()
+            raise
 
     async def close(self) -> None:
         self._thread.close()

@@ -39,6 +39,10 @@ LONGEST_BODY = 1 << 20
 """Bytes of a request: several times what any context of a model that is served so can hold."""
 SLOWEST_BODY = 30.0
 """Seconds that a request may take to arrive."""
+LONGEST_SILENCE = 75.0
+"""Seconds that a connection stays without a request, or with the beginning of one, whatever trickles in."""
+_NOTHING_ASKED = logging.Logger("requests", logging.CRITICAL)
+"""For what aiohttp logs of requests that are none: it would quote them, a token in them too."""
 
 
 class Server:
@@ -61,7 +65,13 @@ class Server:
         )
         # Nothing is unpacked, for a small body could fill the memory; nothing is logged of who asked what.
         runner = web.AppRunner(
-            app, access_log=None, auto_decompress=False, handler_cancellation=True, shutdown_timeout=1.0
+            app,
+            access_log=None,
+            logger=_NOTHING_ASKED,
+            auto_decompress=False,
+            handler_cancellation=True,
+            keepalive_timeout=LONGEST_SILENCE,
+            shutdown_timeout=1.0,
         )
         await runner.setup()
         try:
