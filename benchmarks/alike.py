@@ -24,6 +24,7 @@ from seal_ray.learning.learn import DOCUMENTS as LEARNT
 from seal_ray.learning.settings import config_for
 from seal_ray.loop.preflight import precise
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.record.storage import Store
 from seal_ray.settling import settle
 from seal_ray.types import Recipe
 from seal_ray.workers.engines.text import render_example
@@ -81,7 +82,7 @@ def _texts(model: str, document: str) -> tuple[Recipe, ModelSpec]:
     """What `learn` teaches of a document, and the model that it teaches."""
     with tempfile.TemporaryDirectory() as folder:
         config = settle(config_for(folder, model)).config
-        read_documents([DOCUMENTS / f"{document}.md"], Path(folder)).move_to(Path(folder) / LEARNT)
+        read_documents([DOCUMENTS / f"{document}.md"], Path(folder)).move_to(Store(folder), LEARNT)
         domain = cast(Studied, load_domain(config))
         config = precise(config, domain)
         tasks = domain.tasks("train", None, config.run.seed)

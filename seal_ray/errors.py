@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
-from seal_ray.plain import visible
+from seal_ray.plain import first_line, visible
 from seal_ray.stopping import Stopped, stoppable
 from seal_ray.types import UserError
 
 DEBUG = "--debug"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_OF_RUST = "(os error "
+"""In the message of what a system call ended in where safetensors or tokenizers made it: exceptions of their own."""
 
 
 @contextmanager
 def said_in_one_line(arguments: Sequence[str] = (), when_stopped: str = "stopped") -> Iterator[list[str]]:
     """Turn what the user can set right, and being told to stop, into a line and an exit code; bugs keep tracebacks.
+
+    A disk without room, wherever that is met, is the user's to set right.
 
     The arguments come back without `--debug`, under which the user's errors keep theirs too.
     """
@@ -25,7 +32,29 @@ def said_in_one_line(arguments: Sequence[str] = (), when_stopped: str = "stopped
     except UserError as error:
         if DEBUG in arguments:
             raise
-        print(visible(f"seal-ray: {error}"), file=sys.stderr)
-        sys.exit(2)
+        _end(f"{error}")
+    except OSError as error:
+        if error.errno not in _NO_ROOM or DEBUG in arguments:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror}; make room, then give the same command")
     except Stopped as stopped:
         stopped.leave()
+
+
+def _end(line: str) -> NoReturn:
+    print(visible(f"seal-ray: {line}"), file=sys.stderr)
+    sys.exit(2)
+
+
+@contextmanager
+def writing(where: str) -> Iterator[None]:
+    """A context for writing what was asked for: a full disk, or one that may only be read, is told in a line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{where}: cannot be written: {first_line(error)}") from None
+    except Exception as error:
+        if _OF_RUST not in str(error):
+            raise
+        raise UserError(f"{where}: cannot be written: {first_line(error)}") from None

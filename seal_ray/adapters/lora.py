@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from seal_ray.plain import decoded, one_line
 from seal_ray.types import AdapterRef, UserError
@@ -59,10 +60,8 @@ class Adapter:
         name_a, name_b = tensor_names(module)
         return self.tensors[name_a], self.tensors[name_b]
 
-    def save(self, folder: str | Path, base: str = "") -> None:
-        """Write a standard PEFT folder, which PEFT, Transformers and vLLM load; it may name the base it belongs to."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def files(self, base: str = "") -> dict[str, bytes]:
+        """The content of a standard PEFT folder by its files' names; it may name the base it belongs to."""
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -76,8 +75,15 @@ class Adapter:
             **({"base_model_name_or_path": base} if base else {}),
         }
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+        weights = save(tensors, metadata={"format": "pt"})
+        return {WEIGHTS_FILE: weights, CONFIG_FILE: f"{json.dumps(config, indent=2)}\n".encode()}
+
+    def save(self, folder: str | Path, base: str = "") -> None:
+        """Write a standard PEFT folder, which PEFT, Transformers and vLLM load."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in self.files(base).items():
+            (folder / name).write_bytes(data)
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:
@@ -86,10 +92,19 @@ class Adapter:
         if not (folder / CONFIG_FILE).is_file():
             raise UserError(f"{folder}: not a PEFT adapter folder: {CONFIG_FILE} is not there")
         try:
-            config = decoded((folder / CONFIG_FILE).read_text())
-            tensors = load_file(folder / WEIGHTS_FILE)
+            files = {name: (folder / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)}
+        except OSError as error:
+            raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
+        return cls.of(files, folder)
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], folder: object) -> Adapter:
+        """Read the content of a PEFT folder that is called so; `UserError` as from `load`."""
+        try:
+            config = decoded(files[CONFIG_FILE])
+            tensors = load(files[WEIGHTS_FILE])
             rank, alpha, targets = config["r"], config["lora_alpha"], config["target_modules"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
         if not isinstance(config, dict):
             raise UserError(f"{folder}: {CONFIG_FILE} is not a table of settings; give a PEFT adapter folder")

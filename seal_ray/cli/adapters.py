@@ -8,7 +8,8 @@ from cyclopts import App
 
 from seal_ray.cli.models import refuse_taken
 from seal_ray.cli.options import AsJson, Quiet
-from seal_ray.cli.output import lines, say, width, writing
+from seal_ray.cli.output import lines, say, width
+from seal_ray.errors import writing
 from seal_ray.plain import counted
 
 adapters = App(

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides
-from seal_ray.cli.output import say, writing
+from seal_ray.cli.output import say
+from seal_ray.errors import writing
 from seal_ray.plain import visible
 from seal_ray.types import UserError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seal_ray.cli.output import say, writing
+from seal_ray.cli.output import say
+from seal_ray.errors import writing
 from seal_ray.types import UserError
 
 

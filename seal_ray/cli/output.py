@@ -103,21 +103,6 @@ def read_or_not() -> Iterator[None]:
             raise UserError(f"standard output cannot be written: {first_line(error)}") from None
 
 
-@contextmanager
-def writing(where: str) -> Iterator[None]:
-    """A context for writing what was asked for: a full disk, or one that may only be read, is told in a line."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{where}: cannot be written: {first_line(error)}") from None
-    except Exception as error:
-        from safetensors import SafetensorError
-
-        if isinstance(error, SafetensorError):
-            raise UserError(f"{where}: cannot be written: {first_line(error)}") from None
-        raise
-
-
 def lines(found: Iterable[str]) -> None:
     """Lines on standard output."""
     with read_or_not():

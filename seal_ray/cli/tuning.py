@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from seal_ray.cli.options import AsJson, Overlays, Overrides, Quiet
-from seal_ray.cli.output import lines, say, width, writing
+from seal_ray.cli.output import lines, say, width
+from seal_ray.errors import writing
 from seal_ray.plain import WIDTH
 from seal_ray.types import UserError
 

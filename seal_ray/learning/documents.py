@@ -13,6 +13,7 @@ from pathlib import Path
 from seal_ray.domains.knowledge.documents import KINDS, document_passages
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.folders import files_in
+from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,9 @@ class Documents:
     key: str
     """Equal for equal passages in the same order."""
 
-    def move_to(self, place: Path) -> None:
-        """Let the run have them, whole or not at all."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_suffix(".part")
-        part.write_bytes(self.file.read_bytes())
-        os.replace(part, place)
+    def move_to(self, store: Store, name: str) -> None:
+        """Let the run have them under this name, whole or not at all."""
+        store.write(name, self.file.read_bytes())
 
 
 def read_documents(files: Sequence[str | os.PathLike[str]], scratch: Path) -> Documents:

@@ -21,6 +21,7 @@ from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config, adjusted
 from seal_ray.domains.knowledge.studied import Studied
 from seal_ray.domains.registry import learns, load_domain
+from seal_ray.errors import writing
 from seal_ray.events import Observer
 from seal_ray.learning.account import account_of
 from seal_ray.learning.by_method import check_method, method_of, said_of
@@ -121,14 +122,15 @@ def _study(
     for line in told(clashes(documents.file)):
         say(line)
     with open_run(config, domain, identity, observers, force) as opened:
-        documents.move_to(Path(config.dir) / DOCUMENTS)
+        documents.move_to(opened.store, DOCUMENTS)
         study = Study(domain)
         first = domain.tasks("train", 1, config.run.seed)[0]
         opened.drive(study.body, probe=domain.prompt(first))
         opened.journal.flush()
         account = account_of(study, opened.journal, documents.key, documents.words, identity.name, by)
         account.save(store)  # before the folder, whose card says it
-        export_adapter(config.dir, str(Path(config.dir) / ADAPTER), str(account.version))
+        with writing(folder := str(Path(config.dir) / ADAPTER)):
+            export_adapter(config.dir, folder, str(account.version))
     return account
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
 
 from seal_ray.adapters.lora import CONFIG_FILE, PREFIX, WEIGHTS_FILE, Adapter
 from seal_ray.record.manifest import damage
-from seal_ray.record.segments import Damaged, checksum
+from seal_ray.record.segments import checksum
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef, UserError
 
@@ -26,10 +24,8 @@ def folder_of(ref: AdapterRef) -> str:
 def put(store: Store, adapter: Adapter) -> AdapterRef:
     """Keep an adapter; what it is called by is the proof that it was kept whole."""
     adapter.check("adapter")
-    with tempfile.TemporaryDirectory() as folder:
-        adapter.save(folder)
-        for name in _FILES:
-            store.write(f"{folder_of(adapter.ref)}/{name}", (Path(folder) / name).read_bytes())
+    for name, data in adapter.files().items():
+        store.write(f"{folder_of(adapter.ref)}/{name}", data)
     return adapter.ref
 
 
@@ -95,16 +91,11 @@ def numbered_folder(version: int) -> str:
 def _load(store: Store, where: str) -> Adapter:
     try:
         files = {name: store.read(f"{where}/{name}") for name in _FILES}
-        with tempfile.TemporaryDirectory() as folder:
-            for name, data in files.items():
-                (Path(folder) / name).write_bytes(data)
-            try:
-                return Adapter.load(folder)
-            except UserError as error:  # it speaks of the temporary folder, and of what whoever named one might do
-                raise damage(store, where, str(error).removeprefix(f"{folder}: ").rpartition("; ")[0]) from None
     except FileNotFoundError:
         raise damage(store, where, "a file is missing") from None
-    except Damaged:
-        raise
+    try:
+        return Adapter.of(files, where)
+    except UserError as error:  # it also says what whoever named a folder might do
+        raise damage(store, where, str(error).removeprefix(f"{where}: ").rpartition("; ")[0]) from None
     except (ValueError, KeyError, AttributeError) as error:
         raise damage(store, where, str(error)) from None

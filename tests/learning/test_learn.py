@@ -29,6 +29,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import interval
 from seal_ray.rundir.directory import recorded_config
 from seal_ray.types import UserError
+from tests.disks import mounted
 from tests.learning.parts import NOTES, QUESTIONS, settings, written
 from tests.learning.victim import learns
 from tests.servers import ScriptedServer, serving
@@ -144,6 +145,27 @@ def test_the_same_documents_again_do_nothing_and_load_no_model(
     assert said == [f"{directory.absolute()}: these documents are known already; nothing is to be done"]
     assert continued(str(directory), Silent()) == account
     assert len(server.seen) == asked
+
+
+def test_a_disk_that_fills_up_as_what_was_learnt_is_put_together_is_told_in_a_line(
+    quiet: tuple[Path, Account], tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "4m") as disk:
+        directory = disk.folder / "out"
+        shutil.copytree(quiet[0], directory)
+        shutil.rmtree(directory / "adapter")
+        (directory / "learnt.json").unlink()
+        said, account = list[str](), None
+        while not account:  # whichever file is the first that there is no room for
+            disk.remount(f"size={shutil.disk_usage(disk.folder).used // 1024 + 8 + 8 * len(said)}k")
+            try:
+                account = continued(str(directory), Silent())
+            except UserError as error:
+                said.append(str(error))
+        assert account.adapter == known(directory) == quiet[1].adapter
+    written_last = [line for line in said if line.startswith(f"{directory}/adapter: cannot be written: ")]
+    assert len(written_last) > 3
+    assert all("No space left on device" in line for line in said)
 
 
 @pytest.mark.slow

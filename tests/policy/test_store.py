@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pytest
 
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.adapters.merge import stack
 from seal_ray.domains.microworld.domain import MicroWorld
 from seal_ray.events import Advanced, Event, Events, StageBegan
+from seal_ray.policy import adapters
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
 from seal_ray.policy.repair import repair_policies
 from seal_ray.policy.store import Grown, Policies
@@ -176,6 +179,14 @@ def test_an_adapter_is_called_by_its_content_whatever_wrote_it(tmp_path: Path) -
         replace(ADAPTER, tensors={name: tensor.astype(np.float64) for name, tensor in ADAPTER.tensors.items()}),
     ]
     assert len({adapter.ref for adapter in [ADAPTER, *others]}) == 5
+
+
+def test_no_adapter_is_damaged_for_want_of_room_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    store = Store(str(tmp_path))
+    assert adapters.get(store, adapters.put(store, ADAPTER)).ref == ADAPTER.ref
 
 
 def test_an_adapter_that_two_policies_point_to_is_set_aside_for_both_and_both_are_made_again(tmp_path: Path) -> None:
