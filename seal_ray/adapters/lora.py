@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load_file, save
 
 from seal_ray.plain import decoded, one_line
 from seal_ray.types import AdapterRef, UserError
@@ -92,19 +91,10 @@ class Adapter:
         if not (folder / CONFIG_FILE).is_file():
             raise UserError(f"{folder}: not a PEFT adapter folder: {CONFIG_FILE} is not there")
         try:
-            files = {name: (folder / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)}
-        except OSError as error:
-            raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
-        return cls.of(files, folder)
-
-    @classmethod
-    def of(cls, files: Mapping[str, bytes], folder: object) -> Adapter:
-        """Read the content of a PEFT folder that is called so; `UserError` as from `load`."""
-        try:
-            config = decoded(files[CONFIG_FILE])
-            tensors = load(files[WEIGHTS_FILE])
+            config = decoded((folder / CONFIG_FILE).read_text())
+            tensors = load_file(folder / WEIGHTS_FILE)
             rank, alpha, targets = config["r"], config["lora_alpha"], config["target_modules"]
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{folder}: not a PEFT adapter folder ({error}); give one with {CONFIG_FILE}") from error
         if not isinstance(config, dict):
             raise UserError(f"{folder}: {CONFIG_FILE} is not a table of settings; give a PEFT adapter folder")

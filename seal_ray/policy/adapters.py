@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
@@ -89,13 +91,20 @@ def numbered_folder(version: int) -> str:
 
 
 def _load(store: Store, where: str) -> Adapter:
+    if not all(store.exists(f"{where}/{name}") for name in _FILES):
+        raise damage(store, where, "a file is missing")
+    if store.local:
+        return _from(store, where, store.path(where))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _FILES:
+            (Path(folder) / name).write_bytes(store.read(f"{where}/{name}"))
+        return _from(store, where, folder)
+
+
+def _from(store: Store, where: str, folder: str) -> Adapter:
     try:
-        files = {name: store.read(f"{where}/{name}") for name in _FILES}
-    except FileNotFoundError:
-        raise damage(store, where, "a file is missing") from None
-    try:
-        return Adapter.of(files, where)
-    except UserError as error:  # it also says what whoever named a folder might do
-        raise damage(store, where, str(error).removeprefix(f"{where}: ").rpartition("; ")[0]) from None
+        return Adapter.load(folder)
+    except UserError as error:  # it speaks of a folder, and of what whoever named one might do
+        raise damage(store, where, str(error).removeprefix(f"{folder}: ").rpartition("; ")[0]) from None
     except (ValueError, KeyError, AttributeError) as error:
         raise damage(store, where, str(error)) from None
