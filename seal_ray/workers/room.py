@@ -92,7 +92,7 @@ def lack(need: Need, found: Sequence[Machine]) -> str:
     whole = _both(sum(machine.cpus for machine in found), sum(machine.gpus for machine in found))
     on = f"{whole} on {counted(len(found), 'machine')}"
     if any(need.fits(machine) for machine in found):
-        return f"waiting for {need} for a {need.kind}: the cluster has {on}, in use by others or by this run"
+        return f"waiting for {need} for a {need.kind}: the cluster has {on}, in use or with a process that still starts"
     return (
         f"waiting for a machine with {need} for a {need.kind}: the cluster has {on}, and none that large; the run goes "
         "on when one joins; to ask for less, stop it (Ctrl-C); `seal-ray doctor` with this config shows what is there"
