@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Keeps, Likelihoods, Stand
-from seal_ray.continual.library import closest
+from seal_ray.continual.library import Index
 from seal_ray.continual.plain import Merge
 from seal_ray.types import BASE, Example
 
@@ -29,7 +29,7 @@ class Similar(Alone):  # and that lesson began with another before it, and so on
         below = list[Adapter]()
         while lessons:
             said = [_said(lesson.recipe.examples) for lesson in lessons]
-            place = closest([_said(texts)], said, 1)[0][0]
+            (place,) = Index(said).closest(_said(texts), 1)
             below.append(stand.load(lessons[place].adapter))
             texts, lessons = lessons[place].recipe.examples, lessons[:place]
         return self.sum(stand.start, *below)

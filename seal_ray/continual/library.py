@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from itertools import chain, pairwise
 
 from seal_ray.adapters.lora import Adapter
@@ -47,20 +48,27 @@ def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | Non
     return [_nearest(question, held, rarity) for question in questions]
 
 
-def closest(questions: Sequence[str], passages: Sequence[str], most: int) -> list[list[int]]:
-    """For each question so many passages with most of its words, rare ones counting more; the closest comes first.
+class Index:
+    """Passages, to be found by their words: each word knows where it stands, so that no question reads them all."""
 
-    Where nothing says which passage a question is about, those are found that share most with it nevertheless.
-    """
-    held = [_terms(passage) for passage in passages]
-    rarity = _rarity(held)
+    def __init__(self, passages: Sequence[str]) -> None:
+        held = [_terms(passage) for passage in passages]
+        self._count, self._rarity = len(held), _rarity(held)
+        self._places: dict[str, list[int]] = {word: [] for word in self._rarity}
+        for place, each in enumerate(held):
+            for word in each:
+                self._places[word].append(place)
 
-    def found(question: str) -> list[int]:
-        asked = _terms(question)
-        shared = [sum(rarity[word] for word in sorted(asked & each)) for each in held]
-        return sorted(range(len(held)), key=lambda place: -shared[place])[:most]
+    def closest(self, question: str, most: int) -> list[int]:
+        """So many passages with most of its words, rare ones counting more; the closest comes first.
 
-    return [found(question) for question in questions]
+        Where nothing says which passage a question is about, those are found that share most with it nevertheless.
+        """
+        shared = [0.0] * self._count
+        for word in sorted(_terms(question) & self._rarity.keys()):
+            for place in self._places[word]:
+                shared[place] += self._rarity[word]
+        return nsmallest(most, range(self._count), key=lambda place: -shared[place])
 
 
 def _rarity(held: Sequence[set[str]]) -> dict[str, float]:

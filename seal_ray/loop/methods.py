@@ -185,12 +185,15 @@ class _Bench:
 
     async def _study(self, arm: Arm, task: Task) -> tuple[int, Study]:
         """What the method makes of a task, and of how many texts."""
-        desk = desk_of(self.session, self.runner, self.room.tasks)
         if arm.budget:
-            return await budgets.within(arm.budget, budgets.written, self.method, task, desk)
+            return await budgets.within(arm.budget, budgets.written, self.method, task, self._desk)
         if arm.trained:
-            return await budgets.within(arm.trained, self.room.trained, self.method, task, desk)
-        return arm.texts, await self.method.study(task, arm.texts, desk)
+            return await budgets.within(arm.trained, self.room.trained, self.method, task, self._desk)
+        return arm.texts, await self.method.study(task, arm.texts, self._desk)
+
+    @cached_property
+    def _desk(self) -> Desk:
+        return desk_of(self.session, self.runner, self.room.tasks)
 
     def _note(self, arm: Arm, task: Task, texts: int, study: Study, recipe: str) -> None:
         """Put on record what was written and is to be trained; once, unless something else was since."""

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from seal_ray import plugins
 from seal_ray.config import Evaluation
+from seal_ray.continual.library import Index
 from seal_ray.domains.base import Baseline, Studied
 from seal_ray.plain import one_line
 from seal_ray.record.methods import Arm
@@ -54,6 +56,11 @@ class Desk:
     write: Write = field(repr=False)
     tasks: Sequence[Task] = ()
     """All tasks that are measured: retrieval looks for a question's passage among them."""
+
+    @cached_property
+    def index(self) -> Index:
+        """Their texts, to be found by their words."""
+        return Index([f"{task.title}\n{task.context}" for task in self.tasks])
 
     async def write_each(self, asked: Iterable[tuple[Studied, int]], task: Task) -> list[Piece]:
         """A text in each of these styles, its n-th one, with what the domain trains on of it."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from statistics import fmean
 
-from seal_ray.continual.library import closest
 from seal_ray.domains.base import Baseline
 from seal_ray.methods.base import Desk, Study
 from seal_ray.methods.unwritten import InContext
@@ -19,13 +18,12 @@ class Retrieval(InContext):
     """How many stand before a question."""
 
     async def study(self, task: Task, texts: int, desk: Desk) -> Study:
-        held, prompts = desk.tasks or (task,), desk.domain.questions(task)
-        passages = [f"{each.title}\n{each.context}" for each in held]
-        found = closest([*map(last_turn, prompts)], passages, self.most)
-        pairs = [(prompt, [held[place] for place in places]) for prompt, places in zip(prompts, found, strict=True)]
-        own = fmean(any(each.id == task.id for each in near) for _, near in pairs)
+        prompts = desk.domain.questions(task)
+        near = [[desk.tasks[at] for at in desk.index.closest(last_turn(prompt), self.most)] for prompt in prompts]
+        own = fmean(any(each.id == task.id for each in some) for some in near)
         # The closest is put in first, so that it stands next to the question.
-        asked = tuple(reduce(lambda shown, each: desk.domain.in_sight(each, shown), near, p) for p, near in pairs)
+        put = partial(reduce, lambda shown, each: desk.domain.in_sight(each, shown))
+        asked = tuple(put(some, prompt) for some, prompt in zip(near, prompts, strict=True))
         return Study(Baseline(None, asked), found=own)
 
 

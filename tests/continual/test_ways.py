@@ -15,7 +15,7 @@ from seal_ray.config import Config
 from seal_ray.continual.base import WAYS, Lesson, Stand, find_way
 from seal_ray.continual.deltas import HELD, beside, scaled, sparse
 from seal_ray.continual.gate import BUDGET, SCALES, Gated
-from seal_ray.continual.library import closest, nearest
+from seal_ray.continual.library import Index, nearest
 from seal_ray.continual.texts import POOL, PRACTISED, spread
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
@@ -215,7 +215,7 @@ def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_t
     }
     assert nearest(list(asked), passages) == list(asked.values())
     assert nearest(["Where does Person3 live?"], []) == [None]
-    assert [found[0] for found in closest(list(asked), passages, 1)][:2] == [3, 1]
+    assert [Index(passages).closest(question, 1) for question in list(asked)[:2]] == [[3], [1]]
 
 
 def test_a_name_in_capitals_tells_something_though_a_little_word_is_spelled_like_it() -> None:
@@ -231,7 +231,7 @@ def test_a_name_in_capitals_tells_something_though_a_little_word_is_spelled_like
         "Who is it?": None,
     }
     assert nearest(list(asked), passages) == list(asked.values())
-    assert [len(found) for found in closest(list(asked), passages, 3)] == [3] * 4
+    assert [len(Index(passages).closest(question, 3)) for question in asked] == [3] * 4
 
 
 def test_somebody_of_the_same_first_name_is_somebody_else() -> None:

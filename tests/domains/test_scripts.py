@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 import pytest
 
-from seal_ray.continual.library import closest, nearest
+from seal_ray.continual.library import Index, nearest
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.questions import parse_questions
 from seal_ray.grading.base import F1, Exact, Item
@@ -89,7 +89,7 @@ SHELVES = {
 def test_a_question_finds_its_passage_where_no_spaces_stand_between_words(script: str) -> None:
     passages, questions = SHELVES[script]
     assert nearest(questions, passages) == [0, 1, None]
-    assert closest(questions[:2], passages, 1) == [[0], [1]]
+    assert [Index(passages).closest(question, 1) for question in questions[:2]] == [[0], [1]]
 
 
 @pytest.mark.parametrize(("name", "text"), [("πλοίο", GREEK), ("渡轮", CHINESE)])

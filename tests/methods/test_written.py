@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from seal_ray.continual import library
 from seal_ray.domains.base import Studied
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.domains.knowledge.passages import Passage
@@ -36,7 +37,7 @@ class Scribe:
 def studied(name, texts, scribe, domain=None, passage=BRIDGE):
     domain = domain or Knowledge(OPTIONS)
     task = domain.task(passage)
-    return task, asyncio.run(find_method(name, domain).study(task, texts, Desk(domain, scribe)))
+    return task, asyncio.run(find_method(name, domain).study(task, texts, Desk(domain, scribe, [task])))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -78,6 +79,17 @@ def test_before_a_question_stands_the_passage_that_shares_most_with_it_and_its_o
     assert both.found == 1.0
     assert both.trial.questions[0].index("1911") < both.trial.questions[0].index("1907"), "the closest comes last"
     assert bridge.trial.recipe is both.trial.recipe is None
+
+
+def test_passages_are_read_once_for_all_the_questions_about_all_of_them(monkeypatch):
+    domain, read = Knowledge(OPTIONS), []
+    monkeypatch.setattr(library, "_terms", lambda text, terms=library._terms: read.append(text) or terms(text))
+    tasks = [domain.task(passage) for passage in (BRIDGE, FERRY)]
+    desk = Desk(domain, Scribe(), tasks)
+    for task in tasks:
+        asyncio.run(find_method("retrieval", domain).study(task, 0, desk))
+    texts = [f"{task.title}\n{task.context}" for task in tasks]
+    assert [text for text in read if text in texts] == texts
 
 
 def test_seven_prompts_get_equal_shares():
