@@ -105,6 +105,18 @@ def test_a_rule_is_no_front_matter_and_a_comment_in_code_no_heading(tmp_path: Pa
     assert found(path) == [("a note", "Words.\n\n```\n# no heading\n\nx = 1\n```")]
 
 
+def test_a_section_of_nothing_but_a_rule_is_no_passage(tmp_path: Path) -> None:
+    path = tmp_path / "birds.md"
+    path.write_text("# Herons\n\n---\n\n## Food\n\nThey eat fish.\n\n***\n\nAnd frogs.\n")
+    assert found(path) == [("Herons / Food", "They eat fish.\n\nAnd frogs.")]
+
+
+def test_code_on_a_single_line_hides_no_heading_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "birds.md"
+    path.write_text("# Herons\n\n```pip install herons```\n\n# Frogs\n\nThey swim.\n")
+    assert found(path) == [("Herons", "```pip install herons```"), ("Frogs", "They swim.")]
+
+
 def test_a_long_paragraph_is_cut_between_sentences_and_a_long_sentence_between_words(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("One two three. Four five six. " + "word " * 20 + "end. 一二三。四五六。")

@@ -122,7 +122,8 @@ def _paragraphs(lines: Lines) -> Iterator[str]:
 def _pieces(paragraph: str, size: int) -> Iterator[str]:
     """A paragraph in pieces of at most `size`: cut between lines, else between sentences, else between words."""
     if len(paragraph) <= size:
-        yield paragraph.strip()
+        if said := paragraph.strip():  # a rule by itself says nothing
+            yield said
         return
     held = ""
     for line in paragraph.splitlines():
@@ -138,14 +139,15 @@ def _pieces(paragraph: str, size: int) -> Iterator[str]:
 
 
 def _parts(paragraph: str, size: int) -> Iterator[str]:
-    for sentence in ENDS.split(paragraph):
-        while len(sentence) > size:
-            at = sentence.rfind(" ", 1, size + 1)
-            at = at if at > 0 else size
-            yield sentence[:at].strip()
-            sentence = sentence[at:].strip()
-        if sentence.strip():
-            yield sentence.strip()
+    for sentence in map(str.rstrip, ENDS.split(paragraph)):
+        begin = 0
+        while len(sentence) - begin > size:
+            end = sentence.rfind(" ", begin + 1, begin + size + 1)
+            end = end if end > 0 else begin + size
+            yield sentence[begin:end].strip()
+            begin = next(at for at in range(end, len(sentence)) if not sentence[at].isspace())
+        if begin < len(sentence):
+            yield sentence[begin:].strip()
 
 
 # How each kind of file is read as lines ------------------------------------------------------------

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 ENDS = re.compile(r"(?<=[.!?…।॥؟。！？])\s+|(?<=[。！？])")
 """Where one sentence ends and the next begins."""
-FENCE = re.compile(r"\s*(```|~~~)")
-"""A line at which code begins or ends."""
+FENCE = re.compile(r"\s*(`{3,}+(?!.*`)|~~~)")
+"""A line at which code begins or ends; code that ends where it begins, between marks on one line, is in a sentence."""
 ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|>)\s+")
 _ROW = re.compile(r"\s*\|.*\|\s*")
 _RULE = re.compile(r"[\s|:=+_*-]{3,}")
