@@ -29,6 +29,7 @@ from seal_ray.policy.retraction import (
     RETRACTION,
     RETRACTION_ELSEWHERE,
     Retraction,
+    answers,
     retracted,
     retraction,
     steps_of,
@@ -51,7 +52,7 @@ def retract(directory: str, lesson: Held, *observers: Observer) -> Retraction:
         _Retracting(directory, config, row).do(observers)
         journal = Journal(Store(directory))
     first = next(each for each in retracted(journal, row.way, row.sequence) if row.step in each.out)
-    return retraction(journal, first)
+    return retraction(journal, first, answers(journal))
 
 
 def in_this_process(config: Config) -> Config:

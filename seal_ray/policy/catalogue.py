@@ -95,16 +95,22 @@ def contents(held: Sequence[Held], one: Held) -> set[str]:
 
     Where a way mixes lessons, all that came so far count as in it, for none can be told from the others.
     """
-    row, known = one.row, {each.name: each for each in held}
-    found = set() if one.kind in ("policy", "retracted") else {one.name}
-    for parent in one.parents if one.kind != "lesson" else ():
-        found |= contents(held, known[parent]) if parent in known else set()
-    if isinstance(row, RetractedRow):
-        found -= {lesson_name(row.way, row.sequence, step) for step in row.out}
-    if isinstance(row, LearntRow) and _keeps(row.way) not in ("apart", "stacked"):
-        steps = range(1, row.step + 1)
-        found |= {name for step in steps if (name := lesson_name(row.way, row.sequence, step)) in known}
-        found |= {each.name for each in held if each.kind == "round" and one.kind == "policy"}
+    known, found = {each.name: each for each in held}, set[str]()
+    within = {one.name: one}
+    for each in (ahead := [one]):  # which grows meanwhile: each comes after what was put together from it
+        row = each.row
+        if each.kind in ("round", "lesson"):
+            found.add(each.name)
+        if isinstance(row, LearntRow) and _keeps(row.way) not in ("apart", "stacked"):
+            steps = range(1, row.step + 1)
+            found |= {name for step in steps if (name := lesson_name(row.way, row.sequence, step)) in known}
+            found |= {other.name for other in held if other.kind == "round" and each.kind == "policy"}
+        if each.kind != "lesson":
+            more = {name: known[name] for name in each.parents if name in known and name not in within}
+            within |= more
+            ahead += more.values()
+    if isinstance(one.row, RetractedRow):
+        found -= {lesson_name(one.row.way, one.row.sequence, step) for step in one.row.out}
     return found
 
 

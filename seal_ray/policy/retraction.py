@@ -63,7 +63,8 @@ def retracted(journal: Journal, way: str, sequence: int) -> list[RetractedRow]:
 def of_each_sequence(journal: Journal) -> list[Retraction]:
     """What the sequences came to of which lessons are out: each without all of these."""
     last = {(row.way, row.sequence): row for row in sorted(journal.read(RetractedRow), key=lambda row: row.version)}
-    return [retraction(journal, row) for row in last.values()]
+    asked = answers(journal) if last else {}
+    return [retraction(journal, row, asked) for row in last.values()]
 
 
 def steps_of(journal: Journal, way: str, sequence: int) -> list[LearntRow]:
@@ -82,10 +83,9 @@ def answers(journal: Journal) -> Answers:
     return found
 
 
-def retraction(journal: Journal, row: RetractedRow) -> Retraction:
-    """What the record says of it."""
-    asked, whole = answers(journal), sequence_head(row.sequence, row.way)
-    head = sequence_head(row.sequence, row.way, row.out)
+def retraction(journal: Journal, row: RetractedRow, asked: Answers) -> Retraction:
+    """What the record says of it, of whose answers these are all."""
+    whole, head = sequence_head(row.sequence, row.way), sequence_head(row.sequence, row.way, row.out)
     begun = asked[CONTINUAL, arm_of(whole, 0)]
     end = arm_of(whole, len(begun))
     learnt, now = asked[CONTINUAL, end], asked[RETRACTION, head]

@@ -9,7 +9,7 @@ from typing import Any
 
 from seal_ray.policy.catalogue import catalogue
 from seal_ray.policy.lineage import head_of, keeps_apart
-from seal_ray.policy.retraction import Retraction, retraction
+from seal_ray.policy.retraction import Retraction, answers, retraction
 from seal_ray.record.continual import KL, by_way, orders
 from seal_ray.record.contradicted import parts_of
 from seal_ray.record.journal import Journal
@@ -129,9 +129,11 @@ def left(journal: Journal, found: Sequence[Turn]) -> Left:
 
 
 def _without(journal: Journal) -> Iterator[Without]:
-    for row in sorted(journal.read(RetractedRow), key=lambda row: row.version):
+    rows = sorted(journal.read(RetractedRow), key=lambda row: row.version)
+    asked = answers(journal) if rows else {}
+    for row in rows:
         try:
-            yield _told(retraction(journal, row))
+            yield _told(retraction(journal, row, asked))
         except UserError:  # of a way that is one's own and not at hand: all else on the page is to be had still
             continue
 
