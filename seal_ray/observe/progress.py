@@ -102,10 +102,20 @@ class TerminalProgress(Progress):
         self._bars.start()
 
     def begin(self, stage: str, total: int) -> None:
+        if len(self._bars.tasks) >= self._bars.console.height - 2:
+            self._scroll()
         self._ids[stage] = self._bars.add_task(stage, total=total)
 
     def advance(self, stage: str, by: int = 1) -> None:
-        self._bars.advance(self._ids[stage], by)
+        if self._ids[stage] in self._bars.task_ids:
+            self._bars.advance(self._ids[stage], by)
+
+    def _scroll(self) -> None:
+        """Leave the bars of what is over to the lines above: of more than fit a screen the last are not shown."""
+        if over := [bar for bar in self._bars.tasks if bar.finished]:
+            self._bars.console.print(self._bars.make_tasks_table(over))
+        for bar in over:
+            self._bars.remove_task(bar.id)
 
     def close(self) -> None:
         self._bars.stop()

@@ -16,7 +16,7 @@ from seal_ray.events import Advanced, Event, Events, StageBegan, UpdateTrained
 from seal_ray.loop.run import run
 from seal_ray.observe import observers
 from seal_ray.observe.figures import Figure
-from seal_ray.observe.progress import LogProgress, pace
+from seal_ray.observe.progress import LogProgress, TerminalProgress, pace
 from seal_ray.observe.sinks.base import TrackedRun
 from seal_ray.observe.sinks.jsonl import JsonLines
 from seal_ray.record.journal import Journal
@@ -142,6 +142,24 @@ def test_lines_of_progress_take_it_that_a_stage_turns_out_to_have_more_pieces(ca
 @pytest.mark.parametrize(("rate", "said"), [(12.34, "12.3/s"), (0.1, "0.1/s"), (0.04, "2.4/min")])
 def test_a_slow_pace_is_told_by_the_minute_and_never_as_none(rate: float, said: str) -> None:
     assert pace(rate) == said
+
+
+def test_the_stage_that_goes_on_is_in_sight_however_many_were_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "LINES": "10", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    bars, said = TerminalProgress(), ""
+    for number in range(30):
+        said += capsys.readouterr().err
+        bars.begin(f"stage {number} of 30", 2)
+        if number < 29:
+            bars.advance(f"stage {number} of 30", 2)
+    last = capsys.readouterr().err
+    bars.advance("stage 0 of 30", -1)  # which scrolled away
+    bars.close()
+    assert "stage 29 of 30" in last
+    assert all(f"stage {number} of 30" in said for number in range(29))
 
 
 def test_observers_that_cannot_watch_are_refused_before_anything_starts(tmp_path: Path) -> None:
