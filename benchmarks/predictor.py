@@ -24,7 +24,7 @@ from seal_ray.record.storage import Store
 from seal_ray.record.summary import between, resampled
 from seal_ray.record.variety import near_duplicates
 from seal_ray.record.written import round_number
-from seal_ray.selection.foresight import FIRST, Foresight, features
+from seal_ray.selection.foresight import FIRST, Foresight, features, traits
 from seal_ray.selection.reliability import Array
 from seal_ray.types import UserError
 
@@ -175,7 +175,8 @@ def _whole(
 
 def _features(task: Sequence[Tried], strategies: Sequence[str], with_loss: bool) -> Array:
     losses = [each.first_loss for each in task] if with_loss else []
-    return features([each.edit for each in task], strategies, losses)
+    edits = [each.edit for each in task]
+    return features(traits(edits), [edit.strategy for edit in edits], strategies, losses)
 
 
 def _round(task: Sequence[Tried]) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
 import numpy as np
 
 from seal_ray.config import Selection
-from seal_ray.selection.foresight import FIRST, Foresight, InTurn, Sight, features
+from seal_ray.selection.foresight import FIRST, Foresight, InTurn, Sight, features, traits
 from seal_ray.selection.racing import Race, RaceConfig
 from seal_ray.selection.reliability import Array, Prior
 from seal_ray.selection.rules import Candidate
@@ -28,8 +29,8 @@ class Experience:
         self._selection, self._start, self._most = selection, start or Prior(), most
         self._chosen_by: list[Sequence[Sequence[float]]] = []
         self._held: list[Sequence[Sequence[float]]] = []
-        self._read: list[Sequence[Candidate]] = []
-        """By task, with all that they say: kept for who foresees alone, for a long run has many."""
+        self._read: list[_Read] = []
+        """By task, where rewards are foreseen and something was tried."""
 
     def add(self, tasks: Iterable[Sequence[Candidate]]) -> None:
         """Add a round's candidates; failed ones tell nothing of how noisy seeds are, and are left out of that."""
@@ -37,8 +38,8 @@ class Experience:
             sound = [candidate for candidate in candidates if not candidate.problem]
             self._chosen_by.append([candidate.rewards for candidate in sound])
             self._held.append([candidate.held for candidate in sound])
-            if self._selection.foresee:
-                self._read.append(candidates)
+            if self._selection.foresee and any(candidate.rewards for candidate in candidates):
+                self._read.append(_Read.of(candidates))
 
     def priors(self) -> tuple[Prior, Prior]:
         """Two priors: of the rewards that candidates are chosen by, and of those compared with no training."""
@@ -59,21 +60,34 @@ class Experience:
 
     def _sight(self) -> Sight | None:
         """What foresees rewards from all tasks so far; None where nobody asks for it, or they are too few."""
-        known = [task for task in self._read if any(candidate.rewards for candidate in task)]
-        if len(known) < FIRST:
+        if len(self._read) < FIRST:
             return None
-        strategies = sorted({candidate.edit.strategy for task in known for candidate in task} - {""})
-        foresight = Foresight.of([_earned(task, strategies) for task in known], self._most)
+        strategies = sorted({name for task in self._read for name in task.written_with} - {""})
+        foresight = Foresight.of([task.earned_by(strategies) for task in self._read], self._most)
         return partial(_seen, foresight, strategies)
 
 
 def _seen(foresight: Foresight, strategies: Sequence[str], edits: Sequence[SelfEdit]) -> tuple[Foresight, Array]:
-    return foresight, features(edits, strategies)
+    return foresight, features(traits(edits), [edit.strategy for edit in edits], strategies)
 
 
-def _earned(task: Sequence[Candidate], strategies: Sequence[str]) -> tuple[Array, Array]:
-    """Of the self-edits of a task that were tried, what they say and what they earned; one that failed nothing."""
-    about = features([candidate.edit for candidate in task], strategies)
-    tried = [place for place, candidate in enumerate(task) if candidate.rewards]
-    earned = [0.0 if task[place].problem else fmean(task[place].rewards) for place in tried]
-    return about[tried], np.array(earned)
+@dataclass(frozen=True)
+class _Read:
+    """What the self-edits of a task say and earned, as numbers: a long run has many, and none is read again."""
+
+    traits_EF: Array
+    written_with: tuple[str, ...]
+    tried: tuple[int, ...]
+    earned: Array
+    """Of those that were tried; one that failed earned nothing."""
+
+    @classmethod
+    def of(cls, task: Sequence[Candidate]) -> _Read:
+        tried = tuple(place for place, candidate in enumerate(task) if candidate.rewards)
+        earned = [0.0 if task[place].problem else fmean(task[place].rewards) for place in tried]
+        edits = [candidate.edit for candidate in task]
+        return cls(traits(edits), tuple(edit.strategy for edit in edits), tried, np.array(earned))
+
+    def earned_by(self, strategies: Sequence[str]) -> tuple[Array, Array]:
+        """The features of those that were tried, and what they earned."""
+        return features(self.traits_EF, self.written_with, strategies)[list(self.tried)], self.earned

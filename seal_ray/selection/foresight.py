@@ -41,13 +41,10 @@ class Written(Protocol):
     def strategy(self) -> str: ...
 
 
-def features(task: Sequence[Written], strategies: Sequence[str], losses: Sequence[float] = ()) -> Array:
-    """A row for each self-edit of a task, about the mean of the task's: only what tells them apart decides.
-
-    `losses` are those of a first step, for who knows them.
-    """
+def traits(task: Sequence[Written]) -> Array:
+    """A row for each self-edit of a task: what it says, whatever it was written with."""
     again, rows = near_duplicates([edit.completion for edit in task]), []
-    for place, (edit, repeats) in enumerate(zip(task, again, strict=True)):
+    for edit, repeats in zip(task, again, strict=True):
         text, said, given = edit.completion, words(edit.completion), set(words(last_turn(edit.prompt)))
         own, lines = set(said), [line for line in text.splitlines() if line.strip()]
         row = [
@@ -61,11 +58,23 @@ def features(task: Sequence[Written], strategies: Sequence[str], losses: Sequenc
             text.count("?") / max(1, len(lines)),
             float(edit.finished),
             float(repeats),
-            *(float(edit.strategy == name) for name in strategies),
-            *losses[place : place + 1],
         ]
         rows.append(row)
-    found = np.nan_to_num(np.array(rows, dtype=float))
+    return np.array(rows, dtype=float)
+
+
+def features(
+    traits_EF: Array, written_with: Sequence[str], strategies: Sequence[str], losses: Sequence[float] = ()
+) -> Array:
+    """What each self-edit says, and with which strategy, about the mean of its task's: what tells them apart decides.
+
+    `losses` are those of a first step, for who knows them.
+    """
+    more = [
+        [*(float(own == name) for name in strategies), *losses[place : place + 1]]
+        for place, own in enumerate(written_with)
+    ]
+    found = np.nan_to_num(np.hstack([traits_EF, np.array(more, dtype=float)]))
     return found - found.mean(0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seal_ray.config import Reward, Selection
+from seal_ray.selection import foresight
 from seal_ray.selection.experience import Experience
 from seal_ray.selection.foresight import FIRST, Foresight, InTurn
 from seal_ray.selection.racing import Race
@@ -93,3 +94,14 @@ def test_a_sum_of_parts_has_no_end_beyond_which_nothing_is_worth_a_trial() -> No
 def test_a_race_and_foresight_are_not_both_asked_for() -> None:
     with pytest.raises(ValueError, match="race and foresee both say which"):
         Selection(race=5, foresee=0.1)
+
+
+def test_what_was_written_in_earlier_rounds_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(foresight, "words", lambda text, words=foresight.words: read.append(text) or words(text))
+    found = after(FIRST)
+    once = len(read)
+    assert once >= 5 * FIRST
+    for _ in range(3):
+        found.schedulers(Prior(), 4, 5, 1)
+    assert len(read) == once
