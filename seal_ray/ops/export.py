@@ -44,7 +44,8 @@ def export_self_edits(directory: str, out: str) -> int:
     if not kept:
         raise UserError(f"{directory}: no self-edits were kept here yet")
     wanted = [row.self_edit for row in kept if row.stage == kept[-1].stage]
-    rows = {row.key: row for row in journal.read(SelfEditRow) if row.key in wanted}
+    named = set(wanted)
+    rows = {row.key: row for row in journal.read(SelfEditRow) if row.key in named}
     lines = [json.dumps(_self_edit(rows[key]), ensure_ascii=False) for key in wanted]
     _write(out, "\n".join(lines) + "\n")
     return len(lines)

@@ -11,7 +11,6 @@ Each line of the file is one example as JSON: what is to be written, and what it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.model.hub import DATASET
-from seal_ray.plain import kept
+from seal_ray.plain import decoded, kept
 from seal_ray.sources import must_exist
 from seal_ray.types import Example, FinetuneSpec, Message, Prompt, UserError, derive_seed
 
@@ -55,8 +54,8 @@ def _read(path: Path, config: Config, domain: Domain) -> Iterator[Example]:
             continue
         where = f"{path}:{number}"
         try:
-            said = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            said = decoded(line)
+        except ValueError as error:
             raise UserError(f"{where}: not JSON: {error}") from None
         if not isinstance(said, dict):
             raise UserError(f"{where}: no JSON object; {_FORMS}")

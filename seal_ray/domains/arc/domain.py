@@ -216,6 +216,6 @@ def _template(path: str, own: str) -> str:
     if not path:
         return own
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: template cannot be read: {error}") from None

@@ -279,7 +279,7 @@ def test_a_seed_picks_the_same_tasks_again(tmp_path: Path) -> None:
 
 def test_templates_replace_the_wording(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("PUZZLE {description}\n")
-    (tmp_path / "e.txt").write_text("DECIDE")
+    (tmp_path / "e.txt").write_text("DECIDE", encoding="utf-8-sig")  # as editors on Windows begin a file
     file = str(write(tmp_path / "c.json", {"t1": BODY}))
     own = {"message_template": str(tmp_path / "m.txt"), "edit_template": str(tmp_path / "e.txt")}
     arc = Arc(Arc.Options(train=file, test=file, **own))
