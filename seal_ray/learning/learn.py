@@ -31,6 +31,7 @@ from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, TEXTS, c
 from seal_ray.learning.study import Study
 from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
+from seal_ray.model.architecture import check_targets
 from seal_ray.model.locate import on_hub
 from seal_ray.ops.export import export_adapter
 from seal_ray.plain import counted
@@ -109,6 +110,7 @@ def _study(
     """Learn, unless that was done; `UserError` before the directory is touched."""
     check_method(config)
     check(config)
+    check_targets(config, updates=True)
     config = resolved(config)
     domain = cast(Studied, load_domain(config))
     method_of(config, domain)  # which the domain may not allow

@@ -25,6 +25,7 @@ from seal_ray.loop.trials import TrialRunner
 from seal_ray.methods import budgets
 from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, by_skill, find_method, folder_of, whole
 from seal_ray.methods.generated import Generated
+from seal_ray.model.architecture import check_targets
 from seal_ray.model.counting import counter
 from seal_ray.policy.foreign import fitting_adapter_from
 from seal_ray.record.methods import METHODS, SKILL, TRIALS, Arm
@@ -52,6 +53,8 @@ def check_methods(config: Config, domain: Domain, tasks: Sequence[Task]) -> None
             "evaluation.methods: a skill is learnt from what the base itself answers, and sampling.engine is "
             '"endpoint"; choose another engine, or leave "past" out'
         )
+    if need_skill(config):
+        check_targets(config, updates=True)
     if config.evaluation.methods and (held := config.evaluation.trained_budgets):
         budgets.check_trained(min(held), cast(Studied, domain), tasks, counter(config.model.path, opened=True)[0])
 

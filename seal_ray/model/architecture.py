@@ -135,10 +135,13 @@ def check_kind(path: str) -> None:
         raise UserError(f"model.path {path!r}: {reason}")
 
 
-def check_targets(config: Config) -> None:
-    """Refuse targets that name no module of a model on this machine; for any other, its workers will say so."""
+def check_targets(config: Config, updates: bool = False) -> None:
+    """Refuse targets that name no module of a model on this machine; for any other, its workers will say so.
+
+    Those of updates are looked at where there is a round or a warm start, or the policy `updates` otherwise.
+    """
     path, trained = config.model.path, {"trial.lora.targets": config.trial.lora}
-    if config.run.rounds:
+    if updates or config.run.rounds or config.update.warm_start:
         trained["update.lora.targets"] = config.update.lora
     known, barred = module_paths(path)
     names = sorted({HEAD, *(name.rpartition(".")[2] for name in known)})

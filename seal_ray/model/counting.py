@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from seal_ray.model.architecture import model_folder
+from seal_ray.model.tokens import tokenizer_of
 from seal_ray.types import Prompt, plain_text
 
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
@@ -16,11 +16,7 @@ def counter(path: str, opened: bool = False) -> tuple[Callable[[Prompt], float],
 
     A text that is `opened` has the tokens that the tokenizer puts around any text, too.
     """
-    folder = model_folder(path)
-    if folder and (folder / "tokenizer.json").is_file():
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if tokenizer := tokenizer_of(path):
         return lambda prompt: float(len(tokenizer.encode(plain_text(prompt), add_special_tokens=opened).ids)), ""
     note = "the model's tokenizer is not here: tokens are counted as words, digits and marks"
     return lambda prompt: float(len(_PIECES.findall(plain_text(prompt)))), note

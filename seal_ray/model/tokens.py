@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 
 def tokenizer_of(path: str) -> Tokenizer | None:
-    """The tokenizer of what `model.path` names; None where it is not here, or no file that says everything."""
+    """The tokenizer of what `model.path` names; None where it is not here, or no file that says everything.
+
+    It gives the tokens of a text: all of them, and no others, whatever length its file says to cut or fill up to.
+    """
     from tokenizers import Tokenizer
 
     folder = model_folder(path)
     if folder is None or not (folder / "tokenizer.json").is_file():
         return None
     try:
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception:  # the library raises nothing narrower; the worker that loads it says what is wrong
         return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def without_a_row(path: str) -> tuple[str, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from seal_ray.config import Config
 from seal_ray.model.hub import NotOnThisMachine
@@ -51,9 +51,9 @@ def _longer(config: Config, texts: Iterable[str], limit: int) -> list[int]:
     """The lengths in tokens of the texts that have more than so many; of none where they cannot be counted here."""
     # A token has a byte or more, so most texts need not be counted.
     suspects = [text for text in texts if len(text.encode()) > limit]
-    if not suspects or (count := _counter(config)) is None:
+    if not suspects or (tokenizer := tokenizer_of(config.model.path)) is None:
         return []
-    return [tokens for text in suspects if (tokens := count(text)) > limit]
+    return [tokens for text in suspects if (tokens := len(tokenizer.encode(text).ids)) > limit]
 
 
 def _positions(config: Config) -> int:
@@ -63,11 +63,3 @@ def _positions(config: Config) -> int:
         return 0
     found = tree.get("text_config", tree).get("max_position_embeddings")
     return found if isinstance(found, int) else 0
-
-
-def _counter(config: Config) -> Callable[[str], int] | None:
-    """Counts the tokens of a text; None where the tokenizer is no file that says everything."""
-    if (tokenizer := tokenizer_of(config.model.path)) is None:
-        return None
-    tokenizer.no_truncation()
-    return lambda text: len(tokenizer.encode(text).ids)

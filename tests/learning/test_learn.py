@@ -282,6 +282,13 @@ def test_a_setting_of_the_update_is_none_of_a_trials_nor_of_the_next_learning() 
     assert (usual.update.lora.rank, usual.update.optim.lr) != (2, 0.5)
 
 
+def test_an_adapter_on_modules_that_the_model_has_not_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
+    notes = written(tmp_path / "notes")
+    with pytest.raises(UserError, match=r"update\.lora\.targets: no linear module of microworld is named 'q_prj'"):
+        learnt(notes, "microworld", tmp_path / "learnt", settings=["--update.lora.targets", '["q_prj"]'])
+    assert not (tmp_path / "learnt").exists()
+
+
 def test_settings_that_the_command_has_options_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--run.dir: give --into, --model, --method, --texts and"):
         learnt([written(tmp_path)], "microworld", tmp_path / "out", Silent(), settings=["--run.dir", "x"])

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from seal_ray.bank.lora import linear_modules, matching
 from seal_ray.config import load
 from seal_ray.model.architecture import NoShape, check_targets, model_shape
+from seal_ray.model.counting import counter
 from seal_ray.plan.predict import Hardware, predict
 from seal_ray.types import ALL_LINEAR, DataError, UserError
 from tests.bank.test_hybrids import HYBRIDS
 from tests.model.test_gguf import knowledge
 from tests.runs import CONFIG
+from tests.workers.tiny import write_model
 
 EXPERTS = {name: value for name, value in HYBRIDS["qwen3_next"].items() if not name.startswith(("linear", "layer_"))}
 
@@ -61,3 +64,14 @@ def test_a_model_that_is_no_dense_decoder_is_not_planned_as_one(tmp_path: Path, 
         model_shape(str(tmp_path))
     with pytest.raises(NoShape):
         predict(load(CONFIG, ["--model.path", str(tmp_path)]), Hardware(1, "h100"))
+
+
+def test_all_tokens_of_a_text_are_counted_and_no_others_whatever_its_tokenizer_cuts_or_fills_up(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    text, file = "Herons eat fish. " * 10, str(model / "tokenizer.json")
+    whole = counter(str(model))[0](text)
+    cutting = Tokenizer.from_file(file)
+    cutting.enable_truncation(8)
+    cutting.enable_padding(length=1000)
+    cutting.save(file)
+    assert counter(str(model))[0](text) == whole > 8
