@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seal_ray.config import Config
 from seal_ray.methods.base import makes_adapter
 from seal_ray.model.architecture import model_shape
+from seal_ray.plain import counted
 from seal_ray.record.journal import Journal
 from seal_ray.record.methods import AGAINST, by_method
 from seal_ray.record.methods_table import is_held
@@ -84,12 +86,10 @@ def of_runs(dirs: Sequence[str]) -> Curves:
     """What runs of one's own measured, taken together; `UserError` where that is too little to go by."""
     configs = [recorded_config(each) for each in dirs]
     first, where = configs[0], ", ".join(dirs)
-    if other := next(
-        (c for c in configs if (c.model.path, c.domain.name) != (first.model.path, first.domain.name)), None
-    ):
+    if other := next((each for each in configs if _measured_on(each) != _measured_on(first)), None):
         raise UserError(
-            f"--measured {where}: {other.model.path} on {other.domain.name} is not {first.model.path} on "
-            f"{first.domain.name}; give runs of one model and domain"
+            f"--measured {where}: {_measured_on(other)} is not {_measured_on(first)}; give runs of one model and "
+            "domain, and of as many epochs"
         )
     rows = [row for row in by_method([Journal(Store(each)) for each in dirs]) if _is_learnt_so(row)]
     most = max((row["tasks"] for row in rows), default=0)
@@ -111,6 +111,11 @@ def of_runs(dirs: Sequence[str]) -> Curves:
         runs={MEASURED: f"seal-ray eval {' '.join(dirs)}"},
         points=tuple(Point.of(row, MEASURED) for row in whole),
     )
+
+
+def _measured_on(config: Config) -> str:
+    """What the figures of runs that are taken together have in common."""
+    return f"{config.model.path} on {config.domain.name} for {counted(config.trial.optim.epochs, 'epoch')}"
 
 
 def _is_learnt_so(row: Mapping[str, Any]) -> bool:

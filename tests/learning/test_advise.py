@@ -103,9 +103,9 @@ def test_what_ships_holds_measured_figures_of_methods_that_there_are() -> None:
             assert f"| {100 * point.accuracy:.1f} % ({100 * point.low:.1f} – {100 * point.high:.1f}) |" in page
 
 
-def measured(folder: Path, passages: int, **accuracies: float) -> str:
+def measured(folder: Path, passages: int, *settings: str, **accuracies: float) -> str:
     """A run in which each of these methods came to so much with one text of each passage; `passage` with none."""
-    config = load(JOB, ["--run.dir", str(folder), "--run.rounds", "0"])
+    config = load(JOB, ["--run.dir", str(folder), "--run.rounds", "0", *settings])
     store, domain = Store(str(folder)), load_domain(config)
     with claimed(store, config, identify(config, domain)) as claim:
         journal = Journal(store, claim.run)
@@ -146,3 +146,11 @@ def test_a_run_that_measured_too_little_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match="holds too little to go by"):
             of_runs([measured(tmp_path / name, passages, **methods)])
+
+
+def test_runs_of_unlike_epochs_are_not_taken_together(tmp_path: Path) -> None:
+    one = measured(tmp_path / "one", 8, passage=0.3, qa=0.5)
+    other = measured(tmp_path / "other", 8, "--trial.optim.epochs", "2", passage=0.2, spa=0.6)
+    with pytest.raises(UserError, match=r"for 2 epochs is not microworld on microworld for 15 epochs; give runs of"):
+        of_runs([one, other])
+    assert {point.method for point in of_runs([one]).points} == {"passage", "qa"}
