@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 
 from seal_ray.adapters.lora import Adapter, tensor_names
 
 
-def stack(a: Adapter, b: Adapter) -> Adapter:
-    """One adapter, of summed rank, that adds exactly what both add together."""
-    scale = a.scale if a.scale == b.scale else 1.0
+def stack(*adapters: Adapter) -> Adapter:
+    """One adapter, of summed rank, that adds exactly what all of them add together."""
+    scales = {adapter.scale for adapter in adapters}
+    scale = scales.pop() if len(scales) == 1 else 1.0
     tensors: dict[str, np.ndarray] = {}
-    for module in dict.fromkeys((*a.modules, *b.modules)):
-        width_in, width_out, dtype = _widths(module, a, b)
+    for module in dict.fromkeys(module for adapter in adapters for module in adapter.modules):
+        width_in, width_out, dtype = _widths(module, *adapters)
         part_a, part_b = [], []
-        for adapter in (a, b):
+        for adapter in adapters:
             if module in adapter.modules:
                 down, up = adapter.pair(module)
                 part_a.append(down)
@@ -28,14 +28,15 @@ def stack(a: Adapter, b: Adapter) -> Adapter:
                 part_b.append(np.zeros((width_out, adapter.rank), dtype))
         name_a, name_b = tensor_names(module)
         tensors[name_a], tensors[name_b] = np.concatenate(part_a, axis=0), np.concatenate(part_b, axis=1)
-    rank = a.rank + b.rank
-    return Adapter(rank, scale * rank, tuple(dict.fromkeys((*a.targets, *b.targets))), tensors)
+    rank = sum(adapter.rank for adapter in adapters)
+    targets = dict.fromkeys(target for adapter in adapters for target in adapter.targets)
+    return Adapter(rank, scale * rank, tuple(targets), tensors)
 
 
 def total(adapters: Iterable[Adapter | None], max_rank: int = 0) -> tuple[Adapter | None, float]:
     """One adapter that adds what all of them do, compressed where it exceeds `max_rank` (0: never), and the error."""
     some = [adapter for adapter in adapters if adapter]
-    whole = reduce(stack, some) if some else None
+    whole = stack(*some) if len(some) > 1 else next(iter(some), None)
     return compress(whole, max_rank) if whole and 0 < max_rank < whole.rank else (whole, 0.0)
 
 

@@ -88,6 +88,7 @@ def test_adapters_of_equal_scale_stack_without_touching_a_number():
     for name, tensor in both.tensors.items():
         axis = 0 if "lora_A" in name else 1
         assert np.array_equal(tensor, np.concatenate([a.tensors[name], b.tensors[name]], axis))
+    assert stack(a, b, a).ref == stack(both, a).ref, "as many at once come to the same"
 
 
 def test_compression_is_the_best_one_and_reports_its_error():
