@@ -58,8 +58,8 @@ def evaluate(
         if over or grader or oracle:
             raise UserError(f"{dir}: documents were learnt here; --over, --grader and --oracle are for runs")
         tell(dir, known := known_here(dir), as_json)
-        if not as_json:
-            lines(map(visible, known.answers()))
+        if not as_json and (answers := known.answers()):
+            lines(map(visible, answers))
         return
     if oracle and (others or grader):
         raise UserError(

@@ -61,8 +61,8 @@ def run_of(said: Mapping[bytes, bytes]) -> str | None:
 def check_stamp(said: Mapping[bytes, bytes], run: str | None, where: str) -> None:
     """Refuse a segment of a newer version, and where a run is named, one of another run."""
     checked(int(said.get(_SCHEMA_KEY.encode(), b"1")), where)
-    owner = run_of(said)
-    if run is not None and owner != run:
+    owner = run_of(said) or ""
+    if run is not None and owner != run:  # 0.1.0 named none
         raise UserError(f"{where}: holds rows of another run ({owner or 'unnamed'}); take it out of the folder")
 
 

@@ -160,10 +160,14 @@ def test_what_was_retrieved_among_fewer_passages_no_longer_counts(
 ) -> None:
     folder, arm, methods = tmp_path / "run", Arm("retrieval"), ("--evaluation.methods", '["retrieval"]')
 
-    def last(asked: Sequence[str], passages: Sequence[str], most: int) -> list[list[int]]:
-        return [[len(passages) - 1]] * len(asked)
+    class Last:
+        def __init__(self, passages: Sequence[str]) -> None:
+            self._last = len(passages) - 1
 
-    monkeypatch.setattr("seal_ray.methods.retrieved.closest", last)
+        def closest(self, asked: str, most: int) -> list[int]:
+            return [self._last]
+
+    monkeypatch.setattr("seal_ray.methods.base.Index", Last)
     run(turns(folder, 1, *NONE, *methods))
     alone = learnt_by(Journal(Store(str(folder))))[arm]
     assert [each.found for each in alone.values()] == [1.0]
