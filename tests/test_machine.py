@@ -102,7 +102,8 @@ def limited() -> Iterator[Path]:
         folder.mkdir()
         limit = "memory.max" if (folder / "memory.max").exists() else "memory.limit_in_bytes"
         (folder / limit).write_text(str(1 << 29))
-    except (AssertionError, OSError) as error:
+        within(folder, "")
+    except (AssertionError, OSError, subprocess.CalledProcessError) as error:
         if folder:
             with suppress(OSError):
                 folder.rmdir()
@@ -111,8 +112,12 @@ def limited() -> Iterator[Path]:
     folder.rmdir()
 
 
+def within(group: Path, code: str) -> str:
+    """What a process that enters a group prints there."""
+    enter = f"with open({str(group / 'cgroup.procs')!r}, 'w') as members:\n    members.write('0')\n"
+    return subprocess.run([sys.executable, "-c", enter + code], capture_output=True, text=True, check=True).stdout
+
+
 def test_a_process_in_a_real_group_is_told_that_group_s_limit(limited: Path) -> None:
-    enter = f"open({str(limited / 'cgroup.procs')!r}, 'w').write('0')"
-    told = f"import os; {enter}; from seal_ray.machine import free_memory; print(free_memory())"
-    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
-    assert 0 < int(found.stdout) <= 1 << 29
+    found = within(limited, "from seal_ray.machine import free_memory\nprint(free_memory())")
+    assert 0 < int(found) <= 1 << 29
