@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,26 +23,24 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def free_memory() -> int:
     """Bytes that can still be had; what only caches files is given up for them, and counts."""
-    left = [*_granted("memory", _left), *_granted("memory", _older_left)]
-    return max(0, min([int(psutil.virtual_memory().available), *left]))
+    return max(0, min([int(psutil.virtual_memory().available), *_granted("memory", _left, _older_left)]))
 
 
 def cores() -> int:
     """How many can work at once: those that this process may run on, and as much of their time as it is given."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [*_granted("cpu", _quota), *_granted("cpu", _older_quota)]
-    return max(1, int(min([found, *quotas])))
+    return max(1, int(min([found, *_granted("cpu", _quota, _older_quota)])))
 
 
-def _granted(what: str, of: Callable[[Path], N]) -> list[N]:
-    """What each control group of this process grants; a group without such a limit grants everything, and is left out.
+def _granted(what: str, *ways: Callable[[Path], N]) -> list[N]:
+    """What each control group of this process grants, as the versions say it; one without a limit is left out.
 
     A container often sees its own group where the root is, and not at the path that it is told.
     """
     found: list[N] = []
-    for group in _groups(what):
+    for group, read in product(_groups(what), ways):
         with suppress(OSError, ValueError):
-            found.append(of(group))
+            found.append(read(group))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -52,19 +52,16 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
 
 
 def _asked(study: Study, journal: Journal) -> list[dict[str, str]]:
-    """The questions that were reported, with what the base answered and what is answered now."""
-    before, after = (_answers(journal, arm) for arm in ("base", known_arm(study.policy.version)))
-    return [
-        {"passage": task.title, "question": question, "right": right, "before": earlier, "after": now}
-        for task in study.tasks
-        for (question, right), earlier, now in zip(task.held, before(task), after(task), strict=True)
-    ]
-
-
-def _answers(journal: Journal, arm: str) -> Callable[[StudiedTask], Sequence[str]]:
-    """What was answered last to each reported question of a passage; nothing where that failed."""
-    planned = {
-        row.task_id: row.trial for row in journal.read(PlannedRow) if (row.stage, row.arm) == ("evaluation", arm)
-    }
+    """The questions that were reported, with what the base answered and now; nothing where a trial failed."""
+    last = {(row.arm, row.task_id): row.trial for row in journal.read(PlannedRow) if row.stage == "evaluation"}
     given = {row.key: row.answers for row in journal.read(OutcomeRow)}
-    return lambda task: given.get(planned.get(task.id, "")) or [""] * len(task.held)
+
+    def answers(arm: str, task: StudiedTask) -> Sequence[str]:
+        return given.get(last.get((arm, task.id), "")) or [""] * len(task.held)
+
+    arms = "base", known_arm(study.policy.version)
+    return [
+        {"passage": task.title, "question": question, "right": right, "before": before, "after": after}
+        for task in study.tasks
+        for (question, right), before, after in zip(task.held, *(answers(arm, task) for arm in arms), strict=True)
+    ]

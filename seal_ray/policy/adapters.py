@@ -91,13 +91,15 @@ def numbered_folder(version: int) -> str:
 
 
 def _load(store: Store, where: str) -> Adapter:
-    if not all(store.exists(f"{where}/{name}") for name in _FILES):
-        raise damage(store, where, "a file is missing")
-    if store.local:
+    if store.local and all(store.exists(f"{where}/{name}") for name in _FILES):
         return _from(store, where, store.path(where))
+    try:
+        files = {name: store.read(f"{where}/{name}") for name in _FILES}
+    except FileNotFoundError:
+        raise damage(store, where, "a file is missing") from None
     with tempfile.TemporaryDirectory() as folder:
-        for name in _FILES:
-            (Path(folder) / name).write_bytes(store.read(f"{where}/{name}"))
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
         return _from(store, where, folder)
 
 
