@@ -4,8 +4,9 @@ A server is asked about whole passages. The base itself is asked about one sente
 a passage the same few things again, and what is to be known is all of it.
 
 A question counts if the model answers it rightly with the passage in sight; whether it can without does not matter, or
-what is reported would flatter. No two ask the same, and none is nonsense. A passage that has too few is asked again,
-with another seed, once more.
+what is reported would flatter. No two ask the same. A passage that has too few is asked again, with another seed, once
+more. What a small model answers in words of its own is mostly made up ("What is Finch?" – "a tool to measure birds
+with"): such a question of the base's may choose, for that is what the base would say, but it is not reported.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt
+from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt, stands_in
 from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
@@ -51,7 +52,11 @@ async def questioned(session: Session, domain: Studied, tasks: Sequence[Task]) -
         few = [asked for asked in every if len(asked.good) < ENOUGH]
         if few:
             await _once_more(session, domain, writer, few, again)
-    studied = [domain.asked(asked.task, *divided(asked.good)) for asked in every]
+    by_base = not session.config.questions.endpoint
+    studied = [
+        domain.asked(asked.task, *divided(asked.good, within=asked.task.context if by_base else None))
+        for asked in every
+    ]
     if none := sum(not asked.good for asked in every):
         logger.warning("%d of %d passages got no good question; they are learnt as they stand", none, len(every))
     return studied
@@ -105,11 +110,15 @@ def _fresh(asked: _Asked, text: str) -> list[Pair]:
     return fresh
 
 
-def divided(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Questions that choose and questions that are reported, in turn; those with the same answer stay together."""
+def divided(pairs: Sequence[Pair], within: str | None = None) -> tuple[list[Pair], list[Pair]]:
+    """Questions that choose and questions that are reported, in turn; those with the same answer stay together.
+
+    Reported are only those whose answer stands in the text that they are held to be `within`, if there is one.
+    """
     sides: tuple[list[Pair], list[Pair]] = ([], [])
     side_of: dict[str, int] = {}
     for question, answer in pairs:
-        side = side_of.setdefault(normalized(answer), int(len(sides[0]) > len(sides[1])))
+        reportable = within is None or stands_in(answer, within)
+        side = side_of.setdefault(normalized(answer), int(reportable and len(sides[0]) > len(sides[1])))
         sides[side].append((question, answer))
     return sides

@@ -1,4 +1,4 @@
-"""What a directory knows of the documents that were learnt there: kept as `learnt.json`, and said in five lines."""
+"""What a directory knows of the documents that were learnt there: kept as `learnt.json`, and said in a few lines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from seal_ray.record.summary import FEWEST, LEARNT, Interval
 from seal_ray.types import UserError
 
 FILE = "learnt.json"
+_UNTOLD = (
+    "knows now:   not measured, for no question that the model wrote is fit to be reported; a larger one writes "
+    "better ones (--questions.endpoint)"
+)
 
 
 def known_arm(version: int) -> str:
@@ -79,16 +83,19 @@ class Account:
         return f"{self.kept} of {self.passages} passages are learnt with notes of the model's own"
 
     def lines(self) -> list[str]:
-        """Five lines: what was known before, what is known now, what reading gives, what was lost, and the cost."""
+        """What was known before, what is known now, what reading gives, what was lost, and the cost: a line each."""
         base = self.figure("base")
         asked = counted(self.questions, "synthetic question")
         over = f"{asked} on {base.n if base else 0} of {self.passages} passages"
         so_far = f" for all {self.version} versions" if self.version > 1 else ""
         lost = Elsewhere(**self.before), Elsewhere(**self.after)
-        return [
+        known = [
             f"knew before: {_share(base)} of {over}, out of sight",
             f"knows now:   {_share(self.figure(known_arm(self.version)))} (the documents out of sight)",
             f"reads:       {_share(self.figure('in-context'))} (the base, with the passage in its prompt)",
+        ]
+        return [
+            *(known if self.questions else [_UNTOLD]),
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
             f"cost:        {self.minutes:.1f} minutes of work{so_far}, {self._work}; {self._learnt}",

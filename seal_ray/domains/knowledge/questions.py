@@ -107,6 +107,8 @@ def shown_prompt(title: str, context: str) -> str:
 _ALIKE = 0.75
 """Share of their words that two questions have in common when they ask the same."""
 _POINTS = re.compile(r"\b(this|the|given|above) (passage|text|article|document|paragraph|section)\b", re.IGNORECASE)
+_TELLS = re.compile(r"...|\d|[^\x00-\x7f]")
+"""A word that an answer can be made of: no "in" or "of" alone."""
 _SHORTEST, _LONGEST = 3, 40
 """Words of a question."""
 
@@ -119,13 +121,15 @@ def alike(question: str, other: str) -> bool:
 
 def degenerate(question: str, answer: str, context: str) -> str:
     """Why a question is not to be asked; empty for one that may be."""
-    asked, gold, said = (normalized(spaced(text)).split() for text in (question, answer, context))
+    asked, gold, said = map(_words, (question, answer, context))
     if not _SHORTEST <= len(asked) <= _LONGEST:
         return "too short or too long"
     if _POINTS.search(question):
         return "it points to a passage that is out of sight"
-    if not gold or f" {' '.join(gold)} " in f" {' '.join(asked)} ":
+    if not gold or stands_in(answer, question):
         return "the answer stands in the question"
+    if not any(map(_TELLS.search, gold)):
+        return "the answer says nothing"
     if gold in (["yes"], ["no"], ["true"], ["false"]):
         return "a guess is right half the time"
     if not set(gold) & set(said):
@@ -133,5 +137,14 @@ def degenerate(question: str, answer: str, context: str) -> str:
     return ""
 
 
+def stands_in(words: str, text: str) -> bool:
+    """Whether a text has these words one after the other."""
+    return f" {' '.join(_words(words))} " in f" {' '.join(_words(text))} "
+
+
 def _telling(question: str) -> set[str]:
-    return {stem(word) for word in normalized(spaced(question)).split()}
+    return {stem(word) for word in _words(question)}
+
+
+def _words(text: str) -> list[str]:
+    return normalized(spaced(text)).split()
