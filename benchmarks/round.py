@@ -14,9 +14,9 @@ from typing import Any
 import jinja2
 
 from seal_ray.config import load
-from seal_ray.intervals import merge, total_length
 from seal_ray.loop.run import run
 from seal_ray.observe.progress import Progress
+from seal_ray.record.intervals import merge, total_length
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store

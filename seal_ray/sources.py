@@ -54,8 +54,9 @@ def marked(options: Any, *marks: Any) -> Iterator[str]:
     yield from (name for name, metadata in said.items() if any(mark in metadata for mark in marks))
 
 
-def source_paths(options: Any) -> dict[str, str]:
-    """What an instance's marked fields name, where they name something."""
+def source_paths(thing: Any) -> dict[str, str]:
+    """What the options of a domain or a grader name to be read, where they name something; one may have no options."""
+    options = getattr(thing, "options", None)
     return {name: value for name in marked(options, READS) if (value := str(getattr(options, name)))}
 
 

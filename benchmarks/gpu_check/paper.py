@@ -24,8 +24,8 @@ from seal_ray.config import (
     Workers,
 )
 from seal_ray.events import Event, StageBegan
-from seal_ray.intervals import total_length
 from seal_ray.model import fingerprint
+from seal_ray.record.intervals import total_length
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, SpanRow
 from seal_ray.record.storage import Store

@@ -165,6 +165,13 @@ class Contradicts(Protocol):
 
 
 @runtime_checkable
+class FixedAnswers(Protocol):
+    """A domain that knows how long its answers are: one as long as it may be is whole, and not cut short."""
+
+    fixed_answers: bool
+
+
+@runtime_checkable
 class PlainTexts(Protocol):
     """A domain with texts by which it is told what learning costs a base's language, whatever it knows."""
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from seal_ray import plugins
-from seal_ray.grading.base import Grader, Item, judged
+from seal_ray.grading.base import AsksBase, Connected, Grader, Item, Priced, grader_of, judged
 from seal_ray.types import Ask, UserError
 
 logger = logging.getLogger(__name__)
@@ -37,17 +37,17 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
 
 
 @asynccontextmanager
-async def at_work(grader: Any, ask: Ask) -> AsyncIterator[None]:
+async def at_work(grader: Grader | None, ask: Ask) -> AsyncIterator[None]:
     """A grader during a run: one that queries the run's own base is given it, and connections are closed after."""
-    if hasattr(grader, "connect"):
+    if isinstance(grader, AsksBase):
         grader.connect(ask)
     try:
         yield
     finally:
-        if hasattr(grader, "close"):
+        if isinstance(grader, Connected):
             await grader.close()
-        if hasattr(grader, "cost"):
+        if isinstance(grader, Priced):
             logger.info("the judge: %s", ", ".join(f"{name} {value:g}" for name, value in grader.cost().items()))
 
 
-__all__ = ["GRADERS", "Grader", "Item", "at_work", "judged", "load"]
+__all__ = ["GRADERS", "Grader", "Item", "at_work", "grader_of", "judged", "load"]

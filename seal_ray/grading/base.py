@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seal_ray.grading.text import f1, normalized
 from seal_ray.plain import counted
-from seal_ray.types import UserError, is_share
+from seal_ray.types import Ask, UserError, is_share
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,43 @@ class Grader(Protocol):
     async def grade(self, items: Sequence[Item]) -> list[float]:
         """One verdict per item: 1 right, 0 wrong, or the probability of being right."""
         ...
+
+
+@runtime_checkable
+class AsksBase(Protocol):
+    """A grader that queries the run's own base."""
+
+    def connect(self, ask: Ask) -> None:
+        """Set what it queries; a run gives it its samplers once they are there."""
+        ...
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """A grader with connections."""
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A grader that somebody pays for."""
+
+    def cost(self) -> dict[str, float]:
+        """What it has used so far, by name."""
+        ...
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """A domain whose answers a grader judges, which may be one of a user's own."""
+
+    grader: Grader
+
+
+def grader_of(domain: object) -> Grader | None:
+    """The grader of a domain that has one; others judge answers themselves."""
+    return domain.grader if isinstance(domain, Graded) else None
 
 
 async def judged(grader: Grader, items: Sequence[Item]) -> tuple[float, ...]:

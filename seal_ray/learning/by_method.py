@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from seal_ray.config import Config
 from seal_ray.domains.knowledge.studied import Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.methods import desk_of
 from seal_ray.loop.session import Session
 from seal_ray.methods.base import EXTERNAL, Method, Study, by_skill, find_method, makes_adapter, whole

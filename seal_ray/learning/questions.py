@@ -19,8 +19,8 @@ from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_
 from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
+from seal_ray.gathering import all_of
 from seal_ray.grading.text import normalized
-from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import Place
 from seal_ray.loop.session import Session
 from seal_ray.loop.synthetic_questions import QuestionWriter

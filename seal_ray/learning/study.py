@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from seal_ray.domains.knowledge.studied import ALONE, Studied, StudiedTask
 from seal_ray.events import Advanced, Ended, StageBegan
+from seal_ray.gathering import all_of
 from seal_ray.learning.by_method import method_of, studied
 from seal_ray.learning.elsewhere import (
     PRACTICE_TOKENS,
@@ -23,7 +24,6 @@ from seal_ray.learning.elsewhere import (
 )
 from seal_ray.learning.questions import questioned
 from seal_ray.loop.asked import asked_once
-from seal_ray.loop.gathering import all_of
 from seal_ray.loop.place import Place
 from seal_ray.loop.run import put_kept_on_record
 from seal_ray.loop.session import Session

@@ -87,7 +87,7 @@ async def _done(directory: str, trial: Explained, task: Task, config: Config) ->
     names = Names.of(found.identity, found.since)
     async with (
         InProcessCluster(config, lambda span: None) as cluster,
-        grading.at_work(getattr(domain, "grader", None), cluster.ask),
+        grading.at_work(grading.grader_of(domain), cluster.ask),
     ):
         shop = Workshop(config, domain, cluster, Journal(store), Events(), names)
         with tempfile.TemporaryDirectory() as empty:

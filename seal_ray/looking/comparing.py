@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
-from seal_ray.intervals import total_length
 from seal_ray.looking.beside import AT_THE_END, by_method, in_turn
 from seal_ray.looking.seen import Seen, look
 from seal_ray.record.answers import last_arm
 from seal_ray.record.differences import Difference, difference
+from seal_ray.record.intervals import total_length
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, Measured, figure, measured, synthetic, version_of

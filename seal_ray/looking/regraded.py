@@ -36,7 +36,7 @@ def regraded(config: Config, journal: Journal, grader: str) -> dict[str, float]:
     found = {}
 
     async def grade() -> None:
-        async with grading.at_work(getattr(domain, "grader", None), _no_model):
+        async with grading.at_work(grading.grader_of(domain), _no_model):
             for row in journal.read(OutcomeRow):
                 if row.key in task_of and not row.failure:
                     try:

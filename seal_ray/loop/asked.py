@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.record.rows import OutcomeRow
 from seal_ray.types import Policy, Trial, UserError
 

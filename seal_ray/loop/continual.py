@@ -22,8 +22,8 @@ from seal_ray.config import SEQUENCES_AT_ONCE, Config
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
 from seal_ray.domains.base import KnownBefore
 from seal_ray.events import Advanced, StageBegan
+from seal_ray.gathering import all_of
 from seal_ray.loop.contradicted import note_contradicted
-from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import answers_of_before
 from seal_ray.loop.moved import Distance, Read, Yardstick, yardstick
 from seal_ray.loop.odd_passages import come_before, contradictions

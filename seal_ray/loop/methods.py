@@ -15,7 +15,7 @@ from seal_ray.config import Config
 from seal_ray.domains.base import Domain, Studied
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.generated import Writer, check_generated, writer
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place

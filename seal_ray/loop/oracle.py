@@ -17,7 +17,7 @@ from seal_ray.domains.base import DiscreteActions
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
 from seal_ray.events import Observer, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.session import Session, open_run
 from seal_ray.record.summary import Interval, cells
 from seal_ray.record.written import ORACLE

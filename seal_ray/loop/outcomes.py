@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
+from seal_ray.domains.base import FixedAnswers
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, progress_name
-from seal_ray.loop.gathering import Once
+from seal_ray.gathering import Once
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.workshop import Workshop
@@ -132,7 +133,7 @@ class Outcomes:
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
-            if getattr(self._domain, "fixed_answers", False):
+            if isinstance(self._domain, FixedAnswers) and self._domain.fixed_answers:
                 outcome = replace(outcome, cut=())
             self._known[outcome.key] = self.chosen_by.summary(outcome)
             self._events.emit(OutcomeRow.of(outcome))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from seal_ray.config import Config
 from seal_ray.domains.base import Advisable, Domain
 from seal_ray.events import Events
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.plain import one_line
 from seal_ray.record.hints import ADVICE
 from seal_ray.record.journal import Journal

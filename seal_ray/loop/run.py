@@ -14,8 +14,8 @@ from collections.abc import Coroutine, Sequence
 from seal_ray.config import Config
 from seal_ray.domains.drawing import training_tasks
 from seal_ray.events import Ended, Measured, Observer
+from seal_ray.gathering import all_of
 from seal_ray.loop.continual import measure_continual
-from seal_ray.loop.gathering import all_of
 from seal_ray.loop.memory import remembered
 from seal_ray.loop.methods import measure_methods, need_skill
 from seal_ray.loop.preflight import Ready, drawn_for, prepare

@@ -16,7 +16,7 @@ from seal_ray import grading
 from seal_ray.config import Config
 from seal_ray.domains.base import Domain
 from seal_ray.events import Events, Observer
-from seal_ray.loop.gathering import to_its_end
+from seal_ray.gathering import to_its_end
 from seal_ray.loop.place import Beside
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.loop.workshop import Workshop
@@ -71,7 +71,7 @@ class OpenRun:
     async def _with_workers(self, body: Callable[[Session], Awaitable[None]], probe: Prompt, watch: Watch) -> None:
         async with (
             open_cluster(self.config, self._note) as cluster,
-            grading.at_work(getattr(self.domain, "grader", None), cluster.ask),
+            grading.at_work(grading.grader_of(self.domain), cluster.ask),
         ):
             watch.lost = cluster.gone
             config, journal, events, names = self.config, self.journal, self.events, self.names

@@ -17,7 +17,7 @@ from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.domains.base import Studied
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.session import Session
 from seal_ray.methods.budgets import trained_on
 from seal_ray.methods.past import ANSWERS, PARTS, UPDATES, Answered, skill_update

@@ -12,7 +12,7 @@ from seal_ray.config import Questions
 from seal_ray.domains.base import NeedsQuestions
 from seal_ray.endpoints.patience import Patience
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.record.rows import QuestionRow, prompt_text
 from seal_ray.types import DataError, Prompt, SampleRequest, Task, UserError, content_key, derive_seed
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.memory import Memory
 from seal_ray.loop.outcomes import Outcomes, Under
 from seal_ray.loop.place import PASSAGE, Place

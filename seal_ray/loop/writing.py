@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from seal_ray.domains.base import Domain
-from seal_ray.loop.gathering import Once
+from seal_ray.gathering import Once
 from seal_ray.loop.place import filled
 from seal_ray.loop.workshop import Workshop
 from seal_ray.record.rows import SelfEditRow

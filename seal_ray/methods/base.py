@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from seal_ray import plugins
 from seal_ray.config import Evaluation
 from seal_ray.continual.library import Index
 from seal_ray.domains.base import Baseline, Studied
+from seal_ray.gathering import all_of
 from seal_ray.plain import one_line
 from seal_ray.record.methods import Arm
 from seal_ray.types import DataError, Example, Recipe, SelfEdit, Task, UserError
@@ -73,7 +73,7 @@ class Desk:
                 logger.info("a text is left out: %s", one_line(str(error)))
                 return Piece(edit, ())
 
-        return await asyncio.gather(*(one(*each) for each in asked))
+        return await all_of(one(*each) for each in asked)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from seal_ray.intervals import Interval
 from seal_ray.record.continual import CONTINUAL, ELSEWHERE, way_of
+from seal_ray.record.intervals import Interval
 from seal_ray.record.rows import OutcomeRow, PlannedRow, PolicyRow, SelfEditRow, SkillRow, SpanRow
 from seal_ray.record.summary import version_of
 

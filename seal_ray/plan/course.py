@@ -12,7 +12,6 @@ from statistics import fmean
 from seal_ray.config import Config
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.events import Advanced, Event, Events, StageBegan
-from seal_ray.intervals import total_length
 from seal_ray.loop.preflight import Ready, first_tasks
 from seal_ray.loop.run import rounds
 from seal_ray.loop.session import Session
@@ -24,6 +23,7 @@ from seal_ray.plan.sizes import Sizes
 from seal_ray.plan.standin import Seen, StandIn
 from seal_ray.plan.virtual import run_virtually
 from seal_ray.policy.store import Policies
+from seal_ray.record.intervals import total_length
 from seal_ray.record.journal import Journal, R
 from seal_ray.record.rows import Row, SpanRow
 from seal_ray.record.storage import Store

@@ -15,11 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from seal_ray.config import Config
-from seal_ray.intervals import merge
 from seal_ray.machine import cores
 from seal_ray.plan.rates import Rates
 from seal_ray.plan.standin import Seen
 from seal_ray.plan.workers import AT_ONCE
+from seal_ray.record.intervals import merge
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import OutcomeRow, PlannedRow, SelfEditRow, SkillRow, SpanRow
 from seal_ray.record.storage import Store

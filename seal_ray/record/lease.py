@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from seal_ray.intervals import clock
+from seal_ray.record.intervals import clock
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seal_ray.intervals import clock
+from seal_ray.record.intervals import clock
 from seal_ray.record.lease import current
 from seal_ray.record.storage import Store
 

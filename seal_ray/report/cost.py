@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seal_ray.config import Config
-from seal_ray.intervals import merge, total_length
+from seal_ray.record.intervals import merge, total_length
 from seal_ray.record.rows import SpanRow
 
 

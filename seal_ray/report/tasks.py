@@ -113,7 +113,7 @@ class Tasks:
 
 def _unchanged(domain: Any, contents: Mapping[str, str]) -> bool:
     """Whether every source is a file of this machine that holds what it held when the run read it."""
-    sources = source_paths(getattr(domain, "options", None))
+    sources = source_paths(domain)
     return all(
         Path(path).exists() and contents.get(f"domain.options.{name}") == fingerprint.of_path(Path(path))
         for name, path in sources.items()

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from seal_ray.intervals import merge, total_length
+from seal_ray.record.intervals import merge, total_length
 
 KINDS = ("sample", "trial", "update")
 _RESOLUTION = 600  # the shortest gap that is drawn, as a share of the whole time

@@ -14,6 +14,7 @@ from typing import Any
 from seal_ray.config import Config, difference
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import option_kinds, spelled_out
+from seal_ray.grading import grader_of
 from seal_ray.model import fingerprint
 from seal_ray.model import locate as models
 from seal_ray.model.hub import DATASET
@@ -42,10 +43,9 @@ class Identity:
 
 def identify(config: Config, domain: Domain) -> Identity:
     """Reads every byte that decides a run's results, large files once: see `fingerprint`."""
-    grader = getattr(domain, "grader", None)
     contents = models.contents(config.model.path, config.model.revision)
-    for section, thing in (("domain.options", domain), ("grading.options", grader)):
-        for name, path in source_paths(getattr(thing, "options", None)).items():
+    for section, thing in (("domain.options", domain), ("grading.options", grader_of(domain))):
+        for name, path in source_paths(thing).items():
             contents[f"{section}.{name}"] = _content(f"{section}.{name}", path)
     if path := config.update.warm_start:
         contents["update.warm_start"] = _content("update.warm_start", path)
@@ -56,7 +56,7 @@ def identify(config: Config, domain: Domain) -> Identity:
 
 def must_be_unchanged(identity: Identity, domain: Domain) -> None:
     """Refuse to go on from tasks that were read from another source than the run began with."""
-    for name, path in source_paths(getattr(domain, "options", None)).items():
+    for name, path in source_paths(domain).items():
         setting = f"domain.options.{name}"
         before = identity.contents.get(setting)  # a run that is only simulated reads nothing
         if before and _content(setting, path) != before:

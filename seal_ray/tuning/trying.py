@@ -10,7 +10,7 @@ from seal_ray.config import Config, Continual, Evaluation, Selection, Update
 from seal_ray.domains.base import Baseline, DiscreteActions, Domain
 from seal_ray.domains.drawing import training_tasks
 from seal_ray.events import StageBegan
-from seal_ray.loop.gathering import all_of
+from seal_ray.gathering import all_of
 from seal_ray.loop.place import PASSAGE, Place
 from seal_ray.loop.preflight import Ready, prepare
 from seal_ray.loop.session import Session

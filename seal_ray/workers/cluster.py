@@ -16,8 +16,8 @@ from ray.exceptions import RayError
 from seal_ray import plugins
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
-from seal_ray.intervals import now
 from seal_ray.model.loading import ModelSpec
+from seal_ray.record.intervals import now
 from seal_ray.types import (
     BASE,
     AdapterRef,

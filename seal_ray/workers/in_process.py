@@ -13,9 +13,9 @@ import torch
 
 from seal_ray.config import Config
 from seal_ray.endpoints.patience import Patience
-from seal_ray.intervals import now
 from seal_ray.machine import cores
 from seal_ray.model.loading import ModelSpec
+from seal_ray.record.intervals import now
 from seal_ray.types import (
     AdapterRef,
     Completion,

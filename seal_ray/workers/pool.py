@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from seal_ray.intervals import now
+from seal_ray.record.intervals import now
 from seal_ray.workers.errors import Poisoned, WorkerLost
 from seal_ray.workers.failures import Fate, brief, fate, survivable, unwrap
 from seal_ray.workers.members import Member, Members, PoolStats, draining_nodes

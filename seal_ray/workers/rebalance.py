@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seal_ray.config import Workers
-from seal_ray.intervals import Interval, total_length
+from seal_ray.record.intervals import Interval, total_length
 
 _WORTH = 0.9
 """Share of the time that a round may still take for a move to pay: a worker that moves loads its model again."""

@@ -221,3 +221,21 @@ def within_budget(name, budget, lengths, tokens=written, said=None):
     domain = Knowledge(OPTIONS)
     task = domain.task(BRIDGE)
     return task, asyncio.run(within(budget, tokens, find_method(name, domain), task, Desk(domain, write)))
+
+
+def test_where_one_text_cannot_be_written_the_others_are_given_up():
+    begun, given_up, last = [], [], asyncio.Event()
+
+    async def write(domain, task, index):
+        begun.append(index)
+        if index == 2:
+            raise UserError("no server is left")
+        try:
+            await last.wait()
+        except asyncio.CancelledError:
+            given_up.append(index)
+            raise
+
+    with pytest.raises(UserError, match="no server is left"):
+        studied("rephrase", 3, write)
+    assert (begun, given_up) == ([0, 1, 2], [0, 1])

@@ -78,7 +78,7 @@ class _Invented:
         self.config, self.domain = spelled_out(config), load_domain(config)
         self.store, self.rng, self.clock = Store(config.dir), random.Random(1), 1_700_000_000.0
         self.journal = Journal(self.store)
-        sources = source_paths(getattr(self.domain, "options", None))
+        sources = source_paths(self.domain)
         contents = {f"domain.options.{name}": fingerprint.of_path(Path(path)) for name, path in sources.items()}
         tree = {"identity": {"contents": contents}, "config": as_tree(self.config)}
         self.store.write("config.json", json.dumps(tree).encode())
