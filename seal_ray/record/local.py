@@ -99,6 +99,17 @@ class LocalFiles:
             raise
         return handle
 
+    def check_held(self, handle: int) -> None:
+        """Refuse to write where the folder of this lock is no more: it would be made anew, with half of a record."""
+        path = self.root / ".lock"
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return
+        raise UserError(
+            f"{self.root}: was moved or removed, or its .lock was, while this process was at work in it, which writes "
+            "nothing more; `seal-ray resume` goes on with it where it is now"
+        )
+
 
 def _unless_gone(error: OSError) -> None:
     """A folder that may not be read must not look like an empty one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -111,10 +112,15 @@ class Store:
             except OSError as error:
                 raise UserError(f"{self.url}: cannot be written: {error.strerror or error}") from None
             if handle is not None:
-                return Hold(lambda: os.close(handle))
+                self._check = partial(self._files.check_held, handle)
+                return Hold(partial(self._let_go, partial(os.close, handle)))
         lease = Lease.acquire(self)
         self._check = lease.check
         return Hold(lease.close)
+
+    def _let_go(self, release: Callable[[], None]) -> None:
+        self._check = lambda: None
+        release()
 
     def _checked(self) -> bool:
         self._check()

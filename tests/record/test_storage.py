@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,27 @@ def test_a_file_is_made_once_also_where_there_are_no_links(tmp_path: Path, monke
     assert store.read("a") == b"1"
     assert list(store.walk("")) == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("then", ["moved", "removed", "another's"])
+def test_a_folder_that_is_moved_or_removed_while_it_is_held_is_not_made_anew(tmp_path: Path, then: str) -> None:
+    folder = tmp_path / "run"
+    store = Store(str(folder))
+    hold = store.lock()
+    store.write("before", b"whole")
+    if then == "removed":
+        shutil.rmtree(folder)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    if then == "another's":
+        Store(str(folder)).lock().close()
+    with pytest.raises(UserError, match=r"run: was moved or removed, .* goes on with it where it is now"):
+        store.write("after", b"half")
+    with pytest.raises(UserError, match="was moved or removed"):
+        store.create("journal/after", b"half")
+    assert not folder.exists() or [each.name for each in folder.iterdir()] == [".lock"]
+    hold.close()
+    if then == "moved":
+        again = Store(str(tmp_path / "elsewhere"))
+        again.lock().close()
+        again.write("after", b"who has let go is held to nothing")
