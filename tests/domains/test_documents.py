@@ -117,6 +117,14 @@ def test_code_on_a_single_line_hides_no_heading_after_it(tmp_path: Path) -> None
     assert found(path) == [("Herons", "```pip install herons```"), ("Frogs", "They swim.")]
 
 
+@pytest.mark.parametrize(("mark", "inner"), [("````", "```"), ("~~~", "```"), ("```", "~~~"), ("```", "```python")])
+def test_code_ends_at_its_own_marks_and_not_at_others_within_it(tmp_path: Path, mark: str, inner: str) -> None:
+    path = tmp_path / "a note.md"
+    code = f"{mark}markdown\n# no heading\n\n{inner}\n\n# nor this\n{mark}"
+    path.write_text(f"# Herons\n\n{code}\n\n# Frogs\n\nThey swim.\n")
+    assert found(path) == [("Herons", code), ("Frogs", "They swim.")]
+
+
 def test_a_long_paragraph_is_cut_between_sentences_and_a_long_sentence_between_words(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("One two three. Four five six. " + "word " * 20 + "end. 一二三。四五六。")

@@ -67,6 +67,11 @@ def test_code_stays_line_by_line() -> None:
     assert sentences(CODE) == ["Give it so:", "ferry --to Ostrey", "- no item"]
 
 
+def test_code_with_marks_of_code_in_it_stays_line_by_line_to_its_own_end() -> None:
+    text = "````\n```\nx = 1\n```\n~~~\n````\nA heron\nstands. It waits."
+    assert sentences(text) == ["```", "x = 1", "```", "~~~", "A heron", "stands.", "It waits."]
+
+
 def test_sentences_end_in_other_scripts_too() -> None:
     assert sentences("One. Two!\n- three\n一二。三四。") == ["One.", "Two!", "three", "一二。", "三四。"]
     assert sentences("राम घर गया। वह खुश है। كيف؟ هكذا.") == ["राम घर गया।", "वह खुश है।", "كيف؟", "هكذا."]

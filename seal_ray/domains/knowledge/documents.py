@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seal_ray.domains.knowledge.passages import Passage
-from seal_ray.domains.knowledge.sentences import ENDS, FENCE, ITEM, NARROW, reflowed
+from seal_ray.domains.knowledge.sentences import ENDS, ITEM, NARROW, Fences, reflowed
 from seal_ray.plain import first_line, visible
 from seal_ray.types import UserError
 
@@ -104,9 +104,10 @@ def _front_matter(lines: Lines) -> tuple[str, Lines]:
 def _paragraphs(lines: Lines) -> Iterator[str]:
     """Paragraphs, and each heading as one of its own; what stands between fences is neither cut nor a heading."""
     held: list[str] = []
-    fenced = False
+    fences = Fences()
     for line in lines:
-        fenced ^= bool(FENCE.match(line))
+        fences.at(line)
+        fenced = fences.within
         heading = not fenced and _HEADING.fullmatch(line)
         if held and (heading or not (fenced or line.strip())):
             yield "\n".join(held)

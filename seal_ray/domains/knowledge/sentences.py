@@ -12,14 +12,37 @@ from itertools import pairwise
 
 ENDS = re.compile(r"(?<=[.!?…।॥؟。！？])\s+|(?<=[。！？])")
 """Where one sentence ends and the next begins."""
-FENCE = re.compile(r"\s*(`{3,}+(?!.*`)|~~~)")
-"""A line at which code begins or ends; code that ends where it begins, between marks on one line, is in a sentence."""
+_FENCE = re.compile(r"\s*(`{3,}+(?!.*`)|~{3,})\s*(\S?)")
+"""A line at which code may begin or end; what is between such marks on one line is in a sentence."""
 ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|>)\s+")
 _ROW = re.compile(r"\s*\|.*\|\s*")
 _RULE = re.compile(r"[\s|:=+_*-]{3,}")
 _CELLS = re.compile(r"(?<!\\)\|")
 NARROW = 40
 """Characters; lines no longer than this are a list or a verse, not a page's."""
+
+
+class Fences:
+    """Where code begins and ends, line after line: at as many of the same marks, or more, with nothing behind them.
+
+    Marks of the other kind, or fewer, are part of the code, as in a text about Markdown.
+    """
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    @property
+    def within(self) -> bool:
+        """Whether the next line is code, or ends it."""
+        return bool(self._begun)
+
+    def at(self, line: str) -> bool:
+        """Whether code begins or ends at this line, the next of the text."""
+        found = _FENCE.match(line)
+        if not found or (self._begun and (found[2] or not found[1].startswith(self._begun))):
+            return False
+        self._begun = "" if self._begun else found[1]
+        return True
 
 
 def sentences(text: str) -> list[str]:
@@ -29,7 +52,7 @@ def sentences(text: str) -> list[str]:
 
 def reflowed(paragraph: str) -> str:
     """The paragraph without the breaks that only fit it to a page."""
-    if any(map(FENCE.match, paragraph.splitlines())):
+    if any(map(Fences().at, paragraph.splitlines())):
         return paragraph
     return "\n".join(line for block, _ in _blocks(paragraph) for line in _joined(block))
 
@@ -48,15 +71,14 @@ def _said(text: str) -> Iterator[str]:
 def _blocks(text: str) -> Iterator[tuple[list[str], bool]]:
     """Lines that belong together, a paragraph, an item of a list or a table; and whether they are code."""
     held: list[str] = []
-    fenced = False
+    fences = Fences()
     for line in [*text.splitlines(), ""]:
-        fence = bool(FENCE.match(line))
+        fenced, fence = fences.within, fences.at(line)
         row = bool(_ROW.fullmatch(line))
         apart = fenced or fence or not line.strip() or (not row and (ITEM.match(line) or _RULE.fullmatch(line)))
         if held and (apart or row != bool(_ROW.fullmatch(held[0]))):
             yield held, False
             held = []
-        fenced ^= fence
         if fence or not line.strip() or (not row and not fenced and _RULE.fullmatch(line)):
             continue
         if fenced:
