@@ -13,6 +13,7 @@ from pathlib import Path
 from seal_ray.domains.knowledge.documents import KINDS, document_passages
 from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.folders import files_in
+from seal_ray.plain import kept
 from seal_ray.record.storage import Store
 from seal_ray.types import UserError
 
@@ -47,7 +48,7 @@ def read_documents(files: Sequence[str | os.PathLike[str]], scratch: Path) -> Do
             if passage.key in seen:  # said twice is learnt once
                 continue
             seen.add(passage.key)
-            row = {"title": passage.title, "context": passage.context, "source": source}
+            row = {"title": passage.title, "context": passage.context, "source": kept(source)}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     return known_documents(place)
 

@@ -33,7 +33,7 @@ from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.architecture import check_targets
 from seal_ray.model.locate import on_hub
-from seal_ray.ops.export import export_adapter
+from seal_ray.ops.export import export_adapter, refuse_unnameable
 from seal_ray.plain import counted
 from seal_ray.record.account import Account, read_account
 from seal_ray.record.storage import Store
@@ -82,7 +82,7 @@ def learnt(
     `say` is given a line before the work begins: what is learnt, and with which model.
     """
     given = [files] if isinstance(files, str | os.PathLike) else list(files)
-    directory = _directory(given, os.fspath(into))
+    refuse_unnameable(directory := _directory(given, os.fspath(into)))
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(given, Path(scratch))
         method, texts = _way(directory, method, texts)

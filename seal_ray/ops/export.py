@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,9 @@ from seal_ray.policy.lineage import MAIN, Row, adapter_of, keeps_apart, lineage
 from seal_ray.record.answers import held_out_answers, last_arm
 from seal_ray.record.journal import Journal
 from seal_ray.record.local import LocalFiles
-from seal_ray.record.rows import MERGE, KeptRow, PolicyRow, SelfEditRow
+from seal_ray.record.rows import MERGE, KeptRow, OutcomeRow, PlannedRow, PolicyRow, SelfEditRow
 from seal_ray.record.storage import Store
-from seal_ray.record.summary import policy_arm, summarize
+from seal_ray.record.summary import policy_arm, summarize, version_of
 from seal_ray.rundir.directory import recorded_config, refuse_another_base
 from seal_ray.types import UserError
 
@@ -71,6 +72,7 @@ def export_held(directory: str, held: Held, out: str) -> None:
 @contextmanager
 def whole(out: str) -> Iterator[Path]:
     """A folder to fill, whose files come to lie in `out` once all are written; if that fails, none does."""
+    refuse_unnameable(out)
     target = Path(out).absolute()
     there = next(folder for folder in (target, *target.parents) if folder.is_dir())  # on the disk that is asked for
     with TemporaryDirectory(prefix=f"{target.name}.part-", dir=there) as part:
@@ -79,6 +81,16 @@ def whole(out: str) -> Iterator[Path]:
             place = target / file.relative_to(part)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.replace(place)
+
+
+def refuse_unnameable(out: str) -> None:
+    """Refuse a folder whose path is not UTF-8: no tokenizer can be written there."""
+    try:
+        str(Path(out).absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{out}: its whole path holds bytes that are not UTF-8, where no tokenizer can be written; name another"
+        ) from None
 
 
 def write_adapter(directory: str, adapter: Adapter, out: Path) -> None:
@@ -185,12 +197,24 @@ def chosen_policy(directory: str, which: str = "") -> Row:
 
 
 def _best(directory: str, journal: Journal, rows: Sequence[Row]) -> Row:
-    measured = summarize(journal)
-    arms = [(row, measured.get(policy_arm(row.version))) for row in rows]
+    measured, whole = summarize(journal), _measured_to_the_end(journal)
+    arms = [(row, measured.get(arm)) for row in rows if (arm := policy_arm(row.version)) in whole]
     held_out = [(arm.accuracy, row) for row, arm in arms if arm and not arm.void]
     if not held_out:
-        raise UserError(f"{directory}: no policy was measured on held-out tasks yet, so none is known as the best")
+        raise UserError(
+            f"{directory}: no policy was measured on all held-out tasks yet, so none is known as the best; "
+            "--policy takes the number of a round"
+        )
     return max(held_out, key=lambda found: found[0])[1]
+
+
+def _measured_to_the_end(journal: Journal) -> set[str]:
+    """The arms of policies with all their trials; a run that goes on, or was stopped, has one with the first few."""
+    planned = [row for row in journal.read(PlannedRow) if row.stage == "evaluation" and version_of(row.arm) is not None]
+    ended = set(journal.table(OutcomeRow.TABLE)["key"].to_pylist())
+    trials = Counter(row.arm for row in planned)
+    under_way = {row.arm for row in planned if row.trial not in ended}
+    return {arm for arm, count in trials.items() if count == max(trials.values())} - under_way
 
 
 def _self_edit(row: SelfEditRow) -> dict[str, Any]:

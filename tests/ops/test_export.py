@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -20,11 +22,12 @@ from seal_ray.observe.progress import Silent
 from seal_ray.ops import export
 from seal_ray.published.import_record import import_record
 from seal_ray.record.journal import Journal
-from seal_ray.record.rows import LearntRow
+from seal_ray.record.rows import LearntRow, PlannedRow, PolicyRow
 from seal_ray.record.storage import Store
 from seal_ray.record.summary import Interval, summarize
 from seal_ray.types import UserError
 from tests.disks import mounted
+from tests.record.journals import add
 from tests.runs import results, small_run
 from tests.shared import SHARED, needs_shared
 
@@ -105,6 +108,14 @@ def test_any_policy_can_be_named_or_the_best_one(finished: Path, tmp_path: Path)
         export.chosen_policy(str(finished), "7")
 
 
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_a_folder_whose_path_is_not_utf_8_is_refused_in_a_line(form: str, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(UserError, match="its whole path holds bytes that are not UTF-8"):
+        getattr(export, f"export_{form}")(str(finished), str(out))
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> None:
     rows = [
         LearntRow("a", "task", version=1, sequence=0, step=1),
@@ -126,6 +137,23 @@ def test_a_head_can_be_named_where_no_round_made_a_policy(tmp_path: Path) -> Non
         export.chosen_policy(str(tmp_path), "7")
     with pytest.raises(UserError, match="no round has trained a policy; name another with --policy: sequence 0, "):
         export.chosen_policy(str(tmp_path))
+
+
+@pytest.mark.parametrize("lacking", ["outcomes", "plans"])
+def test_a_policy_of_which_not_all_is_measured_yet_is_not_the_best_one(lacking: str, tmp_path: Path) -> None:
+    """One of four tasks, answered well by chance, says nothing beside all four."""
+    journal = Journal(Store(str(tmp_path)))
+    for version, task in itertools.product((1, 2), range(4)):
+        key, is_to_come = f"{version}-{task}", version == 2 and task > 0
+        if not task:
+            journal.on(PolicyRow(f"p{version}", version, version - 1, rank=4, adapter="a"))
+        if not (is_to_come and lacking == "plans"):
+            journal.on(PlannedRow.at("evaluation", f"after round {version}", f"t{task}", 0, 0, key))
+        if not is_to_come:
+            add(journal, key, reward=1.0 if version == 2 else 0.5)
+    journal.flush()
+    assert export.chosen_policy(str(tmp_path), "best").version == 1
+    assert export.chosen_policy(str(tmp_path)).version == 2
 
 
 def test_a_policy_of_which_every_trial_failed_is_not_the_best_one(

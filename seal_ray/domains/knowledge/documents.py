@@ -43,7 +43,7 @@ Lines = Iterator[str]
 def document_passages(path: Path, size: int = PASSAGE_CHARACTERS) -> Iterator[Passage]:
     """A document's passages of about `size` characters, each under the headings that it stands below."""
     front, lines = _front_matter(_LINES[path.suffix.lower()](path))
-    place = _Headings(front or "", path.stem.replace("_", " ").replace("-", " "))
+    place = _Headings(front or "", visible(path.stem.replace("_", " ").replace("-", " ")))
     held: list[str] = []
 
     def passage() -> Iterator[Passage]:
