@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ _OF_RUST = "(os error "
 def said_in_one_line(arguments: Sequence[str] = (), when_stopped: str = "stopped") -> Iterator[list[str]]:
     """Turn what the user can set right, and being told to stop, into a line and an exit code; bugs keep tracebacks.
 
-    A disk without room, wherever that is met, is the user's to set right.
+    A disk without room, wherever that is met, is the user's to set right, and so is to be in a folder that is gone.
 
     The arguments come back without `--debug`, under which the user's errors keep theirs too.
     """
@@ -34,12 +35,24 @@ def said_in_one_line(arguments: Sequence[str] = (), when_stopped: str = "stopped
             raise
         _end(f"{error}")
     except OSError as error:
-        if error.errno not in _NO_ROOM or DEBUG in arguments:
+        gone = isinstance(error, FileNotFoundError) and _folder_is_gone()
+        if not (gone or error.errno in _NO_ROOM) or DEBUG in arguments:
             raise
+        if gone:
+            _end("the folder that this command was given in was moved or removed; go to one that is there (cd)")
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror}; make room, then give the same command")
     except Stopped as stopped:
         stopped.leave()
+
+
+def _folder_is_gone() -> bool:
+    """Whether nothing is left of the folder that relative paths start at."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _end(line: str) -> NoReturn:

@@ -229,6 +229,20 @@ def test_standard_streams_that_a_shell_closed_are_not_missed(tmp_path: Path, clo
     assert bool(shown.stdout) == (closed == "2>&-")
 
 
+@pytest.mark.parametrize("command", [["ls"], ["run", "a.toml"], ["watch", "runs/a", "--once"], ["eval", "runs/a"]])
+def test_in_a_folder_that_is_gone_a_relative_path_is_told_as_what_it_is(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    said = "the folder that this command was given in was moved or removed; go to one that is there (cd)"
+    assert capsys.readouterr().err == f"seal-ray: {said}\n"
+
+
 def test_with_debug_the_traceback_is_shown() -> None:
     shown = seal_ray("run", "nowhere.toml", "--debug")
     assert "Traceback" in shown.stderr
