@@ -136,8 +136,7 @@ class Journal:
                 parts = self._read_all(name, found.tables.get(name, ()))
             except FileNotFoundError as error:
                 if (self._mine or manifests.latest(self._store)).number == found.number:
-                    missing = f"{FOLDER}/{name}/{error}"
-                    raise damage(self._store, missing, "it is missing") from None
+                    raise manifests.missing(self._store, f"{FOLDER}/{name}/{error}") from None
                 continue  # merged meanwhile
             return once(pa.concat_tables([*parts, arrow(waiting, TABLES[name])[0]]))
 

@@ -23,6 +23,8 @@ _MANIFEST = re.compile(rf"{FOLDER}/manifest-(\d+)\.json")
 SEGMENT = re.compile(rf"{FOLDER}/({'|'.join(TABLES)})/((\d{{6,}})-\d{{6,}}\.parquet)")
 _FIRST_VERSION = re.compile(rf"{FOLDER}/({'|'.join(TABLES)})/(\d+)\.parquet")
 _TAKEOVERS = 100
+_UNLESS_COPIED = "of a copy that is still being made, wait for the rest"
+"""A repair lets go of what is missing, also where it would have arrived a moment later."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ def damage(store: Store, name: str, what: str) -> Damaged:
     )
 
 
+def missing(store: Store, name: str) -> Damaged:
+    return damage(store, name, f"it is missing; {_UNLESS_COPIED}")
+
+
 def manifest_name(number: int) -> str:
     return f"{FOLDER}/manifest-{number:06d}.json"
 
@@ -125,7 +131,7 @@ def numbers_in(files: Mapping[str, int]) -> list[int]:
 
 def _without(store: Store, files: Mapping[str, int]) -> Manifest:
     if any(SEGMENT.fullmatch(name) for name in files):
-        raise damage(store, FOLDER, "there are segments, and no manifest says which count")
+        raise damage(store, FOLDER, f"there are segments, and no manifest says which count; {_UNLESS_COPIED}")
     found = sorted((int(match[2]), match[1], name) for name in files if (match := _FIRST_VERSION.fullmatch(name)))
     tables: dict[str, tuple[Segment, ...]] = {}
     for _, table, name in found:

@@ -79,6 +79,18 @@ def test_a_damaged_segment_is_named_with_the_command_that_sets_it_aside_and_the_
     assert sorted(keys(journal_in(folder))) == ["k0", "k1", "k2"]
 
 
+@pytest.mark.parametrize("kind", ["*/*.parquet", "manifest-*.json"])
+def test_of_what_is_missing_it_is_said_that_it_may_still_be_copied(folder: Path, tmp_path: Path, kind: str) -> None:
+    """A repair meanwhile lets go of rows that arrive a moment later."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for path in (copy / "journal").glob(kind):
+        path.unlink()
+    with pytest.raises(Damaged, match=r"of a copy that is still being made, wait for the rest\): `seal-ray repair"):
+        keys(journal_in(copy))
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    assert keys(journal_in(copy)) == keys(journal_in(folder))
+
+
 def test_repair_of_a_whole_journal_says_so_and_changes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
