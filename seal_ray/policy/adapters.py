@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
 
 from seal_ray.adapters.lora import CONFIG_FILE, PREFIX, WEIGHTS_FILE, Adapter
-from seal_ray.record.manifest import damage
+from seal_ray.record.manifest import damage, missing
 from seal_ray.record.segments import checksum
 from seal_ray.record.storage import Store
 from seal_ray.types import AdapterRef, UserError
@@ -65,7 +65,7 @@ def shape_of(store: Store, where: str) -> Shape:
         modules = tuple(name.removeprefix(PREFIX).removesuffix(suffix) for name in names if name.endswith(suffix))
         return Shape(config["r"], config["lora_alpha"], modules, sum(store.walk(where).values()))
     except FileNotFoundError:
-        raise damage(store, where, "a file is missing") from None
+        raise missing(store, where, "a file") from None
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise damage(store, where, str(error)) from None
 
@@ -78,7 +78,7 @@ def get_numbered(store: Store, version: int) -> Adapter:
         wanted = json.loads(store.read(known)) if store.exists(known) else {}
         wrong = [name for name, sum_ in wanted.items() if checksum(store.read(f"{where}/{name}")) != sum_]
     except FileNotFoundError:
-        raise damage(store, where, "a file is missing") from None
+        raise missing(store, where, "a file") from None
     except (ValueError, AttributeError) as error:
         raise damage(store, known, str(error)) from None
     if wrong:
@@ -96,7 +96,7 @@ def _load(store: Store, where: str) -> Adapter:
     try:
         files = {name: store.read(f"{where}/{name}") for name in _FILES}
     except FileNotFoundError:
-        raise damage(store, where, "a file is missing") from None
+        raise missing(store, where, "a file") from None
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)

@@ -112,8 +112,8 @@ def damage(store: Store, name: str, what: str) -> Damaged:
     )
 
 
-def missing(store: Store, name: str) -> Damaged:
-    return damage(store, name, f"it is missing; {_UNLESS_COPIED}")
+def missing(store: Store, name: str, what: str = "it") -> Damaged:
+    return damage(store, name, f"{what} is missing; {_UNLESS_COPIED}")
 
 
 def manifest_name(number: int) -> str:

@@ -22,6 +22,7 @@ from seal_ray.policy.repair import repair_policies
 from seal_ray.policy.store import Grown, Policies
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow, PolicyRow
+from seal_ray.record.segments import Damaged
 from seal_ray.record.storage import Store
 from seal_ray.types import BASE, AdapterRef, Example, FinetuneSpec, LoraSpec, OptimSpec, Policy, Prompt, SelfEdit
 from seal_ray.workers.base import Cluster
@@ -187,6 +188,15 @@ def test_no_adapter_is_damaged_for_want_of_room_for_temporary_files(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     store = Store(str(tmp_path))
     assert adapters.get(store, adapters.put(store, ADAPTER)).ref == ADAPTER.ref
+
+
+def test_of_an_adapter_that_lacks_a_file_it_is_said_that_it_may_still_be_copied(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    ref = adapters.put(store, ADAPTER)
+    (tmp_path / adapters.folder_of(ref) / "adapter_model.safetensors").unlink()
+    for look in (lambda: adapters.get(store, ref), lambda: adapters.shape_of(store, adapters.folder_of(ref))):
+        with pytest.raises(Damaged, match="a file is missing; of a copy that is still being made, wait for the rest"):
+            look()
 
 
 def test_an_adapter_that_two_policies_point_to_is_set_aside_for_both_and_both_are_made_again(tmp_path: Path) -> None:
