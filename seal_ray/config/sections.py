@@ -280,8 +280,8 @@ class Continual(Section):
     """`drawn`: orders by the run's seed, of all that is held out. `given`: the one in which passages are listed."""
     ways: Annotated[tuple[Annotated[str, Bounds(min_length=1)], ...], Bounds(min_length=1), OneOrMore] = ("merge",)
     """How what was learnt enters the policy, each on the same orders: `none`, `merge` (the paper's), `last-layers`,
-    `joint` (all so far at once), `replay`, `replay-last-layers`, `rehearse`, `kl`, `ema`, `sparse`, `orthogonal`,
-    `gated`, `library` (an adapter for each passage), or your own as `package.module:Thing`."""
+    `joint` (all so far at once), `replay`, `replay-last-layers`, `review`, `rehearse`, `kl`, `ema`, `sparse`,
+    `orthogonal`, `gated`, `library` (an adapter for each passage), or your own as `package.module:Thing`."""
     writer: Literal["policy", "start"] = "policy"
     """Who writes of a passage that comes: the policy as it stands, as in the paper, or as it was at the beginning."""
     ask_every: Annotated[int, Bounds(ge=1, le=_REPEATS)] = 1

@@ -18,6 +18,7 @@ WAYS = {
     "joint": "seal_ray.continual.texts:Joint",
     "replay": "seal_ray.continual.texts:Replay",
     "replay-last-layers": "seal_ray.continual.texts:ReplayLastLayers",
+    "review": "seal_ray.continual.texts:Review",
     "rehearse": "seal_ray.continual.texts:Rehearse",
     "kl": "seal_ray.continual.texts:Anchored",
     "ema": "seal_ray.continual.deltas:Averaged",

@@ -15,6 +15,9 @@ from seal_ray.types import Example, Recipe, derive_seed
 POOL, PRACTISED = 48, 24
 """Texts of earlier passages, and answers to what was known before, that are learnt again beside each new one."""
 
+BETWEEN, REVIEW = 24, 10
+"""Where all earlier texts are learnt again at every tenth passage, how many are beside each of those between."""
+
 KL = 1.0
 """Weight, beside the loss of what is new, of how far what is predicted of other texts moves."""
 
@@ -51,6 +54,18 @@ class ReplayLastLayers(LastLayers):
         return super().recipe(stand, with_earlier(stand, recipe) if recipe else None)
 
 
+class Review(LastLayers):
+    """As `replay-last-layers` with half as many texts, and at every tenth passage with all of them."""
+
+    keeps: Keeps = "mixed"  # what a review trains is of all passages
+
+    def recipe(self, stand: Stand, recipe: Recipe | None) -> Recipe | None:
+        if recipe is None:
+            return None
+        due = (len(stand.lessons) + 1) % REVIEW == 0
+        return super().recipe(stand, with_earlier(stand, recipe, None if due else BETWEEN))
+
+
 class Rehearse(ReplayLastLayers):
     """As `replay-last-layers`, with answers to what was known before beside the texts as well."""
 
@@ -80,12 +95,12 @@ def some(stand: Stand) -> tuple[Example, ...]:
     return tuple(drawn[:PRACTISED])
 
 
-def with_earlier(stand: Stand, recipe: Recipe) -> Recipe:
-    """What a self-edit trains, and texts of earlier passages beside it."""
-    return replace(recipe, examples=(*recipe.examples, *spread(stand.lessons, POOL)))
+def with_earlier(stand: Stand, recipe: Recipe, most: int | None = POOL) -> Recipe:
+    """What a self-edit trains, and texts of earlier passages beside it: at most so many, or all."""
+    return replace(recipe, examples=(*recipe.examples, *spread(stand.lessons, most)))
 
 
-def spread(lessons: Sequence[Lesson], most: int) -> tuple[Example, ...]:
+def spread(lessons: Sequence[Lesson], most: int | None) -> tuple[Example, ...]:
     """Texts of earlier passages, of as many of them as there can be; others each time a passage is added."""
     seed = derive_seed("spread", len(lessons))
     drawn = [list(dict.fromkeys(lesson.recipe.examples)) for lesson in lessons]

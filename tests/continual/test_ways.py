@@ -16,7 +16,7 @@ from seal_ray.continual.base import WAYS, Lesson, Stand, find_way
 from seal_ray.continual.deltas import HELD, beside, scaled, sparse
 from seal_ray.continual.gate import BUDGET, SCALES, Gated
 from seal_ray.continual.library import Index, nearest
-from seal_ray.continual.texts import POOL, PRACTISED, spread
+from seal_ray.continual.texts import BETWEEN, POOL, PRACTISED, REVIEW, spread
 from seal_ray.domains.knowledge.domain import Knowledge
 from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
 from tests.runs import small_run
@@ -192,9 +192,24 @@ def test_answers_to_what_was_known_are_rehearsed_or_held_to_and_others_each_time
     assert alone.kl_coef == 0.0, "the first passage of a domain that knows nothing has nothing to be held to"
 
 
+def test_every_tenth_passage_brings_all_that_came_before_back_and_the_others_a_few(config: Config) -> None:
+    way, new = find_way("review", config), lesson(99).recipe
+
+    def beside(came: int) -> list[Example]:
+        found = way.recipe(stand(None, *map(lesson, range(came))), new)
+        assert found is not None
+        assert found.examples[:3] == new.examples
+        return sorted(found.examples[3:], key=str)
+
+    assert [len(beside(came)) for came in (0, 4, 8, 10, 18)] == [0, 12, BETWEEN, BETWEEN, BETWEEN]
+    for came in (REVIEW - 1, 2 * REVIEW - 1):
+        all_before = [text for number in range(came) for text in lesson(number).recipe.examples]
+        assert beside(came) == sorted(all_before, key=str)
+
+
 def test_only_the_last_third_of_the_layers_learns(config: Config) -> None:
     recipe = replace(lesson(0).recipe, lora=LoraSpec(targets=("q_proj", "down_proj")))
-    for name in ("last-layers", "replay-last-layers"):
+    for name in ("last-layers", "replay-last-layers", "review"):
         found = find_way(name, config).recipe(stand(None), recipe)
         assert found is not None
         assert found.lora is not None
