@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from seal_ray.adapters.merge import total
@@ -240,7 +241,8 @@ class Stream:
         # A lesson that taught nothing has a place among them: where each is asked by itself, questions may find it.
         lessons = [*self.lessons, Lesson(task, written, learned.ref if learned else BASE)] if written else self.lessons
         far = await self._distance(adapter, lessons, learned)
-        return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged)
+        found = await asyncio.to_thread(found_own, self.way, lessons) if stand.asked else None
+        return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged, found)
 
     async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter | None) -> Distance:
         """How far the policy is from where the stream began; each answer is read by the lesson that would give it now.
@@ -331,6 +333,20 @@ class Stream:
 
     def _of_lesson(self, number: int | None) -> str:
         return f"{self._head}, lesson {number}"
+
+
+def found_own(way: Way, lessons: Sequence[Lesson]) -> float | None:
+    """The share of these passages' questions that are answered by their own lesson; None where lessons do not answer.
+
+    One whose own lesson taught nothing counts as found where it finds that.
+    """
+    if way.keeps != "apart":
+        return None
+    asked = [
+        (number, last_turn(each.prompt)) for number, lesson in enumerate(lessons) for each in lesson.task.questions
+    ]
+    chosen = way.lessons_for([question for _, question in asked], lessons)
+    return fmean(own == number for (own, _), number in zip(asked, chosen, strict=True)) if asked else None
 
 
 def _parts(task: Task, chosen: Sequence[int | None]) -> dict[int | None, Task]:

@@ -47,6 +47,8 @@ class Grown:
     plain: float | None = None
     diverged: float | None = None
     """How far its predictions along those answers are from the first policy's, in nats a token."""
+    found: float | None = None
+    """Which share of the questions so far find the lesson of their own passage, where lessons answer by themselves."""
 
 
 class Policies:
@@ -181,7 +183,7 @@ class Policies:
                 ref = await asyncio.to_thread(adapters.put, self._store, found.adapter) if found.adapter else BASE
             if found:
                 place = replace(place, tokens=found.tokens, seconds=found.seconds)
-                place = replace(place, moved=found.moved, plain=found.plain, diverged=found.diverged)
+                place = replace(place, moved=found.moved, plain=found.plain, diverged=found.diverged, found=found.found)
             rank = (await self.adapter(ref)).rank if ref != BASE else 0
             row = replace(place, key=name, rank=rank, adapter=ref.key, learned=learned.key)
             self._events.emit(row)

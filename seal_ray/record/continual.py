@@ -24,6 +24,8 @@ ELSEWHERE = "continual, known before"
 """What the base knew before, asked meanwhile."""
 KL = "KL from the first policy, nats a token"
 """Of all that is predicted along the first policy's answers, in `Order.figures`."""
+FOUND = "questions that find their own lesson"
+"""Of all that were asked at the end, in `Order.figures`; of ways whose lessons answer by themselves."""
 _SHOWN = 12
 """Passages of which the accuracies themselves are shown on a terminal."""
 RIGHT = 0.5
@@ -94,6 +96,8 @@ class Order:
     plain: float | None = None
     diverged: float | None = None
     """How far the last policy's predictions along those answers are from the first one's, as `KL(first ‖ last)`."""
+    found: float | None = None
+    """The share of questions that find their own lesson at the end."""
     contradictions: Sequence[ContradictedRow] = ()
 
     @property
@@ -139,6 +143,7 @@ class Order:
             first, last = (fmean(a.accuracy for a in self.elsewhere[step]) for step in (0, self.steps[-1]))
             found |= {"known before, before": first, "known before, at the end": last}
         far = {"moved, nats a token": self.moved, "plain texts, nats a token": self.plain, KL: self.diverged}
+        far[FOUND] = self.found
         found |= {name: value for name, value in far.items() if value is not None}
         return found
 
@@ -172,7 +177,7 @@ def orders(journal: Journal) -> list[Order]:
             frozenset(row.step for row in learnt[key]),
             sum(row.tokens for row in learnt[key]),
             sum(row.seconds for row in learnt[key]),
-            *_far(learnt[key]),
+            *_last(learnt[key]),
             contradicted[key[1]],
         )
         for key, held in asked.items()
@@ -180,14 +185,15 @@ def orders(journal: Journal) -> list[Order]:
     ]
 
 
-def _far(rows: Sequence[LearntRow]) -> tuple[float | None, float | None, float | None]:
-    """How far a stream's last policy is from its first; one that learnt nothing is where it was.
+def _last(rows: Sequence[LearntRow]) -> tuple[float | None, float | None, float | None, float | None]:
+    """How far a stream's last policy is from its first, and which share of the questions finds its own lesson in it.
 
-    A passage whose training failed has been measured too: in a library questions that find it are no other lesson's.
+    One that learnt nothing is where it was. A passage whose training failed has been measured too: in a library
+    questions that find it are no other lesson's.
     """
     measured = (row for row in rows if row.learned or row.moved is not None or row.plain is not None)
     last = max(measured, key=lambda row: row.step, default=None)
-    return (last.moved, last.plain, last.diverged) if last else (0.0, 0.0, 0.0)
+    return (last.moved, last.plain, last.diverged, last.found) if last else (0.0, 0.0, 0.0, None)
 
 
 def _is_whole(held: dict[str, dict[int, dict[int, Asked]]], passages: int) -> bool:
@@ -268,6 +274,8 @@ def print_continual(table: dict[str, dict[str, Any]]) -> None:
     Console().print(shown)
     print_contradicted(table)
     for way, row in table.items():
+        if FOUND in row:
+            print(f"{way}: {row[FOUND]:.1%} of the questions find their own lesson")
         if row["failed"]:
             print(f"{way}: {row['failed']:.1%} of its trials failed and count as 0")
         if len(row["matrix"]) <= _SHOWN + 1:

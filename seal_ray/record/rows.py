@@ -241,6 +241,8 @@ class LearntRow(Row):
     """The same of plain texts, which say how much worse than before language is foreseen."""
     diverged: float | None = None
     """How far what is predicted along those answers is from what its first policy predicts, in nats a token."""
+    found: float | None = None
+    """Of a way whose lessons answer by themselves, once all were asked: the share of questions that find their own."""
 
 
 @dataclass(frozen=True)

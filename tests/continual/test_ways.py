@@ -18,7 +18,8 @@ from seal_ray.continual.gate import BUDGET, SCALES, Gated
 from seal_ray.continual.library import Index, nearest
 from seal_ray.continual.texts import BETWEEN, POOL, PRACTISED, REVIEW, spread
 from seal_ray.domains.knowledge.domain import Knowledge
-from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Recipe, Task, UserError
+from seal_ray.loop.continual import found_own
+from seal_ray.types import BASE, AdapterRef, Example, LoraSpec, Question, Recipe, Task, UserError
 from tests.runs import small_run
 
 RANK, IN, OUT = 3, 8, 10
@@ -231,6 +232,20 @@ def test_a_question_finds_the_passage_that_has_its_rare_words_and_one_of_other_t
     assert nearest(list(asked), passages) == list(asked.values())
     assert nearest(["Where does Person3 live?"], []) == [None]
     assert [Index(passages).closest(question, 1) for question in list(asked)[:2]] == [[3], [1]]
+
+
+def test_of_questions_those_count_as_found_that_their_own_lesson_answers(config: Config) -> None:
+    def asking(number: int, *questions: str) -> Lesson:
+        one = lesson(number)
+        return replace(one, task=replace(one.task, questions=tuple(Question(each, "") for each in questions)))
+
+    lessons = [
+        asking(0, "Where does Person0 live?", "Where does Person1 live?"),
+        asking(1, "Who is at home in Town1?", "What is the capital of France?"),
+    ]
+    assert found_own(find_way("library", config), lessons) == 0.5, "one finds another's lesson, and one none"
+    assert found_own(find_way("merge", config), lessons) is None
+    assert found_own(find_way("library", config), [lesson(0)]) is None, "nothing is asked"
 
 
 def test_a_name_in_capitals_tells_something_though_a_little_word_is_spelled_like_it() -> None:

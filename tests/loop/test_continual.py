@@ -19,7 +19,7 @@ from seal_ray.loop import continual
 from seal_ray.loop.run import run
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import adapter_of, lineage
-from seal_ray.record.continual import by_way, orders
+from seal_ray.record.continual import FOUND, by_way, orders
 from seal_ray.record.journal import Journal
 from seal_ray.record.rows import LearntRow
 from seal_ray.record.storage import Store
@@ -103,6 +103,17 @@ def test_what_learns_nothing_stays_and_a_library_loses_nothing_of_what_it_learnt
     moved = {way: row["moved, nats a token"] for way, row in table.items()}
     assert moved["none"] == 0.0 == pytest.approx(moved["library"], abs=1e-9)
     assert moved["merge"] > 0.0 != table["merge"]["plain texts, nats a token"]
+
+
+@pytest.mark.slow
+def test_of_a_library_it_is_told_how_many_questions_find_their_own_lesson(every_way: Path) -> None:
+    journal = Journal(Store(str(every_way)))
+    table = by_way(orders(journal))
+    assert {way for way, row in table.items() if FOUND in row} == {"library"}
+    found = {row.step: row.found for row in journal.read(LearntRow) if row.way == "library"}
+    assert found[1] is None, "not all are asked then"
+    assert found[2]
+    assert found[3] == table["library"][FOUND] > 0.5
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seal_ray.record.continual import CONTINUAL, ELSEWHERE, KL, arm_of, by_way, orders, print_continual
+from seal_ray.record.continual import CONTINUAL, ELSEWHERE, FOUND, KL, arm_of, by_way, orders, print_continual
 from seal_ray.record.journal import Journal, R
 from seal_ray.record.rows import LearntRow, OutcomeRow, PlannedRow
 from seal_ray.record.storage import Store
@@ -110,6 +110,16 @@ def test_how_far_predictions_are_from_the_firsts_is_in_the_table_where_any_way_m
     said = capsys.readouterr().out
     assert re.search(r"replay-last-layers .* 50\.0% +1\.46 +1958000\n", said), "whole within 80 columns"
     assert re.search(r"merge .* 50\.0% +– +20", said), "one that an older version measured"
+
+
+def test_how_many_questions_find_their_own_lesson_is_said_where_lessons_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = by_way(orders(written(tmp_path, MATRIX)))
+    print_continual({"library": table["merge"] | {FOUND: 0.914}, **table})
+    said = capsys.readouterr().out
+    assert "library: 91.4% of the questions find their own lesson\n" in said
+    assert said.count("find their own lesson") == 1
 
 
 def test_failed_trials_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
