@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from shlex import quote
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -32,7 +33,7 @@ def init(job: str = "documents", dir: str = ".") -> None:
     with writing(dir):
         config, *others = shipped.copy(job, Path(dir))
     beside = f" (beside it: {', '.join(other.name for other in others)})" if others else ""
-    say(f"{config}{beside}: edit it, then `seal-ray run {config} --dry-run` says what is missing")
+    say(f"{config}{beside}: edit it, then `seal-ray run {quote(str(config))} --dry-run` says what is missing")
 
 
 def plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from seal_ray.cli.options import AsJson
@@ -100,7 +101,7 @@ def explain(dir: str, trial: str = "", *, again: bool = False, as_json: AsJson =
     seen = look(Store(dir))
     found = seen.trials(trial)
     if trial and not found:
-        raise UserError(f"{dir}: no trial's key begins with {trial!r}; `seal-ray explain {dir}` lists all")
+        raise UserError(f"{dir}: no trial's key begins with {trial!r}; `seal-ray explain {quote(dir)}` lists all")
     if again and not trial:
         raise UserError("--again does one trial again: give the beginning of its key")
     if len(found) != 1 or not trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from seal_ray.cli.learning import tell
@@ -76,7 +77,7 @@ def evaluate(
     _say_what_is_mixed(dir, others)
     for each in every:
         if not has_rows(Store(each)):
-            say(f"{each}: nothing is on record yet; `seal-ray resume {each}` goes on with it")
+            say(f"{each}: nothing is on record yet; `seal-ray resume {quote(each)}` goes on with it")
     refuse_void(summary)
 
 
@@ -137,7 +138,7 @@ def repair(dir: str) -> None:
         said = repairing.repair(store) + repair_policies(store)
     for line in said:
         print(line)
-    print(f"`seal-ray resume {dir}` does again what is lost" if said else "nothing is damaged")
+    print(f"`seal-ray resume {quote(dir)}` does again what is lost" if said else "nothing is damaged")
 
 
 def import_(record: str, *, into: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from shlex import quote
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import without
@@ -90,7 +91,7 @@ def _refuse(directory: str, config: Config, journal: Journal, row: LearntRow) ->
             "it again without that passage"
         )
     if not any((order.way, order.number) == (row.way, row.sequence) for order in orders(journal)):
-        raise UserError(f"{head}: is not at its end; `seal-ray resume {directory}` first")
+        raise UserError(f"{head}: is not at its end; `seal-ray resume {quote(directory)}` first")
     if config.trial.eval_engine != "bank":
         raise UserError(f"{head}: was asked by {config.trial.eval_engine} (trial.eval_engine), and not by a bank")
     if keeps != "apart" and row.step not in _changes(journal, row):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -189,7 +190,7 @@ def chosen_policy(directory: str, which: str = "") -> Row:
     row = known[which or MAIN]
     start = rounds[-1].adapter if (rounds := heads.get(MAIN)) else ""
     if not isinstance(row, PolicyRow) and row.adapter == start and keeps_apart(row.way):
-        where = f"`seal-ray adapters list {directory}` names them"
+        where = f"`seal-ray adapters list {quote(directory)}` names them"
         raise UserError(f"--policy {which!r}: each passage has an adapter of its own there; {where}")
     if not row.rank:
         raise UserError(f"--policy {which!r}: nothing could be learnt there; it is still the untouched base")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Literal
 
 from seal_ray.adapters.lora import Adapter
@@ -85,7 +86,7 @@ def find(directory: str, held: Sequence[Held], name: str) -> Held:
     if len(exact or some) == 1:
         return (exact or some)[0]
     if not some:
-        where = f"`seal-ray adapters list {directory}` names all"
+        where = f"`seal-ray adapters list {quote(directory)}` names all"
         raise UserError(f"{directory}: no adapter's name begins with {name!r}; {where}")
     raise UserError(f"{directory}: {len(some)} adapters' names begin with {name!r}, such as {some[0].name}; give more")
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from shlex import quote
 
 from seal_ray.record.lease import Lost
 from seal_ray.record.rows import TABLES
@@ -107,8 +108,8 @@ def tidy(store: Store, manifest: Manifest) -> list[str]:
 
 def damage(store: Store, name: str, what: str) -> Damaged:
     return Damaged(
-        f"{store.path(name)} is damaged ({what}): `seal-ray repair {store.url}` sets it aside, and the run does again "
-        "what it held"
+        f"{store.path(name)} is damaged ({what}): `seal-ray repair {quote(store.url)}` sets it aside, and the run does "
+        "again what it held"
     )
 
 

@@ -10,6 +10,7 @@ import random as _random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from statistics import fmean
 
 from seal_ray import plugins
@@ -187,5 +188,5 @@ def why_none(candidates: Sequence[Candidate], directory: str) -> str:
         f"no self-edit taught anything: none of {len(candidates)} is surely ({SURE:.0%}) better than what its task "
         f"scores without training{failed}; nothing to learn from. More self-edits of a task (sampling.per_task), more "
         "seeds of each (trial.seeds) and more tasks (domain.train) make it likelier that one is; "
-        f"`seal-ray explain {directory}` has what was tried"
+        f"`seal-ray explain {quote(directory)}` has what was tried"
     )

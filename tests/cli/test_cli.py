@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -200,6 +201,18 @@ def test_a_run_without_a_row_says_so_beside_its_empty_table(tmp_path: Path, caps
     with pytest.raises(SystemExit, match="0"):
         main(["explain", str(tmp_path)])
     assert capsys.readouterr().err.splitlines() == [f"{tmp_path}: no trial is on record yet"]
+
+
+def test_a_command_that_is_named_can_be_given_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place := tmp_path / "first $HOME try").mkdir()
+    shutil.copy(OLD_RUN / "config.json", place)
+    with pytest.raises(SystemExit, match="0"):
+        main(["eval", str(place)])
+    named = capsys.readouterr().err.split("`")[1]
+    assert shlex.split(named) == ["seal-ray", "resume", str(place)]
+    assert subprocess.run(["sh", "-c", f"printf %s {named.rpartition('resume')[2]}"], capture_output=True).stdout == (
+        str(place).encode()
+    )
 
 
 def test_a_locale_that_lacks_a_character_shows_a_question_mark(tmp_path: Path) -> None:
