@@ -45,6 +45,7 @@ class Outcomes:
         self.by_likelihood = shop.config.grading.name == LIKELIHOOD
         """The reward without questions: how likely the held-out statements have become."""
         self._domain, self._cluster, self._events = shop.domain, shop.cluster, shop.events
+        self._fixed_answers = isinstance(shop.domain, FixedAnswers) and shop.domain.fixed_answers
         self._names, self._beside = shop.names, shop.beside
         self._known = {row.key: self.chosen_by.summary(row.outcome) for row in shop.journal.read(OutcomeRow)}
         self._planned = {row.key for row in shop.journal.read(PlannedRow)}
@@ -133,7 +134,7 @@ class Outcomes:
 
     def _record(self, outcome: Outcome) -> None:
         if outcome.key not in self._known:
-            if isinstance(self._domain, FixedAnswers) and self._domain.fixed_answers:
+            if self._fixed_answers:
                 outcome = replace(outcome, cut=())
             self._known[outcome.key] = self.chosen_by.summary(outcome)
             self._events.emit(OutcomeRow.of(outcome))
