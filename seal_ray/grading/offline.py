@@ -17,6 +17,7 @@ from typing import Any
 
 from seal_ray.grading.base import Item
 from seal_ray.grading.features import features
+from seal_ray.grading.quantities import signs_differ
 from seal_ray.sources import SourcePath
 from seal_ray.types import UserError
 
@@ -55,6 +56,8 @@ class Offline:
             raise UserError(f"{weights}: not a file of verdict weights ({error}); fit one again") from None
 
     def probability(self, item: Item) -> float:
+        if signs_differ(item.gold, item.answer):  # of which there is next to nothing to learn from
+            return 0.0
         said, how = features(item, self._rarity)
         return self._said(said) * self._how(how)
 

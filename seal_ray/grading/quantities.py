@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
-from seal_ray.grading.text import NUMBERS, folded, words
+from seal_ray.grading.text import NUMBERS, folded, spaced, stem, words
 
 _SCALES = {"dozen": 12.0, "hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 _FRACTIONS = (
@@ -27,6 +29,11 @@ _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
+_LOWER = """
+below fall fell fallen drop decrease decline reduce shrink shrank lose lost loss bc bce south west
+"""
+_LOWERED = frozenset(map(stem, _LOWER.split()))
+"""Stems of words that may say of a number without a sign that it is less than nothing."""
 FAR = 5.0
 """The distance of a number that has none to be compared with."""
 
@@ -71,6 +78,12 @@ def units_differ(gold: str, answer: str) -> bool:
     return any(number in given and given[number] != unit for number, unit in wanted.items())
 
 
+def signs_differ(gold: str, answer: str) -> bool:
+    """Whether a number stands in both, below zero in one of them only."""
+    wanted, given = _signed(gold), _signed(answer)
+    return any(number in given and not below & given[number] for number, below in wanted.items())
+
+
 def _value(number: str) -> float:
     plain = number.replace(",", "") if _THOUSANDS.fullmatch(number) else number.replace(",", ".")
     return float(plain) if plain.count(".") < 2 else float(plain.replace(".", ""))
@@ -80,6 +93,18 @@ def _spans(text: str) -> list[tuple[int, int]]:
     text = folded(text)
     years = [(int(year), int(year) + (9 if decade else 0)) for year, decade in _YEAR.findall(text)]
     return years + [(100 * (int(number) - 1), 100 * int(number)) for number in _CENTURY.findall(text)]
+
+
+def _signed(text: str) -> dict[str, set[bool]]:
+    """The numbers of a text, and whether they are below zero; both where its words leave that open."""
+    said = words(spaced(text))
+    open_ = not _LOWERED.isdisjoint(map(stem, said))
+    found: dict[str, set[bool]] = defaultdict(set)
+    for before, number in pairwise(["", *said]):
+        if number[0].isdigit():
+            below = before in ("minus", "negative")
+            found[number] |= {below, below or open_}
+    return found
 
 
 def _units(text: str) -> dict[float, tuple[str, str]]:

@@ -16,6 +16,10 @@ UNSPACED = re.compile(
 )
 """A Thai, Lao, Burmese, Khmer, Japanese or Chinese character and the marks on it: written without spaces, each counts
 as a word."""
+_MINUS = re.compile(r"(?:(?<![\w.,-])(?<!\d\s)[-−–]|\bnegative\s+)(?=[$€£]?\.?\d)")
+"""A sign before a number, and no hyphen (3-5, F-16) nor the dash of a range (3 –5)."""
+_PLUS = re.compile(r"(?<=[^\W\d_])\+(?=\d)")
+"""As in UTC+3, which is not UTC-3; a number that begins with one is the same without."""
 _SUFFIX = re.compile(r"(?<=\d)(?:st|nd|rd|th|s)\b")
 _LONGEST = 20_000
 """Characters. No gold answer comes near."""
@@ -25,7 +29,7 @@ a an the of in on at to for from by with as and or nor but if so than then that 
 their he him his she her hers we us our you your i me my is are was were be been being am do does did doing done has
 have had having will would can could shall should may might must not no what which who whom whose when where why how
 there here also about into over under between through during per any some all each other more most very just only own
-same both up out off down s t
+same both up out off down minus s t
 """
 LITTLE_WORDS = frozenset(_LITTLE.split())
 """English words that say little of what a text is about."""
@@ -56,13 +60,14 @@ def folded(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, folded; `1,000` is `1000`, `five` is `5`, possessives lose their `'s`."""
+    """The words of a text, folded; `1,000` is `1000`, `five` is `5`, `-5` is `minus 5`, possessives lose their `'s`."""
     return list(_words(text))
 
 
 @lru_cache(maxsize=256)
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(_plain(word) for word in _WORD.findall(_SUFFIX.sub("", folded(text))))
+    text = _PLUS.sub(" plus ", _MINUS.sub(" minus ", _SUFFIX.sub("", folded(text))))
+    return tuple(_plain(word) for word in _WORD.findall(text))
 
 
 def spaced(text: str) -> str:
