@@ -67,6 +67,8 @@ def writing(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{where}: cannot be written: {first_line(error)}") from None
+    except UserError:  # what was to be read, say
+        raise
     except Exception as error:
         if _OF_RUST not in str(error):
             raise

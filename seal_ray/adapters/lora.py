@@ -88,8 +88,8 @@ class Adapter:
     def load(cls, folder: str | Path) -> Adapter:
         """Read a PEFT folder; `UserError` when it is none, or uses what a plain LoRA does not have."""
         folder = Path(folder)
-        if not (folder / CONFIG_FILE).is_file():
-            raise UserError(f"{folder}: not a PEFT adapter folder: {CONFIG_FILE} is not there")
+        if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+            raise UserError(f"{folder}: not a PEFT adapter folder; give one with {CONFIG_FILE} and {WEIGHTS_FILE}")
         try:
             config = decoded((folder / CONFIG_FILE).read_text())
             tensors = load_file(folder / WEIGHTS_FILE)

@@ -56,7 +56,7 @@ def shape_of(store: Store, where: str) -> Shape:
     weights = f"{where}/{WEIGHTS_FILE}"
     try:
         config = json.loads(store.read(f"{where}/{CONFIG_FILE}"))
-        if store.local:
+        if store.local and Path(store.path(weights)).is_file():
             with safe_open(store.path(weights), "numpy") as file:
                 names = list(file.keys())
         else:

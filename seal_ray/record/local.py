@@ -36,7 +36,8 @@ class LocalFiles:
         return (self.root / name).exists()
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        with open(self.root / name, "rb", opener=_at_once) as file:
+            return file.read()
 
     def write(self, name: str, data: bytes) -> None:
         target = self.root / name
@@ -109,6 +110,11 @@ class LocalFiles:
             f"{self.root}: was moved or removed, or its .lock was, while this process was at work in it, which writes "
             "nothing more; `seal-ray resume` goes on with it where it is now"
         )
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A file, opened without waiting for a writer where it is a pipe: nothing is in that."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unless_gone(error: OSError) -> None:

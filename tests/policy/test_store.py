@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ import pytest
 from seal_ray.adapters.lora import Adapter, tensor_names
 from seal_ray.adapters.merge import stack
 from seal_ray.domains.microworld.domain import MicroWorld
+from seal_ray.errors import writing
 from seal_ray.events import Advanced, Event, Events, StageBegan
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import MAIN, adapter_of, lineage, sequence_head
@@ -196,6 +198,21 @@ def test_of_an_adapter_that_lacks_a_file_it_is_said_that_it_may_still_be_copied(
     (tmp_path / adapters.folder_of(ref) / "adapter_model.safetensors").unlink()
     for look in (lambda: adapters.get(store, ref), lambda: adapters.shape_of(store, adapters.folder_of(ref))):
         with pytest.raises(Damaged, match="a file is missing; of a copy that is still being made, wait for the rest"):
+            look()
+
+
+@pytest.mark.parametrize("instead", [Path.mkdir, os.mkfifo, Path.touch])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_an_adapter_in_which_something_else_took_a_files_place_is_damaged(
+    tmp_path: Path, name: str, instead: Callable[[Path], None]
+) -> None:
+    store = Store(str(tmp_path))
+    ref = adapters.put(store, ADAPTER)
+    file = tmp_path / adapters.folder_of(ref) / name
+    file.unlink()
+    instead(file)
+    for look in (lambda: adapters.get(store, ref), lambda: adapters.shape_of(store, adapters.folder_of(ref))):
+        with pytest.raises(Damaged, match=rf"{ref.key} is damaged \(.+\): `seal-ray repair"), writing("elsewhere"):
             look()
 
 

@@ -46,6 +46,11 @@ def _flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(fcntl, "flock", flock)
 
 
+def test_a_pipe_in_the_place_of_a_file_holds_nothing_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    assert Store(str(tmp_path)).read("config.json") == b""
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_where_a_file_system_has_no_locks_a_lease_is_taken_in_their_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
