@@ -69,15 +69,21 @@ class LocalFiles:
             _sync(folder)
 
     def rename(self, target: Path) -> None:
-        """Give the whole folder another name beside its own."""
-        self.root.rename(target)
+        """Give the whole folder another name beside its own; a link to it leads to an empty one then."""
+        place = self.root.resolve()
+        place.rename(target)
         _sync(target.parent)
+        if self.root.is_symlink():
+            _make(place)
 
     def lock(self) -> int | None:
         """An open `.lock` that this process alone holds until it ends; None where the file system has no locks.
 
         It is opened without following a link and without emptying: whatever it is, it may be somebody's.
         """
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            what = "a symbolic link that leads to no folder" if self.root.is_symlink() else "no folder"
+            raise UserError(f"{self.root}: is {what}; remove it, or name another directory")
         _make(self.root)
         path = self.root / ".lock"
         try:

@@ -90,10 +90,14 @@ class Store:
             self._files.move(name, to)
 
     def set_aside(self) -> None:
-        """Give the whole directory the first free name beside it: one rename, so nothing is ever half moved."""
+        """Give the whole directory the first free name beside it: one rename, so nothing is ever half moved.
+
+        A symbolic link to it stays, and leads to an empty one, on the disk that it was made for.
+        """
         if self.local is None:
             raise UserError(f"{self.url}: a run in object storage is not moved aside; choose another directory")
-        names = (self.local.with_name(f"{self.local.name}.aside-{number}") for number in range(1, 10_000))
+        place = self.local.resolve()
+        names = (place.with_name(f"{place.name}.aside-{number}") for number in range(1, 10_000))
         try:
             self._files.rename(next(name for name in names if not name.exists()))
         except OSError as error:

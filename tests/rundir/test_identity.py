@@ -172,6 +172,24 @@ def test_a_journal_that_does_not_say_whose_it_is_is_refused(world: Path) -> None
     assert (world / "run.aside-1/journal").is_dir()
 
 
+def test_a_link_stays_and_the_directory_that_it_led_to_is_moved_aside_where_it_is(world: Path) -> None:
+    (world / "disk").mkdir()
+    (world / "run").symlink_to(world / "disk/mine", target_is_directory=True)
+    with pytest.raises(UserError, match="run: is a symbolic link that leads to no folder; remove it"):
+        begin(knowledge(world), force=True)
+    (world / "disk/mine").mkdir()
+    begin(knowledge(world))
+    begin(knowledge(world, "--run.seed", "2"), force=True)
+    assert (world / "run").is_symlink()
+    seeds = [recorded_config(str(world / place)).run.seed for place in ("run", "disk/mine", "disk/mine.aside-1")]
+    assert seeds == [2, 2, 1]
+    (world / "self").symlink_to("self")
+    (world / "file").touch()
+    for name, said in (("self", "a symbolic link that leads to no folder"), ("file", "no folder")):
+        with pytest.raises(UserError, match=f"{name}: is {said}; remove it, or name another directory"):
+            begin(knowledge(world, "--run.dir", str(world / name)), force=True)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"config"'])
 def test_a_config_that_cannot_be_read_is_named_and_can_be_set_aside(world: Path, text: str) -> None:
     config = knowledge(world)
