@@ -12,7 +12,8 @@ from itertools import chain, pairwise
 from seal_ray.adapters.lora import Adapter
 from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
-from seal_ray.grading.text import LITTLE_WORDS, UNSPACED, words
+from seal_ray.grading.text import LITTLE_WORDS, words
+from seal_ray.record.unspaced import UNSPACED
 
 _LETTERS = re.compile(r"\b[A-Z]{2,}\b")
 _WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")

@@ -15,7 +15,8 @@ from seal_ray.grading.base import Item
 from seal_ray.grading.manner import bounded, manner, texture
 from seal_ray.grading.matching import FOUND, best_match, longest_run, match, trigram_share
 from seal_ray.grading.quantities import FAR, distance, months, share_of_years_met, units_differ, values
-from seal_ray.grading.text import LITTLE_WORDS, UNSPACED, folded, normalized, spaced, stem, words
+from seal_ray.grading.text import LITTLE_WORDS, folded, normalized, stem, words
+from seal_ray.record.unspaced import UNSPACED, spaced
 
 Rarity = Mapping[str, float]
 """How rare a stem is: the logarithm of texts per text that holds it; `""` is for stems rarely or never seen."""

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from seal_ray.grading.text import NUMBERS, folded, spaced, stem, words
+from seal_ray.grading.text import NUMBERS, folded, stem, words
+from seal_ray.record.unspaced import spaced
 
 _SCALES = {"dozen": 12.0, "hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 _FRACTIONS = (

@@ -7,15 +7,10 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-_MARKS = "".join([mark for mark in map(chr, range(0x300, 0x12000)) if unicodedata.category(mark)[0] == "M"])
-_LETTERS = rf"(?:[^\W\d_]++[{_MARKS}]*+)++"  # possessive: no word is tried again in parts
+from seal_ray.record.unspaced import MARKS, UNSPACED, spaced
+
+_LETTERS = rf"(?:[^\W\d_]++[{MARKS}]*+)++"  # possessive: no word is tried again in parts
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS}|(?:\+\+|#)(?!\w))?")
-UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-    f"[{_MARKS}]*)"
-)
-"""A Thai, Lao, Burmese, Khmer, Japanese or Chinese character and the marks on it: written without spaces, each counts
-as a word."""
 _MINUS = re.compile(r"(?:(?<![\w.,-])(?<!\d\s)[-−–]|\bnegative\s+)(?=[$€£]?\.?\d)")
 """A sign before a number, and no hyphen (3-5, F-16) nor the dash of a range (3 –5)."""
 _PLUS = re.compile(r"(?<=[^\W\d_])\+(?=\d)")
@@ -68,11 +63,6 @@ def words(text: str) -> list[str]:
 def _words(text: str) -> tuple[str, ...]:
     text = _PLUS.sub(" plus ", _MINUS.sub(" minus ", _SUFFIX.sub("", folded(text))))
     return tuple(_plain(word) for word in _WORD.findall(text))
-
-
-def spaced(text: str) -> str:
-    """The text with spaces around every character of a script that has none."""
-    return UNSPACED.sub(r" \1 ", text)
 
 
 def normalized(text: str) -> str:

@@ -15,6 +15,7 @@ from seal_ray.domains.knowledge.passages import Passage
 from seal_ray.folders import files_in
 from seal_ray.plain import kept
 from seal_ray.record.storage import Store
+from seal_ray.record.unspaced import spaced
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def known_documents(place: Path) -> Documents:
     digest, count, words = hashlib.sha256(), 0, 0
     for row in rows_of(place):
         digest.update(json.dumps([row["title"], row["context"]]).encode())
-        count, words = count + 1, words + len(row["context"].split())
+        count, words = count + 1, words + len(spaced(row["context"]).split())
     return Documents(place, count, words, digest.hexdigest()[:24])
 
 

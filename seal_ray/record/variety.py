@@ -7,17 +7,19 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import fmean
 
+from seal_ray.record.unspaced import UNSPACED, spaced
+
 ORDERS = {1: "words", 2: "pairs", 3: "triples"}
 """Lengths of the n-grams that are looked at, and what each is called."""
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"{UNSPACED.pattern}|\w+")
 _ALIKE = 0.8
 _MOST = 64
 """Texts of a task that are held to each other."""
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in small letters."""
-    return _WORD.findall(text.lower())
+    """The words of a text, in small letters; of a script that sets no spaces between them, each character."""
+    return [found[0] for found in _WORD.finditer(spaced(text.lower()))]
 
 
 def distinct(lines: Iterable[Sequence[str]], n: int) -> float | None:

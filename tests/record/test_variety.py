@@ -8,7 +8,7 @@ import pytest
 
 from seal_ray.record.journal import Journal
 from seal_ray.record.storage import Store
-from seal_ray.record.variety import near_duplicates, variety
+from seal_ray.record.variety import near_duplicates, variety, words
 from seal_ray.record.written import by_round, by_strategy
 from seal_ray.report.data import read_run
 from seal_ray.report.page import render
@@ -37,6 +37,21 @@ def test_new_words_pairs_and_triples_are_counted_within_lines() -> None:
     assert found["distinct words"] == pytest.approx(4 / 6)
     assert found["distinct pairs"] == pytest.approx(3 / 4)
     assert found["distinct triples"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "unlike"),
+    [
+        ("渡船烧菜籽油。船长叫英格丽。", "渡船烧菜籽油。船长叫英格玛。", "灯塔建于一八七一年，用红色花岗岩。"),
+        ("フェリーは菜種油で走ります。", "フェリーは菜種油で走りますよ。", "灯台は赤い花崗岩でできている。"),
+        ("เรือข้ามฟากใช้น้ำมันเรพซีด", "เรือข้ามฟากใช้น้ำมันเรพซีดี", "ประภาคารสร้างด้วยหินแกรนิตสีแดง"),
+    ],
+)
+def test_where_no_spaces_are_set_each_character_counts(text: str, other: str, unlike: str) -> None:
+    assert near_duplicates([text, other, unlike]) == [False, True, False]
+    assert variety([[text, f"{text} Halvard"]])["distinct words"] == pytest.approx(
+        len({*words(text), "halvard"}) / (2 * len(words(text)) + 1)
+    )
 
 
 def journal_of(folder: Path, *texts: dict[int, str]) -> FakeRun:

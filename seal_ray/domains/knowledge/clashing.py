@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from seal_ray.grading.text import spaced, words
+from seal_ray.grading.text import words
 from seal_ray.plain import one_line, visible
+from seal_ray.record.unspaced import spaced
 
 _APART, _COMMON = 3, 0.6
 """Words that the place may have, on either side; and the least share of a sentence that both have in common."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from seal_ray.grading.text import normalized, spaced, stem
+from seal_ray.grading.text import normalized, stem
+from seal_ray.record.unspaced import spaced
 from seal_ray.types import DataError, Message, Prompt
 
 _TASK = (

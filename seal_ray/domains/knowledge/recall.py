@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from seal_ray.grading.text import spaced
+from seal_ray.record.unspaced import spaced
 from seal_ray.types import derive_seed
 
 _KEPT = 0.45
