@@ -28,6 +28,7 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
     spans = [(row.start, row.end) for row in journal.read(SpanRow)]
     outcomes = [row for row in journal.read(OutcomeRow) if row.steps]
     written = sum(row.tokens for row in journal.read(SelfEditRow))
+    trained = next(row for row in journal.read(PolicyRow) if row.key == study.policy.name)
     return Account(
         documents=documents,
         settings=settings,
@@ -47,7 +48,8 @@ def account_of(study: Study, journal: Journal, documents: str, words: int, setti
         texts=study.texts,
         examples=study.examples,
         asked=_asked(study, journal),
-        steps=next(row.steps for row in journal.read(PolicyRow) if row.key == study.policy.name),
+        steps=trained.steps,
+        losses=[each for each in (trained.first_loss, trained.last_loss) if each is not None],
     )
 
 

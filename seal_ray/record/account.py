@@ -13,6 +13,8 @@ from seal_ray.record.summary import FEWEST, LEARNT, Interval
 from seal_ray.types import UserError
 
 FILE = "learnt.json"
+_HARDLY = 0.5
+"""The share of the first loss above which what is taught is not known yet: an adapter that knows it ends far below."""
 _UNTOLD = (
     "knows now:   not measured, for no question that the model wrote is fit to be reported; a larger one writes "
     "better ones (--questions.endpoint)"
@@ -66,6 +68,8 @@ class Account:
     examples: int = 0
     steps: int = 0
     """What the adapter was trained on, and in how many steps; older versions did not write them down."""
+    losses: Sequence[float] = ()
+    """Of the first and the last of these steps; nothing where older versions did not write them down."""
     asked: Sequence[Mapping[str, str]] = ()
     """The questions that were reported: the passage, what is right, and what was answered before and after."""
 
@@ -91,15 +95,24 @@ class Account:
         lost = Elsewhere(**self.before), Elsewhere(**self.after)
         known = [
             f"knew before: {_share(base)} of {over}, out of sight",
-            f"knows now:   {_share(self.figure(known_arm(self.version)))} (the documents out of sight)",
+            f"knows now:   {_share(self.figure(known_arm(self.version)))} (the documents out of sight){self._hardly}",
             f"reads:       {_share(self.figure('in-context'))} (the base, with the passage in its prompt)",
         ]
         return [
-            *(known if self.questions else [_UNTOLD]),
+            *(known if self.questions else [f"{_UNTOLD}{self._hardly}"]),
             f"elsewhere:   {lost[1].right} of {lost[1].asked} questions of general knowledge, {lost[0].right} before; "
             f"{lost[1].loss:.2f} nats a token on general sentences, {lost[0].loss:.2f} before",
             f"cost:        {self.minutes:.1f} minutes of work{so_far}, {self._work}; {self._learnt}",
         ]
+
+    @property
+    def _hardly(self) -> str:
+        """What to try where the training ended before it had taught what it was to teach."""
+        if not self.losses or self.losses[1] < _HARDLY * self.losses[0]:
+            return ""
+        first, last = (f"{loss:.2f}" for loss in self.losses)
+        more = f"the loss went from {first} to {last} in {counted(self.steps, 'step')}; teach it longer"
+        return f"; hardly taught, for {more} (--update.optim.epochs)"
 
     def answers(self) -> list[str]:
         """Every question that was reported, with its answers: a figure over few is only as good as these."""

@@ -126,6 +126,22 @@ def test_where_no_question_is_fit_to_be_reported_that_is_said_and_no_figure(quie
     assert "--questions.endpoint" in told[0]
 
 
+def test_what_was_hardly_taught_is_said_with_what_to_try(quiet: tuple[Path, Account]) -> None:
+    """Of few short passages a method makes few examples, and one pass over them is a step or two."""
+    _, account = quiet
+    first, last = account.losses
+    said = (
+        f"; hardly taught, for the loss went from {first:.2f} to {last:.2f} in {account.steps} steps; teach it longer "
+    )
+    assert account.lines()[1].endswith(f"{said}(--update.optim.epochs)"), "a tiny model learns nothing in nine steps"
+    assert account.lines()[1].startswith("knows now:   ")
+    untold = replace(account, questions=0, arms={}, asked=()).lines()
+    assert "not measured" in untold[0]
+    assert "--update.optim.epochs" in untold[0]
+    for losses in ((4.52, 0.19), ()):  # taught; or of an older version, which did not write it down
+        assert not any("hardly" in line for line in replace(account, losses=losses).lines())
+
+
 def test_every_question_is_checked_with_its_own_passage_in_sight(quiet: tuple[Path, Account]) -> None:
     rows = [row for row in Journal(Store(str(quiet[0]))).rows("planned") if row["stage"] == "questions, try 1"]
     assert len({row["task_id"] for row in rows}) == 3
