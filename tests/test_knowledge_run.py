@@ -100,7 +100,7 @@ def test_the_small_job_is_judged_rightly_over_an_endpoint_that_is_late_refusing_
     assert not any(SECRET in text for text in kept), "a key is used and never kept"
 
 
-QUESTIONS = ok({"choices": [{"text": " Where is it?\nAnswer: Here\n\nQuestion 2: When?\nAnswer: Now"}]})
+QUESTIONS = ok({"choices": [{"text": " When was it built?\nAnswer: 1907\n\nQuestion 2: Of what is it?\nAnswer: oak"}]})
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def notes(tmp_path: Path) -> Path:
     """A folder of plain texts, two in a file, without a question."""
     folder = tmp_path / "notes"
     folder.mkdir()
-    (folder / "harbour.md").write_text("# The harbour\nIt has two piers.\n\n# The mill\nIt grinds rye.\n")
-    (folder / "inn.txt").write_text("The inn has nine beds.")
+    (folder / "harbour.md").write_text("# The harbour\nOak piers, of 1907.\n\n# The mill\nOf 1907, all of oak.\n")
+    (folder / "inn.txt").write_text("The inn, of oak too and of 1907, has nine beds.")
     return folder
 
 
@@ -139,7 +139,8 @@ def test_passages_on_which_the_model_wrote_no_usable_question_are_left_out(tmp_p
     async def weak(prompts: Sequence[Prompt], max_tokens: int) -> Sequence[str]:
         asked.extend(prompts)
         return [
-            " Has it nine beds?\nAnswer: Yes" if "inn" in str(prompt) else "I would rather not." for prompt in prompts
+            " How many beds are there?\nAnswer: nine" if "inn" in str(prompt) else "I would rather not."
+            for prompt in prompts
         ]
 
     config = load(JOBS / "knowledge_small.toml", ["--domain.options.train", str(notes)])

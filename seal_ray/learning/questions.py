@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seal_ray.domains.knowledge.questions import NEXT, alike, degenerate, parse_questions, shown_prompt, stands_in
+from seal_ray.domains.knowledge.questions import NEXT, parse_questions, shown_prompt, stands_in, worth_asking
 from seal_ray.domains.knowledge.sentences import sentences
 from seal_ray.domains.knowledge.studied import IN_SIGHT, Pair, Studied, StudiedTask
 from seal_ray.events import Advanced, StageBegan
@@ -102,12 +102,7 @@ def _fresh(asked: _Asked, text: str) -> list[Pair]:
         pairs = parse_questions(text.partition(NEXT)[0], _MOST)
     except DataError:
         return []
-    fresh = []
-    for question, answer in pairs:
-        if not degenerate(question, answer, asked.task.context) and not any(alike(question, o) for o in asked.seen):
-            fresh.append((question, answer))
-        asked.seen.append(question)
-    return fresh
+    return worth_asking(pairs, asked.task.context, asked.seen)
 
 
 def divided(pairs: Sequence[Pair], within: str | None = None) -> tuple[list[Pair], list[Pair]]:

@@ -245,24 +245,45 @@ def test_a_corpus_holds_every_passage_once_with_all_its_usable_self_edits(tmp_pa
 def test_passages_without_questions_get_synthetic_ones_and_are_marked(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
-    (folder / "a.txt").write_text("First facts.")
+    (folder / "a.txt").write_text("The first ferry burns rapeseed oil.")
     (folder / "b.txt").write_text("Second facts.")
     domain = Knowledge(Knowledge.Options(train=str(folder), test_fraction=0.0), grader=Exact())
     bare = sorted(domain.tasks("train", None, 0), key=lambda task: task.title)
     with pytest.raises(UserError, match="the passage has no questions"):
         domain.questions(bare[0])
-    assert "First facts." in str(domain.question_prompt(bare[0]))
-    task = domain.with_questions(bare[0], " How old is it?\nAnswer: Old.\n\nQuestion 2: Is it big?\nAnswer: Yes.")
+    assert "rapeseed oil." in str(domain.question_prompt(bare[0]))
+    task = domain.with_questions(
+        bare[0], " What does it burn?\nAnswer: Rapeseed.\n\nQuestion 2: Which ferry is it?\nAnswer: the first"
+    )
     assert task
-    assert task.context == "First facts."
+    assert task.context == "The first ferry burns rapeseed oil."
     assert task.family == SYNTHETIC
     assert [(q.prompt, q.answer) for q in task.questions] == [
-        ("Topic: a\nQuestion: How old is it?\nAnswer:", "Old."),
-        ("Topic: a\nQuestion: Is it big?\nAnswer:", "Yes."),
+        ("Topic: a\nQuestion: What does it burn?\nAnswer:", "Rapeseed."),
+        ("Topic: a\nQuestion: Which ferry is it?\nAnswer:", "the first"),
     ]
     assert task.id == bare[0].id
     assert domain.question_prompt(task) is None
     assert domain.with_questions(bare[1], "I would rather not.") is None
+
+
+def test_of_what_a_model_asks_only_that_counts_which_the_passage_answers(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The ferry Halvard burns rapeseed oil.")
+    domain = Knowledge(Knowledge.Options(train=str(tmp_path / "a.txt"), test_fraction=0.0), grader=Exact())
+    (bare,) = domain.tasks("train", None, 0)
+    written = {
+        "What does the ferry Halvard burn?": "rapeseed oil",
+        "So what does the ferry Halvard burn?": "oil",  # again
+        "What is the ferry called?": "a ship called Halvard",  # in words of its own
+        "Who steers the ferry?": "Ingrid Moe",  # made up
+        "Is it a ferry that burns oil?": "Yes",  # a guess
+        "What burns in the ferry Halvard?": "the ferry",  # in the question
+    }
+    lines = [f"Question: {question}\nAnswer: {answer}" for question, answer in written.items()]
+    task = domain.with_questions(bare, "\n".join(lines))
+    assert task
+    assert [question.answer for question in task.questions] == ["rapeseed oil"]
+    assert domain.with_questions(bare, "\n".join(lines[2:])) is None
 
 
 def test_questions_are_read_from_the_usual_ways_of_writing_them() -> None:

@@ -20,7 +20,7 @@ from seal_ray.domains.base import Baseline, Split
 from seal_ray.domains.knowledge.advice import comparing
 from seal_ray.domains.knowledge.common import COMMON, PRACTISED, SENTENCES
 from seal_ray.domains.knowledge.passages import Passage
-from seal_ray.domains.knowledge.questions import parse_questions, question_prompt
+from seal_ray.domains.knowledge.questions import parse_questions, question_prompt, stands_in, worth_asking
 from seal_ray.domains.knowledge.reading import passages
 from seal_ray.domains.knowledge.styles import METHOD_STYLES, STRATEGIES, STYLES, Style, from_template, templates
 from seal_ray.domains.knowledge.texts import pieces_of
@@ -181,11 +181,14 @@ class Knowledge:
         return None if task.questions else question_prompt(task.title, task.context, self.chat)
 
     def with_questions(self, task: Task, completion: str) -> KnowledgeTask | None:
+        """With those worth asking whose answer stands in the passage, as it was asked for: others are made up."""
+        known = _known(task)
         try:
-            questions = parse_questions(completion)
+            fit = worth_asking(parse_questions(completion), known.context, [])
         except DataError:
             return None
-        return replace(self._with_questions(_known(task), questions), family=SYNTHETIC)
+        questions = [(question, answer) for question, answer in fit if stands_in(answer, known.context)]
+        return replace(self._with_questions(known, questions), family=SYNTHETIC) if questions else None
 
     def known_before(self) -> Sequence[KnowledgeTask]:
         """Questions of general knowledge."""

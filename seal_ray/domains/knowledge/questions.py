@@ -138,6 +138,16 @@ def degenerate(question: str, answer: str, context: str) -> str:
     return ""
 
 
+def worth_asking(pairs: Iterable[tuple[str, str]], context: str, seen: list[str]) -> list[tuple[str, str]]:
+    """Those that are fit to be asked about a passage and ask what was not `seen` before; all are seen then."""
+    fit = []
+    for question, answer in pairs:
+        if not degenerate(question, answer, context) and not any(alike(question, other) for other in seen):
+            fit.append((question, answer))
+        seen.append(question)
+    return fit
+
+
 def stands_in(words: str, text: str) -> bool:
     """Whether a text has these words one after the other."""
     return f" {' '.join(_words(words))} " in f" {' '.join(_words(text))} "
