@@ -54,6 +54,12 @@ def test_each_pair_of_two_documents_is_found_once_and_none_within_one(tmp_path: 
     assert not clashes(written(tmp_path, old=old))
 
 
+def test_a_number_below_zero_clashes_with_the_one_above(tmp_path: Path) -> None:
+    cold, warm = (f"In winter the lake is {degrees} °C at noon." for degrees in ("-5", "5"))
+    ((one, other),) = clashes(written(tmp_path, cold=cold, warm=warm))
+    assert {one.sentence, other.sentence} == {cold, warm}
+
+
 def test_of_many_pairs_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
     halls = [f"Hall {number} is painted all in " for number in range(7)]
     blue, green = ("\n\n".join(f"{hall}{colour}." for hall in halls) for colour in ("blue", "green"))

@@ -37,7 +37,7 @@ def pairs(said: Sequence[Said]) -> list[tuple[Said, Said]]:
     said = list(dict.fromkeys(said))
     if len({each.source for each in said}) < 2:
         return []
-    by_word = [words(spaced(each.sentence)) for each in said]
+    by_word = [_words(each.sentence) for each in said]
     alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, found in enumerate(by_word):
         if len(found) > EDGE:
@@ -55,7 +55,7 @@ def pairs(said: Sequence[Said]) -> list[tuple[Said, Said]]:
 
 def of_one_thing(one: Said, other: Said) -> bool:
     """Whether both begin alike, as sentences of one and the same thing do."""
-    first, second = (words(spaced(each.sentence))[:EDGE] for each in (one, other))
+    first, second = (_words(each.sentence)[:EDGE] for each in (one, other))
     return first == second
 
 
@@ -67,3 +67,8 @@ def differ_in_one_place(one: Sequence[str], other: Sequence[str]) -> bool:
     same = before + after
     apart = len(one) - same, len(other) - same
     return min(apart) > 0 and max(apart) <= _APART and same >= _COMMON * max(len(one), len(other))
+
+
+def _words(sentence: str) -> list[str]:
+    """Its words; a number is one with its sign."""
+    return " ".join(words(spaced(sentence))).replace("minus ", "minus-").split()
