@@ -33,7 +33,7 @@ from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
 from seal_ray.model.architecture import check_targets
 from seal_ray.model.locate import on_hub
-from seal_ray.ops.export import export_adapter, refuse_unnameable
+from seal_ray.ops.export import export_adapter, refuse_unnameable, remove_parts
 from seal_ray.plain import counted
 from seal_ray.record.account import Account, read_account
 from seal_ray.record.storage import Store
@@ -132,6 +132,7 @@ def _study(
         account = account_of(study, opened.journal, documents.key, documents.words, identity.name, by)
         account.save(store)  # before the folder, whose card says it
         with writing(folder := str(Path(config.dir) / ADAPTER)):
+            remove_parts(folder)
             export_adapter(config.dir, folder, str(account.version))
     return account
 

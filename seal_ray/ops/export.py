@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import shutil
@@ -34,6 +35,9 @@ from seal_ray.rundir.directory import recorded_config, refuse_another_base
 from seal_ray.types import UserError
 
 logger = logging.getLogger(__name__)
+
+_PART = ".part-"
+"""In the name of a folder that is being filled, before what tells it from another."""
 
 
 def export_self_edits(directory: str, out: str) -> int:
@@ -76,12 +80,20 @@ def whole(out: str) -> Iterator[Path]:
     refuse_unnameable(out)
     target = Path(out).absolute()
     there = next(folder for folder in (target, *target.parents) if folder.is_dir())  # on the disk that is asked for
-    with TemporaryDirectory(prefix=f"{target.name}.part-", dir=there) as part:
+    with TemporaryDirectory(prefix=f"{target.name}{_PART}", dir=there) as part:
         yield Path(part)
         for file in [file for file in Path(part).rglob("*") if file.is_file()]:
             place = target / file.relative_to(part)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.replace(place)
+
+
+def remove_parts(out: str) -> None:
+    """Remove what was left half-written of such a folder by a kill. Only for who alone writes there."""
+    target = Path(out).absolute()
+    for folder in (target, target.parent):
+        for part in folder.glob(f"{glob.escape(target.name)}{_PART}*"):
+            shutil.rmtree(part)
 
 
 def refuse_unnameable(out: str) -> None:

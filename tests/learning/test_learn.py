@@ -184,6 +184,20 @@ def test_a_disk_that_fills_up_as_what_was_learnt_is_put_together_is_told_in_a_li
     assert all("No space left on device" in line for line in said)
 
 
+def test_what_a_kill_left_of_the_adapters_folder_is_removed_by_the_next_learning(
+    quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(quiet[0], tmp_path / "out"))
+    (directory / "learnt.json").unlink()
+    left = directory / "adapter.part-1", directory / "adapter/adapter.part-2"
+    for part in left:
+        part.mkdir()
+        (part / "adapter_model.safetensors").touch()
+    learnt([quiet[0].parent / "notes.md"], model, directory, Silent(), settings=settings(server.url))
+    assert known(directory) == quiet[1].adapter
+    assert not any(part.exists() for part in left)
+
+
 @pytest.mark.slow
 def test_a_learning_killed_at_ten_moments_ends_in_the_same_adapter(
     quiet: tuple[Path, Account], model: str, server: ScriptedServer, tmp_path: Path
