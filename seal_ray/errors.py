@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from seal_ray.plain import first_line, visible
+from seal_ray.plugins import blaming
 from seal_ray.stopping import Stopped, stoppable
 from seal_ray.types import UserError
 
@@ -23,12 +24,13 @@ _OF_RUST = "(os error "
 def said_in_one_line(arguments: Sequence[str] = (), when_stopped: str = "stopped") -> Iterator[list[str]]:
     """Turn what the user can set right, and being told to stop, into a line and an exit code; bugs keep tracebacks.
 
-    A disk without room, wherever that is met, is the user's to set right, and so is to be in a folder that is gone.
+    A disk without room, wherever that is met, is the user's to set right, and so are a folder that is gone below the
+    command, and what a user's own module raises.
 
     The arguments come back without `--debug`, under which the user's errors keep theirs too.
     """
     try:
-        with stoppable(when_stopped):
+        with stoppable(when_stopped), blaming():
             yield [argument for argument in arguments if argument != DEBUG]
     except UserError as error:
         if DEBUG in arguments:

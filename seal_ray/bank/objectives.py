@@ -200,7 +200,9 @@ def objective_of(spec: ObjectiveSpec | None) -> Objective:
     """The objective of that name, one's own too, made from its options; their tokens where none is named."""
     if spec is None:
         return CrossEntropy()
-    return plugins.find("objective", spec.name, OBJECTIVES)(**spec.options)  # type: ignore[no-any-return]
+    kind = plugins.find_with("objective", spec.name, OBJECTIVES, ("loss_and_grad",), "seal_ray/bank/rows.py")
+    wrong = f"objective {spec.name!r}: cannot be made from its options"
+    return plugins.made(wrong, kind, **spec.options)  # type: ignore[no-any-return]
 
 
 def loss_and_grad(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from seal_ray import plugins
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
-from seal_ray.types import BASE, AdapterRef, Example, Recipe, Task
+from seal_ray.types import BASE, AdapterRef, Example, Recipe, Task, UserError
 
 WAYS = {
     "none": "seal_ray.continual.plain:Nothing",
@@ -110,11 +110,14 @@ def keeps_of(name: str) -> Keeps:
 
 def find_way(name: str, config: Config) -> Way:
     """The way of that name."""
-    way: Way = _kind_of(name)(config)
+    way: Way = plugins.made(f"continual.ways {name!r}: is made from the config", _kind_of(name), config)
     return way
 
 
 def _kind_of(name: str) -> Any:
     """The class of that name; `UserError` where it lacks what a way has."""
     members = ("practises", "keeps", "base", "recipe", "enter", "lessons_for")
-    return plugins.find_with("continual.ways", name, WAYS, members, "seal_ray/continual/base.py")
+    kind = plugins.find_with("continual.ways", name, WAYS, members, "seal_ray/continual/base.py", "enter")
+    if kind.keeps not in get_args(Keeps):
+        raise UserError(f"continual.ways {name!r}: its `keeps` is {kind.keeps!r}, and none of {get_args(Keeps)}")
+    return kind

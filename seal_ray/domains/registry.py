@@ -26,6 +26,8 @@ DOMAINS = {
 STUDIED = "seal_ray.domains.knowledge.studied:Studied"
 """How a config names the domain of documents that are to be known."""
 
+_PROTOCOL = "seal_ray/domains/base.py"
+
 _OWN_PATHS = ["model.path", "update.warm_start"]
 
 LIKELIHOOD = "likelihood"
@@ -78,11 +80,15 @@ def learns(config: Config) -> bool:
 def load_domain(config: Config) -> Domain:
     """The domain of that name, with the options and trial settings of the config."""
     section = config.domain
-    domain = plugins.find("domain.name", section.name, DOMAINS)
+    members = "Options", "tasks", "prompt", "recipe", "baseline", "questions", "grade"
+    domain = plugins.find_with("domain.name", section.name, DOMAINS, members, _PROTOCOL, "grade")
     options = plugins.options("domain.options", domain.Options, section.options)
     more = {}
     if config.grading.name not in ("domain", LIKELIHOOD):
         if "grader" not in inspect.signature(domain).parameters:
             raise UserError(f"grading.name {config.grading.name!r}: the domain {section.name!r} grades in its own way")
         more["grader"] = grading.load(config.grading.name, config.grading.options)
-    return domain(options, config.trial.lora, config.trial.optim, **more)  # type: ignore[no-any-return]
+    wrong, trial = f"domain.name {section.name!r}: cannot be made of options, lora and optim", config.trial
+    made: Domain = plugins.made(wrong, domain, options, trial.lora, trial.optim, **more)
+    plugins.must_have("domain.name", section.name, made, ("name", "schema", "stop", "sample_stop"), _PROTOCOL)
+    return made

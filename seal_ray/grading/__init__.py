@@ -9,7 +9,7 @@ from typing import Any
 
 from seal_ray import plugins
 from seal_ray.grading.base import AsksBase, Connected, Grader, Item, Priced, grader_of, judged
-from seal_ray.types import Ask, UserError
+from seal_ray.types import Ask
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Grader:
 
     A grader that has an `Options` class is made from one, any other from keyword arguments.
     """
-    thing = plugins.find("grading.name", name, GRADERS)
-    try:
-        if hasattr(thing, "Options"):
-            return thing(plugins.options("grading.options", thing.Options, options or {}))  # type: ignore[no-any-return]
-        return thing(**options or {})  # type: ignore[no-any-return]
-    except TypeError as error:
-        raise UserError(f"grading.options do not fit grader {name!r}: {error}") from None
+    thing, wrong = plugins.find("grading.name", name, GRADERS), f"grading.options do not fit grader {name!r}"
+    if hasattr(thing, "Options"):
+        grader = plugins.made(wrong, thing, plugins.options("grading.options", thing.Options, options or {}))
+    else:
+        grader = plugins.made(wrong, thing, **options or {})
+    plugins.must_have("grading.name", name, grader, (), "seal_ray/grading/base.py", "grade")
+    return grader  # type: ignore[no-any-return]
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from seal_ray.events import Advanced, StageBegan
 from seal_ray.gathering import all_of
 from seal_ray.loop.methods import desk_of
 from seal_ray.loop.session import Session
-from seal_ray.methods.base import EXTERNAL, Method, Study, by_skill, find_method, makes_adapter, whole
+from seal_ray.methods.base import EXTERNAL, Method, Study, by_skill, find_method, makes_adapter, study_of, whole
 from seal_ray.methods.base import METHODS as KNOWN
 from seal_ray.plain import counted
 from seal_ray.types import Recipe, UserError
@@ -50,7 +50,7 @@ async def studied(session: Session, method: Method, tasks: Sequence[StudiedTask]
     desk = desk_of(session, session.runner)
 
     async def one(task: StudiedTask) -> Study:
-        found = await method.study(task, texts, desk)
+        found = await study_of(method, task, texts, desk)
         session.events.emit(Advanced(stage))
         return found
 

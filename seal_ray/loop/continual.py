@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
 from seal_ray.continual.base import Lesson, Stand, Way, find_way
@@ -28,6 +29,7 @@ from seal_ray.loop.contradicted import note_contradicted
 from seal_ray.loop.memory import answers_of_before
 from seal_ray.loop.moved import Distance, Read, Yardstick, yardstick
 from seal_ray.loop.odd_passages import come_before, contradictions
+from seal_ray.plain import one_line
 from seal_ray.policy import adapters
 from seal_ray.policy.lineage import sequence_head
 from seal_ray.policy.store import Grown
@@ -49,11 +51,12 @@ from seal_ray.types import (
 )
 
 if TYPE_CHECKING:
-    from seal_ray.adapters.lora import Adapter
     from seal_ray.loop.session import Session
     from seal_ray.loop.trials import TrialRunner
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LESSONS_AT_ONCE = 8
 """How many lessons of a library workers hold at a time, beside the policies."""
@@ -193,7 +196,7 @@ class Stream:
         task = self.order[step - 1]
         written = await self._written(task, self.order[: step - 1])
         stand = await self._stand(asks_all, written)
-        recipe = self.way.recipe(stand, written)
+        recipe = self._given("recipe", Recipe, self.way.recipe(stand, written))
         learned = name = ""
         if recipe or not written:
             version = self._numbered(step)
@@ -226,7 +229,7 @@ class Stream:
         if recipe is None:
             return None
         policies, below = self.session.policies, f"{self._head}, below"
-        stand = replace(stand, below=await asyncio.to_thread(self.way.base, stand))
+        stand = replace(stand, below=self._given("base", Adapter, await asyncio.to_thread(self.way.base, stand)))
         at = await policies.lend(below, stand.below)
         seed = derive_seed("trial", self.session.config.run.seed, task.id, 0)
         outcome, learned = await self.session.cluster.train_adapter(Trial(task.id, at, recipe, seed, ()))
@@ -237,12 +240,21 @@ class Stream:
             logger.warning("%s: nothing is learnt of it: %s", task.id, reason)
             adapter, learned = stand.head, None
         else:
-            adapter = await self.way.enter(stand, learned, self._likelihoods)
+            adapter = self._given("enter", Adapter, await self.way.enter(stand, learned, self._likelihoods))
+            if adapter is None and ":" in self.name:
+                logger.warning("continual.ways %r: its `enter` gave None, which is the untouched base", self.name)
         # A lesson that taught nothing has a place among them: where each is asked by itself, questions may find it.
         lessons = [*self.lessons, Lesson(task, written, learned.ref if learned else BASE)] if written else self.lessons
         far = await self._distance(adapter, lessons, learned)
         found = await asyncio.to_thread(found_own, self.way, lessons) if stand.asked else None
         return Grown(learned, adapter, outcome.tokens, outcome.seconds, far.moved, far.plain, far.diverged, found)
+
+    def _given(self, method: str, kind: type[T], found: T | None) -> T | None:
+        """What the way gave, which one of the user's own may get wrong."""
+        if found is None or isinstance(found, kind):
+            return found
+        wanted = f"{kind.__name__} is wanted, or None"
+        raise UserError(f"continual.ways {self.name!r}: its `{method}` gave {one_line(repr(found), 80)}; {wanted}")
 
     async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter | None) -> Distance:
         """How far the policy is from where the stream began; each answer is read by the lesson that would give it now.
@@ -251,7 +263,7 @@ class Stream:
         """
         held, found = self.yardstick, list[Read]()
         asked = [last_turn(question) for question in held.questions]
-        chosen = await asyncio.to_thread(self.way.lessons_for, asked, lessons)
+        chosen = await asyncio.to_thread(lessons_for, self.way, asked, lessons)
         for number in dict.fromkeys(chosen):
             under = await self._of(lessons[number], learned) if number is not None else None
             places = [place for place, each in enumerate(chosen) if each == number]
@@ -303,7 +315,7 @@ class Stream:
     async def _ask(self, stage: str, arm: str, tasks: Sequence[Task], first: int = 0) -> None:
         """Each question, of the policy or of that lesson's own which the way chooses for it."""
         asked = [last_turn(question.prompt) for task in tasks for question in task.questions]
-        chosen = iter(await asyncio.to_thread(self.way.lessons_for, asked, self.lessons))
+        chosen = iter(await asyncio.to_thread(lessons_for, self.way, asked, self.lessons))
         by_lesson: dict[int | None, list[tuple[int, Task]]] = defaultdict(list)
         for column, task in enumerate(tasks, first):
             parts = _parts(task, [next(chosen) for _ in task.questions])
@@ -335,6 +347,15 @@ class Stream:
         return f"{self._head}, lesson {number}"
 
 
+def lessons_for(way: Way, questions: Sequence[str], lessons: Sequence[Lesson]) -> list[int | None]:
+    """Which lesson answers each question, as the way says, which one of the user's own may get wrong."""
+    found = [*way.lessons_for(questions, lessons)]
+    if len(found) != len(questions) or any(each is not None and each not in range(len(lessons)) for each in found):
+        gave = f"continual.ways: `lessons_for` of {type(way).__name__} gave {one_line(repr(found), 80)}"
+        raise UserError(f"{gave}; for each of {len(questions)} questions a lesson's number is wanted, or None")
+    return found
+
+
 def found_own(way: Way, lessons: Sequence[Lesson]) -> float | None:
     """The share of these passages' questions that are answered by their own lesson; None where lessons do not answer.
 
@@ -345,7 +366,7 @@ def found_own(way: Way, lessons: Sequence[Lesson]) -> float | None:
     asked = [
         (number, last_turn(each.prompt)) for number, lesson in enumerate(lessons) for each in lesson.task.questions
     ]
-    chosen = way.lessons_for([question for _, question in asked], lessons)
+    chosen = lessons_for(way, [question for _, question in asked], lessons)
     return fmean(own == number for (own, _), number in zip(asked, chosen, strict=True)) if asked else None
 
 

@@ -23,7 +23,18 @@ from seal_ray.loop.session import Session
 from seal_ray.loop.skill import learnt_skill
 from seal_ray.loop.trials import TrialRunner
 from seal_ray.methods import budgets
-from seal_ray.methods.base import EXTERNAL, Desk, Method, Study, arms_of, by_skill, find_method, folder_of, whole
+from seal_ray.methods.base import (
+    EXTERNAL,
+    Desk,
+    Method,
+    Study,
+    arms_of,
+    by_skill,
+    find_method,
+    folder_of,
+    study_of,
+    whole,
+)
 from seal_ray.methods.generated import Generated
 from seal_ray.model.architecture import check_targets
 from seal_ray.model.counting import counter
@@ -192,7 +203,7 @@ class _Bench:
             return await budgets.within(arm.budget, budgets.written, self.method, task, self._desk)
         if arm.trained:
             return await budgets.within(arm.trained, self.room.trained, self.method, task, self._desk)
-        return arm.texts, await self.method.study(task, arm.texts, self._desk)
+        return arm.texts, await study_of(self.method, task, arm.texts, self._desk)
 
     @cached_property
     def _desk(self) -> Desk:

@@ -20,12 +20,15 @@ from seal_ray.loop.memory import Memory
 from seal_ray.loop.place import Place
 from seal_ray.loop.workshop import Workshop
 from seal_ray.observe.log import at
-from seal_ray.plain import one_line
+from seal_ray.plain import counted, one_line
 from seal_ray.record.rows import OutcomeRow, PlannedRow
 from seal_ray.selection.reward import ChosenBy, TrialSummary
-from seal_ray.types import DataError, Failure, Outcome, Policy, Task, Trial, UserError, content_key
+from seal_ray.types import DataError, Failure, Grade, Outcome, Policy, Task, Trial, UserError, content_key
 
 logger = logging.getLogger(__name__)
+
+_NOT_GRADED = "not graded: "
+"""What begins the reason of a trial that failed for its answers' judge alone."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Outcomes:
         recipe = recipe or (trial.recipe.key if trial.recipe else "")
         self._plan(place, replicate, key, under.policy, recipe, trial.seed)
         if key not in self._known and (row := self._beside.outcomes.get(key)):
-            self._record(row.outcome)
+            self._record(row.outcome if self._beside.judged_alike else await self._again(row.outcome, task))
         if key not in self._known:
             with at(task=task.id, trial=key):
                 await self._once.do(key, lambda: self._do(trial, key, task, under.memory))
@@ -121,8 +124,20 @@ class Outcomes:
         try:
             grade = await self._domain.grade(task, outcome.answers)
         except DataError as error:
-            return replace(outcome, reward=0.0, failure=Failure("data", f"not graded: {one_line(str(error))}"))
-        return replace(outcome, reward=grade.reward, verdicts=grade.verdicts)
+            return replace(outcome, reward=0.0, failure=Failure("data", f"{_NOT_GRADED}{one_line(str(error))}"))
+        asked, who = len(outcome.answers), f"domain {self._domain.name!r}"
+        if not isinstance(grade, Grade):
+            raise UserError(f"{who}: its `grade` gave {one_line(repr(grade), 80)}; a Grade is wanted")
+        if len(grade.verdicts) != asked:
+            given = f"{counted(len(grade.verdicts), 'verdict')} on {counted(asked, 'answer')}"
+            raise UserError(f"{who}: its `grade` gave {given}; it has to give one on each")
+        return replace(outcome, reward=float(grade.reward), verdicts=tuple(map(float, grade.verdicts)))
+
+    async def _again(self, outcome: Outcome, task: Task) -> Outcome:
+        """An outcome of another run, with its answers judged as this one judges."""
+        if outcome.failure and not outcome.failure.reason.startswith(_NOT_GRADED):
+            return outcome
+        return await self._graded(replace(outcome, failure=None), task)
 
     def _plan(self, place: Place, replicate: int, trial: str, policy: Policy, recipe: str, seed: int) -> None:
         where = {**vars(place), "replicate": replicate, "trial": trial}

@@ -25,16 +25,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Beside:
-    """What another run has on record, by key. A key is made of all that its row depends on: equal keys, equal rows."""
+    """What another run has on record, by key. A key is made of all that its row depends on, but for who judged the
+    answers: equal keys, equal rows, where those are judged alike."""
 
     self_edits: Mapping[str, SelfEditRow] = field(default_factory=dict)
     outcomes: Mapping[str, OutcomeRow] = field(default_factory=dict)
+    judged_alike: bool = True
 
     @classmethod
-    def of(cls, journal: Journal) -> Beside:
-        return cls(
-            {row.key: row for row in journal.read(SelfEditRow)}, {row.key: row for row in journal.read(OutcomeRow)}
-        )
+    def of(cls, journal: Journal, judged_alike: bool) -> Beside:
+        edits = {row.key: row for row in journal.read(SelfEditRow)}
+        return cls(edits, {row.key: row for row in journal.read(OutcomeRow)}, judged_alike)
 
 
 def filled(edit: SelfEdit, text: Completion) -> SelfEdit:

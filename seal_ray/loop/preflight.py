@@ -25,6 +25,7 @@ from seal_ray.model.locate import on_hub, resolve
 from seal_ray.model.precision import AUTO
 from seal_ray.model.quantization import check_quantization
 from seal_ray.observe import observers
+from seal_ray.plain import one_line
 from seal_ray.reading import as_tree
 from seal_ray.rundir import directory
 from seal_ray.rundir.directory import Recorded
@@ -35,7 +36,7 @@ from seal_ray.selection.reward import ChosenBy
 from seal_ray.selection.rules import Rule, find_rule
 from seal_ray.settling import Settled, must_be_learnt, must_chat, must_fit, settle
 from seal_ray.sources import READS, at, must_exist
-from seal_ray.types import FinetuneSpec, Task, UserError, content_key
+from seal_ray.types import FinetuneSpec, Task, UserError, content_key, is_prompt
 from seal_ray.update.base import UpdateRule, find_update_rule
 from seal_ray.update.warm_start import SETTING, warm_start
 from seal_ray.workers.precision import of_first_trainer
@@ -197,6 +198,9 @@ def _look_at_prompts(config: Config, domain: Domain, held_out: Sequence[Task], f
     writers = [asking(config, domain, name) for name in names] if writes else []
     shown = [writer.prompt(task) for writer in writers for task in tasks]
     asked = [question.prompt for task in tasks for question in task.questions]
+    if wrong := [prompt for prompt in (*shown, *asked) if not is_prompt(prompt)]:
+        wanted = "a text, or a tuple of seal_ray.types.Message, is wanted"
+        raise UserError(f"domain {domain.name!r}: {one_line(repr(wrong[0]), 80)} is no prompt; {wanted}")
     must_chat(config, [*shown, *asked])
     must_fit(config, shown, 1, "prompts for self-edits")
     must_fit(config, asked, config.trial.answer_tokens, "questions")

@@ -9,7 +9,8 @@ again, and the result is that of an undisturbed run.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from seal_ray.config import Config
 from seal_ray.domains.drawing import training_tasks
@@ -23,14 +24,14 @@ from seal_ray.loop.session import Session, open_run
 from seal_ray.loop.synthetic_questions import with_questions
 from seal_ray.observe.log import at
 from seal_ray.plain import one_line
-from seal_ray.record.rows import KeptRow
+from seal_ray.record.rows import KeptRow, PlannedRow
 from seal_ray.record.summary import Interval, policy_arm, summarize
 from seal_ray.rundir.frozen import Frozen
 from seal_ray.rundir.growing import Passages
 from seal_ray.rundir.identity import must_be_unchanged
 from seal_ray.selection.rules import Candidate, Rule, why_none
-from seal_ray.types import Policy, Task, UserError, content_key, derive_seed
-from seal_ray.update.base import Found, learns_from_kept
+from seal_ray.types import FinetuneSpec, Policy, Task, UserError, content_key, derive_seed
+from seal_ray.update.base import Found, UpdateRule, learns_from_kept
 
 
 def run(config: Config, *observers: Observer, force: bool = False, beside: str = "") -> dict[str, Interval]:
@@ -46,6 +47,8 @@ def do(ready: Ready, *observers: Observer, force: bool = False, beside: str = ""
     whole = frozen(ready)
     passages = Passages(ready.config, whole.drawn)
     with open_run(ready.config, ready.domain, ready.identity, observers, force, beside, passages) as opened:
+        if any(opened.journal.read(PlannedRow)):
+            whole.refuse_other_tasks(opened.store)
         whole.write(opened.store)
         opened.drive(lambda session: rounds(session, ready), probe=ready.domain.prompt(ready.held_out[0]))
         return summarize(opened.journal)
@@ -78,8 +81,8 @@ async def rounds(session: Session, ready: Ready) -> None:
             from_kept = learns_from_kept(ready.update_rule)
             kept = choose(ready.rule, candidates, config.run.seed, round_, or_stop=from_kept, directory=config.dir)
             put_kept_on_record(session, kept, round_)
-            found = Found(candidates, kept, drawn)
-            finetune = ready.update_rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
+            found = Found(candidates, tuple(kept), drawn)
+            finetune = requested(ready.update_rule, found, config, round_)
             if finetune:
                 learnt = len(kept if from_kept else finetune.examples)
                 await stand_on(session, await policies.next(runner.policy, finetune, learnt), round_)
@@ -134,6 +137,15 @@ def _baselines(session: Session, held_out: Sequence[Task]) -> list[Coroutine[Non
     ]
 
 
+def requested(rule: UpdateRule, found: Found, config: Config, round_: int) -> FinetuneSpec | None:
+    """What a round's policy is finetuned on."""
+    asked: object = rule.request(found, config.update, derive_seed(config.run.seed, "update", round_))
+    if asked is None or (isinstance(asked, FinetuneSpec) and asked.examples):
+        return asked
+    wanted = "a FinetuneSpec with examples is wanted, as `finetune` of seal_ray.update.base makes it, or None"
+    raise UserError(f"update.rule {config.update.rule!r}: its `request` gave {one_line(repr(asked), 80)}; {wanted}")
+
+
 def choose(
     rule: Rule,
     candidates: dict[str, list[Candidate]],
@@ -143,10 +155,20 @@ def choose(
     directory: str = "DIR",
 ) -> list[Candidate]:
     """The self-edits of a round that the rule keeps. `UserError` where it keeps none, unless `or_stop` is false."""
-    kept = [c for task, found in candidates.items() for c in rule.choose(found, derive_seed(seed, round_, task))]
+    kept = [c for task, found in candidates.items() for c in _chosen(rule, found, derive_seed(seed, round_, task))]
     if not kept and or_stop:
         reason = one_line(why_none([c for found in candidates.values() for c in found], directory), 600)
         raise UserError(f"round {round_}: {reason}")
+    return kept
+
+
+def _chosen(rule: Rule, found: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """What the rule keeps of a task's candidates, and nothing else, whatever one of the user's own does to the list."""
+    given: Any = rule.choose([*found], seed)
+    kept: list[Candidate] = [*given] if isinstance(given, Iterable) else [given]
+    if wrong := [each for each in kept if each not in found]:
+        said = f"chose {one_line(repr(wrong[0]), 80)}, which is no candidate of {found[0].edit.task_id}"
+        raise UserError(f"selection.rule: {said}; a list of some of the candidates is wanted")
     return kept
 
 

@@ -30,7 +30,7 @@ from seal_ray.record.rows import SpanRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.directory import begun, claimed
 from seal_ray.rundir.growing import Passages
-from seal_ray.rundir.identity import Identity
+from seal_ray.rundir.identity import Identity, graded_alike
 from seal_ray.rundir.keys import Names
 from seal_ray.stopping import Watch
 from seal_ray.types import Prompt
@@ -108,6 +108,7 @@ def open_run(
     had the first of these passages in turn goes on with all of them.
     """
     store, events = Store(config.dir), Events(observers=observers)
+    other = _beside(beside, identity)  # before it is moved aside, where it is this directory
     with logged(config) as log:
         try:
             with claimed(store, config, identity, force, passages) as claim:
@@ -119,14 +120,17 @@ def open_run(
                 names = Names.of(identity, claim.since)
                 with noted(store):
                     try:
-                        yield OpenRun(config, domain, store, journal, events, names, _beside(beside, names), log)
+                        taken = other if names.since > 1 else Beside()
+                        yield OpenRun(config, domain, store, journal, events, names, taken, log)
                     finally:
                         journal.flush()
         finally:
             events.close()
 
 
-def _beside(directory: str, names: Names) -> Beside:
-    """What another run has on record; nothing where one of the two is so old that its keys do not tell all."""
+def _beside(directory: str, identity: Identity) -> Beside:
+    """What another run has on record; nothing where it is so old that its keys do not tell all."""
     other = begun(directory) if directory else None
-    return Beside.of(Journal(Store(directory))) if other and min(other.since, names.since) > 1 else Beside()
+    if other is None or other.since == 1:
+        return Beside()
+    return Beside.of(Journal(Store(directory)), graded_alike(other.identity, identity))

@@ -23,6 +23,7 @@ from seal_ray.loop.strategies import Tried, alone, strategies_of
 from seal_ray.loop.workshop import Workshop
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
+from seal_ray.plain import one_line
 from seal_ray.record.written import OF_TEXTS, SCREENING
 from seal_ray.selection.experience import Experience
 from seal_ray.selection.reward import TrialSummary
@@ -262,7 +263,12 @@ class TrialRunner:
         """Parsed beside the event loop: a long text must not keep the workers waiting."""
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
-        return await asyncio.to_thread(self._strategies.domain(edit.strategy).recipe, task, edit.completion, seed)
+        domain = self._strategies.domain(edit.strategy)
+        recipe: object = await asyncio.to_thread(domain.recipe, task, edit.completion, seed)
+        if not isinstance(recipe, Recipe):
+            wanted = "a Recipe is wanted, or DataError where a self-edit can be none"
+            raise UserError(f"domain {domain.name!r}: its `recipe` gave {one_line(repr(recipe), 80)}; {wanted}")
+        return recipe
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> TrialSummary:
         """Try a self-edit with one seed. One that cannot be parsed goes on record as a failure, worth nothing."""
@@ -293,7 +299,7 @@ class TrialRunner:
             self._start.adapter,
             recipe,
             seed if recipe else 0,  # answering without training is deterministic: every seed of it is the same trial
-            () if self._outcomes.by_likelihood else questions,
+            () if self._outcomes.by_likelihood else tuple(questions),
             self._config.trial.answer_tokens,
             self._domain.stop,
             (self._statements(task) if self._outcomes.by_likelihood else ()) + (self.memory.probes if recipe else ()),

@@ -117,6 +117,15 @@ class Method(Protocol):
         ...
 
 
+async def study_of(method: Method, task: Task, texts: int, desk: Desk) -> Study:
+    """What a method makes of a task, which one of the user's own may get wrong."""
+    found: object = await method.study(task, texts, desk)
+    if not isinstance(found, Study):
+        who = f"evaluation.methods: `study` of {type(method).__name__}"
+        raise UserError(f"{who} gave {one_line(repr(found), 80)}; a Study is wanted")
+    return found
+
+
 def whole(studies: Iterable[Study]) -> Recipe:
     """One recipe of all that these train, with the settings of the first."""
     recipes = [study.trial.recipe for study in studies if study.trial.recipe]
@@ -143,7 +152,9 @@ def _arms(name: str, settings: Evaluation) -> list[Arm]:
 def _kind(name: str) -> type[Method]:
     name = _EXTERNAL if name.startswith(EXTERNAL) else name
     members = ("writes", "trains", "by_policy", "lacks", "study")
-    kind: type[Method] = plugins.find_with("evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py")
+    kind: type[Method] = plugins.find_with(
+        "evaluation.methods", name, METHODS, members, "seal_ray/methods/base.py", "study"
+    )
     return kind
 
 
@@ -177,7 +188,7 @@ def find_method(name: str, domain: object) -> Method:
     if not isinstance(domain, Studied):
         called = getattr(domain, "name", domain)
         raise UserError(f"evaluation.methods: the domain {called!r} has no text that can be studied")
-    method = kind()
+    method: Method = plugins.made(f"evaluation.methods: {name!r} is made without arguments", kind)
     if lacks := method.lacks(domain):
         where = f"in the domain {domain.name!r}"
         raise UserError(f"evaluation.methods: {name!r} cannot be had {where}, {lacks}; leave it out")

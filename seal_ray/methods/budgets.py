@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from seal_ray.domains.base import Studied
-from seal_ray.methods.base import Desk, Method, Study
+from seal_ray.methods.base import Desk, Method, Study, study_of
 from seal_ray.types import Example, OptimSpec, Prompt, Task, UserError
 
 Tokens = Callable[[Study], float]
@@ -18,15 +18,15 @@ async def within(budget: int, tokens: Tokens, method: Method, task: Task, desk: 
 
     What is written beyond them to find that out is on record and not trained on; it is a text or a few.
     """
-    texts, study = 0, await method.study(task, 0, desk)
+    texts, study = 0, await study_of(method, task, 0, desk)
     tried = 1
-    while tokens(more := await method.study(task, tried, desk)) <= budget:
+    while tokens(more := await study_of(method, task, tried, desk)) <= budget:
         texts, study = tried, more
         spent = tokens(more)
         like_these = int((budget - spent) * tried // spent)  # so many more fit if they are as long as those so far
         tried += min(max(1, like_these), tried)
     for fewer in range(tried - 1, texts, -1):
-        if tokens(some := await method.study(task, fewer, desk)) <= budget:
+        if tokens(some := await study_of(method, task, fewer, desk)) <= budget:
             return fewer, some
     return texts, study
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from seal_ray import plugins
 from seal_ray.config import Config
@@ -32,7 +33,7 @@ def check(config: Config) -> None:
         if name in TRACKERS and not installed(name):
             raise UserError(f'run.observers: {name!r} needs its package: pip install "seal-ray[{name}]"')
         if name not in TRACKERS:
-            plugins.find("run.observers", name, TRACKERS)
+            _own(name)
         if name in _FILES and Store(config.dir).local is None:
             raise UserError(
                 f"run.observers: {name!r} writes a file as it goes, which object storage cannot; leave it out"
@@ -44,10 +45,16 @@ def named(config: Config, store: Store, journal: Journal) -> list[Observer]:
     check(config)
     names = dict.fromkeys(config.run.observers)
     found: list[Observer] = [
-        plugins.find("run.observers", name, TRACKERS)(config.dir) for name in names if name not in TRACKERS
+        plugins.made(f"run.observers {name!r}: is made with the run's directory", _own(name), config.dir)
+        for name in names
+        if name not in TRACKERS
     ]
     sinks = {name: _late(name) for name in names if name in TRACKERS}
     return [*found, Trackers(config, store, journal, sinks)] if sinks else found
+
+
+def _own(name: str) -> Any:
+    return plugins.find_with("run.observers", name, TRACKERS, ("on", "close"), "seal_ray/events.py")
 
 
 def installed(tracker: str) -> bool:

@@ -60,7 +60,8 @@ def driver(config: Config, beside: Sequence[str] = ()) -> dict[str, Interval]:
     _log()
     plugins.beside(beside)
     try:
-        return run(config, LogProgress())
+        with plugins.blaming():
+            return run(config, LogProgress())
     except Stopped as stopped:  # Ray would take it for a task that was cancelled, and not begin it again
         stopped.leave()
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from seal_ray.config import Config, Evaluation, difference, parse
@@ -20,7 +21,7 @@ from seal_ray.record.manifest import FOLDER
 from seal_ray.record.schema import SCHEMA, brought_up, checked
 from seal_ray.record.storage import Store
 from seal_ray.rundir.growing import Passages
-from seal_ray.rundir.identity import Identity, differences, settings_of
+from seal_ray.rundir.identity import CODE, Identity, differences, settings_of
 from seal_ray.types import UserError
 
 CONFIG = "config.json"
@@ -190,7 +191,10 @@ def _another(store: Store, found: Recorded, identity: Identity, passages: Passag
         reason = passages.refused(store)
         return f"{store.url}: the run cannot go on with other passages: {reason}; {_ADVICE}" if reason else ""
     what = "trials of settings, by `seal-ray tune`," if lines and store.exists(TUNED) else "a run"
-    return f"{store.url}: holds {what} with another config ({'; '.join(lines)}); {_ADVICE}" if lines else ""
+    advice = _ADVICE
+    if any(line.startswith(CODE) for line in lines):
+        advice += f"; `seal-ray run CONFIG --force --beside {quote(store.url)}` begins anew with what stays as it was"
+    return f"{store.url}: holds {what} with another config ({'; '.join(lines)}); {advice}" if lines else ""
 
 
 def _settle(store: Store, config: Config, identity: Identity) -> Claim:

@@ -85,6 +85,28 @@ class Frozen:
         if lines:
             raise UserError(f"{where}: this would be another run ({'; '.join(lines)}); give it what it was begun with")
 
+    def refuse_other_tasks(self, store: Store) -> None:
+        """Refuse to go on with other tasks than the run began with; more at the end of the held-out ones may come.
+
+        Sources are looked at by what they hold; a domain of the user's own may read others, or draw by chance.
+        """
+        before, now = drawn_before(store), self.drawn
+        if before is None:
+            return
+        lines = _unlike("held-out tasks", before.held_out, now.held_out[: len(before.held_out)])
+        for round_, (then, drawn) in enumerate(zip(before.training, now.training, strict=False), 1):
+            lines += _unlike(f"training tasks of round {round_}", then, drawn) if then and drawn else []
+        pairs = zip(before.held_out, before.each, now.each, strict=False)
+        others = [name for name, then, said in pairs if then != said]
+        whole = (before.held_out, before.training) == (now.held_out, now.training)
+        if not lines and (others or (whole and before.content != now.content)):
+            lines = [f"{others[0]!r} says or asks something else" if others else "training tasks say something else"]
+        if lines:
+            raise UserError(
+                f"{store.url}: the run cannot go on with other tasks ({'; '.join(lines)}): a domain gives the same "
+                "ones for a seed, and names its files as seal_ray.SourcePath; put back what was, or begin another run"
+            )
+
     def changed(self, other: Frozen) -> str:
         """Which versions are not what they were."""
         return changed(self.environment, other.environment)

@@ -15,7 +15,7 @@ from seal_ray.record.journal import Journal
 from seal_ray.record.rows import RetractedRow
 from seal_ray.record.storage import Store
 from seal_ray.rundir.frozen import Drawn, drawn_before
-from seal_ray.rundir.identity import Identity
+from seal_ray.rundir.identity import Identity, comparable
 from seal_ray.sources import GROWS, marked
 
 
@@ -35,7 +35,8 @@ class Passages:
         same = not difference(_but_for_how_many(before.settings), _but_for_how_many(now.settings))
         kind = option_kinds(self.config.domain.name, self.config.grading.name)["domain"]
         grows = {f"domain.options.{name}" for name in marked(kind, GROWS)}
-        others = [{k: v for k, v in each.contents.items() if k not in grows} for each in (before, now)]
+        contents = before.contents, comparable(before.contents, now.contents)
+        others = [{k: v for k, v in each.items() if k not in grows} for each in contents]
         return same and others[0] == others[1] and before.decided == now.decided
 
     def refused(self, store: Store) -> str:

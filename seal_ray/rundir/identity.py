@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seal_ray import plugins
 from seal_ray.config import Config, difference
 from seal_ray.domains.base import Domain
 from seal_ray.domains.registry import option_kinds, spelled_out
@@ -28,7 +29,8 @@ class Identity:
     settings: Mapping[str, Any]
     """The config's sections, with all options spelled out; nothing that says only where or how."""
     contents: Mapping[str, str]
-    """The hash of every file that the settings name, by the setting (and the file, where a setting names several)."""
+    """The hash of every file that the settings name, by the setting (and the file, where a setting names several), and
+    of the code of what is the user's own."""
     decided: Mapping[str, str]
     """What the settings left open, as this machine decided it."""
 
@@ -49,9 +51,43 @@ def identify(config: Config, domain: Domain) -> Identity:
             contents[f"{section}.{name}"] = _content(f"{section}.{name}", path)
     if path := config.update.warm_start:
         contents["update.warm_start"] = _content("update.warm_start", path)
+    contents |= _own_code(config)
     engine = EngineSpec.of(config)
     decided = {"sampling.engine": engine.name, "precision when sampling": engine.dtype(config.model.dtype)}
     return Identity(settings_of(config), contents, decided)
+
+
+CODE = "the code of "
+
+
+def _own_code(config: Config) -> dict[str, str]:
+    """The hash of the code of each part of the user's own that decides what comes of a run.
+
+    Methods are not among them: what they make of a task is on record by what it says.
+    """
+    named = [("domain.name", config.domain.name), ("grading.name", config.grading.name)]
+    named += [("selection.rule", config.selection.rule), ("update.rule", config.update.rule)]
+    named += [("selection.reward.own", name) for name in config.selection.reward.own]
+    named += [("continual.ways", name) for name in config.continual.ways if config.continual.sequences]
+    held = {f"{CODE}{kind} {name}": plugins.code(kind, name) for kind, name in named}
+    return {name: content for name, content in held.items() if content}
+
+
+def comparable(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """The new contents, without the code of a user's own where the old ones are of a version that kept none."""
+    told = any(name.startswith(CODE) for name in old)
+    return {name: content for name, content in new.items() if told or not name.startswith(CODE)}
+
+
+def graded_alike(one: Identity, other: Identity) -> bool:
+    """Whether both judge an answer in the same way, as far as can be told."""
+
+    def graded(run: Identity) -> tuple[Any, ...]:
+        domain, by = run.settings["domain"], ("grading.", f"{CODE}grading.", f"{CODE}domain.")
+        contents = {name: content for name, content in run.contents.items() if name.startswith(by)}
+        return run.settings["grading"], domain["name"], domain["options"], contents
+
+    return graded(one) == graded(other)
 
 
 def must_be_unchanged(identity: Identity, domain: Domain) -> None:
@@ -79,8 +115,9 @@ def settings_of(config: Config) -> dict[str, Any]:
 def differences(old: Identity, new: Identity) -> list[str]:
     """One line for each thing that is not what it was."""
     lines = difference(dict(old.settings), dict(new.settings))
-    for name in sorted(old.contents.keys() | new.contents.keys()):
-        before, after = old.contents.get(name), new.contents.get(name)
+    contents = comparable(old.contents, new.contents)
+    for name in sorted(old.contents.keys() | contents.keys()):
+        before, after = old.contents.get(name), contents.get(name)
         if before != after:
             what = "has changed" if before and after else ("is new" if after else "is gone")
             lines.append(f"{name}: the content {what} ({before or '-'} -> {after or '-'})")

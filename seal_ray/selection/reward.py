@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from statistics import fmean
 from typing import NamedTuple
 
@@ -65,8 +66,7 @@ class ChosenBy:
         """With the parts that it names; `UserError` says which of them is none."""
         own = tuple((name, plugins.find(_OWN, name, {}), weight) for name, weight in weights.own.items())
         for name, part, _ in own:
-            if not callable(part):
-                raise UserError(f"{_OWN} {name!r}: no function of a self-edit and an outcome")
+            plugins.must_take(f"{_OWN} {name!r}: no function of a self-edit and an outcome", part, "edit", "outcome")
         return cls(weights, own)
 
     @property
@@ -123,9 +123,9 @@ class ChosenBy:
         for name, part, weight in self.own:
             assert trial.outcome
             value = part(edit, trial.outcome)
-            if not (isinstance(value, int | float) and math.isfinite(value)):
+            if not (isinstance(value, Real) and math.isfinite(value)):
                 raise UserError(f"{_OWN} {name!r}: came to {value!r} for a self-edit on {edit.task_id}, and no number")
-            yield Part(name, value, weight)
+            yield Part(name, float(value), weight)
 
 
 def figure_of(trials: Mapping[str, TrialSummary]) -> Interval:

@@ -15,7 +15,7 @@ from statistics import fmean
 
 from seal_ray import plugins
 from seal_ray.selection.reliability import Belief, Prior
-from seal_ray.types import SelfEdit, UserError
+from seal_ray.types import SelfEdit
 
 RIGHT = 0.5
 """Above this verdict, a probability, a question counts as answered rightly."""
@@ -170,11 +170,10 @@ RULES = {
 def find_rule(name: str) -> Rule:
     """The rule of that name; a plain function of one's own counts as one that needs rewards."""
     found = plugins.find("selection.rule", name, RULES)
-    if isinstance(found, Rule):
-        return found
-    if not callable(found):
-        raise UserError(f"selection.rule {name!r}: neither a Rule nor a function of candidates and seed")
-    return Rule(found)
+    rule = found if isinstance(found, Rule) else Rule(found)
+    wrong = f"selection.rule {name!r}: neither a Rule nor a function of candidates and seed"
+    plugins.must_take(wrong, rule.choose, "candidates", "seed")
+    return rule
 
 
 def why_none(candidates: Sequence[Candidate], directory: str) -> str:

@@ -3,7 +3,17 @@
 from seal_ray.types.content import ADDED, content_key, content_of, derive_seed
 from seal_ray.types.errors import DataError, Failure, FailureKind, UserError
 from seal_ray.types.policies import BASE, AdapterRef, Policy
-from seal_ray.types.prompts import Ask, Chat, Completion, Message, Prompt, SampleRequest, last_turn, plain_text
+from seal_ray.types.prompts import (
+    Ask,
+    Chat,
+    Completion,
+    Message,
+    Prompt,
+    SampleRequest,
+    is_prompt,
+    last_turn,
+    plain_text,
+)
 from seal_ray.types.tasks import Grade, Question, SelfEdit, Task, is_share
 from seal_ray.types.training import (
     ALL_LINEAR,
@@ -51,6 +61,7 @@ __all__ = [
     "content_key",
     "content_of",
     "derive_seed",
+    "is_prompt",
     "is_share",
     "last_turn",
     "plain_text",

@@ -24,6 +24,11 @@ Ask = Callable[[Sequence[Prompt], int], Awaitable[Sequence[str]]]
 """Replies of a model to prompts, in order, greedily decoded, each of at most a number of tokens."""
 
 
+def is_prompt(given: object) -> bool:
+    """Whether it is a text, or turns of a chat."""
+    return isinstance(given, str) or (isinstance(given, tuple) and all(isinstance(turn, Message) for turn in given))
+
+
 def last_turn(prompt: Prompt) -> str:
     """The text of a chat's last turn, which asks; of a prompt that is no chat, all of it."""
     return prompt if isinstance(prompt, str) else prompt[-1].content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal
 
 from seal_ray.types.content import ADDED, content_key
@@ -121,6 +122,15 @@ class ObjectiveSpec:
     """What it is made from."""
 
 
+def _must_be_examples(given: Any) -> None:
+    """Refuse other things where they are given, and not where something is made of them."""
+    wrong = [each for each in given if not isinstance(each, Example)] if isinstance(given, tuple | list) else [given]
+    if wrong:
+        raise TypeError(f"a tuple of Example is wanted as examples, and {repr(wrong[0])[:80]} is given")
+    if odd := [each.weight for each in given if not (isinstance(each.weight, int | float) and isfinite(each.weight))]:
+        raise TypeError(f"the weight of an example is a finite number of Python's own, and {odd[0]!r} is given")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A parsed self-edit: what to train on, and how."""
@@ -135,6 +145,9 @@ class Recipe:
     """Weight of their divergence beside the loss of the examples."""
     objective: ObjectiveSpec | None = field(default=None, metadata=ADDED)
     """What the examples are trained to; None: to their tokens."""
+
+    def __post_init__(self) -> None:
+        _must_be_examples(self.examples)
 
     @property
     def key(self) -> str:
@@ -157,3 +170,6 @@ class FinetuneSpec:
     """What the examples are trained to; None: to their tokens."""
     base: AdapterRef = field(default=BASE, metadata=ADDED)
     """The adapter that the new one is trained on top of."""
+
+    def __post_init__(self) -> None:
+        _must_be_examples(self.examples)

@@ -58,10 +58,8 @@ def learns_from_kept(rule: UpdateRule) -> bool:
 def find_update_rule(settings: Update) -> UpdateRule:
     """The rule that a config names, with its options."""
     kind = plugins.find("update.rule", settings.rule, UPDATE_RULES)
-    try:
-        rule: UpdateRule = kind(**settings.options)
-    except TypeError as error:
-        raise UserError(f"update.options: {settings.rule!r} cannot be made from them: {error}") from None
+    wrong = f"update.options: {settings.rule!r} cannot be made from them"
+    rule: UpdateRule = plugins.made(wrong, kind, **settings.options)
     if not callable(getattr(rule, "request", None)):
         raise UserError(f"update.rule {settings.rule!r}: has no method `request`, see seal_ray/update/base.py")
     return rule
