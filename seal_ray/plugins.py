@@ -129,15 +129,19 @@ def blaming() -> Iterator[None]:
     """Tell what is raised in a user's module in one line, with its place."""
     try:
         yield
-    except UserError:
-        raise
     except (Exception, SystemExit) as error:
-        places = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) in _READ]
-        if not places:
+        if (told := blamed(error)) is error:
             raise
-        at = f"{places[-1].filename}, line {places[-1].lineno}, in {places[-1].name}"
-        said = f"{type(error).__name__}: {one_line(str(error))}"
-        raise UserError(f"{at}: {said}; mend it (--debug shows who called it)") from error
+        raise told from error
+
+
+def blamed(error: BaseException) -> BaseException:
+    """An error, or where it was raised in a user's module `UserError` with its place."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) in _READ]
+    if isinstance(error, UserError) or not places:
+        return error
+    at = f"{places[-1].filename}, line {places[-1].lineno}, in {places[-1].name}"
+    return UserError(f"{at}: {type(error).__name__}: {one_line(str(error))}; mend it (--debug shows who called it)")
 
 
 def _import(kind: str, path: str) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seal_ray.model.loading import ModelSpec, load_model, load_tokenizer
+from seal_ray.plugins import blamed
 from seal_ray.types import BASE, AdapterRef, DataError, Example, Failure, FinetuneSpec, LoraSpec, Outcome, Prompt, Trial
 from seal_ray.workers.engines.canary import Probe
 from seal_ray.workers.engines.text import opened, render_example, render_opening, render_prompt
@@ -343,7 +344,7 @@ class Trainer(Beating):
         except Exception as error:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(blamed(error))
             self._waiting.clear()
             raise
 
