@@ -40,6 +40,7 @@ METHODS = {
     "generated-start": "seal_ray.methods.generated:Started",
 }
 
+_STUDIED = "styles", "in_style", "text", "pieces", "train_on", "in_sight", "teacher"
 EXTERNAL = "external:"
 """What an adapter from elsewhere is named by, before its PEFT folder."""
 _EXTERNAL = "seal_ray.methods.unwritten:External"
@@ -187,7 +188,9 @@ def find_method(name: str, domain: object) -> Method:
     kind = _kind(name)
     if not isinstance(domain, Studied):
         called = getattr(domain, "name", domain)
-        raise UserError(f"evaluation.methods: the domain {called!r} has no text that can be studied")
+        lacking = next((member for member in _STUDIED if not hasattr(domain, member)), "name")
+        needs = f"{lacking!r} is missing of `Studied` in seal_ray/domains/base.py"
+        raise UserError(f"evaluation.methods: the domain {called!r} has no text that can be studied: {needs}")
     method: Method = plugins.made(f"evaluation.methods: {name!r} is made without arguments", kind)
     if lacks := method.lacks(domain):
         where = f"in the domain {domain.name!r}"
