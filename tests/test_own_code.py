@@ -91,6 +91,20 @@ class Judge:
         return [MARK] * len(items)
 """
 RULE = "def first(candidates, seed):\n    return candidates[:1]\n"
+UPDATE = """from dataclasses import replace
+from seal_ray.types import ObjectiveSpec
+from seal_ray.update.sft import Sft
+
+class Mine(Sft):
+    def request(self, found, settings, seed):
+        return replace(super().request(found, settings, seed), objective=ObjectiveSpec("goal_own:Goal"))
+"""
+GOAL = """from seal_ray.bank.objectives import CrossEntropy
+
+class Goal(CrossEntropy):
+    def loss_and_grad(self, logits_LV, labelled, reference_LV):
+        raise ValueError("of no shape")
+"""
 PART = "def part(edit, outcome):\n    return 1.0\n"
 
 
@@ -218,6 +232,18 @@ def test_a_run_does_not_go_on_with_other_tasks_of_a_file_that_is_no_source(
         run(config(folder, "--run.rounds", "0"))
 
 
+def test_a_rule_that_depends_on_more_than_it_is_given_does_not_go_on(
+    folder: Path, again: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(folder / "rule_own.py", "candidates[:1]", "[candidates[int(__import__('os').environ['PICK'])]]")
+    monkeypatch.setenv("PICK", "0")
+    run(config(folder))
+    run(config(folder))
+    monkeypatch.setenv("PICK", "1")
+    with pytest.raises(UserError, match=r"round 1: other self-edits were kept before than now"):
+        run(config(folder))
+
+
 def said(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     """What a command ends with, which is a line."""
     with pytest.raises(SystemExit) as ended:
@@ -225,6 +251,18 @@ def said(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
+
+
+def test_an_objective_is_part_of_the_code_of_the_rule_that_names_it(
+    folder: Path, again: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "update_own.py").write_text(UPDATE)
+    (folder / "goal_own.py").write_text(GOAL)
+    more = ("--update.rule", "update_own:Mine", "--evaluation.samples", "0")
+    assert "goal_own.py, line 5, in loss_and_grad: ValueError: of no shape; mend it" in said(folder, capsys, *more)
+    replaced(folder / "goal_own.py", "of no shape", "")
+    again()
+    assert "the code of update.rule update_own:Mine: the content has changed" in said(folder, capsys, *more)
 
 
 @pytest.mark.parametrize(

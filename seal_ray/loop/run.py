@@ -173,10 +173,19 @@ def _chosen(rule: Rule, found: Sequence[Candidate], seed: int) -> list[Candidate
 
 
 def put_kept_on_record(session: Session, kept: Sequence[Candidate], round_: int) -> None:
-    """Record the choice, once."""
-    known = {row.key for row in session.journal.read(KeptRow)}
+    """Record the choice, once. `UserError` where a user's own rule or reward chose otherwise before."""
+    stage, chosen = f"round {round_}", session.config.selection
+    known = {row.key for row in session.journal.read(KeptRow) if row.stage == stage}
+    rows = []
     for c in kept:
-        stage, edit = f"round {round_}", c.edit
+        edit = c.edit
         key = content_key(stage, edit.task_id, edit.index, edit.key)
-        if key not in known:
-            session.events.emit(KeptRow(key, stage, edit.task_id, edit.key, edit.index, c.reward))
+        rows.append(KeptRow(key, stage, edit.task_id, edit.key, edit.index, c.reward))
+    if known - {row.key for row in rows} and (":" in chosen.rule or chosen.reward.own):
+        raise UserError(
+            f"{stage}: other self-edits were kept before than now, so selection.rule or selection.reward.own depends "
+            "on more than what it is given; mend it, and begin another run"
+        )
+    for row in rows:
+        if row.key not in known:
+            session.events.emit(row)
