@@ -39,18 +39,30 @@ class Learnt:
     answer_seconds: float
 
 
-def measure(names: Sequence[str], model: str, into: str, settings: Sequence[str], *observers: Observer) -> list[Learnt]:
+def measure(
+    names: Sequence[str],
+    model: str,
+    into: str,
+    settings: Sequence[str],
+    *observers: Observer,
+    method: str = "",
+    texts: int = 0,
+) -> list[Learnt]:
     """Learn each of these documents, all where none is named; what was learnt before is only asked."""
     known = sorted(file.stem for file in DOCUMENTS.glob("*.md"))
     if unknown := sorted(set(names) - set(known)):
         raise UserError(f"{', '.join(unknown)}: no such document; there are {', '.join(known)}")
-    return [_one(name, model, str(Path(into) / name), settings, observers) for name in names or known]
+    found = []
+    for name in names or known:
+        begun, place = time.monotonic(), str(Path(into) / name)
+        file = DOCUMENTS / f"{name}.md"
+        answerer = learn([file], model, place, *observers, settings=settings, method=method, texts=texts)
+        found.append(_asked(name, answerer, time.monotonic() - begun))
+    return found
 
 
-def _one(name: str, model: str, into: str, settings: Sequence[str], observers: Sequence[Observer]) -> Learnt:
-    file, begun = DOCUMENTS / f"{name}.md", time.monotonic()
-    answerer = learn([file], model, into, *observers, settings=settings)
-    seconds, facts = time.monotonic() - begun, questions(name)
+def _asked(name: str, answerer: Answerer, seconds: float) -> Learnt:
+    file, facts = DOCUMENTS / f"{name}.md", questions(name)
     text, begun = file.read_text(encoding="utf-8"), time.monotonic()
     learnt = sum(_says(answerer, asked, gold) for asked, gold in facts)
     asking = (time.monotonic() - begun) / len(facts)

@@ -122,6 +122,8 @@ def learn(
     model: str = "",
     document: tuple[str, ...] = (),
     into: str = "runs/learning",
+    method: str = "",
+    texts: int = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -135,10 +137,14 @@ def learn(
         Names of those in benchmarks/documents; without any, all.
     into
         The folder for what is learnt; given again, it goes on.
+    method
+        One of those of `seal-ray methods`, as `seal-ray learn` takes them.
+    texts
+        How many texts the method has written of each passage.
     """
     from benchmarks import learning
     from seal_ray.observe.progress import progress, start_log
 
     start_log(quiet)
-    found = learning.measure(document, model, into, overrides, progress(quiet))
+    found = learning.measure(document, model, into, overrides, progress(quiet), method=method, texts=texts)
     tell(found, learning.table(found), as_json)

@@ -27,7 +27,7 @@ from seal_ray.learning.account import account_of
 from seal_ray.learning.by_method import check_method, method_of, said_of
 from seal_ray.learning.clashes import clashes, told
 from seal_ray.learning.documents import Documents, keys_of, known_documents, read_documents
-from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, TEXTS, config_for
+from seal_ray.learning.settings import DEFAULT_MODEL, DOCUMENTS, PLACE, TEXTS, at_its_rate, config_for
 from seal_ray.learning.study import Study
 from seal_ray.loop.preflight import check, precise, resolved
 from seal_ray.loop.session import open_run
@@ -86,8 +86,8 @@ def learnt(
     with tempfile.TemporaryDirectory() as scratch:
         documents = read_documents(given, Path(scratch))
         method, texts = _way(directory, method, texts)
-        config = config_for(directory, model or _model_of(directory), settings, method, texts)
-        return directory, _study(config, documents, observers, say, force)
+        config = _settled(config_for(directory, model or _model_of(directory), settings, method, texts))
+        return directory, _study(at_its_rate(config, settings), documents, observers, say, force)
 
 
 def continued(
@@ -97,7 +97,15 @@ def continued(
     config, place = adjusted(recorded_config(directory), settings), Path(directory).absolute() / DOCUMENTS
     options = {**config.domain.options, "train": str(place)}  # it may have been moved since
     config = replace(config, domain=replace(config.domain, options=options))
-    return _study(config, known_documents(place), observers, say)
+    return _study(_settled(config), known_documents(place), observers, say)
+
+
+def _settled(config: Config) -> Config:
+    """The config with nothing left to the model but the precision; `UserError` where it names what cannot be used."""
+    check_method(config)
+    check(config)
+    check_targets(config, updates=True)
+    return resolved(config)
 
 
 def _study(
@@ -108,10 +116,6 @@ def _study(
     force: bool = False,
 ) -> Account:
     """Learn, unless that was done; `UserError` before the directory is touched."""
-    check_method(config)
-    check(config)
-    check_targets(config, updates=True)
-    config = resolved(config)
     domain = cast(Studied, load_domain(config))
     method_of(config, domain)  # which the domain may not allow
     config = precise(config, domain, force)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seal_ray.config import IN_PROCESS, Config, parse
 from seal_ray.domains.registry import STUDIED
+from seal_ray.model.architecture import NoShape, model_shape
+from seal_ray.model.template import Files
 from seal_ray.reading import overriding, put
 from seal_ray.types import ALL_LINEAR, UserError
 
@@ -18,6 +22,8 @@ PLACE = "learnt"
 _ADAPTER = {"rank": 16, "alpha": 32.0, "targets": [ALL_LINEAR]}
 _OPTIM = {"lr": 2e-3, "epochs": 1, "batch_size": 4}
 """One pass: what is taught several times is taught in other words each time (`domain.options.times`)."""
+_RATES = {135e6: 2e-3, 494e6: 5e-4}
+"""Learning rates of the one adapter, by the parameters of the model that each was measured with."""
 TEXTS, _EPOCHS = 5, 10
 """Of a method: texts of each passage where nobody says how many, and passes over them, as the paper's trials have."""
 _GIVEN = (
@@ -40,6 +46,27 @@ def config_for(
             raise UserError(f"--{'.'.join(keys)}: give --into, --model, --method, --texts and the documents instead")
         put(tree, keys, value)
     return parse(tree, "the command line")
+
+
+def at_its_rate(config: Config, overrides: Sequence[str] = ()) -> Config:
+    """The config with the learning rate that fits the size of its model, unless the command line has one.
+
+    What a small model needs makes a larger one forget everything else.
+    """
+    if any(keys in (["update", "optim"], ["update", "optim", "lr"]) for keys, _ in overriding(overrides)):
+        return config
+    path, update = config.model.path, config.update
+    Files(path, config.model.revision).tree("config.json")  # a hub's comes into this machine's cache
+    return replace(config, update=replace(update, optim=replace(update.optim, lr=_rate(path))))
+
+
+def _rate(path: str) -> float:
+    """That of the measured model that is nearest in size; the least, where a model's size is not known."""
+    try:
+        parameters = model_shape(path).parameters
+    except NoShape:
+        return min(_RATES.values())
+    return _RATES[min(_RATES, key=lambda measured: abs(math.log(parameters / measured)))]
 
 
 def _defaults(directory: Path, model: str) -> dict[str, Any]:

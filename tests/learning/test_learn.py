@@ -17,7 +17,7 @@ import pytest
 from seal_ray.adapters.lora import Adapter
 from seal_ray.cli.app import main
 from seal_ray.learning.learn import continued, learn, learnt
-from seal_ray.learning.settings import config_for
+from seal_ray.learning.settings import at_its_rate, config_for
 from seal_ray.looking.held import Shelf
 from seal_ray.loop.retract import retract
 from seal_ray.model.precision import of_this_process
@@ -310,6 +310,34 @@ def test_a_setting_of_the_update_is_none_of_a_trials_nor_of_the_next_learning() 
     assert (changed.update.lora.rank, changed.update.optim.lr) == (2, 0.5)
     assert changed.trial == usual.trial
     assert (usual.update.lora.rank, usual.update.optim.lr) != (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "rate"), [(2, 64, 2e-3), (30, 576, 2e-3), (24, 896, 5e-4), (28, 3584, 5e-4)]
+)
+def test_a_larger_model_is_taught_at_a_lower_rate_unless_one_is_said(
+    tmp_path: Path, layers: int, width: int, rate: float
+) -> None:
+    sizes = {"num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 4 * width, "vocab_size": 49152}
+    heads = {"num_attention_heads": width // 64, "num_key_value_heads": width // 64, "tie_word_embeddings": True}
+    usual = config_for("out", _said_to_be(tmp_path, {"model_type": "llama", **sizes, **heads}))
+    assert at_its_rate(usual) == replace(
+        usual, update=replace(usual.update, optim=replace(usual.update.optim, lr=rate))
+    )
+    said = ["--update.optim.lr", "0.001"]
+    assert at_its_rate(config_for("out", str(tmp_path), said), said).update.optim.lr == 0.001
+
+
+def test_a_model_whose_size_is_not_known_is_taught_at_the_lowest_rate(tmp_path: Path) -> None:
+    model = _said_to_be(tmp_path, {"model_type": "mixtral", "num_local_experts": 8})
+    assert at_its_rate(config_for("out", model)).update.optim.lr == 5e-4
+
+
+def _said_to_be(folder: Path, config: dict[str, object]) -> str:
+    """A model by what its config says, whose weights nobody reads."""
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").touch()
+    return str(folder)
 
 
 def test_an_adapter_on_modules_that_the_model_has_not_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
