@@ -18,6 +18,7 @@ from pathlib import Path
 from seal_ray.events import Observer
 from seal_ray.grading.text import normalized
 from seal_ray.learning.learn import learn
+from seal_ray.record.account import Account, Elsewhere, known_here
 from seal_ray.serving.answering import Answerer
 from seal_ray.types import Message, UserError
 
@@ -35,6 +36,8 @@ class Learnt:
     reading: int
     """By the base, with the whole document in its prompt."""
     learnt: int
+    elsewhere: tuple[Elsewhere, Elsewhere]
+    """Questions of general knowledge and general sentences, before and after."""
     seconds: float
     answer_seconds: float
 
@@ -57,18 +60,19 @@ def measure(
         begun, place = time.monotonic(), str(Path(into) / name)
         file = DOCUMENTS / f"{name}.md"
         answerer = learn([file], model, place, *observers, settings=settings, method=method, texts=texts)
-        found.append(_asked(name, answerer, time.monotonic() - begun))
+        found.append(_asked(name, answerer, known_here(place), time.monotonic() - begun))
     return found
 
 
-def _asked(name: str, answerer: Answerer, seconds: float) -> Learnt:
+def _asked(name: str, answerer: Answerer, known: Account, seconds: float) -> Learnt:
     file, facts = DOCUMENTS / f"{name}.md", questions(name)
     text, begun = file.read_text(encoding="utf-8"), time.monotonic()
     learnt = sum(_says(answerer, asked, gold) for asked, gold in facts)
     asking = (time.monotonic() - begun) / len(facts)
     base = sum(_says(answerer, asked, gold, learnt=False) for asked, gold in facts)
     reading = sum(_says(answerer, f"{text}\n\n{asked}", gold, learnt=False) for asked, gold in facts)
-    return Learnt(name, len(facts), base, reading, learnt, seconds, asking)
+    elsewhere = Elsewhere(**known.before), Elsewhere(**known.after)
+    return Learnt(name, len(facts), base, reading, learnt, elsewhere, seconds, asking)
 
 
 def questions(name: str) -> list[tuple[str, str]]:
@@ -89,11 +93,16 @@ def right(answer: str, gold: str) -> bool:
 
 
 def table(found: Sequence[Learnt]) -> str:
-    lines = [f"{'document':12} {'base':>7} {'reading':>8} {'learnt':>7} {'to learn':>9} {'an answer':>10}"]
+    lines = [
+        f"{'document':12} {'base':>7} {'reading':>8} {'learnt':>7} {'elsewhere':>13} {'nats a token':>13} "
+        f"{'to learn':>9} {'an answer':>10}"
+    ]
     for each in found:
         shares = [f"{count}/{each.asked}" for count in (each.base, each.reading, each.learnt)]
+        before, after = each.elsewhere
+        known, loss = f"{before.right}, {after.right}/{after.asked}", f"{before.loss:.2f}, {after.loss:.2f}"
         lines.append(
-            f"{each.document:12} {shares[0]:>7} {shares[1]:>8} {shares[2]:>7} {each.seconds / 60:>5.1f} min "
-            f"{each.answer_seconds:>8.1f} s"
+            f"{each.document:12} {shares[0]:>7} {shares[1]:>8} {shares[2]:>7} {known:>13} {loss:>13} "
+            f"{each.seconds / 60:>5.1f} min {each.answer_seconds:>8.1f} s"
         )
     return "\n".join(lines)
