@@ -21,3 +21,7 @@ def submit(config: str, *overrides: Overrides, overlay: Overlays = ()) -> None:
     from seal_ray.ops import jobs
 
     jobs.submit(config, overrides, overlay)
+
+
+if __name__ == "__main__":  # from folders without jobs/submit.py
+    app()

@@ -256,6 +256,12 @@ def test_in_a_folder_that_is_gone_a_relative_path_is_told_as_what_it_is(
     assert capsys.readouterr().err == f"seal-ray: {said}\n"
 
 
+@pytest.mark.parametrize("job", [["jobs/submit.py"], ["-m", "seal_ray.cli.submit"]])
+def test_a_job_is_begun_from_the_repository_and_from_anywhere(job: list[str]) -> None:
+    told = subprocess.run([sys.executable, *job, "moon.toml"], capture_output=True, text=True, timeout=120)
+    assert (told.returncode, told.stderr) == (2, "seal-ray: moon.toml: no such config file\n")
+
+
 def test_with_debug_the_traceback_is_shown() -> None:
     shown = seal_ray("run", "nowhere.toml", "--debug")
     assert "Traceback" in shown.stderr
