@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from seal_ray.types import UserError
@@ -39,6 +40,9 @@ OPTIONS_THEN: dict[tuple[str, str], dict[str, Any]] = {
     ("grading", "local judge"): {"chat": True},
 }
 """Options that have another default now, and what it was for runs that did not write them down: those of 0.1.0."""
+
+_SHIPPED = "seal_ray/grading/weights.json"
+"""A file of the package, which an option names by default."""
 
 
 def checked(schema: int, where: str) -> int:
@@ -82,6 +86,10 @@ def brought_up(config: dict[str, Any], where: str) -> dict[str, Any]:
         held = tree.get(section, {})
         if held.get("name") == name:
             held["options"] = then | held.get("options", {})
+    options = tree.get("grading", {}).get("options", {})
+    weights = str(options.get("weights", ""))
+    if weights.endswith(_SHIPPED) and not Path(weights).exists():
+        del options["weights"]  # they lie where the package is installed now
     return tree
 
 

@@ -120,6 +120,18 @@ def test_the_right_answers_of_puzzles_belong_to_the_run(world: Path, split: str)
         begin(config)
 
 
+@pytest.mark.parametrize(
+    ("weights", "kept"),
+    [
+        ("/gone/python3.9/site-packages/seal_ray/grading/weights.json", {}),
+        ("/gone/mine.json", {"weights": "/gone/mine.json"}),
+    ],
+)
+def test_a_run_goes_on_with_what_ships_where_the_package_is_installed_now(weights: str, kept: dict[str, str]) -> None:
+    tree = {"grading": {"name": "offline", "options": {"weights": weights}}}
+    assert schema.brought_up(tree, "config.json")["grading"]["options"] == kept
+
+
 def test_the_weights_of_a_grader_belong_to_the_run(world: Path) -> None:
     from seal_ray.grading.offline import WEIGHTS
 
