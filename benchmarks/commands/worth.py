@@ -148,3 +148,26 @@ def learn(
     start_log(quiet)
     found = learning.measure(document, model, into, overrides, progress(quiet), method=method, texts=texts)
     tell(found, learning.table(found), as_json)
+
+
+@bench.command
+def finding(
+    run: str, *, lessons: tuple[int, ...] = (), sequence: int = 0, encoder: str = "", as_json: AsJson = False
+) -> None:
+    """How a library finds the lesson that a question is about: by words, by likelihood, and by an encoder.
+
+    Parameters
+    ----------
+    run
+        The directory of a run that learnt passages in turn by `library`, without rounds.
+    lessons
+        How many of the first there are to be found among; again for another number; without any, all.
+    sequence
+        Which order.
+    encoder
+        The folder or hub name of a sentence encoder; without one it is left out.
+    """
+    from benchmarks.finding import measure, table
+
+    found = measure(run, lessons, sequence, encoder)
+    tell(found, table(found), as_json)
