@@ -10,7 +10,7 @@ from typing import Any
 
 from seal_ray.config import IN_PROCESS, Config, parse
 from seal_ray.domains.registry import STUDIED
-from seal_ray.model.architecture import NoShape, model_shape
+from seal_ray.model.architecture import shape_in
 from seal_ray.model.template import Files
 from seal_ray.reading import overriding, put
 from seal_ray.types import ALL_LINEAR, UserError
@@ -55,16 +55,15 @@ def at_its_rate(config: Config, overrides: Sequence[str] = ()) -> Config:
     """
     if any(keys in (["update", "optim"], ["update", "optim", "lr"]) for keys, _ in overriding(overrides)):
         return config
-    path, update = config.model.path, config.update
-    Files(path, config.model.revision).tree("config.json")  # a hub's comes into this machine's cache
-    return replace(config, update=replace(update, optim=replace(update.optim, lr=_rate(path))))
+    said, update = Files(config.model.path, config.model.revision).tree("config.json"), config.update
+    return replace(config, update=replace(update, optim=replace(update.optim, lr=_rate(said))))
 
 
-def _rate(path: str) -> float:
-    """That of the measured model that is nearest in size; the least, where a model's size is not known."""
+def _rate(said: dict[str, Any]) -> float:
+    """That of the measured model that is nearest in size; the least, where a model's config does not tell its size."""
     try:
-        parameters = model_shape(path).parameters
-    except NoShape:
+        parameters = shape_in(said, "config.json").parameters
+    except UserError:
         return min(_RATES.values())
     return _RATES[min(_RATES, key=lambda measured: abs(math.log(parameters / measured)))]
 

@@ -209,12 +209,22 @@ _STATE_SIZES = ("linear_conv_kernel_dim", "conv_L_cache", "mamba_d_state", "ssm_
 def read_shape(file: Path) -> Shape:
     """The shape in a config.json; `NoShape` for a model with experts, or layers that carry a state."""
     try:
-        tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        tree = tree.get("text_config", tree)
-        has = "experts" if any(tree.get(name) for name in _EXPERT_COUNTS) else ""
-        if has or any(tree.get(name) for name in _STATE_SIZES):
-            has = has or "layers that carry a state"
-            raise NoShape(f"{file}: the size, time and memory of a model with {has} are not worked out")
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{file}: is no JSON: {error}") from None
+    return shape_in(said, str(file))
+
+
+def shape_in(config: dict[str, Any], where: str) -> Shape:
+    """The shape that a model's config says; `NoShape` where it says of what kind it is, and that has none."""
+    tree = config.get("text_config", config)
+    has = "experts" if any(tree.get(name) for name in _EXPERT_COUNTS) else ""
+    if has or any(tree.get(name) for name in _STATE_SIZES):
+        has = has or "layers that carry a state"
+        raise NoShape(f"{where}: the size, time and memory of a model with {has} are not worked out")
+    try:
         heads, width = tree["num_attention_heads"], tree["hidden_size"]
         return Shape(
             tree["num_hidden_layers"],
@@ -226,9 +236,5 @@ def read_shape(file: Path) -> Shape:
             tree["vocab_size"],
             bool(tree.get("tie_word_embeddings", False)),
         )
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except NoShape:
-        raise
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{file}: says no shape that can be planned with: {error} is missing or wrong") from None
+    except KeyError as error:
+        raise UserError(f"{where}: says no shape that can be planned with: {error} is missing") from None

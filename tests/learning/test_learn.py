@@ -328,9 +328,11 @@ def test_a_larger_model_is_taught_at_a_lower_rate_unless_one_is_said(
     assert at_its_rate(config_for("out", str(tmp_path), said), said).update.optim.lr == 0.001
 
 
-def test_a_model_whose_size_is_not_known_is_taught_at_the_lowest_rate(tmp_path: Path) -> None:
-    model = _said_to_be(tmp_path, {"model_type": "mixtral", "num_local_experts": 8})
-    assert at_its_rate(config_for("out", model)).update.optim.lr == 5e-4
+@pytest.mark.parametrize(
+    "said", [{"model_type": "mixtral", "num_local_experts": 8}, {"model_type": "gpt2", "n_embd": 768}]
+)
+def test_a_model_whose_size_is_not_known_is_taught_at_the_lowest_rate(tmp_path: Path, said: dict[str, object]) -> None:
+    assert at_its_rate(config_for("out", _said_to_be(tmp_path, said))).update.optim.lr == 5e-4
 
 
 def _said_to_be(folder: Path, config: dict[str, object]) -> str:
