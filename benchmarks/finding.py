@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from seal_ray.adapters.lora import Adapter
 from seal_ray.config import Config
-from seal_ray.continual.library import nearest
+from seal_ray.continual.library import nearest, read_of
 from seal_ray.domains.base import Domain, KnownBefore
 from seal_ray.domains.drawing import held_out_tasks
 from seal_ray.domains.registry import load_domain
+from seal_ray.loop.continual import asked_of
 from seal_ray.loop.retract import in_this_process
 from seal_ray.policy import adapters
 from seal_ray.record.journal import Journal
@@ -57,7 +58,7 @@ class Found:
     elsewhere: float | None
     """The share of questions of other things that found none; None where one is always found, as by the encoder."""
     seconds: float
-    """Of all readings, over the largest number of lessons."""
+    """Of all readings, over all lessons of the order; by words, over these."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,14 @@ class _Asked:
     passages: Sequence[str]
     questions: Sequence[str]
     owners: Sequence[int]
-    """The place of each question's passage."""
+    """The place of each question's passage, in rising order."""
     elsewhere: Sequence[str]
     """Questions of what no passage is about."""
 
     def first(self, count: int) -> _Asked:
-        """Of the first passages alone."""
-        mine = [place for place, owner in enumerate(self.owners) if owner < count]
-        questions, owners = [self.questions[place] for place in mine], [self.owners[place] for place in mine]
-        return _Asked(self.passages[:count], questions, owners, self.elsewhere)
+        """Of the first passages alone, whose questions come first."""
+        owners = [owner for owner in self.owners if owner < count]
+        return _Asked(self.passages[:count], self.questions[: len(owners)], owners, self.elsewhere)
 
 
 def measure(directory: str, counts: Sequence[int] = (), sequence: int = 0, encoder: str = "") -> list[Found]:
@@ -87,11 +87,16 @@ def measure(directory: str, counts: Sequence[int] = (), sequence: int = 0, encod
     begun = time.monotonic()
     likely = asyncio.run(_likelihoods(config, domain, tasks[0], store, lessons, [*asked.questions, *asked.elsewhere]))
     read = time.monotonic() - begun
+    close, encoded = None, 0.0
+    if encoder:
+        begun = time.monotonic()
+        close = _closeness(asked, encoder)
+        encoded = time.monotonic() - begun
     found = []
     for count in counts or [len(lessons)]:
         some = asked.first(count)
         found += [_by_words(some), *_by_likelihood(some, likely, len(asked.questions), read)]
-        found += [_by_encoder(some, encoder)] if encoder else []
+        found += [_found(ENCODER, some, close, None, encoded)] if close is not None else []
     return found
 
 
@@ -107,9 +112,9 @@ def _lessons(config: Config, domain: Domain, store: Store, sequence: int) -> tup
 
 def _asked(domain: Domain, tasks: Sequence[Task]) -> _Asked:
     known = domain.known_before() if isinstance(domain, KnownBefore) else ()
-    pairs = [(number, last_turn(each.prompt)) for number, task in enumerate(tasks) for each in task.questions]
+    pairs = asked_of(tasks)
     return _Asked(
-        [f"{task.title}\n{task.context}" for task in tasks],
+        [*map(read_of, tasks)],
         [question for _, question in pairs],
         [owner for owner, _ in pairs],
         [last_turn(each.prompt) for task in known for each in task.questions],
@@ -144,22 +149,25 @@ def _by_words(asked: _Asked) -> Found:
 
 def _by_likelihood(asked: _Asked, likely: Array, questions: int, seconds: float) -> list[Found]:
     """As it is, and by how much likelier a question is than others; after so many `questions` come others' rows."""
-    count, owners = len(asked.passages), np.array(asked.owners)
-    lessons, base = likely[:, :count], likely[:, -1]
+    lessons, base = likely[:, : len(asked.passages)], likely[:, -1]
     elsewhere = float(np.mean(lessons[questions:].max(axis=1) < base[questions:])) if asked.elsewhere else None
-    found = []
-    for by, among, none in ((LIKELIHOOD, lessons, elsewhere), (OVER_MEAN, lessons - lessons.mean(axis=0), None)):
-        own = float(np.mean(among[: len(owners)].argmax(axis=1) == owners))
-        found.append(Found(by, count, len(owners), own, none, seconds))
-    return found
+    return [
+        _found(LIKELIHOOD, asked, lessons, elsewhere, seconds),
+        _found(OVER_MEAN, asked, lessons - lessons.mean(axis=0), None, seconds),
+    ]
 
 
-def _by_encoder(asked: _Asked, folder: str) -> Found:
-    begun = time.monotonic()
-    questions, passages = _embedded([*asked.questions], folder), _embedded([*asked.passages], folder)
-    chosen = (questions @ passages.T).argmax(axis=1)
-    own = fmean(chosen == np.array(asked.owners))
-    return Found(ENCODER, len(passages), len(asked.owners), float(own), None, time.monotonic() - begun)
+def _found(by: str, asked: _Asked, close: Array, elsewhere: float | None, seconds: float) -> Found:
+    """By how close every question (rows, these first) is to every passage (columns, these first)."""
+    count, owners = len(asked.passages), np.array(asked.owners)
+    own = float(np.mean(close[: len(owners), :count].argmax(axis=1) == owners))
+    return Found(by, count, len(owners), own, elsewhere, seconds)
+
+
+def _closeness(asked: _Asked, folder: str) -> Array:
+    """The cosine of every question (rows) and passage (columns), as an encoder reads them."""
+    embedded = _embedded([*asked.questions, *asked.passages], folder)
+    return embedded[: len(asked.questions)] @ embedded[len(asked.questions) :].T
 
 
 def _embedded(texts: Sequence[str], folder: str) -> Array:

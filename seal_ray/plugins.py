@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seal_ray.plain import one_line
 from seal_ray.reading import Misfit, typed
 from seal_ray.types import UserError, content_key
+
+T = TypeVar("T")
 
 _VARIABLE = "SEAL_RAY_MODULES"
 _BESIDE: list[str] = [folder for folder in os.environ.get(_VARIABLE, "").split(os.pathsep) if folder]
@@ -93,6 +95,13 @@ def made(wrong: str, thing: Any, *parts: Any, **more: Any) -> Any:
     """What a thing makes of these; where it does not take them, `UserError` that begins with what is wrong then."""
     must_take(wrong, thing, *parts, **more)
     return thing(*parts, **more)
+
+
+def given(by: str, found: object, kind: type[T], wanted: str = "") -> T:
+    """What a part gave, unless it is none of this kind; `wanted` says it otherwise."""
+    if isinstance(found, kind):
+        return found
+    raise UserError(f"{by} gave {one_line(repr(found), 80)}; {wanted or f'a {kind.__name__} is wanted'}")
 
 
 def options(setting: str, kind: Any, given: Mapping[str, Any]) -> Any:

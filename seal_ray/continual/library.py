@@ -14,6 +14,7 @@ from seal_ray.continual.base import Keeps, Lesson, Likelihoods, Stand
 from seal_ray.continual.plain import Merge
 from seal_ray.grading.text import LITTLE_WORDS, words
 from seal_ray.record.unspaced import UNSPACED
+from seal_ray.types import Task
 
 _LETTERS = re.compile(r"\b[A-Z]{2,}\b")
 _WORD, _BREAK = re.compile(r"\w+"), re.compile(r"[\n:.?!]")
@@ -35,7 +36,12 @@ class Library(Merge):
         return stand.head
 
     def lessons_for(self, questions: Sequence[str], lessons: Sequence[Lesson]) -> list[int | None]:
-        return nearest(questions, [f"{lesson.task.title}\n{lesson.task.context}" for lesson in lessons])
+        return nearest(questions, [read_of(lesson.task) for lesson in lessons])
+
+
+def read_of(task: Task) -> str:
+    """What is looked at of a passage that questions may be about."""
+    return f"{task.title}\n{task.context}"
 
 
 def nearest(questions: Sequence[str], passages: Sequence[str]) -> list[int | None]:

@@ -18,6 +18,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
+from seal_ray import plugins
 from seal_ray.adapters.lora import Adapter
 from seal_ray.adapters.merge import total
 from seal_ray.config import SEQUENCES_AT_ONCE, Config
@@ -251,10 +252,8 @@ class Stream:
 
     def _given(self, method: str, kind: type[T], found: T | None) -> T | None:
         """What the way gave, which one of the user's own may get wrong."""
-        if found is None or isinstance(found, kind):
-            return found
-        wanted = f"{kind.__name__} is wanted, or None"
-        raise UserError(f"continual.ways {self.name!r}: its `{method}` gave {one_line(repr(found), 80)}; {wanted}")
+        by, wanted = f"continual.ways {self.name!r}: its `{method}`", f"{kind.__name__} is wanted, or None"
+        return None if found is None else plugins.given(by, found, kind, wanted)
 
     async def _distance(self, policy: Adapter | None, lessons: Sequence[Lesson], learned: Adapter | None) -> Distance:
         """How far the policy is from where the stream began; each answer is read by the lesson that would give it now.
@@ -363,11 +362,14 @@ def found_own(way: Way, lessons: Sequence[Lesson]) -> float | None:
     """
     if way.keeps != "apart":
         return None
-    asked = [
-        (number, last_turn(each.prompt)) for number, lesson in enumerate(lessons) for each in lesson.task.questions
-    ]
+    asked = asked_of([lesson.task for lesson in lessons])
     chosen = lessons_for(way, [question for _, question in asked], lessons)
     return fmean(own == number for (own, _), number in zip(asked, chosen, strict=True)) if asked else None
+
+
+def asked_of(tasks: Sequence[Task]) -> list[tuple[int, str]]:
+    """What every question says, behind the place of its task."""
+    return [(place, last_turn(question.prompt)) for place, task in enumerate(tasks) for question in task.questions]
 
 
 def _parts(task: Task, chosen: Sequence[int | None]) -> dict[int | None, Task]:

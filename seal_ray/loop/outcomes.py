@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
+from seal_ray import plugins
 from seal_ray.domains.base import FixedAnswers
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, progress_name
@@ -122,12 +123,11 @@ class Outcomes:
         if self.by_likelihood:
             return replace(outcome, reward=fmean(math.exp(value) for value in outcome.log_likelihoods))
         try:
-            grade = await self._domain.grade(task, outcome.answers)
+            graded = await self._domain.grade(task, outcome.answers)
         except DataError as error:
             return replace(outcome, reward=0.0, failure=Failure("data", f"{_NOT_GRADED}{one_line(str(error))}"))
         asked, who = len(outcome.answers), f"domain {self._domain.name!r}"
-        if not isinstance(grade, Grade):
-            raise UserError(f"{who}: its `grade` gave {one_line(repr(grade), 80)}; a Grade is wanted")
+        grade = plugins.given(f"{who}: its `grade`", graded, Grade)
         if len(grade.verdicts) != asked:
             given = f"{counted(len(grade.verdicts), 'verdict')} on {counted(asked, 'answer')}"
             raise UserError(f"{who}: its `grade` gave {given}; it has to give one on each")

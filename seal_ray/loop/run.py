@@ -47,7 +47,7 @@ def do(ready: Ready, *observers: Observer, force: bool = False, beside: str = ""
     whole = frozen(ready)
     passages = Passages(ready.config, whole.drawn)
     with open_run(ready.config, ready.domain, ready.identity, observers, force, beside, passages) as opened:
-        if any(opened.journal.read(PlannedRow)):
+        if opened.journal.table(PlannedRow.TABLE).num_rows:
             whole.refuse_other_tasks(opened.store)
         whole.write(opened.store)
         opened.drive(lambda session: rounds(session, ready), probe=ready.domain.prompt(ready.held_out[0]))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
+from seal_ray import plugins
 from seal_ray.domains.base import Baseline, Domain, JointTraining
 from seal_ray.domains.registry import LIKELIHOOD
 from seal_ray.events import Advanced, StageBegan
@@ -23,7 +24,6 @@ from seal_ray.loop.strategies import Tried, alone, strategies_of
 from seal_ray.loop.workshop import Workshop
 from seal_ray.loop.writing import Writer
 from seal_ray.observe.log import at
-from seal_ray.plain import one_line
 from seal_ray.record.written import OF_TEXTS, SCREENING
 from seal_ray.selection.experience import Experience
 from seal_ray.selection.reward import TrialSummary
@@ -264,11 +264,9 @@ class TrialRunner:
         if edit.refused:
             raise DataError(f"no self-edit: {edit.refused}")
         domain = self._strategies.domain(edit.strategy)
-        recipe: object = await asyncio.to_thread(domain.recipe, task, edit.completion, seed)
-        if not isinstance(recipe, Recipe):
-            wanted = "a Recipe is wanted, or DataError where a self-edit can be none"
-            raise UserError(f"domain {domain.name!r}: its `recipe` gave {one_line(repr(recipe), 80)}; {wanted}")
-        return recipe
+        recipe = await asyncio.to_thread(domain.recipe, task, edit.completion, seed)
+        wanted = "a Recipe is wanted, or DataError where a self-edit can be none"
+        return plugins.given(f"domain {domain.name!r}: its `recipe`", recipe, Recipe, wanted)
 
     async def _try_edit(self, task: Task, edit: SelfEdit, place: Place, replicate: int) -> TrialSummary:
         """Try a self-edit with one seed. One that cannot be parsed goes on record as a failure, worth nothing."""

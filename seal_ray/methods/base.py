@@ -11,7 +11,7 @@ from typing import Protocol
 
 from seal_ray import plugins
 from seal_ray.config import Evaluation
-from seal_ray.continual.library import Index
+from seal_ray.continual.library import Index, read_of
 from seal_ray.domains.base import Baseline, Studied
 from seal_ray.gathering import all_of
 from seal_ray.plain import one_line
@@ -61,7 +61,7 @@ class Desk:
     @cached_property
     def index(self) -> Index:
         """Their texts, to be found by their words."""
-        return Index([f"{task.title}\n{task.context}" for task in self.tasks])
+        return Index([*map(read_of, self.tasks)])
 
     async def write_each(self, asked: Iterable[tuple[Studied, int]], task: Task) -> list[Piece]:
         """A text in each of these styles, its n-th one, with what the domain trains on of it."""
@@ -120,11 +120,8 @@ class Method(Protocol):
 
 async def study_of(method: Method, task: Task, texts: int, desk: Desk) -> Study:
     """What a method makes of a task, which one of the user's own may get wrong."""
-    found: object = await method.study(task, texts, desk)
-    if not isinstance(found, Study):
-        who = f"evaluation.methods: `study` of {type(method).__name__}"
-        raise UserError(f"{who} gave {one_line(repr(found), 80)}; a Study is wanted")
-    return found
+    found = await method.study(task, texts, desk)
+    return plugins.given(f"evaluation.methods: `study` of {type(method).__name__}", found, Study)
 
 
 def whole(studies: Iterable[Study]) -> Recipe:
